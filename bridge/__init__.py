@@ -1,0 +1,1 @@
+"""A bridge between BILLmanager and SUBTC: hosting invoices paid in Bitcoin."""

@@ -1,0 +1,1 @@
+"""Independent evidence about addresses: txid, depth, replaceability. Decides nothing about money."""

@@ -1,0 +1,49 @@
+"""What we read ourselves about an address and about prices, as absolute facts.
+
+Owns the value types that adapters return; must not say what a reading means for an invoice, `core.invoice` does.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderReading:
+    """One `wallet_poll` answer: cumulative receipts of one address (SUBTC contract 5.10). `asked_at` is before sending."""
+
+    address: str
+    received_sat: int
+    reached: bool
+    asked_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainOutput:
+    """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is the block's own."""
+
+    outpoint: str
+    amount_sat: int
+    confirmations: int
+    replaceable: bool
+    block_time: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainReading:
+    """Every output that pays an address now, seen by one chain reader. What is absent is not on that reader's chain."""
+
+    address: str
+    outputs: tuple[ChainOutput, ...]
+    tip_height: int
+    source: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One price of one bitcoin from one source, in minor units of `currency` (65,000.00 USD is 6500000), rounded down."""
+
+    source: str
+    currency: str
+    price_minor: int
+    observed_at: datetime
