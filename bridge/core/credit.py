@@ -1,0 +1,113 @@
+"""What received satoshi are worth against an invoice: each payment at the quote of its first sight.
+
+Owns attribution, remainder, excess and tolerance as exact rationals; must not know states or policy beyond one Rule.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
+
+from bridge.core.policy import Rule
+from bridge.core.quote import Quote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payment:
+    """One incoming output, absolute. `confirmations` is None when only the provider's total is known (key "total").
+
+    `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised away.
+    """
+
+    key: str
+    amount_sat: int
+    confirmations: int | None
+    first_seen_at: datetime
+    replaceable: bool = False
+    replaced: bool = False
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.confirmations is None or self.confirmations >= 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credit:
+    """The worth of a set of payments. `remaining_sat` is at the newest quote, rounded up once; `unquoted` still needs a price."""
+
+    used_sat: int
+    excess_sat: int
+    buffer_sat: int
+    remaining_sat: int
+    tolerance_sat: int
+    unquoted: tuple[Payment, ...]
+    late: bool
+
+    @property
+    def covered(self) -> bool:
+        return self.remaining_sat <= self.tolerance_sat and self.used_sat > 0
+
+    @property
+    def absorbed_sat(self) -> int:
+        return self.remaining_sat if self.covered else 0
+
+    @property
+    def due_sat(self) -> int:
+        return self.used_sat + self.remaining_sat
+
+
+def quote_at(quotes: Sequence[Quote], payment: Payment, rule: Rule) -> Quote | None:
+    """The newest quote that was active when the payment was first seen, with the grace its evidence kind needs."""
+    seconds = rule.seen_grace_provider_seconds if payment.confirmations is None else rule.seen_grace_chain_seconds
+    grace = timedelta(seconds=seconds)
+    none = timedelta(0)
+    active = [q for q in quotes if q.covers(payment.first_seen_at, grace=grace if q.kind == "offer" else none)]
+    return max(active, key=lambda q: q.version, default=None)
+
+
+def credit(
+    payments: Iterable[Payment], *, quotes: Sequence[Quote], amount_minor: int, late_after: datetime, rule: Rule
+) -> Credit:
+    """Values `payments` in the order they were first seen until `amount_minor` is covered; what comes after is excess.
+
+    A quote's full `due_sat` is worth exactly its `base_minor`, so nobody picks the better of two rates for one satoshi.
+    """
+    remaining, used, excess, buffers = Fraction(amount_minor), 0, 0, Fraction(0)
+    unquoted: list[Payment] = []
+    late = False
+    for payment in sorted(payments, key=lambda p: (p.first_seen_at, p.key)):
+        quote = quote_at(quotes, payment, rule)
+        if remaining == 0:
+            excess += payment.amount_sat
+            continue
+        if quote is None:
+            unquoted.append(payment)
+            continue
+        worth = Fraction(payment.amount_sat * quote.base_minor, quote.due_sat)
+        taken = payment.amount_sat if worth <= remaining else ceil(remaining * quote.due_sat / quote.base_minor)
+        remaining = max(remaining - worth, Fraction(0))
+        used, excess = used + taken, excess + payment.amount_sat - taken
+        buffers += Fraction(taken * quote.buffer_sat, quote.due_sat)
+        late = late or payment.first_seen_at > late_after
+    newest = max(quotes, key=lambda q: q.version)
+    remaining_sat = ceil(remaining * newest.due_sat / newest.base_minor)
+    return Credit(
+        used_sat=used,
+        excess_sat=excess,
+        buffer_sat=int(buffers),
+        remaining_sat=remaining_sat,
+        tolerance_sat=rule.tolerance_for(used + remaining_sat),
+        unquoted=tuple(unquoted),
+        late=late,
+    )
+
+
+def remaining_minor(payments: Iterable[Payment], *, quotes: Sequence[Quote], amount_minor: int, rule: Rule) -> int:
+    """What a new quote has to ask for: the part of `amount_minor` not yet covered, rounded up to a whole minor unit."""
+    remaining = Fraction(amount_minor)
+    for payment in payments:
+        quote = quote_at(quotes, payment, rule)
+        if quote is not None:
+            remaining -= Fraction(payment.amount_sat * quote.base_minor, quote.due_sat)
+    return max(ceil(remaining), 0)

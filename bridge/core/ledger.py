@@ -1,0 +1,149 @@
+"""Double entry in satoshi: which journals take an invoice's books from where they are to where the decision puts them.
+
+Owns the accounts and the kinds of journals; must not know how they are stored.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bridge.core.invoice import Decision
+
+ASSETS = ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:unconfirmed", "inflight:sweep", "inflight:refund")
+LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
+EXPENSES = ("provider_fee", "network_fee", "tolerance")
+INCOME = ("quote_buffer",)
+MEMO = ("reserved", "reserved_contra")
+ACCOUNTS = frozenset(ASSETS + LIABILITIES + EXPENSES + INCOME + MEMO)
+
+BTC = "BTC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One leg, positive is debit. `units` are satoshi for asset "BTC", else minor units of the memo's currency."""
+
+    account: str
+    units: int
+    asset: str = BTC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal:
+    """A balanced set of entries. Raises ValueError when it does not sum to zero in every asset: a defect, never stored."""
+
+    kind: str
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        for asset in {e.asset for e in self.entries}:
+            if sum(e.units for e in self.entries if e.asset == asset) != 0:
+                raise ValueError(f"journal {self.kind} does not balance in {asset}")
+        if unknown := {e.account for e in self.entries} - ACCOUNTS:
+            raise ValueError(f"unknown accounts {sorted(unknown)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """An invoice's own amounts, all zero or above. `used_sat` is what settled it, buffers included, absorbed shortage excluded."""
+
+    reserved_minor: int = 0
+    unconfirmed_sat: int = 0
+    confirmed_sat: int = 0
+    used_sat: int = 0
+    buffer_sat: int = 0
+    absorbed_sat: int = 0
+    over_sat: int = 0
+    refundable_sat: int = 0
+
+    @classmethod
+    def of_balances(cls, balances: Mapping[str, int]) -> "Books":
+        """From signed balances of the invoice's receipt journals, account to units."""
+        tolerance = balances.get("tolerance", 0)
+        buffer = -balances.get("quote_buffer", 0)
+        return cls(
+            reserved_minor=balances.get("reserved", 0),
+            unconfirmed_sat=balances.get("inflight:unconfirmed", 0),
+            confirmed_sat=balances.get("wallet:hot", 0),
+            used_sat=-balances.get("customer:prepayment", 0) - tolerance + buffer,
+            buffer_sat=buffer,
+            absorbed_sat=tolerance,
+            over_sat=-balances.get("customer:overpayment", 0),
+            refundable_sat=-balances.get("refunds_payable", 0),
+        )
+
+    @classmethod
+    def of_decision(cls, decision: Decision, *, amount_minor: int, verdict: str | None) -> "Books":
+        """Where a decision wants the books to be. Money that settles nothing yet stays with `customer:unallocated`."""
+        is_settled = decision.status == "settled"
+        firm = decision.firm
+        is_over = decision.status in ("settled", "invalid") or decision.closed
+        return cls(
+            reserved_minor=0 if is_over else amount_minor,
+            unconfirmed_sat=decision.received_sat - decision.confirmed_sat,
+            confirmed_sat=decision.confirmed_sat,
+            used_sat=firm.used_sat if is_settled else 0,
+            buffer_sat=firm.buffer_sat if is_settled else 0,
+            absorbed_sat=firm.absorbed_sat if is_settled else 0,
+            over_sat=decision.excess_sat if is_settled else 0,
+            refundable_sat=decision.confirmed_sat if verdict == "refund" else 0,
+        )
+
+
+def journals(before: Books, after: Books, *, currency: str) -> tuple[Journal, ...]:
+    """The journals that lead from `before` to `after`, none when they are equal. Every one balances by itself.
+
+    A changed settlement is reversed by its exact mirror and posted anew, never edited.
+    """
+    reserve = after.reserved_minor - before.reserved_minor
+    memo = _journal(
+        "reserve" if reserve > 0 else "release",
+        (("reserved", reserve), ("reserved_contra", -reserve)),
+        asset=currency,
+    )
+    steps = [*_unallocated(before, after), *_moved(before, after), *_allocated(before, after), memo]
+    return tuple(step for step in steps if step is not None)
+
+
+def _journal(kind: str, legs: Iterable[tuple[str, int]], *, asset: str = BTC) -> Journal | None:
+    entries = tuple(Entry(account=account, units=units, asset=asset) for account, units in legs if units)
+    return Journal(kind=kind, entries=entries) if entries else None
+
+
+def _legs(books: Books) -> dict[str, tuple[tuple[str, int], ...]]:
+    """The allocation journals that stand for `books`, by kind."""
+    return {
+        "settle": (
+            ("customer:unallocated", books.used_sat),
+            ("customer:prepayment", books.buffer_sat - books.used_sat),
+            ("quote_buffer", -books.buffer_sat),
+        ),
+        "absorb": (("tolerance", books.absorbed_sat), ("customer:prepayment", -books.absorbed_sat)),
+        "over": (("customer:unallocated", books.over_sat), ("customer:overpayment", -books.over_sat)),
+        "refund_due": (("customer:unallocated", books.refundable_sat), ("refunds_payable", -books.refundable_sat)),
+    }
+
+
+def _unallocated(before: Books, after: Books) -> Iterator[Journal | None]:
+    kept = _legs(after)
+    for kind, legs in _legs(before).items():
+        if legs != kept[kind]:
+            yield _journal(f"{kind}_reverse", ((account, -units) for account, units in legs))
+
+
+def _allocated(before: Books, after: Books) -> Iterator[Journal | None]:
+    kept = _legs(before)
+    for kind, legs in _legs(after).items():
+        if legs != kept[kind]:
+            yield _journal(kind, legs)
+
+
+def _moved(before: Books, after: Books) -> Iterator[Journal | None]:
+    """Money seen, confirmed, unconfirmed again or vanished. What leaves goes back through inflight, so each step has a name."""
+    total = after.unconfirmed_sat + after.confirmed_sat - before.unconfirmed_sat - before.confirmed_sat
+    captured = after.confirmed_sat - before.confirmed_sat
+    if captured < 0:
+        yield _journal("capture_reverse", (("wallet:hot", captured), ("inflight:unconfirmed", -captured)))
+    kind = "detect" if total > 0 else "detect_reverse"
+    yield _journal(kind, (("inflight:unconfirmed", total), ("customer:unallocated", -total)))
+    if captured > 0:
+        yield _journal("capture", (("wallet:hot", captured), ("inflight:unconfirmed", -captured)))

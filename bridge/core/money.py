@@ -1,0 +1,91 @@
+"""Amounts as integers: minor units of a currency and satoshi, and their exact texts.
+
+Owns the ISO 4217 exponents and every conversion between text and integer; must not round an amount: what does not fit is refused.
+"""
+
+import re
+from decimal import ROUND_FLOOR, Decimal, localcontext
+
+from bridge.core.errors import Refused
+
+SAT_PER_BTC = 100_000_000
+MAX_MONEY_SAT = 21_000_000 * SAT_PER_BTC
+MAX_MINOR = 10**15
+
+_EXPONENTS_NOT_TWO = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_EXPONENT_TWO = (
+    "AED ALL AMD AUD AZN BDT BGN BRL BYN CAD CHF CNY COP CZK DKK EGP EUR GBP GEL HKD HUF IDR ILS INR KGS KZT MAD MDL MXN MYR"
+    " NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TJS TMT TRY TWD UAH USD UZS ZAR"
+)
+EXPONENTS: dict[str, int] = {code: 2 for code in _EXPONENT_TWO.split()} | {
+    code: exponent for exponent, codes in _EXPONENTS_NOT_TWO.items() for code in codes.split()
+}
+_DECIMAL_TEXT = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,8})?")
+
+
+def exponent_of(currency: str) -> int:
+    """Digits after the point in `currency` by ISO 4217 (JPY 0, USD 2, KWD 3). Raises Refused("unknown_currency")."""
+    if currency not in EXPONENTS:
+        raise Refused("unknown_currency", f"The currency {currency[:8]!r} is not known.", field="currency")
+    return EXPONENTS[currency]
+
+
+def to_minor(text: str, currency: str) -> int:
+    """Decimal text to minor units, exactly: "10", "10.0" and "10.00" USD are 1000.
+
+    Raises Refused("invalid_amount") for anything that is not a plain positive decimal or has digits the currency does not have.
+    """
+    exponent = exponent_of(currency)
+    if not _DECIMAL_TEXT.fullmatch(text):
+        raise Refused("invalid_amount", "The amount must be a plain positive decimal such as 10.00.", field="amount")
+    whole, _, fraction = text.partition(".")
+    if fraction[exponent:].strip("0"):
+        raise Refused("invalid_amount", f"{currency} has {exponent} digits after the point.", field="amount")
+    minor = int(whole + fraction[:exponent].ljust(exponent, "0"))
+    if not 0 < minor <= MAX_MINOR:
+        raise Refused(
+            "invalid_amount", "The amount must be above zero and below the supported maximum.", field="amount"
+        )
+    return minor
+
+
+def minor_text(minor: int, currency: str) -> str:
+    """Minor units to decimal text with all digits of the currency: 1000 USD is "10.00"."""
+    exponent = exponent_of(currency)
+    sign, digits = ("-" if minor < 0 else ""), str(abs(minor)).rjust(exponent + 1, "0")
+    return sign + (digits if not exponent else f"{digits[:-exponent]}.{digits[-exponent:]}")
+
+
+def btc_text(sat: int) -> str:
+    """Satoshi as bitcoin with eight digits: 15924 is "0.00015924"."""
+    digits = str(abs(sat)).rjust(9, "0")
+    return ("-" if sat < 0 else "") + f"{digits[:-8]}.{digits[-8:]}"
+
+
+def price_to_minor(price: str | Decimal, currency: str) -> int:
+    """A source's price of one bitcoin to minor units, rounded down: a lower price never asks the payer for too little.
+
+    Raises Refused("invalid_price") when it is not a positive finite number.
+    """
+    try:
+        value = price if isinstance(price, Decimal) else Decimal(price)
+    except ArithmeticError:
+        raise Refused("invalid_price", "The price is not a number.") from None
+    if not value.is_finite() or not 0 < value < MAX_MINOR:
+        raise Refused("invalid_price", "The price must be a positive finite number.")
+    with localcontext(prec=60):
+        minor = int(value.scaleb(exponent_of(currency)).to_integral_value(rounding=ROUND_FLOOR))
+    if minor < 1:
+        raise Refused("invalid_price", "The price is below one minor unit.")
+    return minor
+
+
+def check_sat(value: object, *, field: str = "amount_sat") -> int:
+    """A satoshi amount that an outside world handed us: an int within 0 and 21 million bitcoin. Raises Refused("invalid_satoshi")."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_MONEY_SAT:
+        raise Refused("invalid_satoshi", "Expected whole satoshi between 0 and 21 million bitcoin.", field=field)
+    return value

@@ -1,0 +1,100 @@
+"""Fiat to satoshi: the quote formula with its single rounding, and the guards on price samples.
+
+Owns the median, age, spread and jump rules; must not fetch a price or know the time, both are passed in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
+
+from bridge.core.errors import Unavailable
+from bridge.core.evidence import Sample
+from bridge.core.money import SAT_PER_BTC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """What makes a set of samples good enough to quote from."""
+
+    min_sources: int = 2
+    max_age_seconds: int = 120
+    max_spread_bps: int = 200
+    max_jump_bps: int = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """The price a quote is made at: the lower median of `samples`, in minor units of `currency` for one bitcoin."""
+
+    currency: str
+    price_minor: int
+    samples: tuple[Sample, ...]
+    observed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quote:
+    """One locked price of one invoice. `base_minor` is what it settles when `due_sat` arrives while it is active.
+
+    `kind` "offer" was shown to the payer with buffers; "late" values money that was first seen when no offer was active, without buffers.
+    """
+
+    version: int
+    kind: str
+    currency: str
+    base_minor: int
+    price_minor: int
+    risk_bps: int
+    fee_buffer_minor: int
+    due_sat: int
+    effective_from: datetime
+    expires_at: datetime
+
+    def covers(self, seen_at: datetime, *, grace: timedelta) -> bool:
+        return self.effective_from <= seen_at <= self.expires_at + grace
+
+    @property
+    def buffer_sat(self) -> int:
+        """The part of `due_sat` that the risk and fee buffers added."""
+        return self.due_sat - due_sat(base_minor=self.base_minor, price_minor=self.price_minor)
+
+
+def due_sat(*, base_minor: int, price_minor: int, risk_bps: int = 0, fee_buffer_minor: int = 0) -> int:
+    """Satoshi due for `base_minor` at `price_minor` a bitcoin: one exact rational, one rounding, up."""
+    due_minor = Fraction(base_minor * (10_000 + risk_bps) + fee_buffer_minor * 10_000, 10_000)
+    return ceil(due_minor * SAT_PER_BTC / price_minor)
+
+
+def agreed_rate(
+    samples: Iterable[Sample], *, currency: str, now: datetime, guards: Guards, last: Rate | None = None
+) -> Rate:
+    """The median of fresh samples of distinct sources, or Unavailable("price_unavailable"): no quote rather than a bad one.
+
+    With an even number the lower of the two middle prices counts. The spread is measured over the samples within
+    `max_spread_bps` of the median, so that one wild source changes nothing while the others still are enough.
+    """
+    oldest = now - timedelta(seconds=guards.max_age_seconds)
+    ahead = now + timedelta(seconds=guards.max_age_seconds)
+    newest_by_source = {
+        s.source: s
+        for s in sorted(samples, key=lambda s: s.observed_at)
+        if s.currency == currency and oldest <= s.observed_at <= ahead
+    }
+    fresh = sorted(newest_by_source.values(), key=lambda s: (s.price_minor, s.source))
+    if len(fresh) < max(guards.min_sources, 1):
+        raise _unavailable(f"{len(fresh)} of {guards.min_sources} price sources are fresh for {currency}.")
+    price_minor = fresh[(len(fresh) - 1) // 2].price_minor
+    close = [s for s in fresh if abs(s.price_minor - price_minor) * 10_000 <= guards.max_spread_bps * price_minor]
+    if len(close) < guards.min_sources or 2 * len(close) <= len(fresh):
+        raise _unavailable(f"The price sources for {currency} disagree too much.")
+    if last is not None and abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor:
+        raise _unavailable(f"The price for {currency} jumped too far since the last quote.")
+    return Rate(
+        currency=currency, price_minor=price_minor, samples=tuple(fresh), observed_at=min(s.observed_at for s in close)
+    )
+
+
+def _unavailable(detail: str) -> Unavailable:
+    return Unavailable("price_unavailable", detail, retry_after_seconds=30)

@@ -1,0 +1,40 @@
+"""When an invoice is looked at next: young ones often, old ones rarely, never past a deadline.
+
+Owns the polling table; must not read a clock or draw randomness.
+"""
+
+from datetime import datetime, timedelta
+
+# Age of the invoice below which (seconds), pause until the next look (seconds).
+AWAITING = ((1_800, 30), (7_200, 120), (86_400, 900), (7 * 86_400, 3_600))
+AWAITING_OLD_SECONDS = 21_600
+CONFIRMING_SECONDS = 30
+SETTLED_SECONDS = 600
+SETTLED_FINAL_SECONDS = 21_600
+CLOSED_SECONDS = 86_400
+
+
+def next_look_at(
+    *,
+    status: str,
+    is_final: bool,
+    has_money: bool,
+    created_at: datetime,
+    expires_at: datetime,
+    monitor_until: datetime,
+    now: datetime,
+) -> datetime:
+    """The later of now plus the pause that the state asks for, cut short by the next deadline that is still ahead."""
+    pause = timedelta(seconds=_pause(status, is_final=is_final, has_money=has_money, age=now - created_at))
+    if now >= monitor_until:
+        return now + max(pause, timedelta(seconds=CLOSED_SECONDS))
+    deadlines = [d for d in (expires_at, monitor_until) if d > now]
+    return min([now + pause, *deadlines])
+
+
+def _pause(status: str, *, is_final: bool, has_money: bool, age: timedelta) -> int:
+    if status == "settled":
+        return SETTLED_FINAL_SECONDS if is_final else SETTLED_SECONDS
+    if has_money and status != "invalid":
+        return CONFIRMING_SECONDS
+    return next((pause for limit, pause in AWAITING if age.total_seconds() < limit), AWAITING_OLD_SECONDS)
