@@ -1,0 +1,49 @@
+# Everything a person does with this repository. Every target sets up what it needs; the second call is instant.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
+PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
+TEST_PROGRAMS := postgresql $(if $(wildcard tests/browser),chromium) $(if $(wildcard tests/php),php)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test lint fmt types bench clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(READY) ## create .venv with everything pinned in setup.cfg
+
+$(READY): setup.cfg pyproject.toml
+	@sh scripts/make_venv.sh "$(PYTHON)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@touch $@
+
+demo: setup ## the whole job on this machine, no accounts needed; ONCE=1 walks it once and ends
+	@$(BIN)/subtc-bridge demo $(DEMO_FLAGS)
+
+run: setup ## migrate, then serve and work with config.yaml
+	@bash scripts/run.sh config.yaml
+
+test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
+	@sh scripts/install_debian.sh $(TEST_PROGRAMS)
+	$(BIN)/pytest -q -n 2 $(ARGS)
+
+lint: setup types ## style and types, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy --strict bridge
+	$(if $(PLUGIN_LIB),$(BIN)/mypy --strict $(PLUGIN_LIB))
+
+fmt: setup ## format the code and sort the imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean: ## remove the environment and caches; keeps config.yaml and var/
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,98 @@
+"""Fixtures every test may use: a fresh migrated database on each engine.
+
+Owns databases and the hypothesis profile; must not build parts of the bridge, `tests/builders.py` does.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.postgres import Cluster, start_cluster
+
+hypothesis.settings.register_profile("bridge", deadline=None)
+hypothesis.settings.load_profile("bridge")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Runs a test once per engine. Narrow it with `@pytest.mark.parametrize("engine_name", ["sqlite"])`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(engine_name: str, request: pytest.FixtureRequest) -> str:
+    """URL of a migrated database that this test has for itself."""
+    return str(request.getfixturevalue(f"{engine_name}_url"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Any]:
+    """An open store over `database_url`."""
+    from bridge.store.db import open_store
+
+    with closing(open_store(database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """URL of a copy of the migrated SQLite file."""
+    path = tmp_path / "bridge.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file migrated once per run, with nothing left in its write-ahead log."""
+    from bridge.store.db import migrate
+
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def postgresql_url(postgresql_template: str, postgresql_cluster: Cluster) -> Iterator[str]:
+    """URL of a copy of the migrated PostgreSQL database, dropped afterwards."""
+    name = f"test_{next(_DATABASE_NUMBERS)}"
+    postgresql_cluster.create_database(name, template=postgresql_template)
+    yield postgresql_cluster.url(name)
+    postgresql_cluster.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_cluster: Cluster) -> str:
+    """Name of a PostgreSQL database migrated once per run."""
+    from bridge.store.db import migrate
+
+    postgresql_cluster.create_database("template_bridge")
+    migrate(postgresql_cluster.url("template_bridge"))
+    return "template_bridge"
+
+
+@pytest.fixture(scope="session")
+def postgresql_cluster() -> Iterator[Cluster]:
+    """A private PostgreSQL server of this test run: no network port, gone at the end."""
+    try:
+        cluster = start_cluster()
+    except FileNotFoundError as missing:
+        # In CI a missing engine is a failure; on a person's machine `make test` installs it.
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"{missing}; `make test` installs it")
+    yield cluster
+    cluster.stop()
+
+
+_DATABASE_NUMBERS = count(1)

@@ -1,0 +1,90 @@
+"""A private PostgreSQL server for one test run, reached over a Unix socket only.
+
+Owns starting, stopping and databases; must not know what is in them.
+"""
+
+import atexit
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+# Nothing here must survive a power cut: durability is what makes a test database slow.
+_SERVER_OPTIONS = (
+    "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=100"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A running server. `directory` holds its data and its socket."""
+
+    directory: Path
+    binaries: Path
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
+
+    def create_database(self, name: str, *, template: str = "template0") -> None:
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+
+    def drop_database(self, name: str) -> None:
+        # FORCE: a test that forgot a connection must not fail the next test.
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Ends the server and removes its directory. A second call does nothing."""
+        if self.directory.exists():
+            _run_as_server(self.binaries / "pg_ctl", "stop", "-D", self.directory / "db", "-m", "immediate", "-w")
+            shutil.rmtree(self.directory)
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(host=str(self.directory), user="postgres", autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def start_cluster() -> Cluster:
+    """Starts a server and waits until it answers. Raises FileNotFoundError when PostgreSQL is not installed."""
+    binaries = _find_binaries()
+    # Not under TMPDIR: the path of a socket has about a hundred characters, and user postgres must be able to enter.
+    directory = Path(tempfile.mkdtemp(prefix="bridge-pg-", dir="/tmp"))
+    directory.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(directory, "postgres")
+    cluster = Cluster(directory=directory, binaries=binaries)
+    initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+    try:
+        _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
+        options = f"{_SERVER_OPTIONS} -c unix_socket_directories={directory}"
+        _run_as_server(
+            binaries / "pg_ctl", "start", "-D", directory / "db", "-l", directory / "log", "-o", options, "-w"
+        )
+    except BaseException:
+        shutil.rmtree(directory)
+        raise
+    # A run that is interrupted skips the fixtures' ends.
+    atexit.register(cluster.stop)
+    return cluster
+
+
+def _find_binaries() -> Path:
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if versions:
+        return versions[-1].parent
+    on_path = shutil.which("initdb")
+    if on_path is None:
+        raise FileNotFoundError("PostgreSQL server programs (initdb, pg_ctl) are not installed")
+    return Path(on_path).resolve().parent
+
+
+def _run_as_server(*command: str | Path) -> None:
+    """Runs a server program; as root through user postgres, because initdb refuses root."""
+    prefix = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+    done = subprocess.run([*prefix, *command], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-500:]}")

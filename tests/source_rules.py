@@ -1,0 +1,282 @@
+"""What source may say: the tables of the rooms and the checks that walk over syntax trees.
+
+Owns the rules that `test_rooms.py` applies; must not run the code that it reads.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ADAPTERS = frozenset({"subtc", "chain", "rates", "billmanager"})
+EVERYTHING = frozenset({"*"})
+
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "__init__": frozenset(),
+    "core": frozenset(),
+    "metrics": frozenset(),
+    "logs": frozenset(),
+    "sandbox": frozenset(),
+    "config": frozenset({"core"}),
+    "store": frozenset({"core"}),
+    "outbound": frozenset({"core"}),
+    **{adapter: frozenset({"core", "outbound"}) for adapter in ADAPTERS},
+    "flows": frozenset({"core", "store", "metrics"}),
+    "web": frozenset({"core", "flows", "metrics"}),
+    "worker": frozenset({"core", "flows", "metrics"}),
+    "runtime": frozenset({"config", "core", "store", "flows", "outbound"}) | ADAPTERS,
+    "cli": EVERYTHING,
+    "wsgi": EVERYTHING,
+    "demo": EVERYTHING,
+}
+
+ONLY_IN: dict[str, frozenset[str]] = {
+    "flask": frozenset({"web", "sandbox"}),
+    "sqlalchemy": frozenset({"store"}),
+    "alembic": frozenset({"store"}),
+    "psycopg": frozenset({"store"}),
+    "requests": ADAPTERS | {"outbound", "sandbox"},
+    "yaml": frozenset({"config", "sandbox"}),
+    "click": frozenset({"cli"}),
+}
+ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})
+ENVIRONMENT_NAMES = frozenset({"environ", "environb", "getenv", "getenvb"})
+
+IMPURE_MODULES = frozenset(
+    {
+        "time",
+        "random",
+        "secrets",
+        "uuid",
+        "os",
+        "io",
+        "pathlib",
+        "socket",
+        "subprocess",
+        "threading",
+        "sqlite3",
+        "logging",
+    }
+)
+CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
+
+MONEY_MODULES = frozenset(f"core/{name}.py" for name in ("money", "quote", "invoice", "ledger", "payout"))
+
+BANNED_NAMES = frozenset({"process", "handle", "data", "amount"})
+BANNED_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "misc"})
+LONGEST_FUNCTION = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """One parsed file. `place` is its path inside the package; `room` the first part of it."""
+
+    place: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return self.place.split("/")[0].removesuffix(".py")
+
+    @property
+    def package(self) -> list[str]:
+        return ["bridge", *self.place.split("/")[:-1]]
+
+
+def modules_of(package: Path) -> list[Module]:
+    """Every Python file under `package`, parsed."""
+    return [
+        Module(place=str(path.relative_to(package)), tree=ast.parse(path.read_text(), str(path)))
+        for path in sorted(package.rglob("*.py"))
+    ]
+
+
+def broken_rules(package: Path) -> list[str]:
+    """One line per violation: file, line, what is wrong. Empty when all is well."""
+    checks = (_imports, _environment, _purity, _money, _names, _length)
+    return [
+        f"bridge/{module.place}:{line} {complaint}"
+        for module in modules_of(package)
+        for check in checks
+        for line, complaint in check(module)
+    ]
+
+
+Complaints = Iterator[tuple[int, str]]
+
+
+def _imported(module: Module) -> Iterator[tuple[int, list[str]]]:
+    """Every import as absolute dotted parts: at any depth, relative ones resolved, `import_module("…")` included."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.package[: len(module.package) - node.level + 1] if node.level else []
+            base = base + (node.module.split(".") if node.module else [])
+            yield from ((node.lineno, [*base, alias.name]) for alias in node.names)
+        elif isinstance(node, ast.Call) and _name_of(node.func) in {"import_module", "__import__"}:
+            constants = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            yield from ((node.lineno, constant.split(".")) for constant in constants)
+
+
+def _imports(module: Module) -> Complaints:
+    room = module.room
+    if room not in MAY_IMPORT:
+        yield 1, f"no rule for room {room}"
+        return
+    allowed = MAY_IMPORT[room]
+    for line, parts in _imported(module):
+        top = parts[0]
+        if top == "bridge":
+            # `from bridge import X` with X neither room nor module is an attribute of the package itself.
+            target = parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else "__init__"
+            if target not in {room, "__init__"} and "*" not in allowed and target not in allowed:
+                yield line, f"{room} imports bridge.{target}"
+        elif room not in ONLY_IN.get(top, {room}) or (room == "core" and top in IMPURE_MODULES):
+            yield line, f"{room} imports {top}"
+
+
+def _environment(module: Module) -> Complaints:
+    if module.room in ENVIRONMENT_ROOMS:
+        return
+    for node in ast.walk(module.tree):
+        read = isinstance(node, ast.Attribute) and _name_of(node.value) == "os" and node.attr in ENVIRONMENT_NAMES
+        named = isinstance(node, ast.ImportFrom) and node.module == "os"
+        if read or (named and ENVIRONMENT_NAMES & {alias.name for alias in node.names}):
+            yield node.lineno, f"{module.room} reads the environment"
+
+
+def _purity(module: Module) -> Complaints:
+    if module.room != "core":
+        return
+    for node in ast.walk(module.tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in CLOCK_CALLS
+            and _name_of(node.value) in {"datetime", "date"}
+        ):
+            yield node.lineno, "core reads the clock"
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in {"open", "input", "print"}
+        ):
+            yield node.lineno, "core opens a file"
+
+
+def _money(module: Module) -> Complaints:
+    if module.place not in MONEY_MODULES:
+        return
+    exact = _names_of_fractions(module.tree)
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            yield node.lineno, "a float literal"
+        elif isinstance(node, ast.Call) and _name_of(node.func) == "float":
+            yield node.lineno, "a call of float()"
+        elif (
+            isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div) and not _mentions(node, exact)
+        ):
+            yield node.lineno, "true division"
+        for annotation in _annotations(node):
+            if _mentions(annotation, {"float"}):
+                yield annotation.lineno, "a float annotation"
+
+
+def _names(module: Module) -> Complaints:
+    if module.room == "sandbox":
+        return
+    stem = Path(module.place).stem
+    # The JSON of the interface says `amount`; its schemas in the web room may use that word.
+    wire_fields = _field_targets(module.tree) if module.room == "web" else set()
+    for line, name, node in [(1, stem, None), *_defined_names(module.tree)]:
+        bare = name.strip("_").lower()
+        words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name.replace("BillManager", "Billmanager"))
+        if (bare in BANNED_NAMES and node not in wire_fields) or BANNED_WORDS & {word.lower() for word in words}:
+            yield line, f"banned name {name}"
+    for node in ast.walk(module.tree):
+        if any(_is_optional_bool(part) for annotation in _annotations(node) for part in ast.walk(annotation)):
+            yield node.lineno if hasattr(node, "lineno") else 1, "Optional[bool]: two booleans or an enum say it better"
+
+
+def _length(module: Module) -> Complaints:
+    if module.room == "sandbox":
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > LONGEST_FUNCTION:
+                yield node.lineno, f"{node.name} is {lines} lines long, {LONGEST_FUNCTION} is the limit"
+
+
+def _defined_names(tree: ast.Module) -> Iterator[tuple[int, str, ast.AST]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name, node
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg, node
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id, node
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr, node
+
+
+def _field_targets(tree: ast.Module) -> set[ast.AST]:
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return {field.target for node in classes for field in node.body if isinstance(field, ast.AnnAssign)}
+
+
+def _names_of_fractions(tree: ast.Module) -> set[str]:
+    """`Fraction` and every name that was assigned something made of one."""
+    exact = {"Fraction"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _mentions(node.value, exact):
+            exact |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return exact
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.arg | ast.AnnAssign):
+        return [node.annotation] if node.annotation else []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.returns] if node.returns else []
+    return []
+
+
+def _is_optional_bool(node: ast.AST) -> bool:
+    return isinstance(node, ast.expr) and ast.unparse(node) in {
+        "Optional[bool]",
+        "typing.Optional[bool]",
+        "bool | None",
+        "None | bool",
+    }
+
+
+def _mentions(node: ast.AST, names: set[str]) -> bool:
+    return any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(node))
+
+
+def _name_of(node: ast.AST) -> str:
+    """The last part of a name or attribute chain: `datetime` for both `datetime` and `datetime.datetime`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def foreign_imports(tree: Path) -> list[str]:
+    """Imports in the BILLmanager module that are neither its own files nor the standard library."""
+    scripts = [path for path in sorted(tree.rglob("*")) if path.is_file() and _is_python(path)]
+    known = sys.stdlib_module_names | {path.stem for path in scripts} | {path.parent.name for path in scripts}
+    return [
+        f"{path.relative_to(tree)}:{line} imports {parts[0]}"
+        for path in scripts
+        for line, parts in _imported(Module(place=path.name, tree=ast.parse(path.read_bytes())))
+        if parts[0] == "bridge" or parts[0] not in known
+    ]
+
+
+def _is_python(path: Path) -> bool:
+    with path.open("rb") as opened:
+        first_line = opened.readline(200)
+    return path.suffix == ".py" or (first_line.startswith(b"#!") and b"python" in first_line)
