@@ -1,0 +1,129 @@
+"""Engines and transactions: one code for SQLite and PostgreSQL.
+
+Owns pragmas, the fair write lock and migrations; must not know what a transaction is for.
+"""
+
+import fcntl
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS = 10_000
+
+
+class FairLock:
+    """A first-come-first-served lock: SQLite's own waiting is unfair and lets a writer starve for half a second."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._is_held = False
+
+    def acquire(self) -> None:
+        with self._guard:
+            if not self._is_held:
+                self._is_held = True
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        turn.wait()
+
+    def release(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_held = False
+
+
+class Store:
+    """An open database. `write()` and `read()` give a connection inside one transaction; it commits unless the block raises."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self.is_postgresql = engine.dialect.name == "postgresql"
+        self._threads = FairLock()
+        self._lock_path = None if self.is_postgresql else Path(f"{engine.url.database}.lock")
+        self._read_engine = engine
+        self._write_engine = engine.execution_options(is_write=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock."""
+        if self._lock_path is None:
+            with self._write_engine.begin() as tx:
+                yield tx
+            return
+        self._threads.acquire()
+        try:
+            with self._lock_path.open("wb") as lock_file:
+                fcntl.flock(lock_file, fcntl.LOCK_EX)
+                with self._write_engine.begin() as tx:
+                    yield tx
+        finally:
+            self._threads.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only snapshot that waits for no writer."""
+        with self._read_engine.begin() as tx:
+            yield tx
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_store(database_url: str, *, pool_size: int = 20) -> Store:
+    """Opens a migrated database. The URL is SQLAlchemy's: sqlite:///path or postgresql+psycopg://…"""
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    else:
+        engine = create_engine(
+            url, pool_size=pool_size, max_overflow=pool_size, connect_args={"check_same_thread": False}
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return Store(engine)
+
+
+def migrate(database_url: str) -> None:
+    """Brings the schema to the newest version. Run before the workers start, never at import."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    store = open_store(database_url, pool_size=1)
+    try:
+        with store.write() as tx:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
+    finally:
+        store.close()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # busy_timeout comes first: two programs starting together would else find the journal mode locked.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    is_write = connection.get_execution_options().get("is_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -1,0 +1,71 @@
+"""Events for merchants: appended with their state change, numbered after commit, read as a feed.
+
+Owns the order of events; must not deliver them, see `store.deliveries`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
+
+
+def append(
+    tx: Connection,
+    *,
+    event_id: str,
+    delivery_id: str | None,
+    invoice_id: str | None,
+    merchant: str,
+    type: str,
+    sequence: int,
+    body: str,
+    now: datetime,
+) -> None:
+    """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of."""
+    shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}
+    tx.execute(insert(events).values(id=event_id, type=type, body=body, **shared))
+    tx.execute(insert(unnumbered_events).values(event_id=event_id))
+    if delivery_id is not None:
+        tx.execute(
+            insert(deliveries).values(id=delivery_id, event_id=event_id, state="pending", next_try_at=now, **shared)
+        )
+
+
+def number(tx: Connection, *, limit: int) -> int:
+    """Gives positions to committed events, oldest first, and returns how many.
+
+    The caller holds the numbering lease: with one writer a reader that has seen position N has seen all below it.
+    """
+    query = (
+        select(events.c.id, events.c.merchant)
+        .join(unnumbered_events, unnumbered_events.c.event_id == events.c.id)
+        .order_by(events.c.created_at, events.c.invoice_id, events.c.sequence)
+        .limit(limit)
+    )
+    waiting = tx.execute(query).all()
+    if not waiting:
+        return 0
+    last = tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one()
+    rows = [{"position": last + n, "event_id": row.id, "merchant": row.merchant} for n, row in enumerate(waiting, 1)]
+    tx.execute(insert(event_positions), rows)
+    tx.execute(delete(unnumbered_events).where(unnumbered_events.c.event_id.in_([row.id for row in waiting])))
+    return len(rows)
+
+
+def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Rows (position, body) of the merchant's events above `after`, in order."""
+    query = (
+        select(event_positions.c.position, events.c.body)
+        .join(events, events.c.id == event_positions.c.event_id)
+        .where(event_positions.c.merchant == merchant, event_positions.c.position > after)
+        .order_by(event_positions.c.position)
+        .limit(limit)
+    )
+    return tx.execute(query).all()
+
+
+def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    return tx.execute(select(events).where(events.c.invoice_id == invoice_id).order_by(events.c.sequence)).all()

@@ -1,0 +1,213 @@
+"""Invoices and their quotes and payments: rows in and out.
+
+Owns their queries and the version guard; must not decide anything about them.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from bridge.core.credit import Payment
+from bridge.core.errors import Conflict
+from bridge.core.invoice import Invoice
+from bridge.core.quote import Quote
+from bridge.store.tables import invoices, payments, quotes, reviews
+
+InvoiceRow = Row[Any]
+
+
+def add(tx: Connection, values: Mapping[str, Any]) -> None:
+    tx.execute(insert(invoices).values(**values))
+
+
+def find(tx: Connection, *, lock: bool = False, **match: str) -> InvoiceRow | None:
+    """The one invoice with these unique columns; `lock` keeps other writers of it waiting until this transaction ends."""
+    query = select(invoices).where(*(invoices.c[name] == value for name, value in match.items()))
+    return tx.execute(query.with_for_update() if lock else query).one_or_none()
+
+
+def change(tx: Connection, row: InvoiceRow, values: Mapping[str, Any]) -> None:
+    """Writes `values` if nobody wrote the invoice since `row` was read, else raises Conflict("invoice_changed")."""
+    guarded = (invoices.c.id == row.id, invoices.c.version == row.version)
+    done = tx.execute(update(invoices).where(*guarded).values(**values, version=row.version + 1))
+    if done.rowcount != 1:
+        raise Conflict("invoice_changed", "The invoice was changed by somebody else; read it again.")
+
+
+def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:
+    """Makes the invoice due for a look at once. Not a change of the invoice: the version stays."""
+    tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(next_look_at=now))
+
+
+def claim_due(
+    tx: Connection, *, now: datetime, owner: str, lease_seconds: int, limit: int, only: str | None = None
+) -> Sequence[str]:
+    """Ids of up to `limit` invoices whose look is due, leased to `owner`: two workers never get the same one."""
+    free = or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < now)
+    due = select(invoices.c.id).where(invoices.c.next_look_at <= now, free)
+    if only is not None:
+        due = select(invoices.c.id).where(invoices.c.id == only, free)
+    due = due.order_by(invoices.c.next_look_at).limit(limit).with_for_update(skip_locked=True)
+    claimed = update(invoices).where(invoices.c.id.in_(due.scalar_subquery()))
+    lease = {"lease_until": now + timedelta(seconds=lease_seconds), "lease_owner": owner}
+    return list(tx.execute(claimed.values(**lease).returning(invoices.c.id)).scalars())
+
+
+def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: datetime | None = None) -> None:
+    """Gives a lease back, if it still is ours."""
+    values: dict[str, Any] = {"lease_until": None, "lease_owner": None}
+    if next_look_at is not None:
+        values["next_look_at"] = next_look_at
+    tx.execute(update(invoices).where(invoices.c.id == invoice_id, invoices.c.lease_owner == owner).values(**values))
+
+
+def listing(
+    tx: Connection, *, merchant: str, limit: int, match: Mapping[str, str], before: tuple[datetime, str] | None
+) -> Sequence[InvoiceRow]:
+    """Newest first, `limit` rows older than the cursor `before` (created_at, id)."""
+    query = select(invoices).where(invoices.c.merchant == merchant)
+    query = query.where(*(invoices.c[name] == value for name, value in match.items()))
+    if before is not None:
+        at, last_id = before
+        query = query.where(or_(invoices.c.created_at < at, and_(invoices.c.created_at == at, invoices.c.id < last_id)))
+    return tx.execute(query.order_by(invoices.c.created_at.desc(), invoices.c.id.desc()).limit(limit)).all()
+
+
+def count_open(tx: Connection, *, merchant: str, customer_id: str) -> int:
+    """Open invoices of one customer, for the limit on invoice floods."""
+    query = select(func.count()).where(
+        invoices.c.merchant == merchant, invoices.c.customer_id == customer_id, invoices.c.status == "new"
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most: int) -> int:
+    """How many of the customer's last invoices ended without being paid, counted back from the newest ended one."""
+    query = (
+        select(invoices.c.status)
+        .where(invoices.c.merchant == merchant, invoices.c.customer_id == customer_id)
+        .where(invoices.c.status.in_(("settled", "expired", "invalid")))
+        .order_by(invoices.c.created_at.desc())
+        .limit(at_most)
+    )
+    count = 0
+    for status in tx.execute(query).scalars():
+        if status == "settled":
+            break
+        count += 1
+    return count
+
+
+def facts(tx: Connection, row: InvoiceRow, *, has_chain_evidence: bool) -> Invoice:
+    """The row and its reviews as the facts that a decision takes."""
+    found = tx.execute(
+        select(reviews.c.kind, reviews.c.state, reviews.c.decision).where(reviews.c.invoice_id == row.id)
+    )
+    kinds = found.all()
+    return Invoice(
+        amount_minor=row.amount_minor,
+        expires_at=row.expires_at,
+        monitor_until=row.monitor_until,
+        status=row.status,
+        exception=row.exception,
+        hold=row.hold,
+        reason=row.reason,
+        settled_at=row.settled_at,
+        closed_at=row.closed_at,
+        open_reviews=frozenset(r.kind for r in kinds if r.state == "open"),
+        released=frozenset(r.kind for r in kinds if r.state == "resolved"),
+        verdict=row.verdict,
+        billing_change=row.billing_change,
+        has_chain_evidence=has_chain_evidence,
+        provider_sat=row.provider_sat,
+        disagrees_since=row.disagrees_since,
+        received_sat=row.received_sat,
+    )
+
+
+def add_quote(
+    tx: Connection, invoice_id: str, quote: Quote, *, now: datetime, policy_version: str, samples: str
+) -> None:
+    """Stores a quote for ever; `samples` is the JSON of the prices it rests on."""
+    tx.execute(
+        insert(quotes).values(
+            invoice_id=invoice_id,
+            version=quote.version,
+            kind=quote.kind,
+            currency=quote.currency,
+            base_minor=quote.base_minor,
+            price_minor=quote.price_minor,
+            risk_bps=quote.risk_bps,
+            fee_buffer_minor=quote.fee_buffer_minor,
+            due_sat=quote.due_sat,
+            effective_from=quote.effective_from,
+            expires_at=quote.expires_at,
+            created_at=now,
+            policy_version=policy_version,
+            samples=samples,
+        )
+    )
+
+
+def quote_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    return tx.execute(select(quotes).where(quotes.c.invoice_id == invoice_id).order_by(quotes.c.version)).all()
+
+
+def quotes_of(tx: Connection, invoice_id: str) -> list[Quote]:
+    return [quote_of_row(row) for row in quote_rows(tx, invoice_id)]
+
+
+def quote_of_row(row: Row[Any]) -> Quote:
+    return Quote(
+        version=row.version,
+        kind=row.kind,
+        currency=row.currency,
+        base_minor=row.base_minor,
+        price_minor=row.price_minor,
+        risk_bps=row.risk_bps,
+        fee_buffer_minor=row.fee_buffer_minor,
+        due_sat=row.due_sat,
+        effective_from=row.effective_from,
+        expires_at=row.expires_at,
+    )
+
+
+def payment_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    query = select(payments).where(payments.c.invoice_id == invoice_id)
+    return tx.execute(query.order_by(payments.c.first_seen_at, payments.c.key)).all()
+
+
+def payments_of(tx: Connection, invoice_id: str) -> list[Payment]:
+    return [
+        Payment(
+            key=row.key,
+            amount_sat=row.amount_sat,
+            confirmations=row.confirmations,
+            first_seen_at=row.first_seen_at,
+            replaceable=row.replaceable,
+            replaced=row.replaced,
+        )
+        for row in payment_rows(tx, invoice_id)
+    ]
+
+
+def put_payment(
+    tx: Connection, invoice_id: str, payment: Payment, *, source: str, asked_at: datetime, is_new: bool
+) -> None:
+    """Stores the absolute facts of one output; the earliest sight is kept by the caller."""
+    values = {
+        "amount_sat": payment.amount_sat,
+        "confirmations": payment.confirmations,
+        "first_seen_at": payment.first_seen_at,
+        "replaceable": payment.replaceable,
+        "replaced": payment.replaced,
+        "source": source,
+        "asked_at": asked_at,
+    }
+    if is_new:
+        tx.execute(insert(payments).values(invoice_id=invoice_id, key=payment.key, **values))
+        return
+    where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
+    tx.execute(update(payments).where(*where).values(**values))

@@ -1,0 +1,83 @@
+"""Journals and entries: posted once, summed often, never changed.
+
+Owns their queries; which journals are due is said by `core.ledger`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select
+
+from bridge.core.ledger import Journal
+from bridge.store.tables import entries, journals
+
+RECEIPTS = "receipts"
+
+
+def post(
+    tx: Connection,
+    posted: Iterable[Journal],
+    *,
+    invoice_id: str,
+    merchant: str,
+    service_ref: str,
+    at: datetime,
+    memo: str,
+    family: str = RECEIPTS,
+) -> None:
+    """Appends the journals; a `…_reverse` names the newest journal of the kind it mirrors."""
+    for journal in posted:
+        values = {
+            "invoice_id": invoice_id,
+            "merchant": merchant,
+            "kind": journal.kind,
+            "family": family,
+            "at": at,
+            "memo": memo,
+            "reverses_id": _mirrored(tx, journal.kind, invoice_id),
+        }
+        journal_id = tx.execute(insert(journals).values(**values).returning(journals.c.id)).scalar_one()
+        legs = [
+            {
+                "journal_id": journal_id,
+                "account": e.account,
+                "asset": e.asset,
+                "units": e.units,
+                "service_ref": service_ref,
+            }
+            for e in journal.entries
+        ]
+        tx.execute(insert(entries), legs)
+
+
+def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:
+    """Signed balance of every account that this invoice's journals of one family touched, in its asset's units."""
+    query = (
+        select(entries.c.account, func.sum(entries.c.units))
+        .join(journals, journals.c.id == entries.c.journal_id)
+        .where(journals.c.invoice_id == invoice_id, journals.c.family == family)
+        .group_by(entries.c.account)
+    )
+    return {account: int(units) for account, units in tx.execute(query)}
+
+
+def totals(
+    tx: Connection, *, merchant: str | None = None, service_ref: str | None = None
+) -> dict[tuple[str, str], int]:
+    """Signed balance per (account, asset) over all journals, of one merchant or one service where asked."""
+    query = select(entries.c.account, entries.c.asset, func.sum(entries.c.units)).group_by(
+        entries.c.account, entries.c.asset
+    )
+    if merchant is not None:
+        query = query.join(journals, journals.c.id == entries.c.journal_id).where(journals.c.merchant == merchant)
+    if service_ref is not None:
+        query = query.where(entries.c.service_ref == service_ref)
+    return {(account, asset): int(units) for account, asset, units in tx.execute(query)}
+
+
+def _mirrored(tx: Connection, kind: str, invoice_id: str) -> int | None:
+    original, is_reverse = kind.removesuffix("_reverse"), kind.endswith("_reverse")
+    if not is_reverse:
+        return None
+    query = select(func.max(journals.c.id)).where(journals.c.invoice_id == invoice_id, journals.c.kind == original)
+    return tx.execute(query).scalar_one()

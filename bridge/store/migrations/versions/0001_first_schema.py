@@ -1,0 +1,366 @@
+"""The first schema: invoices, money, evidence, events and people's rulings."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from bridge.store.append_only import statements
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+APPEND_ONLY = (
+    "journals",
+    "entries",
+    "audit",
+    "audit_chain",
+    "quotes",
+    "events",
+    "event_positions",
+    "delivery_attempts",
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "budgets",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("window_start", sa.BigInteger(), nullable=False),
+        sa.Column("spent", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_budgets")),
+    )
+    op.create_table(
+        "idempotency",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("body_sha256", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("quote_version", sa.Integer(), nullable=True),
+        sa.Column("address", sa.Text(), nullable=True),
+        sa.Column("settlement_status", sa.Text(), nullable=True),
+        sa.Column("answer_status", sa.Integer(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("merchant", "operation", "key", name=op.f("pk_idempotency")),
+    )
+    op.create_table(
+        "invoices",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("public_id", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("billing_payment_id", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), server_default="", nullable=False),
+        sa.Column("customer_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("customer_email", sa.Text(), server_default="", nullable=False),
+        sa.Column("tier", sa.Text(), server_default="", nullable=False),
+        sa.Column("service_ref", sa.Text(), server_default="", nullable=False),
+        sa.Column("return_url", sa.Text(), server_default="", nullable=False),
+        sa.Column("locale", sa.Text(), server_default="", nullable=False),
+        sa.Column("trace_id", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("callback_token_sha256", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("exception", sa.Text(), nullable=False),
+        sa.Column("hold", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("received_sat", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("confirmed_sat", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("remaining_sat", sa.BigInteger(), nullable=False),
+        sa.Column("excess_sat", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("confirmations_seen", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("confirmations_needed", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=True),
+        sa.Column("billing_change", sa.Text(), nullable=True),
+        sa.Column("provider_sat", sa.BigInteger(), nullable=True),
+        sa.Column("provider_asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("chain_asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("disagrees_since", sa.BigInteger(), nullable=True),
+        sa.Column("sequence", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("monitor_until", sa.BigInteger(), nullable=False),
+        sa.Column("settled_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("watched_until", sa.BigInteger(), nullable=True),
+        sa.Column("next_look_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('new','processing','settled','expired','invalid')", name=op.f("ck_invoices_status")
+        ),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_invoices_amount")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invoices")),
+        sa.UniqueConstraint("address", name=op.f("uq_invoices_address")),
+        sa.UniqueConstraint("callback_token_sha256", name=op.f("uq_invoices_callback_token_sha256")),
+        sa.UniqueConstraint("merchant", "billing_payment_id", name=op.f("uq_invoices_merchant_billing_payment_id")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_invoices_public_id")),
+    )
+    op.create_index("ix_invoices_customer", "invoices", ["merchant", "customer_id", "created_at"], unique=False)
+    op.create_index("ix_invoices_due", "invoices", ["next_look_at"], unique=False)
+    op.create_index("ix_invoices_listing", "invoices", ["merchant", "status", "created_at"], unique=False)
+    op.create_index("ix_invoices_watch", "invoices", ["status", "watched_until"], unique=False)
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
+        "modes",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", name=op.f("pk_modes")),
+    )
+    op.create_table(
+        "openings",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("billing_payment_id", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "billing_payment_id", name=op.f("pk_openings")),
+    )
+    op.create_table(
+        "spare_addresses",
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("address", name=op.f("pk_spare_addresses")),
+        sa.UniqueConstraint("invoice_id", name=op.f("uq_spare_addresses_invoice_id")),
+    )
+    op.create_index("ix_spare_addresses_free", "spare_addresses", ["wallet_id", "invoice_id"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("from_status", sa.Text(), server_default="", nullable=False),
+        sa.Column("to_status", sa.Text(), server_default="", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("rule", sa.Text(), server_default="", nullable=False),
+        sa.Column("policy_version", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="{}", nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_audit_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_invoice_id"), "audit", ["invoice_id"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_events_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sa.UniqueConstraint("invoice_id", "sequence", name=op.f("uq_events_invoice_id_sequence")),
+    )
+    op.create_index(op.f("ix_events_created_at"), "events", ["created_at"], unique=False)
+    op.create_index(op.f("ix_events_invoice_id"), "events", ["invoice_id"], unique=False)
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("event_key", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("copies", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_inbox_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+        sa.UniqueConstraint("source", "event_key", name=op.f("uq_inbox_source_event_key")),
+    )
+    op.create_index(op.f("ix_inbox_invoice_id"), "inbox", ["invoice_id"], unique=False)
+    op.create_index("ix_inbox_waiting", "inbox", ["state", "id"], unique=False)
+    op.create_table(
+        "journals",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("family", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("memo", sa.Text(), server_default="", nullable=False),
+        sa.Column("reverses_id", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_journals_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
+    )
+    op.create_index(op.f("ix_journals_invoice_id"), "journals", ["invoice_id"], unique=False)
+    op.create_table(
+        "observations",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_observations_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_observations")),
+    )
+    op.create_index(op.f("ix_observations_invoice_id"), "observations", ["invoice_id"], unique=False)
+    op.create_table(
+        "payments",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("amount_sat", sa.BigInteger(), nullable=False),
+        sa.Column("confirmations", sa.Integer(), nullable=True),
+        sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("replaceable", sa.Boolean(), nullable=False),
+        sa.Column("replaced", sa.Boolean(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_payments_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payments")),
+        sa.UniqueConstraint("invoice_id", "key", name=op.f("uq_payments_invoice_id_key")),
+    )
+    op.create_index(op.f("ix_payments_invoice_id"), "payments", ["invoice_id"], unique=False)
+    op.create_index("ix_payments_key", "payments", ["key"], unique=False)
+    op.create_table(
+        "quotes",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("base_minor", sa.BigInteger(), nullable=False),
+        sa.Column("price_minor", sa.BigInteger(), nullable=False),
+        sa.Column("risk_bps", sa.Integer(), nullable=False),
+        sa.Column("fee_buffer_minor", sa.BigInteger(), nullable=False),
+        sa.Column("due_sat", sa.BigInteger(), nullable=False),
+        sa.Column("effective_from", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("samples", sa.Text(), nullable=False),
+        sa.CheckConstraint("due_sat > 0 AND base_minor > 0 AND price_minor > 0", name=op.f("ck_quotes_positive")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_quotes_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quotes")),
+        sa.UniqueConstraint("invoice_id", "version", name=op.f("uq_quotes_invoice_id_version")),
+    )
+    op.create_index(op.f("ix_quotes_invoice_id"), "quotes", ["invoice_id"], unique=False)
+    op.create_table(
+        "reviews",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("times_seen", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("blocks", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("decision", sa.Text(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("resolved_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("state IN ('open','resolved')", name=op.f("ck_reviews_state")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_reviews_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reviews")),
+    )
+    op.create_index(op.f("ix_reviews_invoice_id"), "reviews", ["invoice_id"], unique=False)
+    op.create_index("ix_reviews_open", "reviews", ["state", "due_at"], unique=False)
+    op.create_table(
+        "audit_chain",
+        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("audit_id", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["audit_id"], ["audit.id"], name=op.f("fk_audit_chain_audit_id")),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_chain")),
+        sa.UniqueConstraint("audit_id", name=op.f("uq_audit_chain_audit_id")),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_try_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("state IN ('pending','delivered','parked')", name=op.f("ck_deliveries_state")),
+        sa.ForeignKeyConstraint(["event_id"], ["events.id"], name=op.f("fk_deliveries_event_id")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_deliveries_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+    )
+    op.create_index("ix_deliveries_due", "deliveries", ["state", "next_try_at"], unique=False)
+    op.create_index(op.f("ix_deliveries_event_id"), "deliveries", ["event_id"], unique=False)
+    op.create_index(op.f("ix_deliveries_invoice_id"), "deliveries", ["invoice_id"], unique=False)
+    op.create_index("ix_deliveries_order", "deliveries", ["invoice_id", "sequence"], unique=False)
+    op.create_table(
+        "entries",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("journal_id", sa.BigInteger(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger(), nullable=False),
+        sa.Column("service_ref", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["journal_id"], ["journals.id"], name=op.f("fk_entries_journal_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_entries")),
+    )
+    op.create_index(op.f("ix_entries_account"), "entries", ["account"], unique=False)
+    op.create_index(op.f("ix_entries_journal_id"), "entries", ["journal_id"], unique=False)
+    op.create_table(
+        "event_positions",
+        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["event_id"], ["events.id"], name=op.f("fk_event_positions_event_id")),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_event_positions")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_event_positions_event_id")),
+    )
+    op.create_index("ix_event_positions_feed", "event_positions", ["merchant", "position"], unique=False)
+    op.create_table(
+        "unnumbered_events",
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["event_id"], ["events.id"], name=op.f("fk_unnumbered_events_event_id")),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_unnumbered_events")),
+    )
+    op.create_table(
+        "delivery_attempts",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("delivery_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("latency_ms", sa.Integer(), nullable=False),
+        sa.Column("body_sha256", sa.Text(), nullable=False),
+        sa.Column("answer_excerpt", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], name=op.f("fk_delivery_attempts_delivery_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempts")),
+    )
+    op.create_index(op.f("ix_delivery_attempts_delivery_id"), "delivery_attempts", ["delivery_id"], unique=False)
+
+    for statement in statements(op.get_bind().dialect.name, APPEND_ONLY):
+        op.execute(statement)

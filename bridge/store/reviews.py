@@ -1,0 +1,76 @@
+"""The review queue: items that wait for a person.
+
+Owns its rows; what an item means for an invoice is `core.invoice`'s.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from bridge.store.tables import reviews
+
+
+def open_item(
+    tx: Connection,
+    *,
+    review_id: str,
+    invoice_id: str | None,
+    merchant: str,
+    kind: str,
+    severity: str,
+    now: datetime,
+    due_at: datetime,
+    blocks: str,
+) -> bool:
+    """Opens an item, or counts one more sight of the open item of the same kind and invoice; True when it is new."""
+    same = (reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, reviews.c.state == "open")
+    seen_again = update(reviews).where(*same, reviews.c.merchant == merchant)
+    again = tx.execute(seen_again.values(last_seen_at=now, times_seen=reviews.c.times_seen + 1))
+    if again.rowcount:
+        return False
+    tx.execute(
+        insert(reviews).values(
+            id=review_id,
+            invoice_id=invoice_id,
+            merchant=merchant,
+            kind=kind,
+            severity=severity,
+            state="open",
+            opened_at=now,
+            last_seen_at=now,
+            due_at=due_at,
+            blocks=blocks,
+        )
+    )
+    return True
+
+
+def find(tx: Connection, review_id: str, *, lock: bool = False) -> Row[Any] | None:
+    query = select(reviews).where(reviews.c.id == review_id)
+    return tx.execute(query.with_for_update() if lock else query).one_or_none()
+
+
+def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: str, now: datetime) -> None:
+    values = {"state": "resolved", "decision": decision, "actor": actor, "note": note, "resolved_at": now}
+    tx.execute(update(reviews).where(reviews.c.id == review_id, reviews.c.state == "open").values(**values))
+
+
+def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:
+    query = select(reviews).where(*(reviews.c[name] == value for name, value in match.items()))
+    return tx.execute(query.order_by(reviews.c.due_at, reviews.c.id).limit(limit)).all()
+
+
+def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    return tx.execute(select(reviews).where(reviews.c.invoice_id == invoice_id).order_by(reviews.c.opened_at)).all()
+
+
+def count_overdue(tx: Connection, *, now: datetime) -> int:
+    query = select(func.count()).select_from(reviews).where(reviews.c.state == "open", reviews.c.due_at < now)
+    return int(tx.execute(query).scalar_one())
+
+
+def count_open_by_kind(tx: Connection) -> dict[str, int]:
+    query = select(reviews.c.kind, func.count()).where(reviews.c.state == "open").group_by(reviews.c.kind)
+    return {kind: int(count) for kind, count in tx.execute(query)}

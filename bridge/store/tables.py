@@ -1,0 +1,392 @@
+"""Every table of the bridge, as SQLAlchemy Core describes it.
+
+Owns names, types and constraints; must not hold a query. Money is BIGINT, times are BIGINT microseconds since 1970 in UTC.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time as whole microseconds: exact, sortable and the same on both engines."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
+
+
+Serial = BigInteger().with_variant(Integer, "sqlite")
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _invoice_id(*, unique: bool = False, nullable: bool = False) -> Column[Any]:
+    return Column("invoice_id", Text, ForeignKey("invoices.id"), nullable=nullable, unique=unique, index=not unique)
+
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("public_id", Text, nullable=False, unique=True),
+    Column("merchant", Text, nullable=False),
+    Column("billing_payment_id", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("customer_id", Text, nullable=False, server_default=""),
+    Column("customer_email", Text, nullable=False, server_default=""),
+    Column("tier", Text, nullable=False, server_default=""),
+    Column("service_ref", Text, nullable=False, server_default=""),
+    Column("return_url", Text, nullable=False, server_default=""),
+    Column("locale", Text, nullable=False, server_default=""),
+    Column("trace_id", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    Column("wallet_id", Text, nullable=False),
+    Column("address", Text, nullable=False, unique=True),
+    Column("callback_token_sha256", Text, nullable=False, unique=True),
+    Column("rule", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("exception", Text, nullable=False),
+    Column("hold", Text),
+    Column("reason", Text, nullable=False),
+    Column("received_sat", BigInteger, nullable=False, server_default="0"),
+    Column("confirmed_sat", BigInteger, nullable=False, server_default="0"),
+    Column("remaining_sat", BigInteger, nullable=False),
+    Column("excess_sat", BigInteger, nullable=False, server_default="0"),
+    Column("confirmations_seen", Integer, nullable=False, server_default="0"),
+    Column("confirmations_needed", Integer, nullable=False, server_default="1"),
+    Column("verdict", Text),
+    Column("billing_change", Text),
+    Column("provider_sat", BigInteger),
+    Column("provider_asked_at", UtcTime),
+    Column("chain_asked_at", UtcTime),
+    Column("disagrees_since", UtcTime),
+    Column("sequence", Integer, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("monitor_until", UtcTime, nullable=False),
+    Column("settled_at", UtcTime),
+    Column("closed_at", UtcTime),
+    Column("watched_until", UtcTime),
+    Column("next_look_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime),
+    Column("lease_owner", Text),
+    UniqueConstraint("merchant", "billing_payment_id"),
+    CheckConstraint("amount_minor > 0", name="amount"),
+    CheckConstraint("status IN ('new','processing','settled','expired','invalid')", name="status"),
+    Index("ix_invoices_due", "next_look_at"),
+    Index("ix_invoices_listing", "merchant", "status", "created_at"),
+    Index("ix_invoices_customer", "merchant", "customer_id", "created_at"),
+    Index("ix_invoices_watch", "status", "watched_until"),
+)
+
+quotes = Table(
+    "quotes",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("base_minor", BigInteger, nullable=False),
+    Column("price_minor", BigInteger, nullable=False),
+    Column("risk_bps", Integer, nullable=False),
+    Column("fee_buffer_minor", BigInteger, nullable=False),
+    Column("due_sat", BigInteger, nullable=False),
+    Column("effective_from", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("samples", Text, nullable=False),
+    UniqueConstraint("invoice_id", "version"),
+    CheckConstraint("due_sat > 0 AND base_minor > 0 AND price_minor > 0", name="positive"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("key", Text, nullable=False),
+    Column("amount_sat", BigInteger, nullable=False),
+    Column("confirmations", Integer),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("replaceable", Boolean, nullable=False),
+    Column("replaced", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    UniqueConstraint("invoice_id", "key"),
+    Index("ix_payments_key", "key"),
+)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("source", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("merchant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("memo", Text, nullable=False, server_default=""),
+    Column("reverses_id", BigInteger),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("journal_id", BigInteger, ForeignKey("journals.id"), nullable=False, index=True),
+    Column("account", Text, nullable=False, index=True),
+    Column("asset", Text, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("service_ref", Text, nullable=False, server_default=""),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(nullable=True),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("from_status", Text, nullable=False, server_default=""),
+    Column("to_status", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("rule", Text, nullable=False, server_default=""),
+    Column("policy_version", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default="{}"),
+)
+
+# The hash chain is laid over committed audit rows by one leased job: chaining inside the writers' transactions would queue them all.
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("position", Serial, primary_key=True),
+    Column("audit_id", BigInteger, ForeignKey("audit.id"), nullable=False, unique=True),
+    Column("sha256", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _invoice_id(nullable=True),
+    Column("merchant", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("invoice_id", "sequence"),
+)
+
+event_positions = Table(
+    "event_positions",
+    metadata,
+    Column("position", Serial, primary_key=True),
+    Column("event_id", Text, ForeignKey("events.id"), nullable=False, unique=True),
+    Column("merchant", Text, nullable=False),
+    Index("ix_event_positions_feed", "merchant", "position"),
+)
+
+# Events that have no position yet: a small queue, so that numbering never searches the whole history.
+unnumbered_events = Table(
+    "unnumbered_events",
+    metadata,
+    Column("event_id", Text, ForeignKey("events.id"), primary_key=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, ForeignKey("events.id"), nullable=False, index=True),
+    _invoice_id(nullable=True),
+    Column("merchant", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("next_try_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime),
+    Column("lease_owner", Text),
+    Column("finished_at", UtcTime),
+    Index("ix_deliveries_due", "state", "next_try_at"),
+    Index("ix_deliveries_order", "invoice_id", "sequence"),
+    CheckConstraint("state IN ('pending','delivered','parked')", name="state"),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("delivery_id", Text, ForeignKey("deliveries.id"), nullable=False, index=True),
+    Column("at", UtcTime, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("latency_ms", Integer, nullable=False),
+    Column("body_sha256", Text, nullable=False),
+    Column("answer_excerpt", Text, nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("event_key", Text, nullable=False),
+    _invoice_id(nullable=True),
+    Column("received_at", UtcTime, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("copies", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("source", "event_key"),
+    Index("ix_inbox_waiting", "state", "id"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_sha256", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
+    Column("invoice_id", Text),
+    Column("quote_version", Integer),
+    Column("address", Text),
+    Column("settlement_status", Text),
+    Column("answer_status", Integer),
+    Column("answer", Text),
+)
+
+openings = Table(
+    "openings",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("billing_payment_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
+)
+
+spare_addresses = Table(
+    "spare_addresses",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("wallet_id", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("invoice_id", Text, unique=True),
+    Index("ix_spare_addresses_free", "wallet_id", "invoice_id"),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _invoice_id(nullable=True),
+    Column("merchant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Column("times_seen", Integer, nullable=False, server_default="1"),
+    Column("due_at", UtcTime, nullable=False),
+    Column("blocks", Text, nullable=False, server_default="{}"),
+    Column("decision", Text),
+    Column("actor", Text),
+    Column("note", Text),
+    Column("resolved_at", UtcTime),
+    Index("ix_reviews_open", "state", "due_at"),
+    CheckConstraint("state IN ('open','resolved')", name="state"),
+)
+
+modes = Table(
+    "modes",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("window_start", UtcTime, nullable=False),
+    Column("spent", Integer, nullable=False),
+)
+
+APPEND_ONLY = (
+    "journals",
+    "entries",
+    "audit",
+    "audit_chain",
+    "quotes",
+    "events",
+    "event_positions",
+    "delivery_attempts",
+)
