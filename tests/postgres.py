@@ -3,8 +3,8 @@
 Owns starting, stopping and databases; must not know what is in them.
 """
 
-import atexit
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -19,13 +19,16 @@ _SERVER_OPTIONS = (
     "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=100"
 )
 
+# initdb refuses root.
+_AS_SERVER = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """A running server. `directory` holds its data and its socket."""
 
     directory: Path
-    binaries: Path
+    guard: "subprocess.Popen[bytes]"
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
@@ -39,9 +42,8 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends the server and removes its directory. A second call does nothing."""
-        if self.directory.exists():
-            _run_as_server(self.binaries / "pg_ctl", "stop", "-D", self.directory / "db", "-m", "immediate", "-w")
-            shutil.rmtree(self.directory)
+        if self.guard.returncode is None:
+            self.guard.communicate()
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(host=str(self.directory), user="postgres", autocommit=True) as connection:
@@ -56,7 +58,6 @@ def start_cluster() -> Cluster:
     directory.chmod(0o755)
     if os.geteuid() == 0:
         shutil.chown(directory, "postgres")
-    cluster = Cluster(directory=directory, binaries=binaries)
     initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
     try:
         _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
@@ -67,9 +68,22 @@ def start_cluster() -> Cluster:
     except BaseException:
         shutil.rmtree(directory)
         raise
-    # A run that is interrupted skips the fixtures' ends.
-    atexit.register(cluster.stop)
-    return cluster
+    return Cluster(directory=directory, guard=_start_guard(binaries, directory))
+
+
+def _start_guard(binaries: Path, directory: Path) -> "subprocess.Popen[bytes]":
+    """A shell that ends the server when this process closes the pipe to it, be it by dying in whatever way."""
+    stop_server = shlex.join(
+        [*_AS_SERVER, f"{binaries}/pg_ctl", "stop", "-D", f"{directory}/db", "-m", "immediate", "-w"]
+    )
+    return subprocess.Popen(
+        ["sh", "-c", f"trap '' INT TERM HUP; read -r line; {stop_server}; rm -rf {directory}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
 
 
 def _find_binaries() -> Path:
@@ -83,8 +97,8 @@ def _find_binaries() -> Path:
 
 
 def _run_as_server(*command: str | Path) -> None:
-    """Runs a server program; as root through user postgres, because initdb refuses root."""
-    prefix = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
-    done = subprocess.run([*prefix, *command], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [*_AS_SERVER, *command], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-500:]}")
