@@ -1,6 +1,6 @@
 """Checks a Bitcoin address and a gateway wallet id against the one network this process serves.
 
-Owns checksum, prefix and witness rules (BIP-173, BIP-350, base58check); must not ask any outside world about an address.
+Owns checksum, prefix and witness rules (BIP-173, BIP-350, base58check); must not ask anybody about an address.
 """
 
 import re
@@ -22,7 +22,7 @@ _LONGEST_ADDRESS = 90
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """One address in its canonical spelling. `kind` "future" is valid but has no spending rules yet: never pay to it."""
+    """One address in its canonical spelling. `kind` "future" is valid but has no spending rules yet: never pay it."""
 
     text: str
     kind: str

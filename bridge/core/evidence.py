@@ -47,3 +47,49 @@ class Sample:
     currency: str
     price_minor: int
     observed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalletBalance:
+    """The whole wallet at the gateway (contract 5.8). `balance_sat` includes unconfirmed money: never spendable as such."""
+
+    balance_sat: int
+    confirmed_sat: int
+    unconfirmed_sat: int
+    immature_sat: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A broadcast send, in the gateway's own numbers: asked for, received by the recipient, kept as service fee."""
+
+    txid: str
+    requested_sat: int
+    sent_sat: int
+    fee_sat: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """The gateway's own word about itself. What it does not say is None; `server_time` is its Date header."""
+
+    ok: bool
+    fee_bps: int | None
+    min_send_sat: int | None
+    server_time: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a receiver answered one notification. `outcome` is delivered, retry or parked; `error` is a code of ours.
+
+    `status` is None when no answer came. `body_excerpt` is at most 1 KiB, redacted; `body_sha256` is over what was read.
+    """
+
+    outcome: str
+    status: int | None
+    latency_ms: int
+    retry_after_seconds: int | None
+    body_excerpt: str
+    body_sha256: str
+    error: str | None

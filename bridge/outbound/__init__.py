@@ -1,0 +1,160 @@
+"""The one door through which adapters speak HTTP: no redirects, a size cap, a total deadline, public addresses only.
+
+Owns transport safety and whether anything was sent; must not know what an answer means, each adapter does.
+"""
+
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import NoReturn
+
+import requests
+from requests.structures import CaseInsensitiveDict
+
+from bridge.outbound.connection import Exchange, GuardedAdapter, Limits, current
+from bridge.outbound.guard import Guard, is_loopback
+
+__all__ = ["CallFailed", "Guard", "Limits", "Outbound", "Reply", "is_loopback", "redacted"]
+
+USER_AGENT = "subtc-billmanager-bridge"
+_LONGEST_RETRY_AFTER_SECONDS = 86_400
+_SECRETS = re.compile(r"(SUBTC-KEY-|whsec_|[Bb]earer\s+|\bv1,)[^\s\"',;&<>]+")
+
+
+class CallFailed(Exception):
+    """No whole answer came. `maybe_sent` is False only when it is certain that no byte of the request left."""
+
+    def __init__(self, reason: str, *, maybe_sent: bool):
+        super().__init__(reason)
+        self.reason = reason
+        self.maybe_sent = maybe_sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One answer, whatever its status. `cut` says that the body was longer than the cap."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+    cut: bool = False
+
+    def text(self) -> str:
+        """The body as UTF-8; raises ValueError."""
+        return self.body.decode("utf-8")
+
+    def json(self) -> object:
+        """The body as JSON with fractions as Decimal, never float; raises ValueError and nothing else."""
+        try:
+            parsed: object = json.loads(self.text(), parse_float=Decimal, parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+        return parsed
+
+    def date(self) -> datetime | None:
+        """The peer's clock by its Date header."""
+        return _http_date(self.headers.get("Date"))
+
+    def retry_after_seconds(self) -> int | None:
+        """Seconds or a date in Retry-After; a date counts from the peer's own Date header, never from our clock."""
+        text = self.headers.get("Retry-After", "").strip()
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            return min(int(text), _LONGEST_RETRY_AFTER_SECONDS)
+        until, since = _http_date(text), self.date()
+        if until is None or since is None:
+            return None
+        return max(0, min(int((until - since).total_seconds()), _LONGEST_RETRY_AFTER_SECONDS))
+
+
+class Outbound:
+    """A keep-alive session that threads may share. No redirects, no cookies, no proxy settings."""
+
+    def __init__(self, *, limits: Limits | None = None, guard: Guard | None = None, ca_file: str | None = None):
+        self.limits = limits or Limits()
+        self.guard = guard or Guard()
+        self._session = requests.Session()
+        # Proxy variables would route around the address guard, and .netrc would add logins.
+        self._session.trust_env = False
+        self._session.verify = ca_file or True
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, GuardedAdapter(pool_connections=8, pool_maxsize=16))
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        allow_cut: bool = False,
+    ) -> Reply:
+        """One request, one whole answer. Raises CallFailed, or Refused `blocked_url` with nothing sent."""
+        self.guard.check_url(url)
+        exchange = Exchange(self.guard, self.limits)
+        token = current.set(exchange)
+        timeout = (self.limits.connect_seconds, self.limits.read_seconds)
+        try:
+            with self._session.request(
+                method, url, data=body, headers=dict(headers or {}), timeout=timeout, allow_redirects=False, stream=True
+            ) as response:
+                content, cut = _read(response, exchange, allow_cut=allow_cut)
+                answered = CaseInsensitiveDict(response.headers)
+                return Reply(
+                    status=response.status_code, headers=answered, body=content, seconds=exchange.spent(), cut=cut
+                )
+        except (requests.RequestException, OSError, http.client.HTTPException, UnicodeError) as error:
+            # `from None`: the chained exception holds the request with its key.
+            raise _failure(error, exchange) from None
+        finally:
+            current.reset(token)
+
+    def close(self) -> None:
+        """Drop the pooled connections."""
+        self._session.close()
+
+
+def redacted(text: str, *secrets: str) -> str:
+    """`text` without the given secrets and without anything that looks like one of ours."""
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]") if secret else text
+    return _SECRETS.sub(r"\1[redacted]", text)
+
+
+def _failure(error: Exception, exchange: Exchange) -> CallFailed:
+    timed_out = isinstance(error, requests.Timeout | TimeoutError) or "timed out" in str(error)
+    if exchange.connecting and not exchange.written:
+        tls = isinstance(error, requests.exceptions.SSLError)
+        return CallFailed("tls" if tls else "connect_timeout" if timed_out else "unreachable", maybe_sent=False)
+    return CallFailed("timeout" if timed_out or exchange.is_over() else "cut", maybe_sent=True)
+
+
+def _read(response: requests.Response, exchange: Exchange, *, allow_cut: bool) -> tuple[bytes, bool]:
+    content = bytearray()
+    for chunk in response.iter_content(16 * 1024):
+        content += chunk
+        if len(content) > exchange.limits.max_bytes:
+            if not allow_cut:
+                raise CallFailed("too_large", maybe_sent=True)
+            return bytes(content[: exchange.limits.max_bytes]), True
+    return bytes(content), False
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return parsed if parsed is not None and parsed.tzinfo is not None else None
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
