@@ -1,0 +1,153 @@
+"""The bitcoin side of the sandbox as one Flask app and one command: gateway, chain view, prices, control.
+
+Must not be put on a public address: nothing here is real, and the control surface is open to whoever reaches it.
+
+The gateway is modelled on public material about the SUBTC HTTP API (base path, modes, envelope, identifiers, the 3 %
+service fee, cumulative `received_sat`). Our own choices, because nobody documents them: HTTP statuses, every error
+code but SEND_FAILED, `wallet_list`, the end of a wait, the whole callback, idempotency beyond "same key, same
+transaction", rounding, and that unconfirmed money reaches by default. Chain, Esplora view and prices are simulations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from bridge.sandbox import control, esplora, gateway_http, prices
+from bridge.sandbox.record import Call
+from bridge.sandbox.world import World
+
+
+def create_app(**options: Any) -> Flask:
+    """The app over a new World; `options` are World's. The world is at `app.extensions["world"]`. Starts no thread."""
+    world = World(**options)
+    app = Flask(__name__, static_folder=None)
+    app.extensions["world"] = world
+    for module in (gateway_http, esplora, prices, control):
+        app.register_blueprint(module.blueprint(world))
+
+    @app.after_request
+    def record(response: Response) -> Response:
+        if not request.path.startswith("/_control/"):
+            headers = request.headers
+            world.calls.append(
+                Call(
+                    at=world.clock.now(),
+                    method=request.method,
+                    path=request.path,
+                    query=request.query_string.decode("utf-8", "replace"),
+                    key=headers.get("X-SUBTC-KEY"),
+                    idempotency_key=headers.get("X-SUBTC-IDEMPOTENCY"),
+                    body=request.get_data(),
+                    status=response.status_code,
+                )
+            )
+        return response
+
+    return app
+
+
+class QuietRequests(WSGIRequestHandler):
+    """Logs nothing, and sends small answers at once: Nagle's algorithm would hold each back for 40 ms."""
+
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Keep silent."""
+
+
+class Server(ThreadedWSGIServer):
+    """A threaded server that hangs up on kept-alive connections when it stops, so that stopped means gone."""
+
+    def __init__(self, host: str, port: int, app: Flask) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(host, port, app, handler=QuietRequests)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection, then serve it in a thread."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """The connection is over."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End every open connection."""
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it ended by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A running sandbox in this process."""
+
+    url: str
+    world: World
+    server: Server
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        """Stop serving and end all waits; safe to call twice."""
+        self.world.close()
+        self.server.shutdown()
+        self.server.hang_up()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+def serve_in_thread(*, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Served:
+    """Serve a new world from a thread of this process; port 0 takes a free one. `options` are World's."""
+    app = create_app(**options)
+    server = Server(host, port, app)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="sandbox-bitcoin", daemon=True)
+    thread.start()
+    return Served(
+        url=f"http://{host}:{server.server_port}", world=app.extensions["world"], server=server, thread=thread
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve the simulated SUBTC gateway, chain and price sources until interrupted."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    host, port = options.pop("host"), options.pop("port")
+    try:
+        app = create_app(**options)
+    except ValueError as error:
+        parser.error(str(error))
+    server = Server(host, port, app)
+    print(f"sandbox bitcoin on http://{host}:{server.server_port}", flush=True)
+    try:
+        server.serve_forever()
+    finally:
+        app.extensions["world"].close()
+        server.server_close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bridge.sandbox.bitcoin", description=main.__doc__)
+    add = parser.add_argument
+    add("--host", default="127.0.0.1")
+    add("--port", type=int, required=True, help="0 takes a free one and prints it")
+    add("--net", choices=["test", "regtest", "main"], default="test")
+    add("--allow-main", action="store_true", help="without it --net main is refused: real money could be burnt")
+    add("--api-key", help="preset this API key")
+    add("--wallet-id", help="preset this wallet under --api-key")
+    add("--seed", type=int, help="the same addresses and ids on every start")
+    add("--callback-host", action="append", default=[], dest="callback_hosts", help="may get callbacks, like loopback")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

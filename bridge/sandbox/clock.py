@@ -1,0 +1,27 @@
+"""The sandbox's clock: real time plus an offset that a test may move.
+
+Must not sleep or schedule; whoever waits asks again after being woken.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Unix seconds, shifted. Moving it backwards is allowed: clock errors are worth testing too."""
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0
+
+    def now(self) -> float:
+        """The simulated time in Unix seconds."""
+        return time.time() + self.offset_s
+
+    def advance(self, seconds: float) -> None:
+        """Shift the simulated time by `seconds`."""
+        self.offset_s += seconds
+
+    def set(self, unix_seconds: float) -> None:
+        """Let the simulated time be `unix_seconds` now; it runs on from there."""
+        self.offset_s = unix_seconds - time.time()
