@@ -30,9 +30,10 @@ test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 	@sh scripts/install_debian.sh $(TEST_PROGRAMS)
 	$(BIN)/pytest -q -n 2 $(ARGS)
 
-lint: setup types ## style and types, changing nothing
+lint: setup ## style and types, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory types
 
 types: setup ## mypy --strict
 	$(BIN)/mypy --strict bridge

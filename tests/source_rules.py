@@ -39,7 +39,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "psycopg": frozenset({"store"}),
     "requests": ADAPTERS | {"outbound", "sandbox"},
     "yaml": frozenset({"config", "sandbox"}),
-    "click": frozenset({"cli"}),
+    "click": frozenset({"cli", "sandbox"}),
 }
 ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})
 ENVIRONMENT_NAMES = frozenset({"environ", "environb", "getenv", "getenvb"})
@@ -73,10 +73,11 @@ ANY_LENGTH = ("sandbox/", "store/migrations/versions/")
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One parsed file. `place` is its path inside the package; `room` the first part of it."""
+    """One parsed file. `place` is its path inside the package called `root`; `room` the first part of it."""
 
     place: str
     tree: ast.Module
+    root: str = "bridge"
 
     @property
     def room(self) -> str:
@@ -84,7 +85,7 @@ class Module:
 
     @property
     def package(self) -> list[str]:
-        return ["bridge", *self.place.split("/")[:-1]]
+        return [self.root, *self.place.split("/")[:-1]]
 
 
 def modules_of(package: Path) -> list[Module]:
@@ -191,11 +192,11 @@ def _names(module: Module) -> Complaints:
         return
     stem = Path(module.place).stem
     # The JSON of the interface says `amount`; its schemas in the web room may use that word.
-    wire_fields = _field_targets(module.tree) if module.room == "web" else set()
+    excused = _overriding_arguments(module.tree) | (_field_targets(module.tree) if module.room == "web" else set())
     for line, name, node in [(1, stem, None), *_defined_names(module.tree)]:
         bare = name.strip("_").lower()
         words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name.replace("BillManager", "Billmanager"))
-        if (bare in BANNED_NAMES and node not in wire_fields) or BANNED_WORDS & {word.lower() for word in words}:
+        if (bare in BANNED_NAMES and node not in excused) or BANNED_WORDS & {word.lower() for word in words}:
             yield line, f"banned name {name}"
     for node in ast.walk(module.tree):
         if any(_is_optional_bool(part) for annotation in _annotations(node) for part in ast.walk(annotation)):
@@ -227,6 +228,16 @@ def _defined_names(tree: ast.Module) -> Iterator[tuple[int, str, ast.AST]]:
 def _field_targets(tree: ast.Module) -> set[ast.AST]:
     classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     return {field.target for node in classes for field in node.body if isinstance(field, ast.AnnAssign)}
+
+
+def _overriding_arguments(tree: ast.Module) -> set[ast.AST]:
+    """Arguments of methods that call the same method of `super()`: their names are the parent's choice."""
+    excused: set[ast.AST] = set()
+    for method in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        called = (part.func for part in ast.walk(method) if isinstance(part, ast.Call))
+        if any(ast.unparse(function) == f"super().{method.name}" for function in called):
+            excused |= set(ast.walk(method.args))
+    return excused
 
 
 def _names_of_fractions(tree: ast.Module) -> set[str]:
@@ -269,11 +280,11 @@ def _name_of(node: ast.AST) -> str:
 def foreign_imports(tree: Path) -> list[str]:
     """Imports in the BILLmanager module that are neither its own files nor the standard library."""
     scripts = [path for path in sorted(tree.rglob("*")) if path.is_file() and _is_python(path)]
-    known = sys.stdlib_module_names | {path.stem for path in scripts} | {path.parent.name for path in scripts}
+    known = sys.stdlib_module_names | {"."} | {path.stem for path in scripts} | {path.parent.name for path in scripts}
     return [
         f"{path.relative_to(tree)}:{line} imports {parts[0]}"
         for path in scripts
-        for line, parts in _imported(Module(place=path.name, tree=ast.parse(path.read_bytes())))
+        for line, parts in _imported(Module(place=path.name, tree=ast.parse(path.read_bytes()), root="."))
         if parts[0] == "bridge" or parts[0] not in known
     ]
 

@@ -4,6 +4,7 @@ Owns the checks of README, CONTRIBUTING and docs/ against the tree; must not jud
 """
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -109,3 +110,20 @@ def test_every_pin_is_exact_and_says_what_it_is_for():
     for number in pins:
         assert re.fullmatch(r"    [\w.\[\],-]+==[\w.]+", lines[number]), lines[number]
         assert lines[number - 1].startswith("    # "), f"{lines[number]} has no comment"
+
+
+def test_the_example_configuration_loads():
+    if not (ROOT / "bridge" / "config.py").exists():
+        return
+    config = importlib.import_module("bridge.config")
+    example = ROOT / "config.example.yaml"
+    made_up = dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", example.read_text()), "whsec_c2VjcmV0IG9mIHRoZSBleGFtcGxl")
+    assert config.load_settings(example, made_up)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_on_a_page_exists(page):
+    if not (ROOT / "bridge" / "cli.py").exists():
+        return
+    named = set(re.findall(r"subtc-bridge (?:--\w+ \S+ )*([a-z][a-z-]*)", code_of(page)))
+    assert named <= set(importlib.import_module("bridge.cli").main.commands)

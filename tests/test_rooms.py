@@ -86,6 +86,8 @@ def test_a_planted_violation_is_named(tmp_path, module, source, complaint):
         ("cli.py", "import click\nfrom bridge import config, runtime, worker\nfrom bridge.web import create_app"),
         ("config.py", "import os\nimport yaml\nx = os.environ"),
         ("sandbox/bitcoin.py", "import flask\nfrom bridge.sandbox import chain\ndef handle(data): ..."),
+        ("outbound/tcp.py", "class Wire(Base):\n    def send(self, data):\n        super().send(data)"),
+        ("web/schemas.py", "class NewInvoice(BaseModel):\n    amount: str"),
         ("store/migrations/versions/0001_first.py", "def upgrade():\n" + "    x = 1\n" * 50),
         ("billmanager/wire.py", "class BillmanagerPush: ...\nmetadata = processing = 1"),
     ],
