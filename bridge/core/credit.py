@@ -17,7 +17,8 @@ from bridge.core.quote import Quote
 class Payment:
     """One incoming output, absolute. `confirmations` is None when only the provider's total is known (key "total").
 
-    `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised away.
+    `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised
+    away.
     """
 
     key: str
@@ -34,7 +35,9 @@ class Payment:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """The worth of a set of payments. `remaining_sat` is at the newest quote, rounded up once; `unquoted` still needs a price."""
+    """The worth of a set of payments. `remaining_sat` is at the newest quote, rounded up once; `unquoted` still needs
+    a price.
+    """
 
     used_sat: int
     excess_sat: int
@@ -49,6 +52,10 @@ class Credit:
         return self.remaining_sat <= self.tolerance_sat and self.used_sat > 0
 
     @property
+    def received_sat(self) -> int:
+        return self.used_sat + self.excess_sat + sum(p.amount_sat for p in self.unquoted)
+
+    @property
     def absorbed_sat(self) -> int:
         return self.remaining_sat if self.covered else 0
 
@@ -58,12 +65,21 @@ class Credit:
 
 
 def quote_at(quotes: Sequence[Quote], payment: Payment, rule: Rule) -> Quote | None:
-    """The newest quote that was active when the payment was first seen, with the grace its evidence kind needs."""
+    """The newest quote that was active when the payment was first seen, with the grace its evidence kind needs.
+
+    An offer goes before a late quote: a price found afterwards never takes money away from the price its payer was
+    shown.
+    """
     seconds = rule.seen_grace_provider_seconds if payment.confirmations is None else rule.seen_grace_chain_seconds
     grace = timedelta(seconds=seconds)
     none = timedelta(0)
     active = [q for q in quotes if q.covers(payment.first_seen_at, grace=grace if q.kind == "offer" else none)]
-    return max(active, key=lambda q: q.version, default=None)
+    return max(active, key=lambda q: (q.kind == "offer", q.version), default=None)
+
+
+def counting(payments: Iterable[Payment], rule: Rule) -> tuple[Payment, ...]:
+    """The payments that are still there and are no dust. A provider's total is one sum and never dust."""
+    return tuple(p for p in payments if not p.replaced and (p.confirmations is None or p.amount_sat >= rule.dust_sat))
 
 
 def credit(
@@ -106,7 +122,7 @@ def credit(
 def remaining_minor(payments: Iterable[Payment], *, quotes: Sequence[Quote], amount_minor: int, rule: Rule) -> int:
     """What a new quote has to ask for: the part of `amount_minor` not yet covered, rounded up to a whole minor unit."""
     remaining = Fraction(amount_minor)
-    for payment in payments:
+    for payment in counting(payments, rule):
         quote = quote_at(quotes, payment, rule)
         if quote is not None:
             remaining -= Fraction(payment.amount_sat * quote.base_minor, quote.due_sat)

@@ -32,7 +32,7 @@ class ProtocolError(BridgeError):
 
 
 class OutcomeUnknown(BridgeError):
-    """A call with an effect was cut off: it may or may not have happened, so nothing may be repeated under a new key."""
+    """A call with an effect was cut off: it may have happened or not, so nothing may be repeated under a new key."""
 
 
 class IllegalMove(Exception):

@@ -9,7 +9,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderReading:
-    """One `wallet_poll` answer: cumulative receipts of one address (SUBTC contract 5.10). `asked_at` is before sending."""
+    """One `wallet_poll` answer: cumulative receipts of one address (SUBTC contract 5.10). `asked_at` is before
+    sending.
+    """
 
     address: str
     received_sat: int
@@ -19,7 +21,9 @@ class ProviderReading:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainOutput:
-    """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is the block's own."""
+    """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is
+    the block's own.
+    """
 
     outpoint: str
     amount_sat: int
@@ -41,7 +45,9 @@ class ChainReading:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One price of one bitcoin from one source, in minor units of `currency` (65,000.00 USD is 6500000), rounded down."""
+    """One price of one bitcoin from one source, in minor units of `currency` (65,000.00 USD is 6500000), rounded
+    down.
+    """
 
     source: str
     currency: str
@@ -51,7 +57,9 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class WalletBalance:
-    """The whole wallet at the gateway (contract 5.8). `balance_sat` includes unconfirmed money: never spendable as such."""
+    """The whole wallet at the gateway (contract 5.8). `balance_sat` includes unconfirmed money: never spendable as
+    such.
+    """
 
     balance_sat: int
     confirmed_sat: int
@@ -83,7 +91,8 @@ class Health:
 class Answer:
     """How a receiver answered one notification. `outcome` is delivered, retry or parked; `error` is a code of ours.
 
-    `status` is None when no answer came. `body_excerpt` is at most 1 KiB, redacted; `body_sha256` is over what was read.
+    `status` is None when no answer came. `body_excerpt` is at most 1 KiB, redacted; `body_sha256` is over what was
+    read.
     """
 
     outcome: str

@@ -1,13 +1,14 @@
 """The decision: from facts to the state of an invoice, pure, total and idempotent.
 
-Owns the states, the legal moves and `decide`, the only function that sets a status; must not read anything but its arguments.
+Owns the states, the legal moves and `decide`, the only function that sets a status; must not read anything but its
+arguments.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.core.credit import Credit, Payment, credit
+from bridge.core.credit import Credit, Payment, counting, credit, quote_at
 from bridge.core.errors import IllegalMove
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
@@ -50,7 +51,8 @@ class Invoice:
     """The facts about one invoice that a decision needs, and the last decision.
 
     `open_reviews` and `released` are review kinds: those a person still has to rule on, and those a person let pass.
-    `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its payment.
+    `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its
+    payment.
     """
 
     amount_minor: int
@@ -99,12 +101,17 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sums:
-    """The same payments seen three ways: all, those deep enough to settle on, those firm enough to book."""
+    """The same payments seen four ways: all, those in time enough to count unasked, those deep enough to settle on,
+    those firm enough to book. `counted` leaves out dust, which is kept and shown but decides nothing.
+    """
 
     present: tuple[Payment, ...]
+    counted: tuple[Payment, ...]
     total_sat: int
     confirmed_sat: int
     seen: Credit
+    punctual: Credit
+    has_too_late: bool
     deep: Credit
     firm: Credit
     needed: int
@@ -114,16 +121,19 @@ class _Sums:
 def decide(
     invoice: Invoice, *, quotes: Sequence[Quote], payments: Sequence[Payment], now: datetime, rule: Rule
 ) -> Decision:
-    """Recomputes everything from the facts. Raises IllegalMove when the result is no legal move from `invoice.status`."""
+    """Recomputes everything from the facts. Raises IllegalMove when the result is no legal move from
+    `invoice.status`.
+    """
     sums = _sums(invoice, quotes, payments, rule)
-    late_from, late_blocked = _late(invoice, sums, rule)
-    blockers = _blockers(invoice, sums, now, rule, late_blocked=late_blocked) - invoice.released
+    released = _released(invoice)
+    blockers = _blockers(invoice, sums, now, rule) - released
     holding = blockers | (invoice.open_reviews & HOLDING)
     status, exception, reason = _state(invoice, sums, now, rule, holding)
     if (invoice.status, status) not in LEGAL_MOVES and invoice.status != status:
         raise IllegalMove(f"{invoice.status} -> {status}")
-    closed = status == "expired" and sums.total_sat == 0 and now >= invoice.monitor_until
     hold = "review" if holding and invoice.verdict is None else None
+    nothing_came = sums.total_sat == 0 and not invoice.provider_sat
+    closed = status == "expired" and nothing_came and hold is None and now >= invoice.monitor_until
     return Decision(
         status=status,
         exception=exception,
@@ -131,86 +141,130 @@ def decide(
         reason="closed" if closed else reason,
         received_sat=sums.total_sat,
         confirmed_sat=sums.confirmed_sat,
-        remaining_sat=0 if status == "settled" else sums.seen.remaining_sat,
-        excess_sat=sums.firm.excess_sat + (sum(p.amount_sat for p in sums.firm.unquoted) if status == "settled" else 0),
+        remaining_sat=0 if status == "settled" or sums.seen.covered else sums.seen.remaining_sat,
+        excess_sat=_excess_sat(invoice, sums, status=status),
         firm=sums.firm,
         closed=closed,
         is_final=bool(sums.present) and all((p.confirmations or 0) >= rule.final_depth for p in sums.present),
         confirmations_needed=sums.needed,
         confirmations_seen=sums.depth,
         events=_events(invoice, sums, status=status, exception=exception, hold=hold, closed=closed),
-        reviews=_reviews(invoice, sums, rule, status=status, blockers=blockers),
-        wants_late_quote_from=late_from,
+        reviews=_reviews(invoice, sums, rule, status=status, blockers=blockers, released=released),
+        wants_late_quote_from=_late_from(invoice, sums, rule) if status != "settled" else None,
     )
+
+
+def _released(invoice: Invoice) -> frozenset[str]:
+    """What a person let pass. A settled invoice that loses its money is news even when an earlier loss was let pass."""
+    return invoice.released - {"reorged"} if invoice.status == "settled" else invoice.released
 
 
 def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment], rule: Rule) -> _Sums:
     present = tuple(p for p in payments if not p.replaced)
-    worth_counting = [p for p in present if p.confirmations is None or p.amount_sat >= rule.dust_sat]
+    counted = counting(payments, rule)
 
     def worth(some: Sequence[Payment]) -> Credit:
         return credit(some, quotes=quotes, amount_minor=invoice.amount_minor, late_after=invoice.expires_at, rule=rule)
 
-    seen = worth(worth_counting)
-    total_sat = sum(p.amount_sat for p in present)
-    basis_sat = max(total_sat, seen.due_sat)
+    seen = worth(counted)
 
     def needed(payment: Payment) -> int:
+        basis_sat = max(_basis_sat(invoice, present, payment), seen.due_sat)
         return rule.confirmations_for(basis_sat, replaceable=payment.replaceable)
 
-    deep = [p for p in worth_counting if p.confirmations is None or p.confirmations >= needed(p)]
-    firm = [p for p in worth_counting if p in deep or p.is_confirmed]
+    deep = [p for p in counted if p.confirmations is None or p.confirmations >= needed(p)]
+    punctual = [p for p in counted if _is_punctual(invoice, p, quotes, rule)]
+    total_sat = sum(p.amount_sat for p in present)
+    none_yet = rule.confirmations_for(max(total_sat, seen.due_sat), replaceable=True)
     return _Sums(
         present=present,
+        counted=counted,
         total_sat=total_sat,
         confirmed_sat=sum(p.amount_sat for p in present if p.is_confirmed),
         seen=seen,
+        punctual=worth(punctual),
+        has_too_late=len(punctual) < len(counted),
         deep=worth(deep),
-        firm=worth(firm),
-        needed=max((needed(p) for p in worth_counting), default=rule.confirmations_for(basis_sat, replaceable=True)),
-        depth=min((p.confirmations or 0 for p in worth_counting), default=0),
+        firm=worth([p for p in counted if p in deep or p.is_confirmed]),
+        needed=max((needed(p) for p in counted), default=none_yet),
+        depth=min((p.confirmations or 0 for p in counted), default=0),
     )
 
 
-def _late(invoice: Invoice, sums: _Sums, rule: Rule) -> tuple[datetime | None, bool]:
-    """From when a late quote is wanted, and whether money came so late that a person must say so first."""
-    if invoice.settled_at is not None or invoice.verdict is not None or not sums.seen.unquoted:
-        return None, False
-    first = min(p.first_seen_at for p in sums.seen.unquoted)
-    in_time = first <= invoice.expires_at + timedelta(seconds=rule.late_auto_seconds)
-    automatic = rule.late == "accept" and in_time and invoice.closed_at is None
-    if first <= invoice.expires_at or automatic or "late" in invoice.released:
-        return first, False
-    return None, True
+def _basis_sat(invoice: Invoice, present: Sequence[Payment], payment: Payment) -> int:
+    """The total that says how deep `payment` must be. What came after the settlement cannot make what it rests on too
+    shallow.
+    """
+    settled_at = invoice.settled_at
+    if settled_at is None or payment.first_seen_at > settled_at:
+        return sum(p.amount_sat for p in present)
+    return sum(p.amount_sat for p in present if p.first_seen_at <= settled_at)
 
 
-def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, *, late_blocked: bool) -> frozenset[str]:
+def _is_punctual(invoice: Invoice, payment: Payment, quotes: Sequence[Quote], rule: Rule) -> bool:
+    """Whether the payment counts without asking a person: in time, under an offer's grace, or not too late for the
+    policy.
+    """
+    if invoice.closed_at is not None:
+        return False
+    seconds = rule.late_auto_seconds if rule.late == "accept" else 0
+    quote = quote_at(quotes, payment, rule)
+    offered = quote is not None and quote.kind == "offer"
+    return offered or payment.first_seen_at <= invoice.expires_at + timedelta(seconds=seconds)
+
+
+def _late_from(invoice: Invoice, sums: _Sums, rule: Rule) -> datetime | None:
+    """From when a late quote is wanted: the first money without a price that may count."""
+    if invoice.settled_at is not None or invoice.verdict is not None or sums.seen.covered:
+        return None
+    may_count = sums.seen.unquoted if "late" in invoice.released else sums.punctual.unquoted
+    return min((p.first_seen_at for p in may_count), default=None)
+
+
+def _is_late(invoice: Invoice, sums: _Sums) -> bool:
+    """Whether late money counts towards the amount, or would have to; late money on top of enough changes nothing."""
+    return sums.seen.late or (not sums.seen.covered and any(p.first_seen_at > invoice.expires_at for p in sums.counted))
+
+
+def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> frozenset[str]:
     """The review kinds that these facts alone call for, as a table of conditions. Without money nothing is held."""
-    if sums.total_sat == 0 and invoice.settled_at is None:
+    if sums.total_sat == 0 and not invoice.provider_sat and invoice.settled_at is None:
         return frozenset()
-    seen, unsettled = sums.seen, invoice.settled_at is None
-    disagreed_for = now - invoice.disagrees_since if invoice.disagrees_since else timedelta(0)
-    monitor_over = now >= invoice.monitor_until
-    money_is_late = any(p.first_seen_at > invoice.expires_at for p in sums.present)
+    seen, unsettled, has_money = sums.seen, invoice.settled_at is None, sums.total_sat > 0
+    grace = timedelta(seconds=rule.disagree_grace_seconds)
+    disagree = invoice.disagrees_since is not None and now - invoice.disagrees_since >= grace
+    over = now >= invoice.monitor_until
+    at_stake_sat = max(sums.total_sat, seen.due_sat)
+    only_provider = any(p.confirmations is None for p in sums.present)
+    too_late = sums.has_too_late and not sums.punctual.covered
+    not_enough = _is_late(invoice, sums) and not seen.covered and not seen.unquoted
     conditions = {
-        "large_amount": unsettled and max(sums.total_sat, seen.due_sat) > rule.large_sat,
-        "provider_only_limit": unsettled
-        and any(p.confirmations is None for p in sums.present)
-        and max(sums.total_sat, seen.due_sat) > rule.provider_only_max_sat,
-        "provider_disagrees": disagreed_for >= timedelta(seconds=rule.disagree_grace_seconds)
-        and invoice.disagrees_since is not None,
-        "billing_conflict": unsettled and invoice.billing_change is not None,
-        "late": unsettled and (late_blocked or (money_is_late and not seen.covered and not seen.unquoted)),
-        "partial": unsettled and not seen.covered and (monitor_over or rule.underpaid == "review"),
-        "failed_to_confirm": unsettled and monitor_over and seen.covered and not sums.deep.covered,
+        "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
+        "provider_only_limit": unsettled and only_provider and at_stake_sat > rule.provider_only_max_sat,
+        "provider_disagrees": disagree or (unsettled and over and not _agrees(invoice, sums)),
+        "billing_conflict": unsettled and has_money and invoice.billing_change is not None,
+        "late": unsettled and (too_late or not_enough),
+        "partial": unsettled and has_money and not seen.covered and (over or _asks_about_part(sums, rule)),
+        "failed_to_confirm": unsettled and over and seen.covered and not sums.deep.covered,
         "reorged": not unsettled and not sums.firm.covered,
     }
     return frozenset(kind for kind, applies in conditions.items() if applies)
 
 
+def _asks_about_part(sums: _Sums, rule: Rule) -> bool:
+    """Whether the policy wants a person for a part, once the part has a price. Dust alone is not worth a person's
+    time yet.
+    """
+    return rule.underpaid == "review" and bool(sums.counted) and not sums.seen.unquoted
+
+
 def _agrees(invoice: Invoice, sums: _Sums) -> bool:
-    """Whether the provider's total lies between what the chain has confirmed and all it has seen; alone it cannot disagree."""
-    if not invoice.has_chain_evidence:
+    """Whether the provider's total lies between what the chain has confirmed and all it has seen, or a person let it
+    pass.
+
+    Alone the provider cannot disagree.
+    """
+    if not invoice.has_chain_evidence or "provider_disagrees" in invoice.released:
         return True
     return invoice.provider_sat is not None and sums.confirmed_sat <= invoice.provider_sat <= sums.total_sat
 
@@ -224,7 +278,7 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
     if sums.deep.covered and not holding and _agrees(invoice, sums):
         return _settled(sums, rule)
     blocked = next(iter(sorted(holding)), None)
-    late = any(p.first_seen_at > invoice.expires_at for p in sums.present)
+    late = _is_late(invoice, sums)
     is_expired = now >= invoice.expires_at
     if sums.seen.covered and "failed_to_confirm" in holding:
         return "invalid", "none", "failed_to_confirm"
@@ -259,7 +313,7 @@ def _events(
     if status != invoice.status:
         told_before = status == "settled" and invoice.settled_at is not None
         events.append("invoice.updated" if status == "new" or told_before else f"invoice.{status}")
-    elif exception != invoice.exception or sums.total_sat != invoice.received_sat:
+    elif exception != invoice.exception or sums.total_sat != invoice.received_sat or (invoice.hold and not hold):
         events.append("invoice.updated")
     if hold is not None and invoice.hold is None:
         events.append("invoice.review")
@@ -268,12 +322,34 @@ def _events(
     return tuple(events)
 
 
-def _reviews(invoice: Invoice, sums: _Sums, rule: Rule, *, status: str, blockers: frozenset[str]) -> tuple[str, ...]:
+def _excess_sat(invoice: Invoice, sums: _Sums, *, status: str) -> int:
+    """What belongs back to the payer: beyond the amount, or without a price when none is needed any more.
+
+    When a person marked a short invoice as settled, the unpriced money they saw then is what settled it.
+    """
+    if status != "settled":
+        return sums.firm.excess_sat
+    marked_with = [] if sums.firm.covered else [p for p in sums.firm.unquoted if _came_before_settling(invoice, p)]
+    unquoted_sat = sum(p.amount_sat for p in sums.firm.unquoted) - sum(p.amount_sat for p in marked_with)
+    return sums.firm.excess_sat + unquoted_sat
+
+
+def _came_before_settling(invoice: Invoice, payment: Payment) -> bool:
+    return invoice.settled_at is None or payment.first_seen_at <= invoice.settled_at
+
+
+def _reviews(
+    invoice: Invoice, sums: _Sums, rule: Rule, *, status: str, blockers: frozenset[str], released: frozenset[str]
+) -> tuple[str, ...]:
     """Review kinds to open now: new blockers, and what only wants to be seen."""
     wanted = set(blockers) if invoice.verdict is None else set()
-    excess_sat = sums.firm.excess_sat + sum(p.amount_sat for p in sums.firm.unquoted)
-    if status == "settled" and excess_sat > rule.over_keep_sat:
+    if status == "settled" and _excess_sat(invoice, sums, status=status) > rule.over_keep_sat:
         wanted.add("over")
-    if invoice.status == "processing" and status in ("new", "expired") and not sums.seen.covered:
+    fell_back = invoice.status == "processing" and status in ("new", "expired")
+    if not sums.seen.covered and (fell_back or sums.total_sat < invoice.received_sat):
         wanted.add("replaced")
-    return tuple(sorted(wanted - invoice.open_reviews - invoice.released))
+    wanted -= released
+    # Money that comes after a person closed the matter was not part of what they ruled on.
+    if VERDICTS.get(invoice.verdict or "", ("",))[0] == "invalid" and sums.total_sat > invoice.received_sat:
+        wanted.add("late")
+    return tuple(sorted(wanted - invoice.open_reviews))

@@ -29,7 +29,9 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """A balanced set of entries. Raises ValueError when it does not sum to zero in every asset: a defect, never stored."""
+    """A balanced set of entries. Raises ValueError when it does not sum to zero in every asset: a defect, never
+    stored.
+    """
 
     kind: str
     entries: tuple[Entry, ...]
@@ -44,7 +46,9 @@ class Journal:
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """An invoice's own amounts, all zero or above. `used_sat` is what settled it, buffers included, absorbed shortage excluded."""
+    """An invoice's own amounts, all zero or above. `used_sat` is what settled it, buffers included, absorbed shortage
+    excluded.
+    """
 
     reserved_minor: int = 0
     unconfirmed_sat: int = 0
@@ -81,7 +85,7 @@ class Books:
             reserved_minor=0 if is_over else amount_minor,
             unconfirmed_sat=decision.received_sat - decision.confirmed_sat,
             confirmed_sat=decision.confirmed_sat,
-            used_sat=firm.used_sat if is_settled else 0,
+            used_sat=firm.received_sat - decision.excess_sat if is_settled else 0,
             buffer_sat=firm.buffer_sat if is_settled else 0,
             absorbed_sat=firm.absorbed_sat if is_settled else 0,
             over_sat=decision.excess_sat if is_settled else 0,
@@ -138,7 +142,9 @@ def _allocated(before: Books, after: Books) -> Iterator[Journal | None]:
 
 
 def _moved(before: Books, after: Books) -> Iterator[Journal | None]:
-    """Money seen, confirmed, unconfirmed again or vanished. What leaves goes back through inflight, so each step has a name."""
+    """Money seen, confirmed, unconfirmed again or vanished. What leaves goes back through inflight, so each step has
+    a name.
+    """
     total = after.unconfirmed_sat + after.confirmed_sat - before.unconfirmed_sat - before.confirmed_sat
     captured = after.confirmed_sat - before.confirmed_sat
     if captured < 0:

@@ -1,6 +1,7 @@
 """Amounts as integers: minor units of a currency and satoshi, and their exact texts.
 
-Owns the ISO 4217 exponents and every conversion between text and integer; must not round an amount: what does not fit is refused.
+Owns the ISO 4217 exponents and every conversion between text and integer; must not round an amount: what does not fit
+is refused.
 """
 
 import re
@@ -18,8 +19,9 @@ _EXPONENTS_NOT_TWO = {
     4: "CLF UYW",
 }
 _EXPONENT_TWO = (
-    "AED ALL AMD AUD AZN BDT BGN BRL BYN CAD CHF CNY COP CZK DKK EGP EUR GBP GEL HKD HUF IDR ILS INR KGS KZT MAD MDL MXN MYR"
-    " NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TJS TMT TRY TWD UAH USD UZS ZAR"
+    "AED ALL AMD AUD AZN BDT BGN BRL BYN CAD CHF CNY COP CZK DKK EGP EUR GBP GEL HKD HUF IDR ILS INR KGS KZT MAD MDL"
+    " MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TJS TMT TRY TWD UAH USD UZS"
+    " ZAR"
 )
 EXPONENTS: dict[str, int] = {code: 2 for code in _EXPONENT_TWO.split()} | {
     code: exponent for exponent, codes in _EXPONENTS_NOT_TWO.items() for code in codes.split()
@@ -37,7 +39,8 @@ def exponent_of(currency: str) -> int:
 def to_minor(text: str, currency: str) -> int:
     """Decimal text to minor units, exactly: "10", "10.0" and "10.00" USD are 1000.
 
-    Raises Refused("invalid_amount") for anything that is not a plain positive decimal or has digits the currency does not have.
+    Raises Refused("invalid_amount") for anything that is not a plain positive decimal or has digits the currency does
+    not have.
     """
     exponent = exponent_of(currency)
     if not _DECIMAL_TEXT.fullmatch(text):
@@ -77,15 +80,17 @@ def price_to_minor(price: str | Decimal, currency: str) -> int:
         raise Refused("invalid_price", "The price is not a number.") from None
     if not value.is_finite() or not 0 < value < MAX_MINOR:
         raise Refused("invalid_price", "The price must be a positive finite number.")
-    with localcontext(prec=60):
-        minor = int(value.scaleb(exponent_of(currency)).to_integral_value(rounding=ROUND_FLOOR))
+    with localcontext(prec=60, rounding=ROUND_FLOOR):
+        minor = int(value.scaleb(exponent_of(currency)).to_integral_value())
     if minor < 1:
         raise Refused("invalid_price", "The price is below one minor unit.")
     return minor
 
 
 def check_sat(value: object, *, field: str = "amount_sat") -> int:
-    """A satoshi amount that an outside world handed us: an int within 0 and 21 million bitcoin. Raises Refused("invalid_satoshi")."""
+    """A satoshi amount that an outside world handed us: an int within 0 and 21 million bitcoin. Raises
+    Refused("invalid_satoshi").
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_MONEY_SAT:
         raise Refused("invalid_satoshi", "Expected whole satoshi between 0 and 21 million bitcoin.", field=field)
     return value

@@ -11,7 +11,9 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmations:
-    """How deep a payment must be: pairs (up to this many satoshi, this many confirmations), then `above` for the rest."""
+    """How deep a payment must be: pairs (up to this many satoshi, this many confirmations), then `above` for the
+    rest.
+    """
 
     steps: tuple[tuple[int, int], ...] = ((500_000, 1), (5_000_000, 2))
     above: int = 6
@@ -22,7 +24,9 @@ class Confirmations:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One tier's rule. Times in seconds, amounts in satoshi unless the name says otherwise; see config.example.yaml for each."""
+    """One tier's rule. Times in seconds, amounts in satoshi unless the name says otherwise; see config.example.yaml
+    for each.
+    """
 
     name: str = "default"
     quote_ttl_seconds: int = 15 * MINUTE
@@ -52,7 +56,9 @@ class Rule:
         return max(due_sat * self.tolerance_bps // 10_000, self.tolerance_sat)
 
     def confirmations_for(self, total_sat: int, *, replaceable: bool) -> int:
-        """Depth needed before `total_sat` counts; nothing counts unconfirmed when it is replaceable or above the 0-conf limit."""
+        """Depth needed before `total_sat` counts; nothing counts unconfirmed when it is replaceable or above the
+        0-conf limit.
+        """
         if not replaceable and total_sat <= self.zero_conf_max_sat:
             return 0
         return max(self.confirmations.needed(total_sat), 1)

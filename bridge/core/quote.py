@@ -22,6 +22,7 @@ class Guards:
     max_age_seconds: int = 120
     max_spread_bps: int = 200
     max_jump_bps: int = 1_000
+    jump_window_seconds: int = 3_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Rate:
 class Quote:
     """One locked price of one invoice. `base_minor` is what it settles when `due_sat` arrives while it is active.
 
-    `kind` "offer" was shown to the payer with buffers; "late" values money that was first seen when no offer was active, without buffers.
+    `kind` "offer" was shown to the payer with buffers; "late" values money that was first seen when no offer was
+    active, without buffers.
     """
 
     version: int
@@ -70,7 +72,8 @@ def due_sat(*, base_minor: int, price_minor: int, risk_bps: int = 0, fee_buffer_
 def agreed_rate(
     samples: Iterable[Sample], *, currency: str, now: datetime, guards: Guards, last: Rate | None = None
 ) -> Rate:
-    """The median of fresh samples of distinct sources, or Unavailable("price_unavailable"): no quote rather than a bad one.
+    """The median of fresh samples of distinct sources, or Unavailable("price_unavailable"): no quote rather than a
+    bad one.
 
     With an even number the lower of the two middle prices counts. The spread is measured over the samples within
     `max_spread_bps` of the median, so that one wild source changes nothing while the others still are enough.
@@ -79,7 +82,7 @@ def agreed_rate(
     ahead = now + timedelta(seconds=guards.max_age_seconds)
     newest_by_source = {
         s.source: s
-        for s in sorted(samples, key=lambda s: s.observed_at)
+        for s in sorted(samples, key=lambda s: (s.observed_at, -s.price_minor))
         if s.currency == currency and oldest <= s.observed_at <= ahead
     }
     fresh = sorted(newest_by_source.values(), key=lambda s: (s.price_minor, s.source))
@@ -89,11 +92,20 @@ def agreed_rate(
     close = [s for s in fresh if abs(s.price_minor - price_minor) * 10_000 <= guards.max_spread_bps * price_minor]
     if len(close) < guards.min_sources or 2 * len(close) <= len(fresh):
         raise _unavailable(f"The price sources for {currency} disagree too much.")
-    if last is not None and abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor:
+    if last is not None and _jumps(price_minor, last, now=now, guards=guards):
         raise _unavailable(f"The price for {currency} jumped too far since the last quote.")
     return Rate(
         currency=currency, price_minor=price_minor, samples=tuple(fresh), observed_at=min(s.observed_at for s in close)
     )
+
+
+def _jumps(price_minor: int, last: Rate, *, now: datetime, guards: Guards) -> bool:
+    """Whether the price left `last` too fast. An old rate proves nothing, else one real move would end all quotes for
+    ever.
+    """
+    if now - last.observed_at > timedelta(seconds=guards.jump_window_seconds):
+        return False
+    return abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -1,6 +1,7 @@
 """The machine codes that say why an invoice stands where it stands, and which review kinds hold it.
 
-Owns the lists that pages, runbooks and tests enumerate; must not hold a sentence: texts live in the language catalogues.
+Owns the lists that pages, runbooks and tests enumerate; must not hold a sentence: texts live in the language
+catalogues.
 """
 
 REASONS = frozenset(

@@ -12,9 +12,11 @@ JITTER_BPS = 2_000
 def next_try_at(
     *, attempts: int, now: datetime, jitter_bps: int, retry_after_seconds: int | None = None
 ) -> datetime | None:
-    """The time of the next try after `attempts` failed ones, or None when the schedule has ended and the delivery is parked.
+    """The time of the next try after `attempts` failed ones, or None when the schedule has ended and the delivery is
+    parked.
 
-    `jitter_bps` is a random number of 0…10000 that the caller drew; it lengthens the delay by up to a fifth. A receiver's
+    `jitter_bps` is a random number of 0…10000 that the caller drew; it lengthens the delay by up to a fifth. A
+    receiver's
     Retry-After is honoured up to the schedule's longest delay.
     """
     if attempts > len(DELAYS_SECONDS):

@@ -24,7 +24,7 @@ def next_look_at(
     monitor_until: datetime,
     now: datetime,
 ) -> datetime:
-    """The later of now plus the pause that the state asks for, cut short by the next deadline that is still ahead."""
+    """Now plus the pause that the state asks for, cut short by the next deadline that is still ahead."""
     pause = timedelta(seconds=_pause(status, is_final=is_final, has_money=has_money, age=now - created_at))
     if now >= monitor_until:
         return now + max(pause, timedelta(seconds=CLOSED_SECONDS))
