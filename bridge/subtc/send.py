@@ -30,7 +30,7 @@ def read_sent(reply: Reply, *, gross_sat: int, echo: Mapping[str, object]) -> Se
     except (Unavailable, ProtocolError) as error:
         raise unknown_outcome(error.detail) from None
     if sent.sent_sat + sent.fee_sat != sent.requested_sat:
-        # Money has moved, so the gateway's numbers are booked as they are; the difference is for a person (contract 9.5).
+        # Money has moved: the gateway's numbers are booked as they are, the difference is for a person (contract 9.5).
         log.warning("the fee of a send does not add up", extra={"action": "subtc_send_fee_differs", "txid": sent.txid})
     return sent
 
@@ -41,7 +41,7 @@ def unknown_outcome(why: str) -> OutcomeUnknown:
 
 
 def _refused(refusal: wire.Refusal) -> BridgeError:
-    """Only a clean refusal of another kind means "not sent": SEND_FAILED is a bare "rpc error" and may hide a broadcast."""
+    """Only a clean refusal of another kind means "not sent": SEND_FAILED may hide a broadcast behind "rpc error"."""
     said = f"SUBTC refused with {refusal.code} (HTTP {refusal.status})"
     doubtful = refusal.code == "SEND_FAILED" or "IDEMPOTENCY" in refusal.code
     if doubtful or refusal.status >= 500 or refusal.status in _DOUBTFUL_STATUSES:
