@@ -1,0 +1,7 @@
+"""The payment module's own small package: everything the three scripts under paymethods/ and cgi/ share.
+
+Owns the module's behaviour on the billing host; must not import anything outside the standard library.
+"""
+
+__version__ = "1.0.0"
+MODULE = "pmsubtc"

@@ -1,0 +1,48 @@
+"""Documents the main script answers with (BILLmanager contract 4 and 6).
+
+Owns their shape; must not print, and must not know what is being checked.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import Iterable
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+class FormError(Exception):
+    """One error bound to a form field; BILLmanager shows msg_error_<kind> with __value__ and the like replaced."""
+
+    def __init__(self, kind: str, about: str, **params: str):
+        super().__init__(f"{kind}({about})")
+        self.kind = kind
+        self.about = about
+        self.params = {"value": "", **params}
+
+
+def error_document(problem: FormError) -> str:
+    doc = ET.Element("doc")
+    error = ET.SubElement(doc, "error", type=problem.kind, object=problem.about)
+    for name, value in problem.params.items():
+        ET.SubElement(error, "param", name=name).text = _printable(value)
+    return _text(doc)
+
+
+def config_document(features: Iterable[str]) -> str:
+    doc = ET.Element("doc")
+    feature = ET.SubElement(doc, "feature")
+    for name in features:
+        ET.SubElement(feature, name).text = "on"
+    ET.SubElement(ET.SubElement(doc, "param"), "payment_script").text = "/mancgi/subtcpayment"
+    return _text(doc)
+
+
+def _text(doc: ET.Element) -> str:
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(doc, encoding="unicode")
+
+
+def _printable(text: str) -> str:
+    """Drop what XML cannot carry, so that a bridge's words can never break the answer."""
+    return _UNPRINTABLE.sub("", text[:300])

@@ -1,0 +1,53 @@
+"""Where things lie on the billing host, and the two or three switches an administrator may set there.
+
+Owns the base directory and etc/subtc.conf; must not read settings of a payment method, which come with the payment.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def base() -> Path:
+    """The root of the panel. Only a sandbox sets MGR5_BASE."""
+    return Path(os.environ.get("MGR5_BASE") or "/usr/local/mgr5")
+
+
+def state_dir() -> Path:
+    """Where the module keeps positions, records and locks; survives upgrade and uninstall."""
+    return base() / "var" / "subtc"
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What etc/subtc.conf may change. The defaults are what a host without the file gets."""
+
+    refund: bool = False
+    mgrctl_timeout_seconds: int = 30
+    bridge_timeout_seconds: int = 10
+    lock_wait_seconds: int = 20
+
+
+def switches() -> Switches:
+    """Read `name = value` lines; unknown names and bad values leave the default, so a typo never stops billing."""
+    try:
+        text = (base() / "etc" / "subtc.conf").read_text("utf-8", "replace")
+    except OSError:
+        return Switches()
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.split("#")[0].partition("=")
+        found[name.strip()] = value.strip()
+    return Switches(
+        refund=found.get("refund") == "on",
+        mgrctl_timeout_seconds=_seconds(found, "mgrctl_timeout_seconds", 30),
+        bridge_timeout_seconds=_seconds(found, "bridge_timeout_seconds", 10),
+        lock_wait_seconds=_seconds(found, "lock_wait_seconds", 20),
+    )
+
+
+def _seconds(found: dict[str, str], name: str, default: int) -> int:
+    text = found.get(name, "")
+    return int(text) if text.isdigit() and 1 <= int(text) <= 600 else default

@@ -1,0 +1,163 @@
+"""checkpay: read the bridge's feed from the stored position and bring every event to the same door as a push.
+
+Owns positions, the retry list and the time budget; must not decide about a payment, which settle does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from subtc import accounts, bridge, log, mgrctl, settle, state, watch
+from subtc.invoice import Event, Invoice, Malformed, read_event
+from subtc.settings import Settings
+
+_BUDGET_SECONDS = 150  # BILLmanager starts the next tick after 180
+_PARKED_KEPT = 200
+_MGRCTL_FAILURES = 3
+
+
+def checkpay() -> None:
+    """One tick over all bridge accounts. A second tick while this one runs ends at once."""
+    try:
+        with state.checkpay_lock():
+            _tick(time.monotonic() + _BUDGET_SECONDS)
+    except state.Busy:
+        log.info("checkpay.already_running")
+    except mgrctl.MgrctlDown as err:
+        log.error("checkpay.mgrctl_down", error=err)
+
+
+def _tick(deadline: float) -> None:
+    known = accounts.known()
+    log.debug("checkpay.begin", accounts=len(known))
+    for source, account in known.items():
+        try:
+            _one_account(source, account, deadline)
+        except bridge.BridgeDown as err:
+            log.warning("checkpay.bridge_down", source=source, error=err)
+        except bridge.BridgeRefused as err:
+            log.error("checkpay.bridge_refused", source=source, error=err)
+        except Malformed as err:
+            log.error("checkpay.malformed_feed", source=source, error=err)
+        except OSError as err:
+            log.error("checkpay.state_not_writable", source=source, error=err)
+    watch.tell_changes(known, deadline)
+    state.forget_old_records(now=int(time.time()))
+
+
+@dataclass
+class _Run:
+    """One account's tick. `down` counts mgrctl failures in a row: with BILLmanager away there is no point going on."""
+
+    source: str
+    position: int
+    retry: list[dict[str, Any]]
+    parked: list[dict[str, Any]]
+    latest: dict[str, Invoice] = field(default_factory=dict)
+    down: int = 0
+
+    def save(self) -> None:
+        state.save_feed(
+            self.source,
+            {
+                "position": self.position,
+                "retry": self.retry,
+                "parked": self.parked[-_PARKED_KEPT:],
+                "pulled_at": int(time.time()),
+            },
+        )
+
+
+def _one_account(source: str, account: Settings, deadline: float) -> None:
+    kept = state.load_feed(source)
+    run = _Run(source, _position(kept.get("position")), list(kept["retry"]), list(kept["parked"]))
+    while True:
+        page = bridge.events(account, after=run.position)
+        found = page.get("events")
+        if not isinstance(found, list):
+            raise Malformed("the feed has no list of events")
+        _note_latest(run, [*run.retry, *found])
+        if not _try_again(run, account) or not _take(run, account, found, deadline):
+            break
+        run.position = max(run.position, _position(page.get("next_after")))
+        run.save()
+        if not page.get("has_more") or not found or time.monotonic() > deadline:
+            return
+    run.save()
+
+
+def _position(found: Any) -> int:
+    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else 0
+
+
+def _note_latest(run: _Run, found: list[Any]) -> None:
+    """The newest known state of each invoice: an old event must not cancel what was opened again since."""
+    for raw in found:
+        try:
+            invoice = read_event(raw).invoice
+        except Malformed:
+            continue
+        if invoice is not None and _newer(invoice, run.latest.get(invoice.id)):
+            run.latest[invoice.id] = invoice
+
+
+def _newer(invoice: Invoice, known: Invoice | None) -> bool:
+    return known is None or invoice.sequence >= known.sequence
+
+
+def _try_again(run: _Run, account: Settings) -> bool:
+    """Once per tick: events that met a passing trouble before. False when BILLmanager is away."""
+    waiting, run.retry = run.retry, []
+    for number, raw in enumerate(waiting):
+        _one_event(run, account, raw)
+        if run.down >= _MGRCTL_FAILURES:
+            run.retry += waiting[number + 1 :]
+            return False
+    return True
+
+
+def _take(run: _Run, account: Settings, found: list[Any], deadline: float) -> bool:
+    """The new events of one page, in order; the position moves behind each one that is settled or kept for a retry."""
+    for raw in found:
+        if time.monotonic() > deadline:
+            return False
+        _one_event(run, account, raw)
+        if run.down >= _MGRCTL_FAILURES:
+            # This event waits in the retry list; the ones behind it stay in the feed.
+            run.position = max(run.position, _position(raw.get("position")))
+            return False
+        run.position = max(run.position, _position(raw.get("position")) if isinstance(raw, dict) else 0)
+    return True
+
+
+def _one_event(run: _Run, account: Settings, raw: Any) -> None:
+    try:
+        event = read_event(raw)
+    except Malformed as err:
+        log.error("checkpay.malformed_event", source=run.source, error=err)
+        run.parked.append({"event": str(raw)[:300], "reason": f"malformed: {err}"})
+        return
+    if event.invoice is None:
+        return
+    invoice = _current(run, event, event.invoice)
+    if invoice is None:
+        log.info("checkpay.superseded", event=event.id, elid=event.invoice.elid)
+        return
+    outcome = settle.settle(event, invoice, vouch=lambda settings: settings.source == account.source)
+    run.down = run.down + 1 if outcome.reason.startswith("mgrctl_down") else 0
+    if outcome.verdict == settle.LATER:
+        run.retry.append(raw)
+    elif outcome.verdict != settle.DONE:
+        run.parked.append({"event": event.id, "elid": invoice.elid, "invoice": invoice.id, "reason": outcome.reason})
+
+
+def _current(run: _Run, event: Event, invoice: Invoice) -> Invoice | None:
+    """The invoice as we know it now, or None when a later event took back what this one says."""
+    latest = run.latest.get(invoice.id, invoice)
+    if event.type == "invoice.settled" and (latest.status != "settled" or latest.hold):
+        return invoice if latest is invoice else None
+    if event.type == "invoice.cancelled" and latest.status not in ("expired", "invalid"):
+        return invoice if latest is invoice else None
+    return latest

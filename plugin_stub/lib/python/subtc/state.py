@@ -1,0 +1,171 @@
+"""What the module remembers between runs: one small JSON file per payment, feed and method, and its locks.
+
+Owns var/subtc with atomic writes and file locks; must not hold a secret, and must not be needed to find money:
+with an empty directory everything is rebuilt from BILLmanager and the bridge's feed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Iterator
+
+from subtc import place
+
+_STRIPES = 64
+
+
+class Busy(Exception):
+    """Another process holds the lock for longer than we wait."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What we know of one billing payment beyond BILLmanager itself.
+
+    `told` is the last billing change the bridge heard of. `paid_by_us` and `cancelled_by_us` are written before the
+    call they speak of, so that a status somebody else set can be told from ours (003-28).
+    """
+
+    elid: str
+    invoice: str
+    source: str
+    method: str
+    charge: str
+    currency: str
+    told: str = ""
+    paid_by_us: bool = False
+    cancelled_by_us: bool = False
+    closed: bool = False
+
+
+@contextlib.contextmanager
+def payment_lock(elid: str) -> Iterator[None]:
+    """Nobody else of the module works on this payment meanwhile. Raises Busy, or OSError when the disk is full."""
+    with _lock(f"payment-{int(elid) % _STRIPES:02d}", place.switches().lock_wait_seconds):
+        yield
+
+
+@contextlib.contextmanager
+def checkpay_lock() -> Iterator[None]:
+    """One checkpay at a time: BILLmanager may start the next tick before this one is done. Raises Busy at once."""
+    with _lock("checkpay", 0):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(name: str, wait_seconds: int) -> Iterator[None]:
+    where = _dir("lock") / name
+    fd = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Busy(name) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(fd)  # closing gives the lock back
+
+
+def _dir(name: str) -> Path:
+    where = place.state_dir() / name
+    if not where.is_dir():
+        place.state_dir().mkdir(mode=0o750, parents=True, exist_ok=True)
+        where.mkdir(mode=0o700, exist_ok=True)
+    return where
+
+
+def write_json(where: Path, content: Any) -> None:
+    """Whole or not at all: a new file, flushed to the disk, renamed over the old one. Raises OSError."""
+    fresh = where.with_name(f".{where.name}.{os.getpid()}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(content, file, ensure_ascii=False, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, where)  # noqa: PTH105 - os.replace says what it does
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def read_json(where: Path) -> dict[str, Any]:
+    """The object in the file; nothing when there is none or it is damaged, because all state can be rebuilt."""
+    try:
+        found = json.loads(where.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def load_record(elid: str) -> Record | None:
+    found = read_json(_dir("payments") / f"{elid}.json")
+    try:
+        return Record(**{one.name: found[one.name] for one in fields(Record)}) if found else None
+    except KeyError:
+        return None
+
+
+def save_record(record: Record) -> None:
+    """Keep the record and whether it is still open. Raises OSError."""
+    mark = _dir("open") / record.elid
+    if not record.closed:
+        mark.touch(mode=0o600)  # first the mark: an open payment without one would not be watched
+    write_json(_dir("payments") / f"{record.elid}.json", asdict(record))
+    if record.closed and mark.exists():
+        mark.unlink()
+
+
+def close_record(record: Record) -> None:
+    if not record.closed:
+        save_record(replace(record, closed=True))
+
+
+def open_elids() -> list[str]:
+    """Payments whose invoice is open as far as we know, oldest first."""
+    return sorted((mark.name for mark in _dir("open").iterdir() if mark.name.isdigit()), key=int)
+
+
+def forget_old_records(*, now: int, days: int = 400) -> None:
+    """Drop closed records nobody touched for `days`, so that the directory does not grow for ever."""
+    for where in _dir("payments").glob("*.json"):
+        if now - where.stat().st_mtime > days * 86400 and not (_dir("open") / where.stem).exists():
+            where.unlink()
+
+
+def load_feed(source: str) -> dict[str, Any]:
+    """Position, retry list and parked list of one bridge account."""
+    return {"position": 0, "retry": [], "parked": [], **read_json(_dir("feeds") / f"{source}.json")}
+
+
+def save_feed(source: str, feed: dict[str, Any]) -> None:
+    write_json(_dir("feeds") / f"{source}.json", feed)
+
+
+def feeds() -> list[dict[str, Any]]:
+    return [read_json(where) for where in sorted(_dir("feeds").glob("*.json"))]
+
+
+def remember_sample(method: str, elid: str) -> None:
+    """A payment through which this method's settings can be read again; a lost update costs nothing."""
+    where = _dir("methods") / f"{method}.json"
+    samples = [one for one in read_json(where).get("samples", []) if one != elid]
+    write_json(where, {"samples": [elid, *samples[:4]]})
+
+
+def samples() -> dict[str, list[str]]:
+    """Known methods and the payments that show their settings."""
+    found = sorted(_dir("methods").glob("*.json"))
+    return {where.stem: [str(one) for one in read_json(where).get("samples", [])] for where in found}
