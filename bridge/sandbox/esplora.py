@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response
-from flask import json as flask_json
 
 from bridge.sandbox import wire
 from bridge.sandbox.addresses import BadAddress, script_of, script_type
@@ -232,6 +231,6 @@ def _route(world: World, look: Callable[..., Any]) -> Callable[..., Response]:
                 return Response(error.text, error.status, mimetype="text/plain")
         if isinstance(found, str):
             return wire.after(world, faults, Response(found, mimetype="text/plain"))
-        return wire.after(world, faults, Response(flask_json.dumps(found), mimetype="application/json"))
+        return wire.after(world, faults, Response(wire.encode(found), mimetype="application/json"))
 
     return view
