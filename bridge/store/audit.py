@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Row, func, insert, select
 from bridge.store.tables import audit, audit_chain
 
 GENESIS = "0" * 64
+# A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
+STRAGGLERS = 5_000
 
 
 def write(
@@ -57,7 +59,7 @@ def seal(tx: Connection, *, limit: int) -> int:
     unsealed = (
         select(audit)
         .outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
-        .where(audit_chain.c.audit_id.is_(None))
+        .where(audit_chain.c.audit_id.is_(None), audit.c.id > _last_sealed() - STRAGGLERS)
         .order_by(audit.c.id)
         .limit(limit)
     )
@@ -74,9 +76,8 @@ def first_break(tx: Connection) -> str | None:
     """What is wrong with the chain, in words, or None when every sealed row is as it was and none is missing."""
     rows = select(audit_chain.c.position, audit_chain.c.sha256, audit)
     rows = rows.outerjoin(audit, audit.c.id == audit_chain.c.audit_id).order_by(audit_chain.c.position)
-    digest, expected = GENESIS, 0
-    for row in tx.execute(rows):
-        expected += 1
+    digest = GENESIS
+    for expected, row in enumerate(tx.execute(rows), 1):
         if row.position != expected:
             return f"position {expected} is missing from the chain"
         if row.id is None:
@@ -85,6 +86,15 @@ def first_break(tx: Connection) -> str | None:
         if digest != row.sha256:
             return f"audit row {row.id} at position {row.position} was altered"
     return None
+
+
+def any_unsealed(tx: Connection) -> bool:
+    """Whether rows wait for the chain; both maxima come from an index."""
+    return tx.execute(select(audit.c.id).where(audit.c.id > _last_sealed()).limit(1)).first() is not None
+
+
+def _last_sealed() -> Any:
+    return select(func.coalesce(func.max(audit_chain.c.audit_id), 0)).scalar_subquery()
 
 
 def count_sealed(tx: Connection) -> int:

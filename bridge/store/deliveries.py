@@ -115,3 +115,8 @@ def depth(tx: Connection) -> dict[str, int]:
     """How many deliveries are in each state."""
     query = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
     return {state: int(count) for state, count in tx.execute(query)}
+
+
+def any_due(tx: Connection, *, now: datetime) -> bool:
+    query = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= now)
+    return tx.execute(query.limit(1)).first() is not None

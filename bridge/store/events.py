@@ -55,7 +55,7 @@ def number(tx: Connection, *, limit: int) -> int:
     return len(rows)
 
 
-def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Row[Any]]:
+def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Any]:
     """Rows (position, body) of the merchant's events above `after`, in order."""
     query = (
         select(event_positions.c.position, events.c.body)
@@ -69,3 +69,7 @@ def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[R
 
 def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
     return tx.execute(select(events).where(events.c.invoice_id == invoice_id).order_by(events.c.sequence)).all()
+
+
+def any_unnumbered(tx: Connection) -> bool:
+    return tx.execute(select(unnumbered_events.c.event_id).limit(1)).first() is not None

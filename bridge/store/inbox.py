@@ -45,7 +45,7 @@ def put(
     return False
 
 
-def waiting(tx: Connection, *, limit: int) -> Sequence[Row[Any]]:
+def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:
     """Doorbells not answered yet, oldest first: (id, invoice_id)."""
     query = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id).limit(limit)
     return tx.execute(query).all()

@@ -13,7 +13,7 @@ from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
 from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
-from bridge.store.tables import invoices, payments, quotes, reviews
+from bridge.store.tables import invoices, observations, payments, quotes, reviews
 
 InvoiceRow = Row[Any]
 
@@ -100,7 +100,7 @@ def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most:
     return count
 
 
-def facts(tx: Connection, row: InvoiceRow, *, has_chain_evidence: bool) -> Invoice:
+def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
     """The row and its reviews as the facts that a decision takes."""
     found = tx.execute(
         select(reviews.c.kind, reviews.c.state, reviews.c.decision).where(reviews.c.invoice_id == row.id)
@@ -155,8 +155,9 @@ def quote_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
     return tx.execute(select(quotes).where(quotes.c.invoice_id == invoice_id).order_by(quotes.c.version)).all()
 
 
-def quotes_of(tx: Connection, invoice_id: str) -> list[Quote]:
-    return [quote_of_row(row) for row in quote_rows(tx, invoice_id)]
+def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -> list[Quote]:
+    """All versions in order; with `currency` only those in it: a quote in another currency can value nothing."""
+    return [quote_of_row(row) for row in quote_rows(tx, invoice_id) if currency in (None, row.currency)]
 
 
 def quote_of_row(row: Row[Any]) -> Quote:
@@ -211,3 +212,41 @@ def put_payment(
         return
     where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
     tx.execute(update(payments).where(*where).values(**values))
+
+
+def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:
+    """Keeps one reading that brought news, for the wallet history of a review."""
+    tx.execute(insert(observations).values(invoice_id=invoice_id, source=source, asked_at=asked_at, body=body))
+
+
+def observation_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    return tx.execute(
+        select(observations).where(observations.c.invoice_id == invoice_id).order_by(observations.c.id)
+    ).all()
+
+
+def any_due(tx: Connection, *, now: datetime) -> bool:
+    return tx.execute(select(invoices.c.id).where(invoices.c.next_look_at <= now).limit(1)).first() is not None
+
+
+def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceRow]:
+    """Open invoices that no watch is known to stand for."""
+    unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
+    query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now)
+    return tx.execute(query.order_by(invoices.c.watched_until).limit(limit)).all()
+
+
+def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetime) -> bool:
+    """Whether this worker may arm the watch: of two at once, one may."""
+    unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
+    taken = update(invoices).where(invoices.c.id == invoice_id, unwatched).values(watched_until=until)
+    return tx.execute(taken).rowcount == 1
+
+
+def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
+    tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(watched_until=until))
+
+
+def count_by_status(tx: Connection) -> dict[str, int]:
+    query = select(invoices.c.status, func.count()).group_by(invoices.c.status)
+    return {status: int(count) for status, count in tx.execute(query)}

@@ -44,6 +44,12 @@ def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_second
     return tx.execute(spent.values(spent=budgets.c.spent + 1)).rowcount == 1
 
 
+def refund(tx: Connection, name: str, *, calls: int) -> None:
+    """Returns calls that were taken and not made."""
+    if calls > 0:
+        tx.execute(update(budgets).where(budgets.c.name == name).values(spent=budgets.c.spent - calls))
+
+
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
     return tx.execute(select(modes.c.mode).where(modes.c.scope == scope)).scalar() or "normal"

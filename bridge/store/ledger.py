@@ -80,4 +80,5 @@ def _mirrored(tx: Connection, kind: str, invoice_id: str) -> int | None:
     if not is_reverse:
         return None
     query = select(func.max(journals.c.id)).where(journals.c.invoice_id == invoice_id, journals.c.kind == original)
-    return tx.execute(query).scalar_one()
+    newest: int | None = tx.execute(query).scalar_one()
+    return newest

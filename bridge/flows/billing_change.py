@@ -1,0 +1,45 @@
+"""Hearing from the billing system that its payment was cancelled, deleted, changed or restored.
+
+Owns what that means for the invoice's facts; with money in it means a person, never a machine's cancel.
+"""
+
+from typing import Any
+
+from bridge.core.errors import Refused
+from bridge.core.money import to_minor
+from bridge.flows.context import Bridge
+from bridge.flows.read_invoices import shown
+from bridge.flows.record import record
+from bridge.store import invoices
+
+CHANGES = ("cancelled", "deleted", "amount", "restored")
+
+
+def note_billing_change(
+    bridge: Bridge, merchant_id: str, invoice_id: str, *, change: str, amount: str | None, currency: str | None
+) -> dict[str, Any]:
+    """Notes the change and returns the invoice. An amount equal to the invoice's is no change.
+
+    Raises Refused("unknown_invoice") and Refused("unknown_change").
+    """
+    if change not in CHANGES:
+        raise Refused("unknown_change", f"The change must be one of {', '.join(CHANGES)}.", field="change")
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        row = invoices.find(tx, lock=True, id=invoice_id)
+        if row is None or row.merchant != merchant_id:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+        noted: str | None = None if change == "restored" else change
+        if change == "amount" and (_is_same(row, amount, currency) or row.received_sat == 0):
+            # Nothing came yet: the next opening of the payment re-quotes it at the new amount.
+            noted = row.billing_change
+        facts = {"billing_change": noted}
+        record(tx, bridge, row, now=now, actor="module", action=f"billing_{change}", facts=facts)
+        after = invoices.find(tx, id=invoice_id)
+        return shown(tx, bridge, after)
+
+
+def _is_same(row: Any, amount: str | None, currency: str | None) -> bool:
+    if amount is None:
+        raise Refused("invalid_amount", "An amount change needs the new amount.", field="amount")
+    return (to_minor(amount, currency or row.currency), currency or row.currency) == (row.amount_minor, row.currency)

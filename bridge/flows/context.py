@@ -1,0 +1,94 @@
+"""What a flow needs of the world: the bridge's parts and the ports they fill.
+
+Owns the port definitions; must not name a concrete client, `bridge.runtime` does.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, WalletBalance
+from bridge.core.policy import Policy
+from bridge.core.quote import Guards, Rate
+from bridge.metrics import Metrics
+from bridge.store.db import Store
+
+
+class Wallet(Protocol):
+    """The Bitcoin wallet at the gateway. Raises Unavailable when it cannot answer, ProtocolError when it answers nonsense."""
+
+    def create_inbox(self, *, expected_sat: int) -> str: ...
+
+    def poll(self, *, address: str, expected_sat: int, asked_at: datetime) -> ProviderReading: ...
+
+    def balance(self) -> WalletBalance: ...
+
+    def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
+
+    def health(self) -> Health: ...
+
+
+class Chain(Protocol):
+    """Independent evidence about an address. Raises Unavailable when no reader can answer."""
+
+    def read(self, address: str, *, asked_at: datetime) -> ChainReading: ...
+
+    def tip_height(self) -> int: ...
+
+
+class Rates(Protocol):
+    """Price samples of all sources that answer; which of them make a price is `core.quote`'s rule."""
+
+    def sample(self, currency: str, now: datetime) -> tuple[Sample, ...]: ...
+
+
+class Billing(Protocol):
+    """The merchant's notify endpoint. Never raises for an answer: the Answer says delivered, retry or parked."""
+
+    def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merchant:
+    """One billing system on this bridge. `wants_push` is whether a notify URL is configured."""
+
+    id: str
+    currencies: tuple[str, ...]
+    policy: Policy
+    wants_push: bool
+    open_invoices_per_customer: int = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bridge:
+    """Everything a flow works with. Immutable but for `last_rates`, a memory that only guards against price jumps."""
+
+    store: Store
+    wallet: Wallet
+    chain: Chain | None
+    rates: Rates
+    billing: Billing
+    clock: Callable[[], datetime]
+    merchants: Mapping[str, Merchant]
+    network: str
+    wallet_id: str
+    public_url: str
+    callback_url: str | None
+    callback_token: Callable[[str], str]
+    metrics: Metrics
+    guards: Guards = field(default_factory=Guards)
+    review_due_seconds: int = 86_400
+    jump_memory_seconds: int = 600
+    watch_seconds: int = 600
+    provider_calls_per_minute: int = 60
+    last_rates: dict[str, Rate] = field(default_factory=dict)
+
+    def new_id(self, prefix: str) -> str:
+        """A random id such as "inv_3f…": 96 bits, so that nobody counts or guesses."""
+        return f"{prefix}_{secrets.token_hex(12)}"
+
+    def new_public_id(self) -> str:
+        """The id in a pay page's address: 128 bits, the only thing that opens it."""
+        return secrets.token_urlsafe(16)

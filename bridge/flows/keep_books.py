@@ -1,0 +1,46 @@
+"""Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, counting gauges.
+
+Owns their leases; must not touch invoices.
+"""
+
+from bridge.flows.context import Bridge
+from bridge.store import audit, deliveries, events, invoices, leases, reviews
+
+LEASE_SECONDS = 30
+
+
+def number_events(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
+    """Gives positions to committed events. One at a time, so that no reader of the feed ever skips one."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not events.any_unnumbered(tx):
+            return 0
+    with bridge.store.write() as tx:
+        if not leases.take(tx, "number_events", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
+            return 0
+        return events.number(tx, limit=limit)
+
+
+def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
+    """Lays the hash chain over audit rows that have been committed."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not audit.any_unsealed(tx):
+            return 0
+    with bridge.store.write() as tx:
+        if not leases.take(tx, "seal_audit", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
+            return 0
+        return audit.seal(tx, limit=limit)
+
+
+def refresh_gauges(bridge: Bridge) -> None:
+    """Sets the gauges that are counts of rows; asked for by whoever scrapes the metrics."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        for status, count in invoices.count_by_status(tx).items():
+            bridge.metrics.open_invoices.labels(status=status).set(count)
+        for state, count in deliveries.depth(tx).items():
+            bridge.metrics.deliveries_waiting.labels(state=state).set(count)
+        for kind, count in reviews.count_open_by_kind(tx).items():
+            bridge.metrics.reviews_open.labels(kind=kind).set(count)
+        bridge.metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))

@@ -1,0 +1,36 @@
+"""The switches an operator turns: normal, read_only, queued, limited, and a pause per wallet.
+
+Owns what each mode forbids; the rows are `store.leases`'.
+"""
+
+from bridge.core.errors import Refused, Unavailable
+from bridge.flows.context import Bridge
+from bridge.logs import log
+from bridge.store import audit, leases
+from bridge.store.db import Tx
+
+MODES = ("normal", "read_only", "queued", "limited")
+WALLET_MODES = ("normal", "paused")
+
+
+def require_mode(tx: Tx, *refused_in: str) -> None:
+    """Raises Unavailable("mode_<mode>") when the bridge is in one of these modes."""
+    mode = leases.mode_of(tx)
+    if mode in refused_in:
+        raise Unavailable(f"mode_{mode}", "The operator has switched this off for now.", retry_after_seconds=60)
+
+
+def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) -> None:
+    """Turns a switch, audited. It takes effect within one loop of every worker and survives restarts."""
+    allowed = MODES if scope == "bridge" else WALLET_MODES
+    if mode not in allowed:
+        raise Refused("unknown_mode", f"The mode must be one of {', '.join(allowed)}.", field="mode")
+    if not actor.strip() or not reason.strip():
+        raise Refused("actor_and_reason_required", "Say who switches and why.", field="reason")
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        before = leases.mode_of(tx, scope)
+        leases.set_mode(tx, scope, mode=mode, now=now, actor=actor, reason=reason)
+        detail = {"scope": scope, "before": before, "after": mode}
+        audit.write(tx, at=now, actor=actor, action="mode_set", reason=reason, detail=detail)
+    log("mode.set", scope=scope, mode=mode, actor=actor)

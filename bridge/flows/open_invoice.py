@@ -1,0 +1,333 @@
+"""Opening an invoice for a billing payment: one invoice and one address, however often and in parallel it is asked for.
+
+Owns idempotency, the opening claim and re-opening; the price is `flows.price`'s, the address the wallet's.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.core.credit import remaining_minor
+from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
+from bridge.core.money import to_minor
+from bridge.core.policy import Rule
+from bridge.core.quote import Quote, Rate
+from bridge.flows.context import Bridge, Merchant
+from bridge.flows.modes import require_mode
+from bridge.flows.present import invoice_json
+from bridge.flows.price import current_rate, offer, samples_json
+from bridge.flows.record import Recorded, record, rule_of
+from bridge.logs import log
+from bridge.store import idempotency, invoices, spare_addresses
+from bridge.store.db import Tx
+from bridge.store.idempotency import Scope
+
+OPENING_LEASE_SECONDS = 30
+WAIT_STEPS_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewInvoice:
+    """What the billing system asks for. `amount` is decimal text in `currency`; everything else is carried, not believed."""
+
+    billing_payment_id: str
+    amount: str
+    currency: str
+    description: str = ""
+    customer_id: str = ""
+    customer_email: str = ""
+    tier: str = ""
+    service_ref: str = ""
+    return_url: str = ""
+    locale: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """An HTTP answer: status and the exact JSON text. `is_replay` when it is the kept answer of an earlier request."""
+
+    status: int
+    body: str
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One request with everything known before the first transaction. `no_price` is why there is no rate."""
+
+    merchant: Merchant
+    request: NewInvoice
+    amount_minor: int
+    scope: Scope
+    body_sha256: str
+    now: datetime
+    rate: Rate | None
+    no_price: BridgeError | None
+
+    def rate_or_raise(self) -> Rate:
+        if self.rate is None:
+            raise self.no_price or Unavailable("price_unavailable", "There is no price now.", retry_after_seconds=30)
+        return self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class _NeedsAddress:
+    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on."""
+
+    rule: Rule
+    quote: Quote
+    owner: str
+
+
+def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> Answered:
+    """Opens, re-opens or finds the invoice of `request.billing_payment_id`.
+
+    Raises Refused (unsupported_currency, below_minimum, too_many_open, idempotency_mismatch, …), Conflict (amount_changed,
+    idempotency_in_progress, opening_in_progress) and Unavailable (price_unavailable, provider_unavailable).
+    """
+    for pause in WAIT_STEPS_SECONDS:
+        asked = _asked(bridge, merchant, request, key, body_sha256)
+        with bridge.store.write() as tx:
+            outcome = _first_step(tx, bridge, asked)
+        if isinstance(outcome, Answered):
+            return outcome
+        if isinstance(outcome, _NeedsAddress):
+            return _with_fresh_address(bridge, asked, outcome)
+        if isinstance(outcome, BridgeError):
+            raise outcome
+        # Somebody else opens the same billing payment right now: its invoice is ours too, a moment later.
+        time.sleep(pause)
+    raise Conflict("opening_in_progress", "This payment is being opened by another request.", retry_after_seconds=2)
+
+
+def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> _Asked:
+    if request.currency not in merchant.currencies:
+        raise Refused("unsupported_currency", f"This merchant does not take {request.currency[:8]}.", field="currency")
+    amount_minor = to_minor(request.amount, request.currency)
+    now, rate, no_price = bridge.clock(), None, None
+    try:
+        rate = current_rate(bridge, request.currency, now)
+    except Unavailable as error:
+        no_price = error
+    scope = Scope(merchant=merchant.id, operation="open_invoice", key=key)
+    return _Asked(
+        merchant=merchant,
+        request=request,
+        amount_minor=amount_minor,
+        scope=scope,
+        body_sha256=body_sha256,
+        now=now,
+        rate=rate,
+        no_price=no_price,
+    )
+
+
+def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddress | BridgeError | None:
+    """One transaction: replay, the invoice that is there already, or a new one on a spare address; None means wait.
+
+    An error that must leave traces (a held invoice) is returned, not raised, so that the transaction commits.
+    """
+    again = idempotency.begin(
+        tx, asked.scope, body_sha256=asked.body_sha256, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS
+    )
+    if again is not None:
+        return Answered(status=again[0], body=again[1], is_replay=True)
+    billing = {"merchant": asked.merchant.id, "billing_payment_id": asked.request.billing_payment_id}
+    row = invoices.find(tx, lock=True, **billing)
+    if row is not None:
+        require_mode(tx, "read_only")
+        return _again(tx, bridge, asked, row)
+    require_mode(tx, "read_only", "limited")
+    rule = _rule_for(tx, asked)
+    quote = _first_quote(asked, rule)
+    owner = bridge.new_id("own")
+    if not idempotency.take_opening(tx, owner=owner, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS, **billing):
+        idempotency.forget(tx, asked.scope)
+        return None
+    invoice_id = bridge.new_id("inv")
+    address = spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+    if address is None:
+        return _NeedsAddress(rule=rule, quote=quote, owner=owner)
+    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address, owner=owner)
+
+
+def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered:
+    """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown."""
+    billing_payment_id = asked.request.billing_payment_id
+    try:
+        address = bridge.wallet.create_inbox(expected_sat=needs.quote.due_sat)
+        invoice_id = bridge.new_id("inv")
+        with bridge.store.write() as tx:
+            if invoices.find(tx, address=address) is not None:
+                raise Unavailable("provider_unavailable", "The gateway repeated an address.", retry_after_seconds=30)
+            return _insert(
+                tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address, owner=needs.owner
+            )
+    except BridgeError as error:
+        log("invoice.not_opened", billing_payment_id=billing_payment_id, merchant=asked.merchant.id, code=error.code)
+        with bridge.store.write() as tx:
+            idempotency.forget(tx, asked.scope)
+            idempotency.end_opening(
+                tx, merchant=asked.merchant.id, billing_payment_id=billing_payment_id, owner=needs.owner
+            )
+        if isinstance(error, Refused | Conflict):
+            raise
+        raise Unavailable(
+            "provider_unavailable", "The wallet gateway gave no usable address.", retry_after_seconds=30
+        ) from error
+
+
+def _rule_for(tx: Tx, asked: _Asked) -> Rule:
+    merchant, customer_id = asked.merchant, asked.request.customer_id
+    if not customer_id:
+        return merchant.policy.rule_for(asked.request.tier)
+    open_now = invoices.count_open(tx, merchant=merchant.id, customer_id=customer_id)
+    if open_now >= merchant.open_invoices_per_customer:
+        raise Refused("too_many_open", "This customer has too many open invoices.", field="customer")
+    failed = invoices.failed_in_a_row(
+        tx, merchant=merchant.id, customer_id=customer_id, at_most=merchant.policy.failed_attempts_before_exact
+    )
+    return merchant.policy.rule_for(asked.request.tier, failed_attempts=failed)
+
+
+def _first_quote(asked: _Asked, rule: Rule) -> Quote:
+    quote = offer(version=1, base_minor=asked.amount_minor, rate=asked.rate_or_raise(), rule=rule, now=asked.now)
+    if quote.due_sat < rule.minimum_sat:
+        raise Refused("below_minimum", f"The smallest invoice is {rule.minimum_sat} satoshi.", field="amount")
+    return quote
+
+
+def _insert(
+    tx: Tx, bridge: Bridge, asked: _Asked, rule: Rule, quote: Quote, *, invoice_id: str, address: str, owner: str
+) -> Answered:
+    """The new invoice with everything that belongs to it, and the answer kept under its idempotency key."""
+    request, merchant, rate = asked.request, asked.merchant, asked.rate_or_raise()
+    row = _new_row(bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
+    invoices.add(tx, row)
+    policy_version = merchant.policy.version
+    invoices.add_quote(tx, invoice_id, quote, now=asked.now, policy_version=policy_version, samples=samples_json(rate))
+    stored = invoices.find(tx, id=invoice_id)
+    recorded = record(
+        tx, bridge, stored, now=asked.now, actor="module", action="opened", events_before=("invoice.created",)
+    )
+    idempotency.end_opening(tx, merchant=merchant.id, billing_payment_id=request.billing_payment_id, owner=owner)
+    bridge.metrics.invoices_opened.labels(merchant=merchant.id).inc()
+    bridge.metrics.quotes.labels(outcome="made").inc()
+    return _answer(tx, bridge, asked, recorded, status=201)
+
+
+def _new_row(
+    bridge: Bridge, asked: _Asked, rule: Rule, quote: Quote, *, invoice_id: str, address: str
+) -> dict[str, Any]:
+    request, now = asked.request, asked.now
+    expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
+    token = bridge.callback_token(invoice_id)
+    return {
+        "id": invoice_id,
+        "public_id": bridge.new_public_id(),
+        "merchant": asked.merchant.id,
+        "billing_payment_id": request.billing_payment_id,
+        "amount_minor": asked.amount_minor,
+        "currency": request.currency,
+        "description": request.description,
+        "customer_id": request.customer_id,
+        "customer_email": request.customer_email,
+        "tier": request.tier,
+        "service_ref": request.service_ref,
+        "return_url": request.return_url,
+        "locale": request.locale,
+        "trace_id": bridge.new_id("trc"),
+        "network": bridge.network,
+        "wallet_id": bridge.wallet_id,
+        "address": address,
+        "callback_token_sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "rule": rule.name,
+        "policy_version": asked.merchant.policy.version,
+        "status": "new",
+        "exception": "none",
+        "reason": "awaiting_payment",
+        "remaining_sat": quote.due_sat,
+        "created_at": now,
+        "updated_at": now,
+        "expires_at": expires_at,
+        "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds),
+        "next_look_at": now,
+    }
+
+
+def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | BridgeError:
+    """The billing payment has an invoice: the same, re-opened or re-quoted; a changed amount only while nothing came."""
+    is_changed = (asked.amount_minor, asked.request.currency) != (row.amount_minor, row.currency)
+    has_money = row.received_sat > 0 or row.settled_at is not None
+    if is_changed and has_money:
+        if row.settled_at is None:
+            facts = {"billing_change": "amount"}
+            record(tx, bridge, row, now=asked.now, actor="module", action="amount_changed", facts=facts)
+        idempotency.forget(tx, asked.scope)
+        return Conflict("amount_changed", "Money has arrived for another amount; a person must decide.", field="amount")
+    quotes = invoices.quotes_of(tx, row.id)
+    is_lapsed = quotes[-1].expires_at <= asked.now or row.status == "expired"
+    if is_changed or (is_lapsed and row.status in ("new", "expired") and row.hold is None):
+        try:
+            recorded = renew(
+                tx, bridge, row, rate=asked.rate_or_raise(), now=asked.now, amount_minor=asked.amount_minor
+            )
+        except Unavailable as error:
+            idempotency.forget(tx, asked.scope)
+            return error
+    else:
+        recorded = record(tx, bridge, row, now=asked.now, actor="module", action="opened_again")
+    return _answer(tx, bridge, asked, recorded, status=200)
+
+
+def renew(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    *,
+    rate: Rate,
+    now: datetime,
+    amount_minor: int | None = None,
+    actor: str = "module",
+) -> Recorded:
+    """The next quote version on the same invoice and address; an expired invoice with nothing received opens again."""
+    if rate.currency != row.currency and row.received_sat > 0:
+        raise Conflict("amount_changed", "Money has arrived in another currency.", field="currency")
+    rule = rule_of(bridge, row)
+    quotes, payments = invoices.quotes_of(tx, row.id), invoices.payments_of(tx, row.id)
+    facts: dict[str, Any] = {"amount_minor": amount_minor or row.amount_minor, "currency": rate.currency}
+    base_minor = remaining_minor(
+        [p for p in payments if not p.replaced],
+        quotes=[q for q in quotes if q.currency == rate.currency],
+        amount_minor=facts["amount_minor"],
+        rule=rule,
+    )
+    if row.received_sat == 0:
+        expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
+        facts |= {"expires_at": expires_at, "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds)}
+        facts |= {"billing_change": None}
+    if base_minor > 0:
+        quote = offer(version=quotes[-1].version + 1, base_minor=base_minor, rate=rate, rule=rule, now=now)
+        samples = samples_json(rate)
+        invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
+        bridge.metrics.quotes.labels(outcome="made").inc()
+    return record(tx, bridge, row, now=now, actor=actor, action="quoted_again", facts=facts)
+
+
+def _answer(tx: Tx, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
+    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources)
+    body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    idempotency.finish(
+        tx,
+        asked.scope,
+        answer_status=status,
+        answer=body,
+        invoice_id=recorded.invoice.id,
+        quote_version=recorded.quote.version,
+        address=recorded.invoice.address,
+        settlement_status=recorded.invoice.status,
+    )
+    return Answered(status=status, body=body)

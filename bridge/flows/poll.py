@@ -1,0 +1,81 @@
+"""Due looks: doorbells first, then invoices whose next look has come.
+
+Owns the claims and the call budget; the look itself is `flows.observe`'s.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from bridge.core.errors import Conflict
+from bridge.flows.context import Bridge
+from bridge.flows.observe import look
+from bridge.logs import log
+from bridge.store import inbox, invoices, leases
+
+LEASE_SECONDS = 60
+RETRY_SECONDS = 30
+Submit = Callable[[Callable[[], None]], None]
+
+
+def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+    """Looks at the invoices whose callbacks wait, each once however often it rang. Returns how many were submitted."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
+    if not rung:
+        return 0
+    with bridge.store.write() as tx:
+        if not _may_look(bridge, tx_mode=leases.mode_of(tx)):
+            return 0
+        claimed: list[str] = []
+        for invoice_id in rung:
+            if leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+                claimed += invoices.claim_due(
+                    tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
+                )
+    return _submit(bridge, claimed, owner=owner, submit=submit)
+
+
+def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+    """Looks at up to `limit` invoices that are due, within the provider's call budget. Returns how many were submitted."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not invoices.any_due(tx, now=now):
+            return 0
+    with bridge.store.write() as tx:
+        if not _may_look(bridge, tx_mode=leases.mode_of(tx)):
+            return 0
+        granted = 0
+        while granted < limit and leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+            granted += 1
+        claimed = invoices.claim_due(tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted)
+        leases.refund(tx, "provider", calls=granted - len(claimed))
+    return _submit(bridge, list(claimed), owner=owner, submit=submit)
+
+
+def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
+    """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
+    retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
+    try:
+        seen = look(bridge, invoice_id)
+        next_look_at = None if seen is not None else retry_at
+    except Conflict:
+        # Another transaction changed the invoice between our read and our write: look again at once.
+        next_look_at = bridge.clock()
+    except Exception:
+        bridge.metrics.looks.labels(outcome="failed").inc()
+        log("look.failed", level=logging.ERROR, exc_info=True, invoice_id=invoice_id)
+        next_look_at = retry_at
+    with bridge.store.write() as tx:
+        invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
+
+
+def _may_look(bridge: Bridge, *, tx_mode: str) -> bool:
+    return tx_mode != "read_only"
+
+
+def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:
+    for invoice_id in claimed:
+        submit(lambda invoice_id=invoice_id: look_and_release(bridge, invoice_id, owner=owner))  # type: ignore[misc]
+    return len(claimed)

@@ -1,0 +1,59 @@
+"""Whether the bridge can do its work now: database, provider, prices, chain.
+
+Owns the list of checks; liveness of the process is not one of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge.core.errors import BridgeError
+from bridge.flows.context import Bridge
+from bridge.flows.price import current_rate
+from bridge.store import leases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must work. `detail` says what is wrong, never a secret."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+def readiness(bridge: Bridge) -> list[Check]:
+    """Runs every check; each fails alone."""
+    currencies = sorted({c for m in bridge.merchants.values() for c in m.currencies})
+    checks = [_check("database", lambda: _database(bridge)), _check("provider", lambda: _provider(bridge))]
+    for currency in currencies:
+        checks.append(_check(f"price_{currency}", lambda currency=currency: _price(bridge, currency)))  # type: ignore[misc]
+    if bridge.chain is not None:
+        chain = bridge.chain
+        checks.append(_check("chain", lambda: f"height {chain.tip_height()}"))
+    return checks
+
+
+def _check(name: str, attempt: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=attempt())
+    except BridgeError as error:
+        return Check(name=name, ok=False, detail=error.code)
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        return Check(name=name, ok=False, detail=type(error).__name__)
+
+
+def _database(bridge: Bridge) -> str:
+    with bridge.store.read() as tx:
+        return f"mode {leases.mode_of(tx)}"
+
+
+def _provider(bridge: Bridge) -> str:
+    health = bridge.wallet.health()
+    if not health.ok:
+        raise BridgeError("provider_unhealthy", "The gateway says that it is not well.")
+    return "ok"
+
+
+def _price(bridge: Bridge, currency: str) -> str:
+    rate = current_rate(bridge, currency, bridge.clock())
+    return f"{len(rate.samples)} sources"

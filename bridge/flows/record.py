@@ -1,0 +1,220 @@
+"""The one door: facts in, one transaction of state, ledger, outbox, reviews and audit.
+
+Owns the write of every decision; must not read the network, its callers did before.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from bridge.core.invoice import Decision, decide
+from bridge.core.ledger import Books, journals
+from bridge.core.policy import Rule
+from bridge.core.quote import Quote
+from bridge.core.schedule import next_look_at
+from bridge.flows.context import Bridge
+from bridge.flows.present import invoice_json
+from bridge.flows.review_blocks import review_blocks
+from bridge.store import audit, events, idempotency, invoices, ledger, reviews
+from bridge.store.db import Tx
+
+URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What `record` wrote: the invoice as it is now, its newest quote, and the decision."""
+
+    invoice: Any
+    quote: Quote
+    sources: list[str]
+    decision: Decision
+
+
+def rule_of(bridge: Bridge, row: Any) -> Rule:
+    return bridge.merchants[row.merchant].policy.rule_named(row.rule)
+
+
+def record(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    *,
+    now: datetime,
+    actor: str,
+    action: str,
+    facts: Mapping[str, Any] | None = None,
+    events_before: tuple[str, ...] = (),
+) -> Recorded:
+    """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
+
+    `row` must have been read in this transaction. Raises Conflict("invoice_changed") when somebody was faster.
+    """
+    facts = dict(facts or {})
+    rule = rule_of(bridge, row)
+    quote_rows = invoices.quote_rows(tx, row.id)
+    known = SimpleNamespace(**row._mapping | facts)
+    decision = decide(
+        invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
+        quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
+        payments=invoices.payments_of(tx, row.id),
+        now=now,
+        rule=rule,
+    )
+    told = events_before + decision.events
+    values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
+    if _is_news(row, values) or told or decision.reviews:
+        values["updated_at"] = now
+        _audit(tx, row, decision, now=now, actor=actor, action=action, facts=facts)
+    invoices.change(tx, row, values)
+    after = SimpleNamespace(**vars(known) | values)
+    newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
+    _post(tx, after, decision, newest, now=now)
+    for step, kind in enumerate(told, 1):
+        _tell(tx, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+    for kind in decision.reviews:
+        open_review(tx, bridge, after, kind=kind, now=now)
+    _count(bridge, row, after)
+    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+
+
+def open_review(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> None:
+    """Opens an item of the review queue with the blocks a person needs to rule on it."""
+    is_new = reviews.open_item(
+        tx,
+        review_id=bridge.new_id("rev"),
+        invoice_id=invoice.id,
+        merchant=invoice.merchant,
+        kind=kind,
+        severity="urgent" if kind in URGENT else "normal",
+        now=now,
+        due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
+        blocks=json.dumps(review_blocks(tx, bridge, invoice, kind=kind, now=now), sort_keys=True, ensure_ascii=False),
+    )
+    if is_new:
+        bridge.metrics.reviews_opened.labels(kind=kind).inc()
+
+
+def sources_of(quote_row: Any) -> list[str]:
+    return [sample["source"] for sample in json.loads(quote_row.samples)]
+
+
+def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
+    """The columns that a decision sets."""
+    first_settled = decision.status == "settled" and known.settled_at is None
+    return {
+        "status": decision.status,
+        "exception": decision.exception,
+        "hold": decision.hold,
+        "reason": decision.reason,
+        "received_sat": decision.received_sat,
+        "confirmed_sat": decision.confirmed_sat,
+        "remaining_sat": decision.remaining_sat,
+        "excess_sat": decision.excess_sat,
+        "confirmations_seen": min(decision.confirmations_seen, 1_000),
+        "confirmations_needed": decision.confirmations_needed,
+        "settled_at": now if first_settled else known.settled_at,
+        "closed_at": (known.closed_at or now) if decision.closed else None,
+        "next_look_at": next_look_at(
+            status=decision.status,
+            is_final=decision.is_final,
+            has_money=decision.received_sat > 0,
+            created_at=known.created_at,
+            expires_at=known.expires_at,
+            monitor_until=known.monitor_until,
+            now=now,
+        ),
+    }
+
+
+_QUIET = frozenset(
+    {"next_look_at", "provider_asked_at", "chain_asked_at", "sequence", "watched_until", "confirmations_seen"}
+)
+
+
+def _is_news(row: Any, values: Mapping[str, Any]) -> bool:
+    """Whether anything changed that a person would want to find in the audit: not clocks, not another block on top."""
+    return any(getattr(row, name) != value for name, value in values.items() if name not in _QUIET)
+
+
+def _audit(
+    tx: Tx, row: Any, decision: Decision, *, now: datetime, actor: str, action: str, facts: Mapping[str, Any]
+) -> None:
+    detail = {
+        "exception": decision.exception,
+        "hold": decision.hold,
+        "received_sat": decision.received_sat,
+        "confirmed_sat": decision.confirmed_sat,
+        "remaining_sat": decision.remaining_sat,
+        "confirmations_needed": decision.confirmations_needed,
+        "reviews": list(decision.reviews),
+        "facts": {name: str(value) for name, value in facts.items()},
+    }
+    audit.write(
+        tx,
+        at=now,
+        actor=actor,
+        action=action,
+        invoice_id=row.id,
+        from_status=row.status,
+        to_status=decision.status,
+        reason=decision.reason,
+        rule=row.rule,
+        policy_version=row.policy_version,
+        detail=detail,
+    )
+
+
+def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, now: datetime) -> None:
+    before = Books.of_balances(ledger.balances(tx, invoice_id=invoice.id))
+    after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
+    memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
+    ledger.post(
+        tx,
+        journals(before, after, currency=invoice.currency),
+        invoice_id=invoice.id,
+        merchant=invoice.merchant,
+        service_ref=invoice.service_ref,
+        at=now,
+        memo=json.dumps(memo, sort_keys=True),
+    )
+    if invoice.status in ("settled", "expired", "invalid"):
+        idempotency.set_settlement(tx, invoice.id, settlement_status=invoice.status)
+
+
+def _tell(
+    tx: Tx, bridge: Bridge, invoice: Any, quote: Quote, sources: list[str], *, kind: str, sequence: int, now: datetime
+) -> None:
+    """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
+    event_id = bridge.new_id("evt")
+    told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
+    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources))
+    wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
+    events.append(
+        tx,
+        event_id=event_id,
+        delivery_id=bridge.new_id("dlv") if wants_push else None,
+        invoice_id=invoice.id,
+        merchant=invoice.merchant,
+        type=kind,
+        sequence=sequence,
+        body=body,
+        now=now,
+    )
+
+
+def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: dict[str, Any] | None) -> str:
+    """The exact text that is signed, pushed and shown in the feed."""
+    body: dict[str, Any] = {"id": event_id, "type": kind, "sequence": sequence}
+    body |= {"created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
+
+
+def _count(bridge: Bridge, before: Any, after: Any) -> None:
+    if before.status != after.status:
+        bridge.metrics.moves.labels(to=after.status).inc()
+    if before.settled_at is None and after.settled_at is not None:
+        bridge.metrics.settlement_lag_seconds.observe((after.settled_at - before.updated_at).total_seconds())

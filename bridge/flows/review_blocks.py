@@ -1,0 +1,117 @@
+"""What a person must see to rule on a review item: quote, wallet history, session, service impact, money, actions.
+
+Owns the shape of the blocks; must not decide anything.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from bridge.core.money import btc_text, minor_text
+from bridge.flows.context import Bridge
+from bridge.flows.present import time_text
+from bridge.store import inbox, invoices, ledger
+from bridge.store.db import Tx
+
+# The rulings a person may give on an item of each kind, with what follows. `flows/resolve_review.py` carries them out.
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "large_amount": ("credit", "refund", "mark_invalid"),
+    "provider_only_limit": ("credit", "refund", "mark_invalid"),
+    "provider_disagrees": ("credit", "mark_settled", "refund", "mark_invalid"),
+    "billing_conflict": ("credit", "refund", "mark_invalid"),
+    "suspicious_address": ("credit", "mark_invalid"),
+    "wrong_network": ("mark_invalid",),
+    "late": ("accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid"),
+    "partial": ("ask_remainder", "refund", "mark_settled", "mark_invalid"),
+    "failed_to_confirm": ("credit", "mark_invalid"),
+    "reorged": ("credit", "mark_settled", "mark_invalid"),
+    "screening": ("credit", "refund", "mark_invalid"),
+    "over": ("acknowledge",),
+    "replaced": ("acknowledge",),
+    "delivery_dead": ("acknowledge",),
+}
+
+
+def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> dict[str, Any]:
+    """The blocks as they stood when the item was opened."""
+    return {
+        "what": {"kind": kind, "opened_at": time_text(now), "status": invoice.status, "reason": invoice.reason},
+        "quote": _quotes(tx, invoice),
+        "wallet_history": _wallet_history(tx, invoice),
+        "session": _session(tx, invoice),
+        "service_impact": {
+            "billing_payment_id": invoice.billing_payment_id,
+            "service_ref": invoice.service_ref,
+            "billing_told": "paid" if invoice.settled_at is not None else "not paid",
+            "client_sees": f"{bridge.public_url}/pay/{invoice.public_id}",
+        },
+        "money": {
+            "amount": minor_text(invoice.amount_minor, invoice.currency),
+            "currency": invoice.currency,
+            "received_sat": invoice.received_sat,
+            "confirmed_sat": invoice.confirmed_sat,
+            "remaining_sat": invoice.remaining_sat,
+            "received_btc": btc_text(invoice.received_sat),
+            "balances": ledger.balances(tx, invoice_id=invoice.id),
+        },
+        "actions": list(ACTIONS.get(kind, ("acknowledge",))),
+    }
+
+
+def _quotes(tx: Tx, invoice: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": q.version,
+            "kind": q.kind,
+            "base": minor_text(q.base_minor, q.currency),
+            "price": minor_text(q.price_minor, q.currency),
+            "risk_bps": q.risk_bps,
+            "due_sat": q.due_sat,
+            "effective_from": time_text(q.effective_from),
+            "expires_at": time_text(q.expires_at),
+            "samples": q.samples,
+        }
+        for q in invoices.quote_rows(tx, invoice.id)
+    ]
+
+
+def _wallet_history(tx: Tx, invoice: Any) -> dict[str, Any]:
+    return {
+        "address": invoice.address,
+        "wallet_id": invoice.wallet_id,
+        "provider_sat": invoice.provider_sat,
+        "payments": [
+            {
+                "key": p.key,
+                "amount_sat": p.amount_sat,
+                "confirmations": p.confirmations,
+                "first_seen_at": time_text(p.first_seen_at),
+                "replaceable": p.replaceable,
+                "replaced": p.replaced,
+                "source": p.source,
+            }
+            for p in invoices.payment_rows(tx, invoice.id)
+        ],
+        "other_invoices": [
+            {"id": other.id, "status": other.status, "received_sat": other.received_sat}
+            for other in _others(tx, invoice)
+            if other.id != invoice.id
+        ],
+    }
+
+
+def _others(tx: Tx, invoice: Any) -> list[Any]:
+    if not invoice.customer_id:
+        return []
+    match = {"customer_id": invoice.customer_id}
+    return list(invoices.listing(tx, merchant=invoice.merchant, limit=21, match=match, before=None))
+
+
+def _session(tx: Tx, invoice: Any) -> dict[str, Any]:
+    return {
+        "trace_id": invoice.trace_id,
+        "locale": invoice.locale,
+        "callbacks": [
+            {"id": row.id, "received_at": time_text(row.received_at), "headers": row.headers, "bytes": len(row.body)}
+            for row in inbox.of_invoice(tx, invoice.id)[-20:]
+        ],
+    }

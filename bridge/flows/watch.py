@@ -1,0 +1,45 @@
+"""Arming the gateway's watch on open addresses, off the hot path, and again before it lapses.
+
+Owns when a watch is due; losing every callback only delays, so a failed arming is no error.
+"""
+
+import logging
+from datetime import timedelta
+
+from bridge.core.errors import BridgeError
+from bridge.flows.context import Bridge
+from bridge.logs import log
+from bridge.store import invoices, leases
+
+
+def arm_watches(bridge: Bridge, *, limit: int) -> int:
+    """Arms up to `limit` watches whose time is over (SUBTC contract 5.11: a watch dies silently). Returns how many were tried."""
+    if bridge.callback_url is None:
+        return 0
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        due = invoices.watch_due(tx, now=now, limit=limit)
+    tried = 0
+    for row in due:
+        with bridge.store.write() as tx:
+            if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+                return tried
+            # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
+            if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):
+                continue
+        tried += 1
+        callback_url = f"{bridge.callback_url}/callbacks/subtc/{bridge.callback_token(row.id)}"
+        try:
+            bridge.wallet.watch(
+                address=row.address,
+                expected_sat=max(row.remaining_sat + row.received_sat, 1),
+                timeout_seconds=bridge.watch_seconds,
+                callback_url=callback_url,
+            )
+        except BridgeError as error:
+            log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, code=error.code)
+            continue
+        with bridge.store.write() as tx:
+            # A minute early: the next watch stands before this one lapses.
+            invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bridge.watch_seconds - 60, 30)))
+    return tried

@@ -1,0 +1,50 @@
+"""Structured logs: one JSON object per line, with an `action` and ids.
+
+Owns the format and the last line of defence against secrets; must not be the only one, callers never pass secrets.
+"""
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+_SECRET = re.compile(
+    r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+|(?<=/callbacks/subtc/)[A-Za-z0-9_\-]+", re.IGNORECASE
+)
+
+
+def redact(text: str) -> str:
+    """Replaces anything that looks like a key, a token or a signature."""
+    return _SECRET.sub("[redacted]", text)
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as JSON; the keys of `extra={"fields": {…}}` become members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "action": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def set_up(level: str) -> None:
+    """Sends every log line of the process to standard error as JSON."""
+    line_writer = logging.StreamHandler(sys.stderr)
+    line_writer.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [line_writer]
+    root.setLevel(level.upper())
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def log(action: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any) -> None:
+    """One line: what happened, and the ids it happened to."""
+    logging.getLogger("bridge").log(level, action, exc_info=exc_info, extra={"fields": fields})

@@ -1,0 +1,38 @@
+"""The Prometheus metrics of the bridge, by name.
+
+Owns the registry of one process; must not compute anything, callers count.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_SECONDS = (1, 5, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
+
+
+class Metrics:
+    """All metrics, bound to one registry so that tests and processes do not share counts. Labels are bounded sets."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.invoices_opened = Counter("bridge_invoices_opened", "Invoices opened", ["merchant"], registry=r)
+        self.moves = Counter("bridge_invoice_moves", "Changes of status", ["to"], registry=r)
+        self.callbacks = Counter("bridge_callbacks", "Callbacks received", ["outcome"], registry=r)
+        self.looks = Counter("bridge_looks", "Own reads of an address", ["outcome"], registry=r)
+        self.deliveries = Counter("bridge_deliveries", "Tries to notify", ["outcome"], registry=r)
+        self.delivery_seconds = Histogram(
+            "bridge_delivery_seconds", "Latency of notifications", buckets=_LATENCY_SECONDS, registry=r
+        )
+        self.settlement_lag_seconds = Histogram(
+            "bridge_settlement_lag_seconds", "From first sight of money to settled", buckets=_LAG_SECONDS, registry=r
+        )
+        self.reviews_opened = Counter("bridge_reviews_opened", "Review items opened", ["kind"], registry=r)
+        self.quotes = Counter("bridge_quotes", "Quotes made or refused", ["outcome"], registry=r)
+        self.open_invoices = Gauge("bridge_open_invoices", "Invoices by status", ["status"], registry=r)
+        self.deliveries_waiting = Gauge("bridge_deliveries_by_state", "Deliveries by state", ["state"], registry=r)
+        self.reviews_open = Gauge("bridge_reviews_open", "Open review items", ["kind"], registry=r)
+        self.reviews_overdue = Gauge("bridge_reviews_overdue", "Review items past their due time", registry=r)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)
