@@ -16,7 +16,7 @@ CHANGES = ("cancelled", "deleted", "amount", "restored")
 
 
 def note_billing_change(
-    bridge: Bridge, merchant_id: str, invoice_id: str, *, change: str, amount: str | None, currency: str | None
+    bridge: Bridge, merchant_id: str, invoice_id: str, *, change: str, amount_text: str | None, currency: str | None
 ) -> dict[str, Any]:
     """Notes the change and returns the invoice. An amount equal to the invoice's is no change.
 
@@ -30,7 +30,7 @@ def note_billing_change(
         if row is None or row.merchant != merchant_id:
             raise Refused("unknown_invoice", "There is no such invoice.")
         noted: str | None = None if change == "restored" else change
-        if change == "amount" and (_is_same(row, amount, currency) or row.received_sat == 0):
+        if change == "amount" and (_is_same(row, amount_text, currency) or row.received_sat == 0):
             # Nothing came yet: the next opening of the payment re-quotes it at the new amount.
             noted = row.billing_change
         facts = {"billing_change": noted}
@@ -39,7 +39,10 @@ def note_billing_change(
         return shown(tx, bridge, after)
 
 
-def _is_same(row: Any, amount: str | None, currency: str | None) -> bool:
-    if amount is None:
+def _is_same(row: Any, amount_text: str | None, currency: str | None) -> bool:
+    if amount_text is None:
         raise Refused("invalid_amount", "An amount change needs the new amount.", field="amount")
-    return (to_minor(amount, currency or row.currency), currency or row.currency) == (row.amount_minor, row.currency)
+    return (to_minor(amount_text, currency or row.currency), currency or row.currency) == (
+        row.amount_minor,
+        row.currency,
+    )

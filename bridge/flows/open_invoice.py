@@ -31,10 +31,10 @@ WAIT_STEPS_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class NewInvoice:
-    """What the billing system asks for. `amount` is decimal text in `currency`; everything else is carried, not believed."""
+    """What the billing system asks for. `amount_text` is a decimal in `currency`; everything else is carried, not believed."""
 
     billing_payment_id: str
-    amount: str
+    amount_text: str
     currency: str
     description: str = ""
     customer_id: str = ""
@@ -106,7 +106,7 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
 def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> _Asked:
     if request.currency not in merchant.currencies:
         raise Refused("unsupported_currency", f"This merchant does not take {request.currency[:8]}.", field="currency")
-    amount_minor = to_minor(request.amount, request.currency)
+    amount_minor = to_minor(request.amount_text, request.currency)
     now, rate, no_price = bridge.clock(), None, None
     try:
         rate = current_rate(bridge, request.currency, now)

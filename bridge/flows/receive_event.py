@@ -16,15 +16,14 @@ from bridge.store import inbox, invoices
 from bridge.store.db import Tx
 
 SOURCE = "subtc"
+SIGNATURES = ("unchecked", "valid", "invalid")
 _KEPT_HEADERS = ("content-type", "user-agent", "content-length", "x-request-id")
 
 
-def receive_callback(
-    bridge: Bridge, *, token: str, headers: Mapping[str, str], body: bytes, is_signed: bool | None
-) -> None:
+def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], body: bytes, signature: str) -> None:
     """Keeps one callback durably before it is answered (SUBTC contract 6: an unauthenticated hint).
 
-    `is_signed` is None when no signature check is configured. Raises Refused("unknown_token") for a token of no open
+    `signature` is one of SIGNATURES: what the configured check said, if one is configured. Raises Refused("unknown_token") for a token of no open
     invoice and Refused("bad_signature"), after keeping the bytes as a dead letter.
     """
     now = bridge.clock()
@@ -36,7 +35,7 @@ def receive_callback(
         if row is None or row.closed_at is not None:
             bridge.metrics.callbacks.labels(outcome="unknown_token").inc()
             raise Refused("unknown_token", "There is no such callback address.")
-        if is_signed is not False:
+        if signature != "invalid":
             _ring(tx, bridge, row.id, event_key=event_key, headers=kept, body=body, now=now)
             return
         dead_key = f"dead:{event_key}"

@@ -250,3 +250,7 @@ def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
 def count_by_status(tx: Connection) -> dict[str, int]:
     query = select(invoices.c.status, func.count()).group_by(invoices.c.status)
     return {status: int(count) for status, count in tx.execute(query)}
+
+
+def give_back(tx: Connection, *, owner: str) -> None:
+    tx.execute(update(invoices).where(invoices.c.lease_owner == owner).values(lease_until=None, lease_owner=None))

@@ -1,0 +1,315 @@
+"""One YAML file to frozen, checked Settings.
+
+Owns every setting, its default and its check; must not build anything, `bridge.runtime` does. Every error names its path
+in the file; secrets come as references (${env:NAME}, ${file:/path}) and never show in a repr.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from bridge.core.money import EXPONENTS
+from bridge.core.policy import Confirmations, Policy, Rule
+from bridge.core.quote import Guards
+
+_REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+Network = Literal["main", "test", "signet", "regtest"]
+
+
+class ConfigError(Exception):
+    """The file cannot be used; the text has one line per fault, each with its path in the file."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Subtc(_Section):
+    """The wallet gateway."""
+
+    base_url: str
+    key: SecretStr
+    wallet_id: str
+    address_mode: Literal["inbox_create", "wallet_receive"] = "inbox_create"
+    destination_field: Literal["to", "to_address"] = "to"
+    calls_per_minute: Positive = 60
+    timeout_seconds: Positive = 20
+    callbacks: bool = True
+    callback_base_url: str | None = None
+    watch_seconds: Positive = 600
+    callback_signature_header: str | None = None
+    callback_signature_secrets: tuple[SecretStr, ...] = ()
+    spare_addresses: Count = 0
+
+
+class CoreRpc(_Section):
+    """A Bitcoin Core node as chain reader."""
+
+    url: str
+    user: str
+    password: SecretStr
+
+
+class Chain(_Section):
+    """Independent evidence. Without any reader only small invoices can settle, see provider_only_max_sat."""
+
+    esplora: tuple[str, ...] = ()
+    core_rpc: CoreRpc | None = None
+
+
+class PriceSource(_Section):
+    """One HTTP price source. `url` may hold {currency}; `pointer` is a JSON pointer to the price, also with {currency}."""
+
+    name: str
+    url: str
+    pointer: str
+
+
+class Prices(_Section):
+    """Where prices come from and when they are good enough."""
+
+    sources: tuple[PriceSource, ...] = ()
+    fixed: Mapping[str, str] = {}
+    i_know_fixed_prices_lose_money: bool = False
+    min_sources: Positive = 2
+    max_age_seconds: Positive = 120
+    max_spread_bps: Bps = 200
+    max_jump_bps: Bps = 1_000
+    keep_seconds: Count = 15
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Prices":
+        if self.fixed and not self.i_know_fixed_prices_lose_money:
+            raise ValueError("a fixed price needs i_know_fixed_prices_lose_money: true")
+        if len(self.sources) + bool(self.fixed) < self.min_sources:
+            raise ValueError("fewer sources than min_sources: no quote could ever be made")
+        return self
+
+    def guards(self) -> Guards:
+        return Guards(
+            min_sources=self.min_sources,
+            max_age_seconds=self.max_age_seconds,
+            max_spread_bps=self.max_spread_bps,
+            max_jump_bps=self.max_jump_bps,
+        )
+
+
+class ConfirmationStep(_Section):
+    up_to_sat: Positive
+    depth: Positive
+
+
+class RuleSettings(_Section):
+    """One tier's rule. What is left out is as in `core.policy.Rule`."""
+
+    quote_ttl_seconds: Positive = 900
+    invoice_expiry_seconds: Positive = 86_400
+    monitor_seconds: Positive = 604_800
+    seen_grace_chain_seconds: Count = 120
+    seen_grace_provider_seconds: Count = 7_200
+    risk_bps: Bps = 100
+    fee_buffer_minor: Mapping[str, Count] = {}
+    tolerance_bps: Bps = 0
+    tolerance_sat: Count = 0
+    underpaid: Literal["wait", "review"] = "wait"
+    late: Literal["accept", "review"] = "accept"
+    late_auto_seconds: Count = 3_600
+    over_keep_sat: Count = 5_000
+    minimum_sat: Positive = 1_000
+    dust_sat: Count = 546
+    large_sat: Positive = 20_000_000
+    provider_only_max_sat: Count = 0
+    confirmations: tuple[ConfirmationStep, ...] = (
+        ConfirmationStep(up_to_sat=500_000, depth=1),
+        ConfirmationStep(up_to_sat=5_000_000, depth=2),
+    )
+    confirmations_above: Positive = 6
+    zero_conf_max_sat: Count = 0
+    final_depth: Positive = 6
+    disagree_grace_seconds: Count = 600
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "RuleSettings":
+        limits = [step.up_to_sat for step in self.confirmations]
+        if limits != sorted(set(limits)):
+            raise ValueError("confirmations must name rising up_to_sat limits")
+        if self.invoice_expiry_seconds < self.quote_ttl_seconds:
+            raise ValueError("an invoice cannot expire before its first quote")
+        return self
+
+    def rule(self, name: str) -> Rule:
+        values = self.model_dump(exclude={"confirmations", "confirmations_above"})
+        steps = tuple((step.up_to_sat, step.depth) for step in self.confirmations)
+        return Rule(name=name, confirmations=Confirmations(steps=steps, above=self.confirmations_above), **values)
+
+
+class PolicySettings(_Section):
+    """A merchant's rules: the default, and one per customer tier."""
+
+    version: str = "1"
+    default: RuleSettings = RuleSettings()
+    tiers: Mapping[str, RuleSettings] = {}
+    exact_tier: str | None = None
+    failed_attempts_before_exact: Positive = 3
+
+    @model_validator(mode="after")
+    def _known_tier(self) -> "PolicySettings":
+        if self.exact_tier is not None and self.exact_tier not in self.tiers:
+            raise ValueError(f"exact_tier {self.exact_tier!r} is not among the tiers")
+        return self
+
+    def policy(self) -> Policy:
+        return Policy(
+            version=self.version,
+            default=self.default.rule("default"),
+            rules={name: settings.rule(name) for name, settings in self.tiers.items()},
+            exact_tier=self.exact_tier,
+            failed_attempts_before_exact=self.failed_attempts_before_exact,
+        )
+
+
+class MerchantSettings(_Section):
+    """One billing system."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    api_keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
+    currencies: Annotated[tuple[str, ...], Field(min_length=1)]
+    notify_url: str | None = None
+    notify_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
+    open_invoices_per_customer: Positive = 50
+    policy: PolicySettings = PolicySettings()
+
+    @field_validator("currencies")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [currency for currency in value if currency not in EXPONENTS]
+        if unknown:
+            raise ValueError(f"unknown currencies {unknown}")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _long(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 24 for key in value):
+            raise ValueError("an API key needs at least 24 characters")
+        return value
+
+    def key_sha256s(self) -> list[str]:
+        return [hashlib.sha256(key.get_secret_value().encode()).hexdigest() for key in self.api_keys]
+
+
+class ShopSettings(_Section):
+    """What the pay page shows of the shop."""
+
+    name: str = "Hosting"
+    support_url: str = ""
+    accent: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#b45309"
+    explorer_url_template: str = ""
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    network: Network
+    database_url: str
+    public_url: str
+    listen: str = "127.0.0.1:8080"
+    web_processes: Positive = 2
+    web_threads: Positive = 8
+    worker_threads: Positive = 8
+    token_secret: SecretStr
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    review_due_seconds: Positive = 86_400
+    allow_hosts: tuple[str, ...] = ()
+    clock_offset_file: str | None = None
+    subtc: Subtc
+    chain: Chain = Chain()
+    prices: Prices
+    merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
+    shop: ShopSettings = ShopSettings()
+
+    @model_validator(mode="after")
+    def _safe(self) -> "Settings":
+        for name, url in (("public_url", self.public_url), ("subtc.base_url", self.subtc.base_url)):
+            _require_https(name, url, network=self.network)
+        if self.clock_offset_file is not None and self.network == "main":
+            raise ValueError("clock_offset_file is for the sandbox and never with network main")
+        if len({m.id for m in self.merchants}) != len(self.merchants):
+            raise ValueError("two merchants have the same id")
+        _require_distinct(self)
+        return self
+
+
+def _require_https(name: str, url: str, *, network: str) -> None:
+    parts = urlsplit(url)
+    is_local_test = network != "main" and parts.hostname in _LOOPBACK
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_local_test):
+        raise ValueError(f"{name} must be https (plain http only on loopback and never with network main)")
+
+
+def _require_distinct(settings: Settings) -> None:
+    """One secret, one role: a leaked key must not open a second door."""
+    roles = {"token_secret": settings.token_secret, "subtc.key": settings.subtc.key}
+    for merchant in settings.merchants:
+        roles |= {f"{merchant.id}.api_keys.{n}": key for n, key in enumerate(merchant.api_keys)}
+        roles |= {f"{merchant.id}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
+    seen: dict[str, str] = {}
+    for role, secret in roles.items():
+        text = secret.get_secret_value()
+        if text in seen:
+            raise ValueError(f"{role} and {seen[text]} are the same secret")
+        seen[text] = role
+
+
+def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads and checks the file. Raises ConfigError with one line per fault."""
+    known = os.environ if environ is None else environ
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{path}: not YAML" + (f" at line {mark.line + 1}" if mark else "")) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings")
+    try:
+        return Settings.model_validate(_resolve(raw, known, at=""))
+    except ValidationError as error:
+        # include_input and ctx stay out: a fault must not print the secret beside it.
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        lines = [f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {f['msg']}" for f in faults]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _resolve(value: Any, environ: Mapping[str, str], *, at: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve(item, environ, at=f"{at}{key}.") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, environ, at=f"{at}{n}.") for n, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    return _REFERENCE.sub(lambda match: _referred(match[1], match[2], environ, at=at.rstrip(".")), value)
+
+
+def _referred(kind: str, name: str, environ: Mapping[str, str], *, at: str) -> str:
+    if kind == "env":
+        if name not in environ:
+            raise ConfigError(f"{at}: the environment has no {name}")
+        return environ[name]
+    try:
+        return Path(name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{at}: {name} cannot be read: {error.strerror}") from None

@@ -1,0 +1,154 @@
+"""Settings to a working Bridge: the only module that names concrete clients.
+
+Owns the wiring; must not hold a rule of its own.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bridge.billmanager.notify import Notifier
+from bridge.chain.core_rpc import CoreRpcReader
+from bridge.chain.esplora import EsploraReader
+from bridge.config import MerchantSettings, Settings
+from bridge.core.evidence import Answer
+from bridge.flows.context import Billing, Bridge, Chain, Merchant
+from bridge.metrics import Metrics
+from bridge.outbound.connection import Limits
+from bridge.rates.fixed import FixedPrice
+from bridge.rates.http_source import HttpPriceSource
+from bridge.rates.reader import RateReader, Source
+from bridge.store.db import open_store
+from bridge.subtc.client import SubtcWallet
+
+
+class MerchantNotifier:
+    """The port Billing over one Notifier: each merchant's URL and secrets stay here."""
+
+    def __init__(self, merchants: tuple[MerchantSettings, ...], notifier: Notifier):
+        self._notifier = notifier
+        self._targets = {
+            m.id: (m.notify_url or "", tuple(s.get_secret_value() for s in m.notify_secrets)) for m in merchants
+        }
+
+    def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer:
+        url, secrets = self._targets[merchant]
+        return self._notifier.notify(url, event_id=event_id, body=body, secrets=secrets, now=now)
+
+
+class OffsetClock:
+    """The system's clock plus the seconds in a file that the sandbox writes, so that a demo can travel in time."""
+
+    def __init__(self, path: str):
+        self._path = Path(path)
+
+    def __call__(self) -> datetime:
+        text = self._path.read_text().strip() if self._path.exists() else ""
+        return datetime.now(UTC) + timedelta(seconds=int(text or 0))
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build(settings: Settings) -> Bridge:
+    """Opens the database and builds every client. The schema must be migrated before."""
+    return Bridge(
+        store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
+        wallet=_wallet(settings),
+        chain=_chain(settings),
+        rates=_rates(settings),
+        billing=_billing(settings),
+        clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
+        merchants={m.id: _merchant(m) for m in settings.merchants},
+        network=settings.network,
+        wallet_id=settings.subtc.wallet_id,
+        public_url=settings.public_url.rstrip("/"),
+        callback_url=_callback_url(settings),
+        callback_token=_token_maker(settings.token_secret.get_secret_value()),
+        metrics=Metrics(),
+        guards=settings.prices.guards(),
+        review_due_seconds=settings.review_due_seconds,
+        watch_seconds=settings.subtc.watch_seconds,
+        provider_calls_per_minute=settings.subtc.calls_per_minute,
+    )
+
+
+def api_keys(settings: Settings) -> Mapping[str, str]:
+    """SHA-256 of every API key to its merchant's id: the keys themselves go no further."""
+    return {digest: m.id for m in settings.merchants for digest in m.key_sha256s()}
+
+
+def _wallet(settings: Settings) -> SubtcWallet:
+    subtc = settings.subtc
+    return SubtcWallet(
+        base_url=subtc.base_url,
+        key=subtc.key.get_secret_value,
+        network=settings.network,
+        wallet_id=subtc.wallet_id,
+        limits=Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds),
+        destination_field=subtc.destination_field,
+        address_mode=subtc.address_mode,
+    )
+
+
+def _chain(settings: Settings) -> Chain | None:
+    chain = settings.chain
+    if chain.core_rpc is not None:
+        return CoreRpcReader(
+            url=chain.core_rpc.url,
+            user=chain.core_rpc.user,
+            password=chain.core_rpc.password.get_secret_value,
+            network=settings.network,
+        )
+    return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
+
+
+def _rates(settings: Settings) -> RateReader:
+    prices = settings.prices
+    sources: list[Source] = [
+        HttpPriceSource(name=source.name, url_template=source.url, pointer=source.pointer) for source in prices.sources
+    ]
+    if prices.fixed:
+        sources.append(FixedPrice(prices.fixed))
+    return RateReader(sources, keep_seconds=prices.keep_seconds)
+
+
+def _billing(settings: Settings) -> Billing:
+    return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
+
+
+def _merchant(settings: MerchantSettings) -> Merchant:
+    return Merchant(
+        id=settings.id,
+        currencies=settings.currencies,
+        policy=settings.policy.policy(),
+        wants_push=settings.notify_url is not None,
+        open_invoices_per_customer=settings.open_invoices_per_customer,
+    )
+
+
+def _callback_url(settings: Settings) -> str | None:
+    if not settings.subtc.callbacks:
+        return None
+    return (settings.subtc.callback_base_url or settings.public_url).rstrip("/")
+
+
+def _token_maker(secret: str) -> Callable[[str], str]:
+    """128 bits per invoice, the same on every node and never stored: only their hash is."""
+
+    def token(invoice_id: str) -> str:
+        digest = hmac.new(secret.encode(), f"callback:{invoice_id}".encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
+
+    return token
+
+
+def database_name(settings: Settings) -> str:
+    """The database without its password, for people."""
+    parts = urlsplit(settings.database_url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"

@@ -1,0 +1,101 @@
+"""The worker: one loop over the jobs, hands in a thread pool, leases in the database.
+
+Owns the order of jobs and the way to stop; must not know what a job does inside.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bridge.flows.context import Bridge
+from bridge.flows.deliver import deliver_due
+from bridge.flows.keep_books import number_events, seal_audit
+from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.watch import arm_watches
+from bridge.flows.workers import give_back_leases
+from bridge.logs import log
+
+IDLE_SECONDS = 0.2
+BUSY_SECONDS = 0.005
+
+
+class Hands:
+    """A pool that never takes more than it can do: what is claimed is being worked on, not queued behind a slow peer."""
+
+    def __init__(self, count: int):
+        self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="hand")
+        self._free = count
+        self._lock = threading.Lock()
+
+    @property
+    def free(self) -> int:
+        with self._lock:
+            return self._free
+
+    def submit(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._free -= 1
+        self._pool.submit(self._do, work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log("work.failed", level=logging.ERROR, exc_info=True)
+        finally:
+            with self._lock:
+                self._free += 1
+
+    def drain(self) -> None:
+        """Waits for what is under way; nothing new is taken."""
+        self._pool.shutdown(wait=True)
+
+
+class Worker:
+    """One worker process. `run` returns after `stop`, with every lease given back."""
+
+    def __init__(self, bridge: Bridge, *, threads: int = 8, name: str = ""):
+        self._bridge = bridge
+        self.owner = name or bridge.new_id("wrk")
+        # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
+        self._lookers, self._carriers = Hands(threads), Hands(threads)
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        log("worker.started", owner=self.owner)
+        while not self._stopping.is_set():
+            was_busy = self.step()
+            self._stopping.wait(BUSY_SECONDS if was_busy else IDLE_SECONDS)
+        self._lookers.drain()
+        self._carriers.drain()
+        give_back_leases(self._bridge, owner=self.owner)
+        log("worker.stopped", owner=self.owner)
+
+    def step(self) -> bool:
+        """Runs every job once. True when there was work, so that the loop comes back at once."""
+        done = [self._attempt(name, job) for name, job in self._jobs().items()]
+        return any(done)
+
+    def _jobs(self) -> dict[str, Callable[[], int]]:
+        bridge, owner = self._bridge, self.owner
+        lookers, carriers = self._lookers, self._carriers
+        return {
+            "doorbells": lambda: answer_doorbells(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
+            "poll": lambda: poll_due(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
+            "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
+            "watch": lambda: arm_watches(bridge, limit=2),
+            "number": lambda: number_events(bridge, owner=owner),
+            "seal": lambda: seal_audit(bridge, owner=owner),
+        }
+
+    def _attempt(self, name: str, job: Callable[[], int]) -> bool:
+        """A job that fails is logged and tried again on the next round; the other jobs go on."""
+        try:
+            return job() > 0
+        except Exception:
+            log("job.failed", level=logging.ERROR, exc_info=True, job=name)
+            return False
