@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from typing import cast
 
-from flask import Blueprint, Response, current_app, request, send_file
+from flask import Blueprint, Response, request, send_file
 from werkzeug.wrappers import Response as BaseResponse
 
 from bridge.sandbox.billmanager import cgi, documents, mgrctl, pages, sessions
 from bridge.sandbox.billmanager.core import Call, Core, Element, decorate, error_document
 from bridge.sandbox.billmanager.errors import CoreError
+from bridge.sandbox.billmanager.pages import the_core
 
 blueprint = Blueprint("api", __name__)
-
-
-def the_core() -> Core:
-    """The core this application serves."""
-    return cast(Core, current_app.extensions["core"])
 
 
 def parameters() -> dict[str, str]:

@@ -11,9 +11,9 @@ from flask import Blueprint, jsonify, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from bridge.sandbox.billmanager import modules, sessions
-from bridge.sandbox.billmanager.api import the_core
 from bridge.sandbox.billmanager.core import Call, Core, Element
 from bridge.sandbox.billmanager.errors import CoreError
+from bridge.sandbox.billmanager.pages import the_core
 from bridge.sandbox.billmanager.statuses import post, spend
 from bridge.sandbox.billmanager.world import Debt
 

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from bridge.sandbox.billmanager import api, control, modules, pages
+from bridge.sandbox.billmanager import admin_pages, api, client_pages, control, modules, pages
 from bridge.sandbox.billmanager.core import Core
 from bridge.sandbox.billmanager.functions import FUNCTIONS
 from bridge.sandbox.billmanager.tree import build_tree, write_address
@@ -39,8 +39,8 @@ def create_app(core: Core | None = None, *, base: Path | str | None = None, **op
     app = Flask(__name__)
     app.extensions["core"] = core
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for part in (api.blueprint, control.blueprint, pages.blueprint):
-        app.register_blueprint(part)
+    for part in (api, control, pages, client_pages, admin_pages):
+        app.register_blueprint(part.blueprint)
     return app
 
 
