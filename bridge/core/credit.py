@@ -53,7 +53,12 @@ class Credit:
 
     @property
     def received_sat(self) -> int:
-        return self.used_sat + self.excess_sat + sum(p.amount_sat for p in self.unquoted)
+        return self.used_sat + self.beyond_sat
+
+    @property
+    def beyond_sat(self) -> int:
+        """What did not go into the amount: excess, and money without a price."""
+        return self.excess_sat + sum(p.amount_sat for p in self.unquoted)
 
     @property
     def absorbed_sat(self) -> int:

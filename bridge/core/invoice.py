@@ -132,7 +132,7 @@ def decide(
     if (invoice.status, status) not in LEGAL_MOVES and invoice.status != status:
         raise IllegalMove(f"{invoice.status} -> {status}")
     hold = "review" if holding and invoice.verdict is None else None
-    nothing_came = sums.total_sat == 0 and not invoice.provider_sat
+    nothing_came = sums.total_sat == 0 and (not invoice.provider_sat or "provider_disagrees" in released)
     closed = status == "expired" and nothing_came and hold is None and now >= invoice.monitor_until
     return Decision(
         status=status,
@@ -141,7 +141,7 @@ def decide(
         reason="closed" if closed else reason,
         received_sat=sums.total_sat,
         confirmed_sat=sums.confirmed_sat,
-        remaining_sat=0 if status == "settled" or sums.seen.covered else sums.seen.remaining_sat,
+        remaining_sat=_remaining_sat(sums, rule, status=status),
         excess_sat=_excess_sat(invoice, sums, status=status),
         firm=sums.firm,
         closed=closed,
@@ -322,6 +322,13 @@ def _events(
     return tuple(events)
 
 
+def _remaining_sat(sums: _Sums, rule: Rule, *, status: str) -> int:
+    """What the payer is asked for: nothing once the value covers, and never so little that it would not count."""
+    if status == "settled" or sums.seen.covered:
+        return 0
+    return max(sums.seen.remaining_sat, rule.dust_sat)
+
+
 def _excess_sat(invoice: Invoice, sums: _Sums, *, status: str) -> int:
     """What belongs back to the payer: beyond the amount, or without a price when none is needed any more.
 
@@ -350,6 +357,9 @@ def _reviews(
         wanted.add("replaced")
     wanted -= released
     # Money that comes after a person closed the matter was not part of what they ruled on.
-    if VERDICTS.get(invoice.verdict or "", ("",))[0] == "invalid" and sums.total_sat > invoice.received_sat:
-        wanted.add("late")
+    if sums.total_sat > invoice.received_sat:
+        if invoice.verdict is not None and status == "invalid":
+            wanted.add("late")
+        if status == "settled" and "over" in released and sums.seen.beyond_sat > rule.over_keep_sat:
+            wanted.add("over")
     return tuple(sorted(wanted - invoice.open_reviews))
