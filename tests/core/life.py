@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bridge.core.credit import Payment, counting, credit
+from bridge.core.credit import Payment, counting, credit, remaining_minor
 from bridge.core.invoice import LEGAL_MOVES, STATUSES, Decision, Invoice, decide
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
 from bridge.core.policy import Rule
@@ -224,7 +224,11 @@ class Life:
             return
         if invoice.status == "expired" and not invoice.received_sat and self.now < invoice.monitor_until:
             self.invoice = replace(invoice, expires_at=min(self.now + timedelta(days=1), invoice.monitor_until))
-        self.quotes.append(self.priced("offer", self.invoice.amount_minor, from_at=self.now, until=self.offer_end()))
+        base_minor = remaining_minor(
+            self.payments.values(), quotes=self.quotes, amount_minor=self.invoice.amount_minor, rule=self.rule
+        )
+        if base_minor:
+            self.quotes.append(self.priced("offer", base_minor, from_at=self.now, until=self.offer_end()))
         self.decide()
 
     def releases(self, kind: str) -> None:
