@@ -165,7 +165,8 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 def _sat(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise unreadable("gettransaction")
-    amount_sat = value * SAT_PER_BTC
+    # The range first: an absurd exponent must not be multiplied.
+    amount_sat = value * SAT_PER_BTC if 0 <= value <= MAX_MONEY_SAT else -1
     if not 0 <= amount_sat <= MAX_MONEY_SAT or amount_sat != int(amount_sat):
         raise unreadable("gettransaction")
     return int(amount_sat)

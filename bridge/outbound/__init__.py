@@ -54,8 +54,9 @@ class Reply:
         """The body as JSON with fractions as Decimal, never float; raises ValueError and nothing else."""
         try:
             parsed: object = json.loads(self.text(), parse_float=Decimal, parse_constant=_no_constant)
-        except RecursionError:
-            raise ValueError("nested too deep") from None
+        except (RecursionError, ArithmeticError):
+            # Nested too deep, or an exponent no Decimal can hold.
+            raise ValueError("not JSON of sane size") from None
         return parsed
 
     def date(self) -> datetime | None:

@@ -15,6 +15,7 @@ from bridge.core.money import price_to_minor
 from bridge.outbound import CallFailed, Guard, Limits, Outbound
 
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,18})?")
+_LATEST_SECONDS = 10**11
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
@@ -120,4 +121,7 @@ def _time(value: object) -> datetime:
         if parsed.tzinfo is None:
             raise ValueError("a time without a zone")
         return parsed
-    return datetime.fromtimestamp(int(_decimal(value)), UTC)
+    seconds = _decimal(value)
+    if not 0 <= seconds < _LATEST_SECONDS:
+        raise ValueError("a time out of range")
+    return datetime.fromtimestamp(int(seconds), UTC)

@@ -248,7 +248,18 @@ def test_retry_after_counts_from_the_clock_of_the_peer(headers: str, seconds: in
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff\xfe{\x00}\x00", b"NaN", b"[Infinity]", b"1" * 5000, b"[" * 900_00, b'{"a":1}x']
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{\x00}\x00",
+        b"NaN",
+        b"[Infinity]",
+        b"1" * 5000,
+        b"[" * 90_000,
+        b"1e999999999999999999999",
+        b'{"a":1}x',
+    ],
 )
 def test_what_is_not_json_raises_one_kind_of_error(body: bytes) -> None:
     outbound = Outbound(limits=Limits(max_bytes=10**6))
