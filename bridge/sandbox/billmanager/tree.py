@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 from bridge.sandbox.billmanager.errors import TreeRefused
@@ -41,10 +43,23 @@ def build_tree(base: Path, module_trees: list[Path]) -> Path:
         (base / folder).mkdir(parents=True, exist_ok=True)
     write_once(base / "etc/debug.conf", DEBUG_CONF)
     write_mgrctl(base)
+    _write_cash_picture(base / "skins/userdata/img/cash.png")
     _install_library(base)
     for module_tree in module_trees:
         copy_module_tree(module_tree, base)
     return base
+
+
+def _write_cash_picture(path: Path) -> None:
+    # What BILLmanager shows for a method without a logo; here one grey pixel.
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0\xc0")),
+        (b"IEND", b""),
+    )
+    chunks = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
 def write_once(path: Path, text: str) -> None:

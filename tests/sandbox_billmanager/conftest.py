@@ -1,0 +1,50 @@
+"""One sandbox BILLmanager for the whole group, emptied before each test."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.sandbox.billmanager import Running, serve_in_thread
+from bridge.sandbox.billmanager.knobs import Knobs
+from tests.sandbox_billmanager.driver import Billing
+
+HERE = Path(__file__).parent
+MODULES = HERE / "modules"
+
+
+@pytest.fixture(scope="session")
+def php() -> None:
+    """PHP from the distribution, installed when it is missing."""
+    done = subprocess.run([str(HERE / "install_php.sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"PHP is missing and could not be installed: {done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def running(php: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A listening sandbox with a PHP and a Python module that know only /usr/local/mgr5."""
+    base = tmp_path_factory.mktemp("billing") / "mgr5"
+    with serve_in_thread(base, module_trees=[MODULES / "php", MODULES / "python"]) as listening:
+        yield listening
+
+
+@pytest.fixture
+def billing(running: Running) -> Billing:
+    """The sandbox without records, faults, runs or changed switches."""
+    core = running.core
+    core.world.reset()
+    core.faults.clear()
+    core.records.clear()
+    core.clock.reset()
+    core.manager_url = ""
+    core.knobs.change(vars(Knobs()))
+    return Billing(running=running)
+
+
+@pytest.fixture
+def ready(billing: Billing) -> Billing:
+    """The sandbox with a method of the Python module per currency: 1 RUB, 2 USD, 3 EUR."""
+    billing.setup()
+    billing.running.core.records.clear()
+    return billing
