@@ -50,7 +50,8 @@ VERDICTS = {
 class Invoice:
     """The facts about one invoice that a decision needs, and the last decision.
 
-    `open_reviews` and `released` are review kinds: those a person still has to rule on, and those a person let pass.
+    `open_reviews`, `released` and `asked` are review kinds: those a person still has to rule on, those a person let
+    pass, and those a person answered by asking the payer for the remainder.
     `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its
     payment.
     """
@@ -66,6 +67,7 @@ class Invoice:
     closed_at: datetime | None = None
     open_reviews: frozenset[str] = frozenset()
     released: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     verdict: str | None = None
     billing_change: str | None = None
     has_chain_evidence: bool = True
@@ -244,18 +246,19 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
         "provider_disagrees": disagree or (unsettled and over and not _agrees(invoice, sums)),
         "billing_conflict": unsettled and has_money and invoice.billing_change is not None,
         "late": unsettled and (too_late or not_enough),
-        "partial": unsettled and has_money and not seen.covered and (over or _asks_about_part(sums, rule)),
+        "partial": unsettled and has_money and not seen.covered and (over or _asks_about_part(invoice, sums, rule)),
         "failed_to_confirm": unsettled and over and seen.covered and not sums.deep.covered,
         "reorged": not unsettled and not sums.firm.covered,
     }
     return frozenset(kind for kind, applies in conditions.items() if applies)
 
 
-def _asks_about_part(sums: _Sums, rule: Rule) -> bool:
+def _asks_about_part(invoice: Invoice, sums: _Sums, rule: Rule) -> bool:
     """Whether the policy wants a person for a part, once the part has a price. Dust alone is not worth a person's
     time yet.
     """
-    return rule.underpaid == "review" and bool(sums.counted) and not sums.seen.unquoted
+    is_answered = "partial" in invoice.asked
+    return rule.underpaid == "review" and bool(sums.counted) and not sums.seen.unquoted and not is_answered
 
 
 def _agrees(invoice: Invoice, sums: _Sums) -> bool:

@@ -16,6 +16,7 @@ from bridge.core.quote import Quote
 from bridge.store.tables import invoices, observations, payments, quotes, reviews
 
 InvoiceRow = Row[Any]
+ASK_REMAINDER = "ask_remainder"
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> None:
@@ -117,7 +118,8 @@ def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         open_reviews=frozenset(r.kind for r in kinds if r.state == "open"),
-        released=frozenset(r.kind for r in kinds if r.state == "resolved"),
+        released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision != ASK_REMAINDER),
+        asked=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision == ASK_REMAINDER),
         verdict=row.verdict,
         billing_change=row.billing_change,
         has_chain_evidence=has_chain_evidence,
@@ -254,3 +256,10 @@ def count_by_status(tx: Connection) -> dict[str, int]:
 
 def give_back(tx: Connection, *, owner: str) -> None:
     tx.execute(update(invoices).where(invoices.c.lease_owner == owner).values(lease_until=None, lease_owner=None))
+
+
+def count_stuck(tx: Connection, *, before: datetime) -> int:
+    """Invoices with money under way that nothing has happened to since `before`."""
+    query = select(func.count()).select_from(invoices)
+    stuck = (invoices.c.status == "processing", invoices.c.updated_at < before, invoices.c.hold.is_(None))
+    return int(tx.execute(query.where(*stuck)).scalar_one())
