@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.chain import SIGNALS_BELOW
-from bridge.chain.node import WALLET_EXISTS, WALLET_LOADED, Node, NotFound, WalletMissing, unreadable
+from bridge.chain.node import METHOD_UNKNOWN, WALLET_EXISTS, WALLET_LOADED, Node, NotFound, WalletMissing, unreadable
 from bridge.core.errors import ProtocolError, Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading
 from bridge.core.money import MAX_MONEY_SAT, SAT_PER_BTC
@@ -85,6 +85,8 @@ class CoreRpcReader:
         return height
 
     def _watch(self, address: str, *, since: float) -> None:
+        # The wallet follows chain and mempool in the background; wait until it has seen what the node has seen.
+        self._node.call("syncwithvalidationinterfacequeue", known=frozenset({METHOD_UNKNOWN}))
         if not self._node.ask("getaddressinfo", address, path=self._path).get("ismine"):
             self._import(address, since=since)
         if self._node.ask("getwalletinfo", path=self._path).get("scanning"):

@@ -162,6 +162,9 @@ class Node:
     def getblockcount(self) -> int:
         return self.facts.tip
 
+    def syncwithvalidationinterfacequeue(self) -> None:
+        raise RpcError(-32601)
+
     def loadwallet(self, _name: str, _on_startup: bool) -> Any:
         if self.wallet is None:
             raise RpcError(-18)
