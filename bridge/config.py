@@ -313,3 +313,8 @@ def _referred(kind: str, name: str, environ: Mapping[str, str], *, at: str) -> s
         return Path(name).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"{at}: {name} cannot be read: {error.strerror}") from None
+
+
+def path_from_environment() -> str:
+    """The settings file for servers that cannot pass an option."""
+    return os.environ.get("SUBTC_BRIDGE_CONFIG", "config.yaml")

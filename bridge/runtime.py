@@ -15,6 +15,7 @@ from bridge.billmanager.notify import Notifier
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.config import MerchantSettings, Settings
+from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
 from bridge.flows.context import Billing, Bridge, Chain, Merchant
 from bridge.metrics import Metrics
@@ -24,6 +25,7 @@ from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader, Source
 from bridge.store.db import open_store
 from bridge.subtc.client import SubtcWallet
+from bridge.subtc.signature import CallbackSignature
 
 
 class MerchantNotifier:
@@ -81,6 +83,24 @@ def build(settings: Settings) -> Bridge:
 def api_keys(settings: Settings) -> Mapping[str, str]:
     """SHA-256 of every API key to its merchant's id: the keys themselves go no further."""
     return {digest: m.id for m in settings.merchants for digest in m.key_sha256s()}
+
+
+def callback_check(settings: Settings) -> Callable[[Mapping[str, str], bytes], bool] | None:
+    """Whether a callback's signature is right, or None when no check is configured (SUBTC contract 6: unknown, so switchable)."""
+    header = settings.subtc.callback_signature_header
+    if header is None:
+        return None
+    secrets = [secret.get_secret_value().encode() for secret in settings.subtc.callback_signature_secrets]
+    signature = CallbackSignature(header=header, secrets=secrets)
+
+    def is_valid(headers: Mapping[str, str], body: bytes) -> bool:
+        try:
+            signature.check(headers, body)
+        except Refused:
+            return False
+        return True
+
+    return is_valid
 
 
 def _wallet(settings: Settings) -> SubtcWallet:

@@ -263,3 +263,19 @@ def count_stuck(tx: Connection, *, before: datetime) -> int:
     query = select(func.count()).select_from(invoices)
     stuck = (invoices.c.status == "processing", invoices.c.updated_at < before, invoices.c.hold.is_(None))
     return int(tx.execute(query.where(*stuck)).scalar_one())
+
+
+def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
+    """Invoices whose id, billing payment id, address, public id, trace id or a payment's txid is `reference`."""
+    paid_by = select(payments.c.invoice_id).where(
+        (payments.c.key == reference) | payments.c.key.like(reference.replace("%", "") + ":%")
+    )
+    columns = (
+        invoices.c.id,
+        invoices.c.billing_payment_id,
+        invoices.c.address,
+        invoices.c.public_id,
+        invoices.c.trace_id,
+    )
+    is_named = or_(*(column == reference for column in columns), invoices.c.id.in_(paid_by))
+    return tx.execute(select(invoices).where(is_named).order_by(invoices.c.created_at)).all()

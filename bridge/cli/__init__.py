@@ -1,0 +1,35 @@
+"""The `subtc-bridge` command: every action of an operator.
+
+Owns arguments and output; must not hold a rule, each command calls one flow.
+"""
+
+import click
+
+from bridge.cli import desk, outbox, run
+from bridge.config import ConfigError
+from bridge.core.errors import BridgeError
+
+
+class _Commands(click.Group):
+    """Turns the errors a person can act on into one line and exit code 1, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
+        except BridgeError as error:
+            raise click.ClickException(f"{error.code}: {error.detail}") from None
+
+
+@click.group(cls=_Commands)
+@click.option("--config", "config_path", default="config.yaml", show_default=True, help="The YAML file.")
+@click.version_option(package_name="subtc-billmanager-bridge")
+@click.pass_context
+def main(ctx: click.Context, config_path: str) -> None:
+    """Hosting invoices of BILLmanager paid in Bitcoin through a SUBTC gateway."""
+    ctx.obj = config_path
+
+
+for command in (*run.COMMANDS, *desk.COMMANDS, *outbox.COMMANDS):
+    main.add_command(command)

@@ -1,0 +1,127 @@
+"""Commands of support and finance: invoices, find, explain, review, verify-audit, mode.
+
+Owns arguments and output; each command calls one flow.
+"""
+
+import sys
+from typing import Any
+
+import click
+
+from bridge.cli.opened import opened, show
+from bridge.flows import explain as explaining
+from bridge.flows import resolve_review
+from bridge.flows.modes import MODES, WALLET_MODES, set_mode
+from bridge.flows.read_invoices import list_invoices
+from bridge.flows.verify_audit import verify_audit as verify
+
+
+@click.command()
+@click.option("--merchant", required=True, help="The merchant's id.")
+@click.option("--status", help="Only this status.")
+@click.option("--limit", default=20, show_default=True)
+@click.option("--cursor", help="The next_cursor of the page before.")
+@click.pass_context
+def invoices(ctx: click.Context, merchant: str, status: str | None, limit: int, cursor: str | None) -> None:
+    """List a merchant's invoices, newest first."""
+    with opened(ctx) as bridge:
+        match = {"status": status} if status else {}
+        show(list_invoices(bridge, merchant, match=match, limit=limit, cursor=cursor))
+
+
+@click.command()
+@click.argument("reference")
+@click.pass_context
+def find(ctx: click.Context, reference: str) -> None:
+    """Find invoices by any reference: invoice id, billing payment id, address, txid or pay page."""
+    with opened(ctx) as bridge:
+        found = explaining.find(bridge, reference)
+    for invoice in found:
+        click.echo(
+            f"{invoice['id']}  {invoice['status']}/{invoice['exception']}  billing {invoice['billing_payment_id']}"
+        )
+    sys.exit(0 if found else 1)
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True)
+@click.pass_context
+def explain(ctx: click.Context, reference: str, lang: str) -> None:
+    """Tell the story of an invoice: what came, what was decided by which rule, who was told, what happens next."""
+    with opened(ctx) as bridge:
+        for line in explaining.explain(bridge, reference, lang=lang):
+            click.echo(line)
+
+
+@click.group()
+def review() -> None:
+    """The queue of what waits for a person."""
+
+
+@review.command("list")
+@click.option("--all", "with_resolved", is_flag=True, help="Resolved items too.")
+@click.option("--kind", help="Only this kind.")
+@click.option("--limit", default=50, show_default=True)
+@click.pass_context
+def review_list(ctx: click.Context, with_resolved: bool, kind: str | None, limit: int) -> None:
+    """List items, most urgent first."""
+    match = ({} if with_resolved else {"state": "open"}) | ({"kind": kind} if kind else {})
+    with opened(ctx) as bridge:
+        items = resolve_review.list_reviews(bridge, match=match, limit=limit)
+    for item in items:
+        late = "OVERDUE " if item["is_overdue"] else ""
+        click.echo(
+            f"{item['id']}  {item['state']:8}  {item['kind']:20}  {late}due {item['due_at']}  {item['invoice_id']}"
+        )
+    click.echo(f"{len(items)} items")
+
+
+@review.command("show")
+@click.argument("review_id")
+@click.pass_context
+def review_show(ctx: click.Context, review_id: str) -> None:
+    """Show an item with everything needed to rule on it."""
+    with opened(ctx) as bridge:
+        show(resolve_review.show_review(bridge, review_id))
+
+
+@review.command("resolve")
+@click.argument("review_id")
+@click.argument("decision", type=click.Choice(resolve_review.DECISIONS))
+@click.option("--actor", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why, in a sentence.")
+@click.pass_context
+def review_resolve(ctx: click.Context, review_id: str, decision: str, actor: str, reason: str) -> None:
+    """Rule on an item; the consequences follow at once and are audited."""
+    with opened(ctx) as bridge:
+        invoice: dict[str, Any] = resolve_review.resolve(
+            bridge, review_id, decision=decision, actor=actor, reason=reason
+        )
+    click.echo(f"Resolved. The invoice is now {invoice['status']}/{invoice['exception']}.")
+
+
+@click.command("verify-audit")
+@click.pass_context
+def verify_audit(ctx: click.Context) -> None:
+    """Check the hash chain over the audit: an altered, removed or inserted row is named."""
+    with opened(ctx) as bridge:
+        report = verify(bridge)
+    click.echo(report.detail)
+    sys.exit(0 if report.is_intact else 1)
+
+
+@click.command()
+@click.argument("mode", type=click.Choice(sorted({*MODES, *WALLET_MODES})))
+@click.option("--wallet", help="Pause (or resume with normal) this wallet instead of the whole bridge.")
+@click.option("--actor", required=True)
+@click.option("--reason", required=True)
+@click.pass_context
+def mode(ctx: click.Context, mode: str, wallet: str | None, actor: str, reason: str) -> None:
+    """Switch the bridge to normal, read_only, queued or limited, or pause a wallet."""
+    with opened(ctx) as bridge:
+        set_mode(bridge, scope=f"wallet:{wallet}" if wallet else "bridge", mode=mode, actor=actor, reason=reason)
+    click.echo(f"{wallet or 'The bridge'} is now {mode}.")
+
+
+COMMANDS = (invoices, find, explain, review, verify_audit, mode)

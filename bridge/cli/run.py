@@ -1,0 +1,129 @@
+"""Commands that keep something running: serve, worker, migrate, demo, sandbox, and check.
+
+Owns process set-up; must not import a web server until it is asked for.
+"""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from bridge.cli.opened import opened, settings_of
+from bridge.config import Settings
+from bridge.flows.check import alerts
+from bridge.flows.readiness import readiness
+from bridge.logs import set_up
+from bridge.runtime import build, database_name
+from bridge.store.db import migrate as migrate_database
+from bridge.worker import Worker
+
+
+@click.command()
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
+    """Bring the database to the newest schema. Run it before serve and worker."""
+    settings = settings_of(ctx)
+    migrate_database(settings.database_url)
+    click.echo(f"The schema of {database_name(settings)} is up to date.")
+
+
+@click.command()
+@click.pass_context
+def serve(ctx: click.Context) -> None:
+    """Serve the API, the callbacks and the pay pages."""
+    settings = settings_of(ctx)
+    set_up(settings.log_level)
+    _web_server(settings).run()
+
+
+@click.command()
+@click.pass_context
+def worker(ctx: click.Context) -> None:
+    """Look at addresses and tell merchants, until told to stop."""
+    settings = settings_of(ctx)
+    set_up(settings.log_level)
+    bridge = build(settings)
+    running = Worker(bridge, threads=settings.worker_threads)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: running.stop())
+    try:
+        running.run()
+    finally:
+        bridge.store.close()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Walk the job once and end; the exit code says whether it came true.")
+@click.option("--directory", type=click.Path(path_type=Path), help="Where to keep its files (default: a new one).")
+def demo(once: bool, directory: Path | None) -> None:
+    """The whole job on this machine: both outside worlds, the bridge, an order paid in Bitcoin."""
+    from bridge.demo import run_demo
+
+    sys.exit(run_demo(once=once, directory=directory))
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("world", type=click.Choice(["bitcoin", "billmanager"]))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sandbox(world: str, arguments: tuple[str, ...]) -> None:
+    """Run one outside world alone: bitcoin (gateway, chain, prices) or billmanager. Its own --help lists its options."""
+    sys.exit(subprocess.run([sys.executable, "-m", f"bridge.sandbox.{world}", *arguments], check=False).returncode)
+
+
+@click.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Check everything the bridge needs to work; non-zero when something does not."""
+    with opened(ctx) as bridge:
+        checks = readiness(bridge)
+    for check in checks:
+        click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
+    sys.exit(0 if all(check.ok for check in checks) else 1)
+
+
+@click.command()
+@click.pass_context
+def check(ctx: click.Context) -> None:
+    """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
+    with opened(ctx) as bridge:
+        tripped = alerts(bridge)
+    for alert in tripped:
+        click.echo(f"{alert.rule}: {alert.detail}")
+    if not tripped:
+        click.echo("ok")
+    sys.exit(2 if tripped else 0)
+
+
+def _web_server(settings: Settings):  # type: ignore[no-untyped-def]
+    """gunicorn with the settings' numbers. Each worker process builds its own bridge after the fork."""
+    from gunicorn.app.base import BaseApplication
+
+    from bridge.wsgi import application
+
+    options = {
+        "bind": settings.listen,
+        "workers": settings.web_processes,
+        "threads": settings.web_threads,
+        "worker_class": "gthread",
+        "keepalive": 30,
+        "graceful_timeout": 30,
+        # Its control socket would be opened in somebody's home, which a hardened unit does not have.
+        "control_socket_disable": True,
+        "loglevel": settings.log_level,
+        "worker_exit": lambda _server, gone: gone.app.callable.extensions["bridge"].bridge.store.close(),
+    }
+
+    class WebServer(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> object:
+            return application(settings)
+
+    return WebServer()
+
+
+COMMANDS = (migrate, serve, worker, demo, sandbox, doctor, check)

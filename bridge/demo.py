@@ -1,0 +1,339 @@
+"""The whole job on one machine: both outside worlds and the bridge as separate programs, and one order walked through them.
+
+Owns the demo's programs and its walk; must not reach into any of them but over HTTP.
+"""
+
+import contextlib
+import json
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+
+START_SECONDS = 40
+STEP_SECONDS = 40
+PORTS = {"bitcoin": 8731, "billmanager": 8732, "bridge": 8733}
+
+
+class DemoFailed(Exception):
+    """One step did not come true; the text says which and what was seen instead."""
+
+
+@dataclass
+class Demo:
+    """The running programs and where they are."""
+
+    directory: Path
+    ports: dict[str, int]
+    secrets: dict[str, str]
+    programs: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+
+def run_demo(*, once: bool, directory: Path | None) -> int:
+    """Starts everything and walks one order. Returns the exit code: 0 when the service became active."""
+    place = directory or Path(tempfile.mkdtemp(prefix="subtc-demo-"))
+    place.mkdir(parents=True, exist_ok=True)
+    # A demo that somebody ends with TERM must end its programs too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with _running(place) as demo:
+        try:
+            Walk(demo).run()
+        except DemoFailed as failure:
+            click.echo(f"FAILED  {failure}\nThe logs are in {place}", err=True)
+            return 1
+        _say_where(demo)
+        if once:
+            return 0
+        click.echo("Everything stays up; Ctrl-C ends it.")
+        with contextlib.suppress(KeyboardInterrupt):
+            while all(program.poll() is None for program in demo.programs):
+                time.sleep(0.5)
+    return 0
+
+
+@contextlib.contextmanager
+def _running(place: Path) -> Iterator[Demo]:
+    random = lambda: secrets.token_hex(24)  # noqa: E731
+    demo = Demo(
+        directory=place,
+        ports={name: _free_port(wanted) for name, wanted in PORTS.items()},
+        secrets={
+            "subtc_key": f"SUBTC-KEY-{random()}",
+            "wallet_id": f"wt_{secrets.token_hex(22)}",
+            "api_key": random(),
+            "token_secret": random(),
+            "notify_secret": "whsec_" + b64encode(secrets.token_bytes(24)).decode(),
+        },
+    )
+    try:
+        _start_all(demo)
+        yield demo
+    finally:
+        for program in reversed(demo.programs):
+            program.terminate()
+        for program in demo.programs:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.wait(timeout=15)
+            program.kill()
+            program.wait()
+
+
+def _start_all(demo: Demo) -> None:
+    config = demo.directory / "config.yaml"
+    config.write_text(json.dumps(_settings(demo), indent=2))
+    config.chmod(0o600)
+    key, wallet_id = demo.secrets["subtc_key"], demo.secrets["wallet_id"]
+    bitcoin = ["-m", "bridge.sandbox.bitcoin", "--port", str(demo.ports["bitcoin"]), "--net", "test"]
+    _start(demo, "bitcoin", [*bitcoin, "--api-key", key, "--wallet-id", wallet_id], ready="/health")
+    base = ["--base", str(demo.directory / "mgr5"), "--tick-seconds", "180"]
+    billing = ["-m", "bridge.sandbox.billmanager", "--port", str(demo.ports["billmanager"]), *base]
+    _start(demo, "billmanager", billing, ready="/_control/state")
+    bridge = ["-m", "bridge.cli", "--config", str(config)]
+    subprocess.run([sys.executable, *bridge, "migrate"], check=True, stdout=subprocess.DEVNULL)
+    _start(demo, "bridge", [*bridge, "serve"], ready="/readyz")
+    _start(demo, "worker", [*bridge, "worker"], ready=None)
+
+
+def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) -> None:
+    """Starts one program with its log in the demo's folder and waits until it answers."""
+    with (demo.directory / f"{name}.log").open("wb") as log_file:
+        program = subprocess.Popen(
+            [sys.executable, *arguments], stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL
+        )
+    demo.programs.append(program)
+    if ready is None:
+        return
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and program.poll() is None:
+        with contextlib.suppress(OSError):
+            if call(demo.url(name) + ready).status == 200:
+                return
+        time.sleep(0.05)
+    raise DemoFailed(f"{name} did not start; see {demo.directory / name}.log")
+
+
+def _settings(demo: Demo) -> dict[str, Any]:
+    """The demo's own config.yaml: real settings, made-up secrets (JSON is YAML)."""
+    outside = demo.url("bitcoin")
+    pointers = {
+        "alpha": "/data/{currency}/last",
+        "beta": "/bitcoin/{currency_lower}",
+        "gamma": "/result/0/price",
+    }
+    return {
+        "network": "test",
+        "database_url": f"sqlite:///{demo.directory / 'bridge.db'}",
+        "public_url": demo.url("bridge"),
+        "listen": f"127.0.0.1:{demo.ports['bridge']}",
+        "web_processes": 1,
+        "token_secret": demo.secrets["token_secret"],
+        "subtc": {
+            "base_url": outside,
+            "key": demo.secrets["subtc_key"],
+            "wallet_id": demo.secrets["wallet_id"],
+            "calls_per_minute": 600,
+        },
+        "chain": {"esplora": [f"{outside}/esplora"]},
+        "prices": {
+            "sources": [
+                {"name": name, "url": f"{outside}/prices/{name}?currency={{currency}}", "pointer": pointer}
+                for name, pointer in pointers.items()
+            ]
+        },
+        "merchants": [
+            {
+                "id": "demo",
+                "api_keys": [demo.secrets["api_key"]],
+                "currencies": ["RUB", "USD", "EUR"],
+                "notify_url": demo.url("billmanager") + "/mancgi/subtcresult",
+                "notify_secrets": [demo.secrets["notify_secret"]],
+            }
+        ],
+        "shop": {"name": "Demo Hosting"},
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def call(url: str, sent: Any = None, *, headers: dict[str, str] | None = None) -> Reply:
+    """One request on loopback, POST when something is sent; redirects are not followed."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    try:
+        body = None if sent is None else json.dumps(sent).encode()
+        with_type = ({"Content-Type": "application/json"} if body else {}) | (headers or {})
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST" if body else "GET", target, body=body, headers=with_type)
+        answer = connection.getresponse()
+        return Reply(status=answer.status, headers={k.lower(): v for k, v in answer.getheaders()}, body=answer.read())
+    finally:
+        connection.close()
+
+
+class Walk:
+    """One order from the client's click to the active service, a line per step."""
+
+    def __init__(self, demo: Demo):
+        self._demo = demo
+        self._started = time.monotonic()
+        self.order: dict[str, Any] = {}
+        self.invoice: dict[str, Any] = {}
+
+    def run(self) -> None:
+        steps: list[tuple[str, Callable[[], str]]] = [
+            ("payment method added", self._add_method),
+            ("order placed", self._place_order),
+            ("quote locked, address shown", self._open_pay_page),
+            ("paid by the client", self._pay),
+            ("doorbell heard", self._doorbell),
+            ("own read: money seen", self._seen),
+            ("block mined, confirmed", self._mine),
+            ("settled", self._settled),
+            ("payment.setpaid, status 4", self._paid),
+            ("service active", self._active),
+        ]
+        for number, (name, step) in enumerate(steps, 1):
+            try:
+                seen = step()
+            except (OSError, KeyError, ValueError) as error:
+                raise DemoFailed(f"{name}: {type(error).__name__}: {error}") from error
+            click.echo(f"[{number:2}/{len(steps)}] {time.monotonic() - self._started:6.2f} s  {name:28} {seen}")
+
+    def _control(self, world: str, path: str, sent: Any = None) -> Any:
+        reply = call(f"{self._demo.url(world)}/_control/{path}", sent)
+        if reply.status != 200:
+            raise DemoFailed(f"{world} {path}: {reply.status} {reply.body[:300].decode(errors='replace')}")
+        return reply.json()
+
+    def _add_method(self) -> str:
+        wanted = {
+            "subtc_bridge_url": self._demo.url("bridge"),
+            "subtc_api_key": self._demo.secrets["api_key"],
+            "subtc_notify_secret": self._demo.secrets["notify_secret"],
+        }
+        made = self._control("billmanager", "setup", {"settings": wanted})
+        return "checked by the module: " + ", ".join(made["paymethods"])
+
+    def _place_order(self) -> str:
+        self.order = self._control("billmanager", "order", {"product": "vps", "amount": "499.00", "currency": "RUB"})
+        return f"VPS for 499.00 RUB, billing payment {self.order['payment_id']}"
+
+    def _open_pay_page(self) -> str:
+        cookie = {"Cookie": f"{self.order['cookie']}={self.order['session']}"}
+        redirect = call(self.order["pay_url"], headers=cookie)
+        page = redirect.headers.get("location", "")
+        if redirect.status != 302 or "/pay/" not in page:
+            raise DemoFailed(f"the module sent no pay page: {redirect.status} {redirect.body[:300]!r}")
+        if call(page).status != 200:
+            raise DemoFailed("the pay page does not open")
+        self.invoice = self._api_invoice()
+        quote = self.invoice["quote"]
+        return f"{quote['due_sat']} sat at {quote['rate']} RUB to {self.invoice['address']}"
+
+    def _api_invoice(self) -> dict[str, Any]:
+        key = {"Authorization": f"Bearer {self._demo.secrets['api_key']}"}
+        query = f"/v1/invoices?billing_payment_id={self.order['payment_id']}"
+        found: list[dict[str, Any]] = call(self._demo.url("bridge") + query, headers=key).json()["invoices"]
+        return found[0]
+
+    def _pay(self) -> str:
+        due = {"address": self.invoice["address"], "amount_sat": self.invoice["remaining_sat"], "replaceable": True}
+        _until(lambda: self._control("bitcoin", "watches")["watches"] or None, "no watch was armed")
+        return "transaction " + str(self._control("bitcoin", "pay", due)["txid"][:16]) + "…"
+
+    def _doorbell(self) -> str:
+        def delivered() -> Any:
+            rung = self._control("bitcoin", "deliveries")["deliveries"]
+            return next((d for d in rung if d.get("status") in (200, 202, 204)), None)
+
+        _until(delivered, "the gateway's callback was not taken")
+        return "callback answered after its row was durable"
+
+    def _seen(self) -> str:
+        seen = self._until_invoice(lambda i: i["status"] == "processing", "the money was not seen")
+        return f"{seen['received_sat']} sat, {seen['reason']}"
+
+    def _mine(self) -> str:
+        return f"height {self._control('bitcoin', 'mine', {'blocks': 1})['height']}"
+
+    def _settled(self) -> str:
+        call_on = self._control("bitcoin", "state")
+        seen = self._until_invoice(
+            lambda i: i["status"] == "settled", f"not settled (chain at {call_on.get('height')})"
+        )
+        return f"{seen['confirmed_sat']} sat confirmed"
+
+    def _paid(self) -> str:
+        def paid() -> Any:
+            payment = self._control("billmanager", f"payments/{self.order['payment_id']}")
+            return payment if payment["status"] == 4 else None
+
+        payment = _until(paid, "BILLmanager was not told")
+        return f"BILLmanager status {payment['status']}, externalid {payment['externalid']}"
+
+    def _active(self) -> str:
+        def active() -> Any:
+            services = self._control("billmanager", "services")["services"]
+            return next((s for s in services if s["id"] == self.order["service_id"] and s["status"] == "active"), None)
+
+        service = _until(active, "the service did not become active")
+        return f"service {service['id']} is {service['status']}"
+
+    def _until_invoice(self, is_so: Callable[[dict[str, Any]], bool], otherwise: str) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            self.invoice = self._api_invoice()
+            return self.invoice if is_so(self.invoice) else None
+
+        found: dict[str, Any] = _until(reached, otherwise)
+        return found
+
+
+def _until(look: Callable[[], Any], otherwise: str) -> Any:
+    """What `look` returns once it is something; DemoFailed after a bounded time."""
+    deadline = time.monotonic() + STEP_SECONDS
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise DemoFailed(f"{otherwise} within {STEP_SECONDS} s")
+
+
+def _say_where(demo: Demo) -> None:
+    click.echo(f"client panel   {demo.url('billmanager')}/   (demo / demo; admin / admin)")
+    click.echo(f"bridge         {demo.url('bridge')}/healthz")
+    click.echo(f"files, logs    {demo.directory}")
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port if it is free, else any: two demos may run side by side."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise DemoFailed("no free port on loopback")

@@ -1,0 +1,156 @@
+"""The review desk: a person rules on an item, and the consequences follow in one transaction.
+
+Owns the rulings; what a ruling means for the state is `core.invoice`'s.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.core.credit import Payment, quote_at, remaining_minor
+from bridge.core.errors import Conflict, Refused
+from bridge.core.quote import Rate
+from bridge.flows.context import Bridge
+from bridge.flows.open_invoice import renew
+from bridge.flows.present import time_text
+from bridge.flows.price import current_rate, late_quote, samples_json
+from bridge.flows.read_invoices import shown
+from bridge.flows.record import record, rule_of
+from bridge.flows.review_blocks import ACTIONS
+from bridge.store import audit, invoices, reviews
+from bridge.store.db import Tx
+
+DECISIONS = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
+NEED_PRICE = frozenset({"accept_late", "ask_remainder"})
+VERDICTS = frozenset({"refund", "mark_settled", "mark_invalid"})
+
+
+def list_reviews(bridge: Bridge, *, match: dict[str, str], limit: int) -> list[dict[str, Any]]:
+    """Items by due time; `match` may name state, kind and merchant."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        return [_shown(row, now) for row in reviews.listing(tx, match=match, limit=limit)]
+
+
+def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
+    """One item with its blocks. Raises Refused("unknown_review")."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        row = _found(reviews.find(tx, review_id))
+        return _shown(row, now) | {"blocks": json.loads(row.blocks), "decision": row.decision, "note": row.note}
+
+
+def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason: str) -> dict[str, Any]:
+    """Carries out a ruling and returns the invoice's JSON.
+
+    Raises Refused (unknown_review, decision_not_legal, actor_and_reason_required), Conflict("review_resolved") and, for
+    rulings that need today's price, Unavailable("price_unavailable").
+    """
+    if not actor.strip() or not reason.strip():
+        raise Refused("actor_and_reason_required", "Say who decides and why.", field="reason")
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        item = _found(reviews.find(tx, review_id))
+        row = invoices.find(tx, id=item.invoice_id)
+    if decision not in ACTIONS.get(item.kind, ()):
+        raise Refused("decision_not_legal", f"An item of kind {item.kind} cannot be ruled so.", field="decision")
+    rate = current_rate(bridge, row.currency, now) if row is not None and decision in NEED_PRICE else None
+    with bridge.store.write() as tx:
+        item = _found(reviews.find(tx, review_id, lock=True))
+        if item.state != "open":
+            raise Conflict("review_resolved", f"Already resolved by {item.actor}.")
+        reviews.resolve(tx, review_id, decision=decision, actor=actor, note=reason, now=now)
+        row = invoices.find(tx, lock=True, id=item.invoice_id)
+        _audit(tx, item, row, decision=decision, actor=actor, reason=reason, now=now)
+        _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
+        if decision in VERDICTS:
+            _close_others(tx, row, decision=decision, actor=actor, now=now)
+            after = invoices.find(tx, id=row.id)
+            record(tx, bridge, after, now=now, actor=actor, action="ruled")
+        return shown(tx, bridge, invoices.find(tx, id=row.id))
+
+
+def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate: Rate | None, now: datetime) -> None:
+    if decision in VERDICTS:
+        record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts={"verdict": decision})
+        return
+    if rate is not None:
+        _value_unquoted(tx, bridge, row, rate, now=now)
+    facts: dict[str, Any] = {}
+    if decision == "credit" and row.billing_change is not None:
+        facts["billing_change"] = None
+    if decision == "credit" and row.disagrees_since is not None:
+        facts["disagrees_since"] = None
+    if decision == "ask_remainder" and rate is not None:
+        rule = rule_of(bridge, row)
+        expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
+        facts |= {"expires_at": expires_at, "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds)}
+    recorded = record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts=facts)
+    if decision == "ask_remainder" and rate is not None and recorded.invoice.status == "new":
+        renew(tx, bridge, invoices.find(tx, id=row.id), rate=rate, now=now, actor=actor)
+
+
+def _value_unquoted(tx: Tx, bridge: Bridge, row: Any, rate: Rate, *, now: datetime) -> None:
+    """Gives today's worth to money that no quote was active for, so that the ruling has something to count."""
+    quotes = invoices.quotes_of(tx, row.id, currency=row.currency)
+    payments = [p for p in invoices.payments_of(tx, row.id) if not p.replaced]
+    unquoted = [p for p in payments if not _is_quoted(p, quotes, bridge, row)]
+    base_minor = remaining_minor(payments, quotes=quotes, amount_minor=row.amount_minor, rule=rule_of(bridge, row))
+    if not unquoted or base_minor <= 0:
+        return
+    newest = invoices.quotes_of(tx, row.id)[-1]
+    seen_from = min(p.first_seen_at for p in unquoted)
+    quote = late_quote(version=newest.version + 1, base_minor=base_minor, rate=rate, seen_from=seen_from, now=now)
+    invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate))
+
+
+def _is_quoted(payment: Payment, quotes: Any, bridge: Bridge, row: Any) -> bool:
+    return quote_at(quotes, payment, rule_of(bridge, row)) is not None
+
+
+def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:
+    """A final word on the invoice answers its other open questions too."""
+    for other in reviews.of_invoice(tx, row.id):
+        if other.state == "open":
+            reviews.resolve(
+                tx, other.id, decision=decision, actor=actor, note="by the final word on the invoice", now=now
+            )
+
+
+def _audit(tx: Tx, item: Any, row: Any, *, decision: str, actor: str, reason: str, now: datetime) -> None:
+    detail = {"review": item.id, "kind": item.kind, "decision": decision}
+    audit.write(
+        tx,
+        at=now,
+        actor=actor,
+        action="review_resolved",
+        invoice_id=item.invoice_id,
+        from_status=row.status,
+        reason=reason,
+        rule=row.rule,
+        policy_version=row.policy_version,
+        detail=detail,
+    )
+
+
+def _found(row: Any) -> Any:
+    if row is None:
+        raise Refused("unknown_review", "There is no such review item.")
+    return row
+
+
+def _shown(row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "invoice_id": row.invoice_id,
+        "merchant": row.merchant,
+        "kind": row.kind,
+        "severity": row.severity,
+        "state": row.state,
+        "opened_at": time_text(row.opened_at),
+        "last_seen_at": time_text(row.last_seen_at),
+        "times_seen": row.times_seen,
+        "due_at": time_text(row.due_at),
+        "is_overdue": row.state == "open" and row.due_at < now,
+        "actor": row.actor,
+    }

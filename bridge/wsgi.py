@@ -1,0 +1,35 @@
+"""The application for a WSGI server of one's own: `bridge.wsgi:app`, with the file named by SUBTC_BRIDGE_CONFIG.
+
+The only module that builds something at import, and only when `app` is asked for.
+"""
+
+from typing import Any
+
+from flask import Flask
+
+from bridge.billmanager.wire import sign
+from bridge.config import Settings, load_settings, path_from_environment
+from bridge.runtime import api_keys, build, callback_check
+from bridge.web import Shop, create_app
+
+
+def application(settings: Settings) -> Flask:
+    """The web application over a newly built bridge."""
+    bridge = build(settings)
+    secrets = {m.id: tuple(s.get_secret_value() for s in m.notify_secrets) for m in settings.merchants}
+    app = create_app(
+        bridge,
+        api_keys=api_keys(settings),
+        sign=lambda merchant, message_id, body, now: sign(
+            event_id=message_id, body=body, secrets=secrets[merchant], now=now
+        ),
+        callback_check=callback_check(settings),
+        shop=Shop(**settings.shop.model_dump()),
+    )
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return application(load_settings(path_from_environment()))
+    raise AttributeError(name)
