@@ -144,6 +144,16 @@ def test_an_old_cancel_does_not_touch_what_was_opened_again(panel: Panel, bridge
     assert panel.payment("7")["status"] == 2
 
 
+def test_what_is_taken_back_some_pages_later_is_not_done_first(panel: Panel, bridge: FakeBridge) -> None:
+    open_payments(panel, "7", "8")
+    bridge.settled("7")
+    for _ in range(7):
+        bridge.event("updated", "8")
+    bridge.event("invalid", "7", status="invalid", hold="review")
+    panel.checkpay()
+    assert (panel.payment("7")["status"], panel.credits()) == (2, [])
+
+
 def test_a_settlement_taken_back_before_it_was_read_is_not_paid(panel: Panel, bridge: FakeBridge) -> None:
     open_payments(panel, "7")
     bridge.settled("7")

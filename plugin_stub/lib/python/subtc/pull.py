@@ -16,6 +16,7 @@ from subtc.settings import Settings
 _BUDGET_SECONDS = 150  # BILLmanager starts the next tick after 180
 _PARKED_KEPT = 200
 _MGRCTL_FAILURES = 3
+_READ_AHEAD = 2000
 
 
 def checkpay() -> None:
@@ -25,8 +26,10 @@ def checkpay() -> None:
             _tick(time.monotonic() + _BUDGET_SECONDS)
     except state.Busy:
         log.info("checkpay.already_running")
-    except mgrctl.MgrctlDown as err:
-        log.error("checkpay.mgrctl_down", error=err)
+    except (mgrctl.MgrctlDown, mgrctl.Refused) as err:
+        log.error("checkpay.mgrctl", error=err)
+    except OSError as err:
+        log.error("checkpay.state_not_writable", error=err)
 
 
 def _tick(deadline: float) -> None:
@@ -73,19 +76,44 @@ class _Run:
 def _one_account(source: str, account: Settings, deadline: float) -> None:
     kept = state.load_feed(source)
     run = _Run(source, _position(kept.get("position")), list(kept["retry"]), list(kept["parked"]))
-    while True:
-        page = bridge.events(account, after=run.position)
+    found, last, more = _read_ahead(account, run.position)
+    _note_latest(run, [*run.retry, *found])
+    if not _try_again(run, account):
+        run.save()
+        return
+    while _take(run, account, found, deadline):
+        run.position = max(run.position, last)
+        run.save()
+        if not more or not found or time.monotonic() > deadline:
+            return
+        found, last, more = _read_ahead(account, run.position)
+        _note_latest(run, found)
+    run.save()
+
+
+def _read_ahead(account: Settings, position: int) -> tuple[list[Any], int, bool]:
+    """Events behind `position`, as many pages as there are up to a limit: a later one may take back an earlier one.
+
+    Returns the events, the position behind the last page and whether there are more. Raises what bridge raises for the
+    first page; a trouble further on only ends the reading.
+    """
+    gathered: list[Any] = []
+    last, more = position, True
+    while more and len(gathered) < _READ_AHEAD:
+        try:
+            page = bridge.events(account, after=last)
+        except bridge.BridgeDown:
+            if not gathered:
+                raise
+            break
         found = page.get("events")
         if not isinstance(found, list):
             raise Malformed("the feed has no list of events")
-        _note_latest(run, [*run.retry, *found])
-        if not _try_again(run, account) or not _take(run, account, found, deadline):
-            break
-        run.position = max(run.position, _position(page.get("next_after")))
-        run.save()
-        if not page.get("has_more") or not found or time.monotonic() > deadline:
-            return
-    run.save()
+        gathered += found
+        after = max(last, _position(page.get("next_after")))
+        more = bool(page.get("has_more")) and after > last
+        last = after
+    return gathered, last, more
 
 
 def _position(found: Any) -> int:

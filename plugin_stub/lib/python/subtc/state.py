@@ -61,6 +61,7 @@ def checkpay_lock() -> Iterator[None]:
 @contextlib.contextmanager
 def _lock(name: str, wait_seconds: int) -> Iterator[None]:
     where = _dir("lock") / name
+    _make(where.parent)
     fd = os.open(where, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait_seconds
@@ -78,15 +79,18 @@ def _lock(name: str, wait_seconds: int) -> Iterator[None]:
 
 
 def _dir(name: str) -> Path:
-    where = place.state_dir() / name
+    return place.state_dir() / name
+
+
+def _make(where: Path) -> None:
     if not where.is_dir():
         place.state_dir().mkdir(mode=0o750, parents=True, exist_ok=True)
         where.mkdir(mode=0o700, exist_ok=True)
-    return where
 
 
 def write_json(where: Path, content: Any) -> None:
     """Whole or not at all: a new file, flushed to the disk, renamed over the old one. Raises OSError."""
+    _make(where.parent)
     fresh = where.with_name(f".{where.name}.{os.getpid()}")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -122,6 +126,7 @@ def save_record(record: Record) -> None:
     """Keep the record and whether it is still open. Raises OSError."""
     mark = _dir("open") / record.elid
     if not record.closed:
+        _make(mark.parent)
         mark.touch(mode=0o600)  # first the mark: an open payment without one would not be watched
     write_json(_dir("payments") / f"{record.elid}.json", asdict(record))
     if record.closed and mark.exists():
@@ -135,7 +140,7 @@ def close_record(record: Record) -> None:
 
 def open_elids() -> list[str]:
     """Payments whose invoice is open as far as we know, oldest first."""
-    return sorted((mark.name for mark in _dir("open").iterdir() if mark.name.isdigit()), key=int)
+    return sorted((mark.name for mark in _dir("open").glob("*") if mark.name.isdigit()), key=int)
 
 
 def forget_old_records(*, now: int, days: int = 400) -> None:
