@@ -146,7 +146,8 @@ def _from_chain(tx: Tx, row: Any, reading: ChainReading, *, is_newest: bool) -> 
             key=output.outpoint,
             amount_sat=output.amount_sat,
             confirmations=output.confirmations,
-            first_seen_at=min(sights),
+            # Block times are whole seconds and may lie a little back: nobody can pay an address before it exists.
+            first_seen_at=max(min(sights), row.created_at),
             replaceable=output.replaceable,
             replaced=not is_newest,
         )

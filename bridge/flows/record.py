@@ -56,7 +56,7 @@ def record(
     facts = dict(facts or {})
     rule = rule_of(bridge, row)
     quote_rows = invoices.quote_rows(tx, row.id)
-    known = SimpleNamespace(**row._mapping | facts)
+    known = SimpleNamespace(**dict(row._mapping) | facts)
     decision = decide(
         invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
         quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
