@@ -70,11 +70,15 @@ class Chain(_Section):
 
 
 class PriceSource(_Section):
-    """One HTTP price source. `url` may hold {currency}; `pointer` is a JSON pointer to the price, also with {currency}."""
+    """One HTTP price source. `url` may hold {currency}; `pointer` is a JSON pointer to the price, also with {currency}.
+
+    `time_pointer`, where the source tells its time, lets an old price be noticed by its age.
+    """
 
     name: str
     url: str
     pointer: str
+    time_pointer: str | None = None
 
 
 class Prices(_Section):

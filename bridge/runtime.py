@@ -131,7 +131,10 @@ def _chain(settings: Settings) -> Chain | None:
 def _rates(settings: Settings) -> RateReader:
     prices = settings.prices
     sources: list[Source] = [
-        HttpPriceSource(name=source.name, url_template=source.url, pointer=source.pointer) for source in prices.sources
+        HttpPriceSource(
+            name=source.name, url_template=source.url, pointer=source.pointer, time_pointer=source.time_pointer
+        )
+        for source in prices.sources
     ]
     if prices.fixed:
         sources.append(FixedPrice(prices.fixed))

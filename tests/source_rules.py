@@ -33,13 +33,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 
 ONLY_IN: dict[str, frozenset[str]] = {
-    "flask": frozenset({"web", "sandbox"}),
+    "flask": frozenset({"web", "sandbox", "wsgi"}),
     "sqlalchemy": frozenset({"store"}),
     "alembic": frozenset({"store"}),
     "psycopg": frozenset({"store"}),
     "requests": ADAPTERS | {"outbound", "sandbox"},
     "yaml": frozenset({"config", "sandbox"}),
-    "click": frozenset({"cli", "sandbox"}),
+    "click": frozenset({"cli", "demo"}),
 }
 ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})
 ENVIRONMENT_NAMES = frozenset({"environ", "environb", "getenv", "getenvb"})

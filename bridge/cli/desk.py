@@ -98,7 +98,7 @@ def review_resolve(ctx: click.Context, review_id: str, decision: str, actor: str
         invoice: dict[str, Any] = resolve_review.resolve(
             bridge, review_id, decision=decision, actor=actor, reason=reason
         )
-    click.echo(f"Resolved. The invoice is now {invoice['status']}/{invoice['exception']}.")
+    click.echo("Resolved." + (f" The invoice is now {invoice['status']}/{invoice['exception']}." if invoice else ""))
 
 
 @click.command("verify-audit")

@@ -21,7 +21,7 @@ from bridge.store import inbox, invoices
 from bridge.store.db import Tx
 
 # Provider answers that mean somebody must look at the address itself.
-SUSPICIOUS = {"provider_disagrees": "provider_disagrees", "address_mismatch": "suspicious_address"}
+SUSPICIOUS = {"provider_disagrees": "provider_disagrees", "provider_other_answer": "suspicious_address"}
 
 
 @dataclass(frozen=True, kw_only=True)

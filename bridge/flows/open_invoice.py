@@ -19,13 +19,19 @@ from bridge.flows.context import Bridge, Merchant
 from bridge.flows.modes import require_mode
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
-from bridge.flows.record import Recorded, record, rule_of
+from bridge.flows.record import Recorded, open_loose_review, record, rule_of
 from bridge.logs import log
 from bridge.store import idempotency, invoices, spare_addresses
 from bridge.store.db import Tx
 from bridge.store.idempotency import Scope
 
 OPENING_LEASE_SECONDS = 30
+# What the gateway may say of an address that must make somebody look at the gateway.
+SUSPICIOUS_ADDRESS = {
+    "address_repeated": "suspicious_address",
+    "provider_bad_address": "suspicious_address",
+    "provider_other_answer": "suspicious_address",
+}
 WAIT_STEPS_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1, 1, 1)
 
 
@@ -156,28 +162,33 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
 
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered:
     """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown."""
-    billing_payment_id = asked.request.billing_payment_id
     try:
         address = bridge.wallet.create_inbox(expected_sat=needs.quote.due_sat)
-        invoice_id = bridge.new_id("inv")
-        with bridge.store.write() as tx:
-            if invoices.find(tx, address=address) is not None:
-                raise Unavailable("provider_unavailable", "The gateway repeated an address.", retry_after_seconds=30)
+    except BridgeError as error:
+        raise _not_opened(bridge, asked, needs, code=error.code) from error
+    invoice_id = bridge.new_id("inv")
+    with bridge.store.write() as tx:
+        is_used = invoices.find(tx, address=address) is not None or spare_addresses.is_known(tx, address)
+        if not is_used:
             return _insert(
                 tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address, owner=needs.owner
             )
-    except BridgeError as error:
-        log("invoice.not_opened", billing_payment_id=billing_payment_id, merchant=asked.merchant.id, code=error.code)
-        with bridge.store.write() as tx:
-            idempotency.forget(tx, asked.scope)
-            idempotency.end_opening(
-                tx, merchant=asked.merchant.id, billing_payment_id=billing_payment_id, owner=needs.owner
-            )
-        if isinstance(error, Refused | Conflict):
-            raise
-        raise Unavailable(
-            "provider_unavailable", "The wallet gateway gave no usable address.", retry_after_seconds=30
-        ) from error
+    raise _not_opened(bridge, asked, needs, code="address_repeated")
+
+
+def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: str) -> Unavailable:
+    """Frees the claims for the next try. An address that is wrong or was seen before is a person's business too."""
+    billing_payment_id = asked.request.billing_payment_id
+    log("invoice.not_opened", billing_payment_id=billing_payment_id, merchant=asked.merchant.id, code=code)
+    with bridge.store.write() as tx:
+        idempotency.forget(tx, asked.scope)
+        idempotency.end_opening(
+            tx, merchant=asked.merchant.id, billing_payment_id=billing_payment_id, owner=needs.owner
+        )
+        if kind := SUSPICIOUS_ADDRESS.get(code):
+            what = {"billing_payment_id": billing_payment_id, "code": code}
+            open_loose_review(tx, bridge, merchant=asked.merchant.id, kind=kind, what=what, now=asked.now)
+    return Unavailable("provider_unavailable", "The wallet gateway gave no usable address.", retry_after_seconds=30)
 
 
 def _rule_for(tx: Tx, asked: _Asked) -> Rule:

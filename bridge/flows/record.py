@@ -98,6 +98,24 @@ def open_review(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetim
         bridge.metrics.reviews_opened.labels(kind=kind).inc()
 
 
+def open_loose_review(
+    tx: Tx, bridge: Bridge, *, merchant: str, kind: str, what: Mapping[str, Any], now: datetime
+) -> None:
+    """Opens an item that belongs to no invoice; `what` is all there is to see."""
+    reviews.open_item(
+        tx,
+        review_id=bridge.new_id("rev"),
+        invoice_id=None,
+        merchant=merchant,
+        kind=kind,
+        severity="urgent" if kind in URGENT else "normal",
+        now=now,
+        due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
+        blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
+    )
+    bridge.metrics.reviews_opened.labels(kind=kind).inc()
+
+
 def sources_of(quote_row: Any) -> list[str]:
     return [sample["source"] for sample in json.loads(quote_row.samples)]
 

@@ -51,8 +51,8 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
     now = bridge.clock()
     with bridge.store.read() as tx:
         item = _found(reviews.find(tx, review_id))
-        row = invoices.find(tx, id=item.invoice_id)
-    if decision not in ACTIONS.get(item.kind, ()):
+        row = invoices.find(tx, id=item.invoice_id) if item.invoice_id else None
+    if decision not in (ACTIONS.get(item.kind, ("acknowledge",)) if row is not None else ("acknowledge",)):
         raise Refused("decision_not_legal", f"An item of kind {item.kind} cannot be ruled so.", field="decision")
     rate = current_rate(bridge, row.currency, now) if row is not None and decision in NEED_PRICE else None
     with bridge.store.write() as tx:
@@ -60,8 +60,10 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
         if item.state != "open":
             raise Conflict("review_resolved", f"Already resolved by {item.actor}.")
         reviews.resolve(tx, review_id, decision=decision, actor=actor, note=reason, now=now)
-        row = invoices.find(tx, lock=True, id=item.invoice_id)
+        row = invoices.find(tx, lock=True, id=item.invoice_id) if item.invoice_id else None
         _audit(tx, item, row, decision=decision, actor=actor, reason=reason, now=now)
+        if row is None:
+            return {}
         _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
         if decision in VERDICTS:
             _close_others(tx, row, decision=decision, actor=actor, now=now)
@@ -125,10 +127,10 @@ def _audit(tx: Tx, item: Any, row: Any, *, decision: str, actor: str, reason: st
         actor=actor,
         action="review_resolved",
         invoice_id=item.invoice_id,
-        from_status=row.status,
+        from_status=row.status if row is not None else "",
         reason=reason,
-        rule=row.rule,
-        policy_version=row.policy_version,
+        rule=row.rule if row is not None else "",
+        policy_version=row.policy_version if row is not None else "",
         detail=detail,
     )
 

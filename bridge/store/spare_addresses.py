@@ -29,6 +29,11 @@ def take(tx: Connection, *, wallet_id: str, network: str, invoice_id: str) -> st
     return address
 
 
+def is_known(tx: Connection, address: str) -> bool:
+    query = select(spare_addresses.c.address).where(spare_addresses.c.address == address)
+    return tx.execute(query).first() is not None
+
+
 def count_free(tx: Connection, *, wallet_id: str, network: str) -> int:
     query = select(func.count()).where(
         spare_addresses.c.wallet_id == wallet_id,
