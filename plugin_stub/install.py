@@ -226,7 +226,8 @@ def check(base: Path, url: str) -> int:
     sys.path.insert(0, str(SOURCE / "lib/python"))
     from subtc import diagnose
 
-    return max(diagnose.main(url), 1 if problems else 0)
+    bad: int = diagnose.main(url)
+    return max(bad, 1 if problems else 0)
 
 
 def tarball(target: Path) -> Path:
