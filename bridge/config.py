@@ -238,6 +238,7 @@ class Settings(_Section):
     review_due_seconds: Positive = 86_400
     allow_hosts: tuple[str, ...] = ()
     clock_offset_file: str | None = None
+    crash_at: str | None = None
     subtc: Subtc
     chain: Chain = Chain()
     prices: Prices
@@ -250,6 +251,8 @@ class Settings(_Section):
             _require_https(name, url, network=self.network)
         if self.clock_offset_file is not None and self.network == "main":
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
+        if self.crash_at is not None and self.network == "main":
+            raise ValueError("crash_at is for tests and never with network main")
         if len({m.id for m in self.merchants}) != len(self.merchants):
             raise ValueError("two merchants have the same id")
         _require_distinct(self)

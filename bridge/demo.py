@@ -51,33 +51,35 @@ def run_demo(*, once: bool, directory: Path | None) -> int:
     place.mkdir(parents=True, exist_ok=True)
     # A demo that somebody ends with TERM must end its programs too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with _running(place) as demo:
-        try:
+    try:
+        with _running(place) as demo:
             Walk(demo).run()
-        except DemoFailed as failure:
-            click.echo(f"FAILED  {failure}\nThe logs are in {place}", err=True)
-            return 1
-        _say_where(demo)
-        if once:
-            return 0
-        click.echo("Everything stays up; Ctrl-C ends it.")
-        with contextlib.suppress(KeyboardInterrupt):
-            while all(program.poll() is None for program in demo.programs):
-                time.sleep(0.5)
+            _say_where(demo)
+            if not once:
+                _stay_up(demo)
+    except DemoFailed as failure:
+        click.echo(f"FAILED  {failure}\nThe logs are in {place}", err=True)
+        return 1
     return 0
+
+
+def _stay_up(demo: Demo) -> None:
+    click.echo("Everything stays up; order and pay by hand in the client panel. Ctrl-C ends it.")
+    with contextlib.suppress(KeyboardInterrupt):
+        while all(program.poll() is None for program in demo.programs):
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager
 def _running(place: Path) -> Iterator[Demo]:
-    random = lambda: secrets.token_hex(24)  # noqa: E731
     demo = Demo(
         directory=place,
         ports={name: _free_port(wanted) for name, wanted in PORTS.items()},
         secrets={
-            "subtc_key": f"SUBTC-KEY-{random()}",
+            "subtc_key": f"SUBTC-KEY-{secrets.token_hex(24)}",
             "wallet_id": f"wt_{secrets.token_hex(22)}",
-            "api_key": random(),
-            "token_secret": random(),
+            "api_key": secrets.token_hex(24),
+            "token_secret": secrets.token_hex(24),
             "notify_secret": "whsec_" + b64encode(secrets.token_bytes(24)).decode(),
         },
     )

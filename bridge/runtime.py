@@ -6,6 +6,8 @@ Owns the wiring; must not hold a rule of its own.
 import base64
 import hashlib
 import hmac
+import os
+import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +16,10 @@ from urllib.parse import urlsplit
 from bridge.billmanager.notify import Notifier
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
-from bridge.config import MerchantSettings, Settings
+from bridge.config import ConfigError, MerchantSettings, Settings
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
-from bridge.flows.context import Billing, Bridge, Chain, Merchant
+from bridge.flows.context import CRASH_POINTS, Billing, Bridge, Chain, Merchant, no_crash
 from bridge.metrics import Metrics
 from bridge.outbound.connection import Limits
 from bridge.rates.fixed import FixedPrice
@@ -77,6 +79,8 @@ def build(settings: Settings) -> Bridge:
         review_due_seconds=settings.review_due_seconds,
         watch_seconds=settings.subtc.watch_seconds,
         provider_calls_per_minute=settings.subtc.calls_per_minute,
+        spare_addresses=settings.subtc.spare_addresses,
+        crash_point=_crash_point(settings.crash_at),
     )
 
 
@@ -169,6 +173,20 @@ def _token_maker(secret: str) -> Callable[[str], str]:
         return base64.urlsafe_b64encode(digest[:16]).decode().rstrip("=")
 
     return token
+
+
+def _crash_point(wanted: str | None) -> Callable[[str], None]:
+    """A function that kills this very process with SIGKILL when the named point is reached: for tests of durability."""
+    if wanted is None:
+        return no_crash
+    if wanted not in CRASH_POINTS:
+        raise ConfigError(f"crash_at: unknown point {wanted}")
+
+    def crash(name: str) -> None:
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
 
 
 def database_name(settings: Settings) -> str:

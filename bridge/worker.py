@@ -12,6 +12,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.spare_addresses import fill_spare_addresses
 from bridge.flows.watch import arm_watches
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
@@ -88,6 +89,7 @@ class Worker:
             "poll": lambda: poll_due(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
             "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
             "watch": lambda: arm_watches(bridge, limit=2),
+            "spare": lambda: fill_spare_addresses(bridge, owner=owner),
             "number": lambda: number_events(bridge, owner=owner),
             "seal": lambda: seal_audit(bridge, owner=owner),
         }

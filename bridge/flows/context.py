@@ -61,9 +61,38 @@ class Merchant:
     open_invoices_per_customer: int = 50
 
 
+# Every place where a test may kill the process, in the order a payment meets them. "committing" is inside the transaction.
+CRASH_POINTS = (
+    "open.claimed",
+    "open.address_taken",
+    "open.committing",
+    "open.committed",
+    "callback.committing",
+    "callback.committed",
+    "watch.armed",
+    "look.claimed",
+    "look.read",
+    "look.committing",
+    "look.committed",
+    "deliver.claimed",
+    "deliver.sent",
+    "deliver.committing",
+    "deliver.committed",
+    "number.committing",
+    "seal.committing",
+)
+
+
+def no_crash(_name: str) -> None:
+    """What a crash point does outside of tests."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """Everything a flow works with. Immutable but for `last_rates`, a memory that only guards against price jumps."""
+    """Everything a flow works with. Immutable but for `last_rates`, a memory that only guards against price jumps.
+
+    `crash_point` is called at every name of CRASH_POINTS; a test configuration makes one of them kill the process.
+    """
 
     store: Store
     wallet: Wallet
@@ -83,7 +112,9 @@ class Bridge:
     jump_memory_seconds: int = 600
     watch_seconds: int = 600
     provider_calls_per_minute: int = 60
+    spare_addresses: int = 0
     last_rates: dict[str, Rate] = field(default_factory=dict)
+    crash_point: Callable[[str], None] = no_crash
 
     def new_id(self, prefix: str) -> str:
         """A random id such as "inv_3f…": 96 bits, so that nobody counts or guesses."""

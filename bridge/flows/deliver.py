@@ -38,8 +38,10 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
 
 def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
     """One try. The receiver may have acted although its answer was lost: it sees the same event id again and says so."""
+    bridge.crash_point("deliver.claimed")
     started_at = bridge.clock()
     answer = bridge.billing.notify(row.merchant, event_id=row.event_id, body=row.body.encode(), now=started_at)
+    bridge.crash_point("deliver.sent")
     now = bridge.clock()
     retry_at = next_try_at(
         attempts=row.attempts + 1,
@@ -68,6 +70,8 @@ def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
         if is_ours and outcome == "delivered":
             detail = {"event": row.event_id, "type": row.type, "status": answer.status}
             audit.write(tx, at=now, actor="worker", action="delivered", invoice_id=row.invoice_id, detail=detail)
+        bridge.crash_point("deliver.committing")
+    bridge.crash_point("deliver.committed")
     _note(bridge, row, answer, outcome)
 
 

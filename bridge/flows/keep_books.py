@@ -18,7 +18,9 @@ def number_events(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
     with bridge.store.write() as tx:
         if not leases.take(tx, "number_events", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
             return 0
-        return events.number(tx, limit=limit)
+        numbered = events.number(tx, limit=limit)
+        bridge.crash_point("number.committing")
+        return numbered
 
 
 def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
@@ -30,7 +32,9 @@ def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
     with bridge.store.write() as tx:
         if not leases.take(tx, "seal_audit", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
             return 0
-        return audit.seal(tx, limit=limit)
+        sealed = audit.seal(tx, limit=limit)
+        bridge.crash_point("seal.committing")
+        return sealed
 
 
 def refresh_gauges(bridge: Bridge) -> None:

@@ -20,6 +20,21 @@ def require_mode(tx: Tx, *refused_in: str) -> None:
         raise Unavailable(f"mode_{mode}", "The operator has switched this off for now.", retry_after_seconds=60)
 
 
+def require_wallet(tx: Tx, wallet_id: str) -> None:
+    """Raises Unavailable("wallet_paused") while the wallet is paused."""
+    if is_paused(tx, wallet_id):
+        raise Unavailable("wallet_paused", "The operator has paused this wallet.", retry_after_seconds=60)
+
+
+def is_paused(tx: Tx, wallet_id: str) -> bool:
+    return leases.mode_of(tx, f"wallet:{wallet_id}") == "paused"
+
+
+def may_call_provider(tx: Tx, wallet_id: str) -> bool:
+    """Whether the worker may call the gateway about this wallet now."""
+    return leases.mode_of(tx) != "read_only" and not is_paused(tx, wallet_id)
+
+
 def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) -> None:
     """Turns a switch, audited. It takes effect within one loop of every worker and survives restarts."""
     allowed = MODES if scope == "bridge" else WALLET_MODES

@@ -43,12 +43,15 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded 
             return None
         due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
     readings = read_worlds(bridge, row, due_sat=due_sat, now=now)
+    bridge.crash_point("look.read")
     with bridge.store.write() as tx:
         if readings.provider is None and readings.chain is None and readings.suspicion is None:
             inbox.mark_answered(tx, invoice_id, up_to=now, note="no source answered; the schedule goes on")
             bridge.metrics.looks.labels(outcome="unavailable").inc()
             return None
         recorded = take_in(tx, bridge, invoice_id, readings, actor=actor)
+        bridge.crash_point("look.committing")
+    bridge.crash_point("look.committed")
     bridge.metrics.looks.labels(outcome="read").inc()
     if recorded.decision.wants_late_quote_from is not None:
         return value_late_money(bridge, invoice_id, recorded.decision.wants_late_quote_from, actor=actor) or recorded

@@ -16,7 +16,7 @@ from bridge.core.money import to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.flows.context import Bridge, Merchant
-from bridge.flows.modes import require_mode
+from bridge.flows.modes import require_mode, require_wallet
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
 from bridge.flows.record import Recorded, open_loose_review, record, rule_of
@@ -101,6 +101,7 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         if isinstance(outcome, Answered):
             return outcome
         if isinstance(outcome, _NeedsAddress):
+            bridge.crash_point("open.claimed")
             return _with_fresh_address(bridge, asked, outcome)
         if isinstance(outcome, BridgeError):
             raise outcome
@@ -147,6 +148,7 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
         require_mode(tx, "read_only")
         return _again(tx, bridge, asked, row)
     require_mode(tx, "read_only", "limited")
+    require_wallet(tx, bridge.wallet_id)
     rule = _rule_for(tx, asked)
     quote = _first_quote(asked, rule)
     owner = bridge.new_id("own")
@@ -166,13 +168,18 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
         address = bridge.wallet.create_inbox(expected_sat=needs.quote.due_sat)
     except BridgeError as error:
         raise _not_opened(bridge, asked, needs, code=error.code) from error
+    bridge.crash_point("open.address_taken")
     invoice_id = bridge.new_id("inv")
     with bridge.store.write() as tx:
         is_used = invoices.find(tx, address=address) is not None or spare_addresses.is_known(tx, address)
         if not is_used:
-            return _insert(
+            answered = _insert(
                 tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address, owner=needs.owner
             )
+            bridge.crash_point("open.committing")
+    if not is_used:
+        bridge.crash_point("open.committed")
+        return answered
     raise _not_opened(bridge, asked, needs, code="address_repeated")
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from bridge.core.errors import Conflict
 from bridge.flows.context import Bridge
+from bridge.flows.modes import may_call_provider
 from bridge.flows.observe import look
 from bridge.logs import log
 from bridge.store import inbox, invoices, leases
@@ -26,7 +27,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
     if not rung:
         return 0
     with bridge.store.write() as tx:
-        if not _may_look(bridge, tx_mode=leases.mode_of(tx)):
+        if not may_call_provider(tx, bridge.wallet_id):
             return 0
         claimed: list[str] = []
         for invoice_id in rung:
@@ -44,7 +45,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
         if not invoices.any_due(tx, now=now):
             return 0
     with bridge.store.write() as tx:
-        if not _may_look(bridge, tx_mode=leases.mode_of(tx)):
+        if not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = 0
         while granted < limit and leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
@@ -57,6 +58,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
 def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
     """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
+    bridge.crash_point("look.claimed")
     try:
         seen = look(bridge, invoice_id)
         next_look_at = None if seen is not None else retry_at
@@ -69,10 +71,6 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
         next_look_at = retry_at
     with bridge.store.write() as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
-
-
-def _may_look(bridge: Bridge, *, tx_mode: str) -> bool:
-    return tx_mode != "read_only"
 
 
 def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:

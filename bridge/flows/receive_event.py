@@ -37,22 +37,30 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
             raise Refused("unknown_token", "There is no such callback address.")
         if signature != "invalid":
             _ring(tx, bridge, row.id, event_key=event_key, headers=kept, body=body, now=now)
-            return
-        dead_key = f"dead:{event_key}"
-        inbox.put(
-            tx,
-            source=SOURCE,
-            event_key=dead_key,
-            invoice_id=row.id,
-            headers=kept,
-            body=body,
-            state="dead",
-            now=now,
-            note="bad signature",
-        )
+            bridge.crash_point("callback.committing")
+        else:
+            _bury(tx, row.id, event_key=event_key, headers=kept, body=body, now=now)
+    if signature != "invalid":
+        bridge.crash_point("callback.committed")
+        return
     bridge.metrics.callbacks.labels(outcome="bad_signature").inc()
     log("callback.bad_signature", level=logging.WARNING, invoice_id=row.id)
     raise Refused("bad_signature", "The signature of this callback is wrong.")
+
+
+def _bury(tx: Tx, invoice_id: str, *, event_key: str, headers: str, body: bytes, now: datetime) -> None:
+    """Keeps a callback with a wrong signature as a dead letter that rings nothing."""
+    inbox.put(
+        tx,
+        source=SOURCE,
+        event_key=f"dead:{event_key}",
+        invoice_id=invoice_id,
+        headers=headers,
+        body=body,
+        state="dead",
+        now=now,
+        note="bad signature",
+    )
 
 
 def _ring(tx: Tx, bridge: Bridge, invoice_id: str, *, event_key: str, headers: str, body: bytes, now: datetime) -> None:

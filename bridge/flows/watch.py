@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
+from bridge.flows.modes import may_call_provider
 from bridge.logs import log
 from bridge.store import invoices, leases
 
@@ -22,6 +23,8 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
     tried = 0
     for row in due:
         with bridge.store.write() as tx:
+            if not may_call_provider(tx, bridge.wallet_id):
+                return tried
             if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
                 return tried
             # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
@@ -39,6 +42,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         except BridgeError as error:
             log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, code=error.code)
             continue
+        bridge.crash_point("watch.armed")
         with bridge.store.write() as tx:
             # A minute early: the next watch stands before this one lapses.
             invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bridge.watch_seconds - 60, 30)))
