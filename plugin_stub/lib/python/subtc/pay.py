@@ -16,6 +16,7 @@ from subtc.invoice import Invoice, Malformed, read_invoice
 from subtc.payment import BillingPayment
 from subtc.webio import Request
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _KEY_PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -158,7 +159,12 @@ def _order(found: BillingPayment, language: str) -> dict[str, Any]:
         "return_url": found.page("payment.pending") if found.panel_url.startswith("http") else "",
         "locale": language,
     }
-    return {name: value for name, value in order.items() if value}
+    return {name: _plain(value) for name, value in order.items() if value}
+
+
+def _plain(value: Any) -> Any:
+    """Texts of the panel without control characters, which the bridge refuses."""
+    return _CONTROL.sub(" ", value) if isinstance(value, str) else value
 
 
 def _good_page(url: str, account: settings.Settings) -> bool:
