@@ -2,12 +2,14 @@
 
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
 from bridge.sandbox.billmanager import Running, serve_in_thread
 from bridge.sandbox.billmanager.knobs import Knobs
+from bridge.sandbox.billmanager.world import Paymethod
 from tests.sandbox_billmanager.driver import Billing
 
 HERE = Path(__file__).parent
@@ -42,9 +44,18 @@ def billing(running: Running) -> Billing:
     return Billing(running=running)
 
 
+@pytest.fixture(scope="session")
+def methods(running: Running) -> dict[int, Paymethod]:
+    """A method of the Python module per currency, made once by the real path: 1 RUB, 2 USD, 3 EUR."""
+    running.world.reset()
+    Billing(running=running).setup()
+    return deepcopy(running.world.paymethods)
+
+
 @pytest.fixture
-def ready(billing: Billing) -> Billing:
-    """The sandbox with a method of the Python module per currency: 1 RUB, 2 USD, 3 EUR."""
-    billing.setup()
-    billing.running.core.records.clear()
+def ready(methods: dict[int, Paymethod], billing: Billing) -> Billing:
+    """The sandbox with those methods."""
+    world = billing.running.world
+    world.paymethods.update(deepcopy(methods))
+    world.next_ids["paymethods"] = len(methods) + 1
     return billing

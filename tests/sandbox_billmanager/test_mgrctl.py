@@ -4,6 +4,7 @@ import time
 from xml.etree import ElementTree as ET
 
 import pytest
+import requests
 
 from bridge.sandbox.billmanager import serve_in_thread
 from tests.sandbox_billmanager.driver import Billing
@@ -52,7 +53,6 @@ def test_bad_usage_ends_with_one_and_a_text(billing: Billing, argv: list[str]) -
 
 
 def test_the_door_is_closed_without_the_token(billing: Billing) -> None:
-    import requests
 
     assert requests.post(f"{billing.url}/_mgrctl", data=b"x\0" + b"1\0000\0whoami", timeout=5).status_code == 403
 
