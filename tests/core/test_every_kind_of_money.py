@@ -7,7 +7,7 @@ import pytest
 
 from bridge.core.credit import quote_at, remaining_minor
 from bridge.core.ledger import Books
-from bridge.core.policy import Rule
+from bridge.core.policy import Confirmations, Rule
 from tests.core.builders import DAY, DUE_SAT, a_payment, a_quote, an_invoice, at, decided
 
 EXPIRY_S = DAY
@@ -150,6 +150,14 @@ def test_amounts_beyond_any_integer_column_are_still_exact() -> None:
     assert (decision.status, decision.firm.remaining_sat) == ("new", 1)
 
 
+def test_money_is_used_in_the_order_it_was_seen_and_the_last_is_what_is_over() -> None:
+    cheaper = a_quote(2, from_s=2_000, price_minor=8_000_000)
+    second = a_payment(cheaper.due_sat, key="aa:0", confirmations=1, seen_s=2_010)
+    first = a_payment(10_000, key="bb:0", confirmations=1)
+    decision = decided(second, first, now_s=2_020, quotes=(a_quote(), cheaper))
+    assert (decision.firm.used_sat, decision.excess_sat) == (14_814, 8_124)
+
+
 # --- dust ------------------------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +213,12 @@ def test_a_fee_replacement_with_the_same_amount_only_changes_the_outpoint() -> N
         a_payment(replaced=True), a_payment(key="bb:0", seen_s=200), status="processing", received_sat=DUE_SAT
     )
     assert (decision.status, decision.events, decision.reviews) == ("processing", (), ())
+
+
+def test_a_settled_payment_that_lost_one_of_its_blocks_but_is_still_in_one_stays_settled() -> None:
+    rule = Rule(confirmations=Confirmations(steps=(), above=3))
+    decision = decided(a_payment(confirmations=1), rule=rule, **SETTLED)
+    assert (decision.status, decision.events, decision.reviews) == ("settled", (), ())
 
 
 # --- who says so -----------------------------------------------------------------------------------------------------------
@@ -277,6 +291,12 @@ def test_the_end_of_a_hold_is_told_even_when_nothing_else_changed() -> None:
 def test_an_invoice_under_review_is_not_cancelled() -> None:
     decision = decided(now_s=8 * DAY, status="expired", hold="review", open_reviews=frozenset({"suspicious_address"}))
     assert (decision.closed, decision.hold, decision.events) == (False, "review", ())
+
+
+def test_an_invoice_with_money_is_not_cancelled_even_when_a_person_let_the_part_pass() -> None:
+    part: dict[str, Any] = {"status": "expired", "exception": "paid_partial", "received_sat": 10_000}
+    decision = decided(a_payment(10_000, confirmations=9), now_s=9 * DAY, released=frozenset({"partial"}), **part)
+    assert (decision.closed, decision.hold, decision.events) == (False, None, ())
 
 
 def test_a_billing_payment_that_was_cancelled_before_any_money_holds_nothing() -> None:

@@ -12,8 +12,8 @@ from tests.core.life import Life, Snapshot, balances_of
 from tests.core.steps import LIVES, STEPS, Step, act
 
 
-@settings(max_examples=1_500, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(LIVES, st.lists(STEPS, max_size=25))
+@settings(max_examples=1_200, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(LIVES, st.lists(STEPS, min_size=5, max_size=25))
 def test_no_history_breaks_a_promise(life: Life, history: list[Step]) -> None:
     """Every step is checked by `life.check`: moves, words, one "settled", equal second decision, journals, amounts."""
     for step in history:

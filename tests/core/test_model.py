@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from bridge.core.invoice import LEGAL_MOVES
 from tests.core.life import Life, check
-from tests.core.steps import ACTIONS, LIVES, act
+from tests.core.steps import ACTIONS, LIVES, Step, act
 
 IS_THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SEED = int(os.environ.get("HYPOTHESIS_SEED") or (random.SystemRandom().randrange(2**32) if IS_THOROUGH else 1))
@@ -37,19 +37,19 @@ class InvoiceMachine(RuleBasedStateMachine):
 
     @rule(payment=ACTIONS["pay"][0])
     def a_payer_pays(self, payment: tuple[int, bool]) -> None:
-        act(self.life, ("pay", payment))
+        act(self.life, ("pay", payment, True))
 
     @rule(extra_sat=ACTIONS["pay_remainder"][0])
     def a_payer_pays_the_remainder(self, extra_sat: int) -> None:
-        act(self.life, ("pay_remainder", extra_sat))
+        act(self.life, ("pay_remainder", extra_sat, True))
 
     @precondition(lambda self: self.life.outputs)
     @rule(
         step=st.sampled_from(["mine", "vanish", "replace", "reorganise"]).flatmap(
-            lambda name: st.tuples(st.just(name), ACTIONS[name][0])
+            lambda name: st.tuples(st.just(name), ACTIONS[name][0], st.booleans())
         )
     )
-    def the_chain_moves(self, step: tuple[str, object]) -> None:
+    def the_chain_moves(self, step: Step) -> None:
         act(self.life, step)
 
     @rule()
@@ -63,11 +63,11 @@ class InvoiceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.life.snapshots)
     @rule(nth=ACTIONS["old_news"][0])
     def an_old_answer_comes_again(self, nth: int) -> None:
-        act(self.life, ("old_news", nth))
+        act(self.life, ("old_news", nth, False))
 
     @rule(seconds=ACTIONS["pass"][0])
     def time_passes(self, seconds: int) -> None:
-        act(self.life, ("pass", seconds))
+        act(self.life, ("pass", seconds, False))
 
     @rule()
     def the_client_opens_the_page_again(self) -> None:
@@ -75,16 +75,16 @@ class InvoiceMachine(RuleBasedStateMachine):
 
     @rule(
         step=st.sampled_from(["price", "price_source", "provider", "billing"]).flatmap(
-            lambda name: st.tuples(st.just(name), ACTIONS[name][0])
+            lambda name: st.tuples(st.just(name), ACTIONS[name][0], st.booleans())
         )
     )
-    def the_outside_changes(self, step: tuple[str, object]) -> None:
+    def the_outside_changes(self, step: Step) -> None:
         act(self.life, step)
 
     @precondition(lambda self: self.life.invoice.open_reviews)
     @rule(nth=ACTIONS["release"][0])
     def a_person_lets_a_review_pass(self, nth: int) -> None:
-        act(self.life, ("release", nth))
+        act(self.life, ("release", nth, False))
 
     @precondition(lambda self: self.life.invoice.hold)
     @rule(verdict=ACTIONS["verdict"][0])
@@ -104,7 +104,7 @@ def test_the_model_checker_finds_nothing(capsys: pytest.CaptureFixture[str]) -> 
     run_state_machine_as_test(
         seed(SEED)(InvoiceMachine),
         settings=settings(
-            max_examples=10_000 if IS_THOROUGH else 150,
+            max_examples=10_000 if IS_THOROUGH else 120,
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -43,6 +43,11 @@ def test_after_the_monitoring_an_address_is_still_looked_at_once_a_day() -> None
     assert [pause(8 * DAY, status=status) for status in STATUSES] == [DAY] * len(STATUSES)
 
 
+def test_a_pause_is_cut_short_by_the_expiry_and_by_the_end_of_the_monitoring() -> None:
+    assert look(DAY - 10) == EXPIRES_AT
+    assert look(8 * DAY - 10, status="expired") == MONITOR_UNTIL
+
+
 @given(st.sampled_from(STATUSES), st.booleans(), st.booleans(), st.integers(0, 30 * DAY))
 def test_the_next_look_lies_ahead_and_never_past_a_deadline(
     status: str, is_final: bool, has_money: bool, now_s: int
