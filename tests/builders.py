@@ -69,5 +69,5 @@ def callback_token(invoice_id: str) -> str:
 
 def build_request(billing_payment_id: str = "1001", **overrides: Any) -> NewInvoice:
     """A request for USD 10.00."""
-    fields: dict[str, Any] = {"amount": "10.00", "currency": "USD", "description": "VPS Start, 1 month"}
+    fields: dict[str, Any] = {"amount_text": "10.00", "currency": "USD", "description": "VPS Start, 1 month"}
     return NewInvoice(billing_payment_id=billing_payment_id, **fields | overrides)

@@ -1,0 +1,132 @@
+"""The API of the billing system's module.
+
+Owns the way from HTTP to flows; must not decide anything, nor answer before the flow has committed.
+"""
+
+import hashlib
+import re
+import secrets
+
+from flask import Blueprint, Response, jsonify, request
+
+from bridge.core.errors import Refused
+from bridge.flows.billing_change import note_billing_change
+from bridge.flows.open_invoice import NewInvoice, open_invoice
+from bridge.flows.present import time_text
+from bridge.flows.read_invoices import invoice_by_id, list_invoices, read_feed
+from bridge.web.auth import require_merchant
+from bridge.web.bodies import (
+    BillingChangeBody,
+    CheckBody,
+    FeedQuery,
+    ListQuery,
+    NewInvoiceBody,
+    read_json,
+    read_query,
+)
+from bridge.web.context import here
+from bridge.web.limits import read_body
+
+routes = Blueprint("api", __name__, url_prefix="/v1")
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@routes.post("/invoices")
+def create_invoice() -> Response:
+    """Open, re-open or find the invoice of a billing payment."""
+    merchant = require_merchant()
+    key, body = _idempotency_key(), read_body()
+    answered = open_invoice(
+        here().bridge,
+        merchant=merchant,
+        request=_new_invoice(read_json(NewInvoiceBody, body)),
+        key=key,
+        body_sha256=hashlib.sha256(body).hexdigest(),
+    )
+    response = Response(answered.body, answered.status, mimetype="application/json")
+    if answered.is_replay:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+@routes.get("/invoices/<invoice_id>")
+def get_invoice(invoice_id: str) -> Response:
+    """One invoice of the calling merchant."""
+    return jsonify(invoice_by_id(here().bridge, require_merchant().id, invoice_id))
+
+
+@routes.get("/invoices")
+def get_invoices() -> Response:
+    """The calling merchant's invoices, newest first, a page at a time."""
+    merchant = require_merchant()
+    query = read_query(ListQuery, request.args.to_dict())
+    match = {"billing_payment_id": query.billing_payment_id, "status": query.status}
+    wanted = {name: value for name, value in match.items() if value is not None}
+    return jsonify(list_invoices(here().bridge, merchant.id, match=wanted, limit=query.limit, cursor=query.cursor))
+
+
+@routes.get("/events")
+def get_events() -> Response:
+    """The ordered feed: everything that happened behind a position."""
+    merchant = require_merchant()
+    query = read_query(FeedQuery, request.args.to_dict())
+    return jsonify(read_feed(here().bridge, merchant.id, after=query.after, limit=query.limit))
+
+
+@routes.post("/invoices/<invoice_id>/billing-changes")
+def post_billing_change(invoice_id: str) -> Response:
+    """Hear that the billing payment was cancelled, deleted, changed or restored."""
+    merchant = require_merchant()
+    told = read_json(BillingChangeBody, read_body())
+    return jsonify(
+        note_billing_change(
+            here().bridge, merchant.id, invoice_id, change=told.change, amount_text=told.amount, currency=told.currency
+        )
+    )
+
+
+@routes.post("/check")
+def post_check() -> Response:
+    """Say who we are, signed with the secret that notifications carry, so that the module can prove it has the same."""
+    merchant, bridge = require_merchant(), here().bridge
+    asked = read_json(CheckBody, read_body())
+    if asked.currency and asked.currency not in merchant.currencies:
+        detail = f"This merchant does not take {asked.currency[:8]}."
+        raise Refused("unsupported_currency", detail, field="currency")
+    now = bridge.clock()
+    response = jsonify(
+        merchant=merchant.id,
+        network=bridge.network,
+        currencies=list(merchant.currencies),
+        time=time_text(now),
+        nonce=asked.nonce,
+    )
+    message_id = f"chk_{secrets.token_hex(12)}"
+    response.headers.update(here().sign(merchant.id, message_id, response.get_data(), now))
+    return response
+
+
+def _idempotency_key() -> str:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        raise Refused("idempotency_key_missing", "Send an Idempotency-Key header.", field="Idempotency-Key")
+    if not _KEY.fullmatch(key):
+        detail = "An Idempotency-Key is 1 to 64 letters, digits, '-' or '_'."
+        raise Refused("idempotency_key_invalid", detail, field="Idempotency-Key")
+    return key
+
+
+def _new_invoice(body: NewInvoiceBody) -> NewInvoice:
+    return NewInvoice(
+        billing_payment_id=body.billing_payment_id,
+        amount_text=body.amount,
+        currency=body.currency,
+        description=body.description,
+        customer_id=body.customer.id,
+        customer_email=body.customer.email,
+        tier=body.customer.tier,
+        service_ref=body.service_ref,
+        return_url=body.return_url,
+        locale=body.locale,
+    )

@@ -1,0 +1,66 @@
+"""What the routes work with: the bridge, the keys that may call it, and how the shop looks.
+
+Owns the values given to `create_app`; must not read a setting itself.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+from flask import current_app
+
+from bridge.flows.context import Bridge
+
+Sign = Callable[[str, str, bytes, datetime], dict[str, str]]
+CallbackCheck = Callable[[Mapping[str, str], bytes], bool]
+
+_ACCENT = re.compile(r"#[0-9a-fA-F]{6}")
+_LINK = re.compile(r"(https?://|mailto:)[^\s\"'<>]+")
+# The content security policy lets a page show pictures of its own server only.
+_LOGO = re.compile(r"(/[^/\s]|data:image/)[^\s\"'<>]*")
+_EXPLORER = re.compile(r"https?://[^\s\"'<>{}]+\{txid\}[^\s\"'<>{}]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """How the payer's pages look. Empty text leaves a part out; a value that could not work raises ValueError."""
+
+    name: str = "Hosting"
+    support_url: str = ""
+    accent: str = "#b45309"
+    logo_url: str = ""
+    explorer_url_template: str = ""
+
+    def __post_init__(self) -> None:
+        shapes = {
+            "accent": (_ACCENT, self.accent),
+            "support_url": (_LINK, self.support_url),
+            "logo_url": (_LOGO, self.logo_url),
+            "explorer_url_template": (_EXPLORER, self.explorer_url_template),
+        }
+        for name, (shape, text) in shapes.items():
+            if text and not shape.fullmatch(text):
+                raise ValueError(f"shop.{name} has an unusable value")
+
+    def explorer_url(self, txid: str) -> str:
+        """Where a person can look at the transaction; empty when the shop names no explorer."""
+        return self.explorer_url_template.replace("{txid}", txid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Web:
+    """Everything a route needs. `api_keys` maps the SHA-256 of a key to its merchant: keys themselves never come here."""
+
+    bridge: Bridge
+    api_keys: Mapping[str, str]
+    sign: Sign
+    callback_check: CallbackCheck | None
+    shop: Shop = field(default_factory=Shop)
+    metrics_open: bool = True
+
+
+def here() -> Web:
+    """The values of the application that answers the current request."""
+    return cast(Web, current_app.extensions["bridge"])

@@ -1,0 +1,92 @@
+"""The languages of the payer's pages: one catalogue file each in texts/.
+
+Owns the choice of a language, plural forms and the shapes of numbers, dates and money; must not know any sentence.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bridge.core.money import btc_text
+
+CATALOGUES = Path(__file__).parent / "texts"
+DEFAULT = "en"
+_NO_BREAK_SPACE = "\u00a0"
+
+
+class Texts:
+    """One catalogue. `texts("labels.copy")` is a sentence, with its {placeholders} filled."""
+
+    def __init__(self, catalogue: Mapping[str, Any]):
+        self._catalogue = catalogue
+        self.code: str = catalogue["code"]
+        self.name: str = catalogue["name"]
+
+    def __call__(self, path: str, **values: object) -> str:
+        """The sentence at `path`. Raises KeyError for a path that the catalogue lacks: a test finds that first."""
+        return str(self.section(path)).format_map(values) if values else str(self.section(path))
+
+    def section(self, path: str) -> Any:
+        found: Any = self._catalogue
+        for name in path.split("."):
+            found = found[name]
+        return found
+
+    def number(self, text: str) -> str:
+        """Decimal text such as "1234.50" with this language's separators."""
+        whole, point, fraction = text.partition(".")
+        groups = f"{int(whole):,}".replace(",", self.section("number.group"))
+        return groups + (self.section("number.point") + fraction if point else "")
+
+    def money(self, text: str, currency: str) -> str:
+        """Fiat for people, kept on one line."""
+        symbol = self._catalogue["symbols"].get(currency, currency)
+        shown: str = self._catalogue["money"].format(number=self.number(text), symbol=symbol)
+        return shown.replace(" ", _NO_BREAK_SPACE)
+
+    def btc(self, sat: int) -> str:
+        """Bitcoin as wallets take it: always eight digits and a point."""
+        return btc_text(sat)
+
+    def count(self, what: str, n: int) -> str:
+        """ "1 confirmation", "5 подтверждений": the plural form that `n` needs."""
+        forms: Mapping[str, str] = self._catalogue["counts"][what]
+        return forms[self._plural_form(n)].format(n=self.number(str(n))).replace(" ", _NO_BREAK_SPACE)
+
+    def when(self, at: datetime) -> str:
+        """A time in UTC; the page's script turns it into the payer's own zone."""
+        at = at.astimezone(UTC)
+        month = self.section("date.months")[at.month - 1]
+        shown: str = self.section("date.form").format(day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"))
+        return shown
+
+    def _plural_form(self, n: int) -> str:
+        for form, rule in self._catalogue["plural_rules"].items():
+            is_in = n in rule.get("is", [n]) and n % 10 in rule.get("mod10", [n % 10])
+            if is_in and n % 100 not in rule.get("not_mod100", []):
+                return str(form)
+        return "other"
+
+
+class Languages:
+    """All catalogues found at the start."""
+
+    def __init__(self, folder: Path = CATALOGUES):
+        self._folder = folder
+
+    @cached_property
+    def all(self) -> dict[str, Texts]:
+        """By language code, in the order of their files."""
+        found = [Texts(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(self._folder.glob("*.json"))]
+        return {texts.code: texts for texts in found}
+
+    def choose(self, wishes: Iterable[str]) -> Texts:
+        """The first wish that we speak ("ru_RU" and "ru-KZ" are "ru"), else English."""
+        for wish in wishes:
+            code = wish.replace("_", "-").partition("-")[0].strip().lower()
+            if code in self.all:
+                return self.all[code]
+        return self.all[DEFAULT]

@@ -1,0 +1,49 @@
+"""What operators and their machines ask: is it alive, can it work, how much, and what does the interface look like.
+
+Owns these four answers; must not show a secret or an invoice.
+"""
+
+from flask import Blueprint, Response, jsonify
+
+from bridge.core.errors import Refused
+from bridge.flows.readiness import readiness
+from bridge.web.auth import is_insider
+from bridge.web.context import here
+from bridge.web.openapi import document
+
+routes = Blueprint("ops", __name__)
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@routes.get("/healthz")
+def healthz() -> Response:
+    """Whether the process answers; it asks nobody else."""
+    return jsonify(ok=True)
+
+
+@routes.get("/readyz")
+def readyz() -> Response:
+    """Whether everything the bridge needs works now: 200 or 503, and which part does not."""
+    checks = readiness(here().bridge)
+    is_ready = all(check.ok for check in checks)
+    shown = [
+        {"name": check.name, "ok": check.ok} | ({"detail": check.detail} if is_insider() else {}) for check in checks
+    ]
+    response = jsonify(ready=is_ready, checks=shown)
+    response.status_code = 200 if is_ready else 503
+    return response
+
+
+@routes.get("/metrics")
+def metrics() -> Response:
+    """The Prometheus metrics of this process."""
+    if not is_insider():
+        raise Refused("unauthorized", "Send a valid API key as 'Authorization: Bearer …'.")
+    return Response(here().bridge.metrics.text(), content_type=METRICS_TYPE)
+
+
+@routes.get("/openapi.json")
+def openapi() -> Response:
+    """The description of this interface."""
+    return jsonify(document(here().bridge.public_url))

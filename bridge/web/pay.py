@@ -1,0 +1,154 @@
+"""The payer's pages: the invoice, its live status, a new price, the receipt.
+
+Owns the way from HTTP to the page flows; must not show an address that must not be paid now, nor tell wrong ids apart.
+"""
+
+import hashlib
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import Unavailable
+from bridge.flows.pay import PayView, pay_view, requote
+from bridge.flows.present import bip21, time_text
+from bridge.web.context import here
+from bridge.web.figures import breakdown, groups_of_four, page_link, shown_payments
+from bridge.web.language import Texts
+from bridge.web.look import clean, look, render, texts_for
+from bridge.web.qr import qr_svg, qr_text
+from bridge.web.story import Story, tell
+
+routes = Blueprint("pay", __name__, url_prefix="/pay")
+
+
+@routes.get("/<public_id>")
+def page(public_id: str) -> Response:
+    """The pay page: everything in one answer, usable without a script."""
+    view = pay_view(here().bridge, public_id)
+    return _page(view)
+
+
+@routes.get("/<public_id>/status")
+def status(public_id: str) -> AnyResponse:
+    """A small JSON for the page's script; 304 while nothing changed."""
+    view = pay_view(here().bridge, public_id)
+    texts = texts_for(view.locale)
+    story = tell(view, texts, shop_name=here().shop.name)
+    response = jsonify(_status_json(view, story))
+    response.set_etag(_etag(view, story, texts))
+    return response.make_conditional(request)
+
+
+@routes.post("/<public_id>/quote")
+def new_price(public_id: str) -> AnyResponse:
+    """The payer asks for a new price. Asking twice gives one price; without a price the page says so."""
+    try:
+        requote(here().bridge, public_id)
+    except Unavailable as trouble:
+        response = _page(pay_view(here().bridge, public_id), key="price_unavailable")
+        response.status_code = 503
+        response.headers["Retry-After"] = str(trouble.retry_after_seconds or 30)
+        return response
+    return _back_to_page(public_id)
+
+
+@routes.get("/<public_id>/quote")
+def new_price_reloaded(public_id: str) -> AnyResponse:
+    """Somebody reloaded the answer to a new price as a link: back to the page, nothing is done."""
+    return _back_to_page(public_id)
+
+
+@routes.get("/<public_id>/receipt")
+def receipt(public_id: str) -> AnyResponse:
+    """The payment receipt, for printing; before the invoice is settled there is none."""
+    view = pay_view(here().bridge, public_id)
+    if view.status != "settled":
+        return _back_to_page(public_id)
+    texts, shop = texts_for(view.locale), here().shop
+    return Response(
+        render(
+            "receipt.html",
+            texts,
+            view=view,
+            invoice=view.invoice,
+            description=clean(view.description),
+            payments=[p for p in shown_payments(view, shop) if not p.replaced],
+            pay_url=url_for("pay.page", public_id=public_id),
+        )
+    )
+
+
+def _page(view: PayView, *, key: str | None = None) -> Response:
+    texts, shop = texts_for(view.locale), here().shop
+    story = tell(view, texts, shop_name=shop.name, key=key)
+    body = render(
+        "pay.html",
+        texts,
+        view=view,
+        invoice=view.invoice,
+        story=story,
+        scene=story.scene,
+        description=clean(view.description),
+        return_url=page_link(view.return_url),
+        payments=shown_payments(view, shop),
+        breakdown=breakdown(view),
+        request_shown=_payment_request(view, texts) if story.shows_address else None,
+        etag=_etag(view, story, texts),
+        now=time_text(view.now),
+        pay_url=url_for("pay.page", public_id=view.public_id),
+    )
+    return Response(body, mimetype="text/html")
+
+
+def _payment_request(view: PayView, texts: Texts) -> dict[str, Any]:
+    """What a wallet needs. Made for `shown_sat`, so that link, code and text always ask for the same."""
+    address, network = view.invoice["address"], view.invoice["network"]
+    link = bip21(address, view.shown_sat)
+    return {
+        "address": address,
+        "groups": groups_of_four(address),
+        "link": link,
+        "qr_text": qr_text(link, network=network),
+        "qr_svg": qr_svg(link, network=network, label=texts("labels.qr")),
+    }
+
+
+def _status_json(view: PayView, story: Story) -> dict[str, Any]:
+    invoice, scene = view.invoice, story.scene
+    return {
+        "state": story.key,
+        "status": view.status,
+        "exception": view.exception,
+        "hold": view.hold,
+        "reason": view.reason,
+        "trouble": scene.family,
+        "title": story.title,
+        "happened": story.happened,
+        "service": story.service,
+        "next": story.next,
+        "you": story.you,
+        "retrying": scene.retrying,
+        "is_final": scene.poll_seconds == 0,
+        "poll_seconds": scene.poll_seconds,
+        "received_sat": invoice["received_sat"],
+        "confirmed_sat": invoice["confirmed_sat"],
+        "remaining_sat": invoice["remaining_sat"],
+        "shown_sat": view.shown_sat if story.shows_address else 0,
+        "confirmations_seen": view.confirmations_seen,
+        "confirmations_needed": view.confirmations_needed,
+        "quote_expires_at": invoice["quote"]["expires_at"],
+        "expires_at": invoice["expires_at"],
+    }
+
+
+def _etag(view: PayView, story: Story, texts: Texts) -> str:
+    """Changes exactly when the page would: with the invoice, with time (a quote lapses), with the language."""
+    parts = (view.etag, story.key, str(view.shown_sat), str(story.can_requote), texts.code)
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
+
+
+def _back_to_page(public_id: str) -> AnyResponse:
+    lang = request.args.get("lang", "")
+    chosen = f"?lang={lang}" if lang in look().languages.all else ""
+    return redirect(url_for("pay.page", public_id=public_id) + chosen, code=303)

@@ -1,0 +1,146 @@
+"""What a payer is told: the scene of an invoice and its four sentences.
+
+Owns the way from a view to its scene; must not hold a sentence (the catalogues do) nor decide about money.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.core.addresses import check_payable
+from bridge.core.errors import Refused
+from bridge.core.money import btc_text
+from bridge.flows.pay import PayView
+from bridge.web.language import Texts
+
+FAST_SECONDS, SLOW_SECONDS = 5, 30
+MINUTES_PER_BLOCK = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """How one situation looks and behaves.
+
+    `family` says what kind of trouble it is: chain, quote, verification, service, or none. `poll_seconds` 0 means that
+    nothing more will happen. `step` counts the steps done: paid, seen, confirmed, service.
+    """
+
+    tone: str
+    step: int = 0
+    service: str = "waits"
+    family: str = "none"
+    poll_seconds: int = FAST_SECONDS
+    may_pay: bool = False
+    may_requote: bool = False
+    retrying: bool = True
+
+
+_SETTLED = Scene(tone="good", step=4, service="starts", poll_seconds=0, retrying=False)
+_CHECKED = Scene(
+    tone="attention", step=1, family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
+)
+_ENDED = Scene(tone="bad", service="stopped", poll_seconds=0, retrying=False)
+
+SCENES: Mapping[str, Scene] = {
+    "awaiting_payment": Scene(tone="wait", may_pay=True),
+    "quote_lapsed": Scene(tone="attention", family="quote", may_requote=True, poll_seconds=SLOW_SECONDS),
+    "partial": Scene(tone="attention", may_pay=True),
+    "partial_lapsed": Scene(tone="attention", family="quote", may_requote=True, poll_seconds=SLOW_SECONDS),
+    "partial_expired": Scene(tone="attention", family="quote", service="kept", poll_seconds=SLOW_SECONDS),
+    "partial_held": _CHECKED,
+    "seen": Scene(tone="progress", step=1, family="chain"),
+    "confirming": Scene(tone="progress", step=2, family="chain", poll_seconds=10),
+    "settled": _SETTLED,
+    "overpaid": _SETTLED,
+    "paid_late": _SETTLED,
+    "marked_settled": _SETTLED,
+    "expired": Scene(
+        tone="attention", family="quote", service="kept", may_requote=True, poll_seconds=SLOW_SECONDS, retrying=False
+    ),
+    "closed": Scene(tone="bad", family="quote", service="stopped", poll_seconds=0, retrying=False),
+    "late_checking": Scene(tone="attention", step=1, family="quote"),
+    "replaced": Scene(tone="attention", family="chain", may_pay=True),
+    "replaced_over": Scene(tone="attention", family="chain", may_requote=True, poll_seconds=SLOW_SECONDS),
+    "reorged": Scene(tone="attention", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
+    "failed_to_confirm": Scene(tone="bad", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
+    "marked_invalid": _ENDED,
+    "refund_due": _ENDED,
+    "price_unavailable": Scene(tone="bad", family="service", service="kept", may_requote=True, poll_seconds=0),
+    "large_amount": _CHECKED,
+    "provider_only_limit": _CHECKED,
+    "provider_disagrees": _CHECKED,
+    "billing_conflict": _CHECKED,
+    "billing_cancelled": Scene(tone="bad", service="stopped", poll_seconds=SLOW_SECONDS, retrying=False),
+    "suspicious_address": Scene(
+        tone="bad", family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
+    ),
+    "wrong_network": _CHECKED,
+    "late": _CHECKED,
+    "screening": _CHECKED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """One view told in one language."""
+
+    key: str
+    scene: Scene
+    title: str
+    happened: str
+    service: str
+    next: str
+    you: str
+    shows_address: bool
+    can_requote: bool
+
+
+def tell(view: PayView, texts: Texts, *, shop_name: str, key: str | None = None) -> Story:
+    """The story of `view`; `key` forces a scene that only the request knows of, such as a price that cannot be had."""
+    key = key or scene_key(view)
+    scene = SCENES[key]
+    values = _values(view, texts, shop_name=shop_name)
+    sentences = {name: texts(f"scenes.{key}.{name}", **values) for name in ("title", "happened", "next", "you")}
+    is_open = view.hold is None and view.status in ("new", "expired") and view.closed_at is None
+    return Story(
+        key=key,
+        scene=scene,
+        service=texts(f"service.{scene.service}"),
+        shows_address=scene.may_pay and view.shown_sat > 0,
+        can_requote=scene.may_requote and is_open and not view.is_quote_active,
+        **sentences,
+    )
+
+
+def scene_key(view: PayView) -> str:
+    """The reason, told apart where the same reason leaves the payer with something else to do."""
+    if view.shown_sat > 0 and not _is_good_address(view):
+        return "suspicious_address"
+    if view.reason == "partial":
+        if view.hold is not None:
+            return "partial_held"
+        if view.status == "expired":
+            return "partial_expired"
+        return "partial" if view.shown_sat > 0 else "partial_lapsed"
+    if view.reason == "replaced" and view.shown_sat == 0:
+        return "replaced_over"
+    return view.reason
+
+
+def _is_good_address(view: PayView) -> bool:
+    """The last look before a payer sees it: checksum and network (SUBTC contract 4.2 names no guard but the prefix)."""
+    try:
+        return bool(check_payable(view.invoice["address"], network=view.invoice["network"]))
+    except Refused:
+        return False
+
+
+def _values(view: PayView, texts: Texts, *, shop_name: str) -> dict[str, str]:
+    missing = max(view.confirmations_needed - view.confirmations_seen, 1)
+    return {
+        "received": btc_text(view.invoice["received_sat"]),
+        "remaining": btc_text(view.invoice["remaining_sat"]),
+        "seen": str(view.confirmations_seen),
+        "needed": texts.count("confirmation", max(view.confirmations_needed, 1)),
+        "minutes": texts.count("minute", missing * MINUTES_PER_BLOCK),
+        "shop": shop_name,
+    }

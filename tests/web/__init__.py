@@ -1,0 +1,1 @@
+"""The HTTP interface, driven from outside over a real store."""
