@@ -17,7 +17,7 @@ def application(settings: Settings) -> Flask:
     """The web application over a newly built bridge."""
     bridge = build(settings)
     secrets = {m.id: tuple(s.get_secret_value() for s in m.notify_secrets) for m in settings.merchants}
-    app = create_app(
+    return create_app(
         bridge,
         api_keys=api_keys(settings),
         sign=lambda merchant, message_id, body, now: sign(
@@ -26,7 +26,6 @@ def application(settings: Settings) -> Flask:
         callback_check=callback_check(settings),
         shop=Shop(**settings.shop.model_dump()),
     )
-    return app
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,17 @@
 Owns arguments and output; each command calls one flow.
 """
 
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
 import click
 
 from bridge.cli.opened import opened, show
 from bridge.flows import redeliver as outbox
+from bridge.flows import replay as console
+from bridge.flows.context import Bridge
 
 
 @click.group()
@@ -67,4 +74,84 @@ def deliveries_redeliver(
     click.echo(f"{count} put back into the queue.")
 
 
-COMMANDS = (deliveries,)
+@deliveries.command("test")
+@click.argument("merchant")
+@click.option("--actor", required=True)
+@click.pass_context
+def deliveries_test(ctx: click.Context, merchant: str, actor: str) -> None:
+    """Send a test event to a merchant's endpoint; see what it answered with `deliveries list`."""
+    with opened(ctx) as bridge:
+        click.echo(console.send_test_event(bridge, merchant, actor=actor))
+
+
+@click.group()
+def events() -> None:
+    """What we were told (in) and what we told (out)."""
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose events, the same for list and replay."""
+    moment = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
+    options = (
+        click.option("--direction", type=click.Choice(console.DIRECTIONS), default="out", show_default=True),
+        click.option("--invoice", "invoice_id", help="Only this invoice's."),
+        click.option("--type", "kind", help="Only this type, such as invoice.settled (out)."),
+        click.option("--since", type=moment, help="From this time on, UTC."),
+        click.option("--until", type=moment, help="Up to this time, UTC."),
+        click.option("--limit", default=100, show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _chosen(bridge: Bridge, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    wanted = {"invoice_id": chosen["invoice_id"], "type": chosen["kind"] if chosen["direction"] == "out" else None}
+    times = {name: value.replace(tzinfo=UTC) if (value := chosen[name]) else None for name in ("since", "until")}
+    match = {name: value for name, value in wanted.items() if value}
+    return console.list_events(bridge, direction=chosen["direction"], match=match, limit=chosen["limit"], **times)
+
+
+@events.command("list")
+@_filters
+@click.pass_context
+def events_list(ctx: click.Context, /, **chosen: Any) -> None:
+    """List events, newest first."""
+    with opened(ctx) as bridge:
+        rows = _chosen(bridge, chosen)
+    for row in rows:
+        click.echo(f"{row['id']:28}  {row['at']}  {row['type']:20}  {row['invoice_id']}")
+    click.echo(f"{len(rows)} events")
+
+
+@events.command("show")
+@click.argument("event_id")
+@click.pass_context
+def events_show(ctx: click.Context, event_id: str) -> None:
+    """Show an event with its body."""
+    with opened(ctx) as bridge:
+        show(console.show_event(bridge, event_id))
+
+
+@events.command("replay")
+@click.argument("event_ids", nargs=-1)
+@_filters
+@click.option("--dry-run", is_flag=True, help="Say what would be replayed.")
+@click.option("--actor", required=True)
+@click.pass_context
+def events_replay(ctx: click.Context, /, event_ids: tuple[str, ...], dry_run: bool, actor: str, **chosen: Any) -> None:
+    """Replay events by id, or all that the options choose, oldest first. Nothing that is already true changes."""
+    with opened(ctx) as bridge:
+        wanted = list(event_ids) or [row["id"] for row in reversed(_chosen(bridge, chosen))]
+        if dry_run:
+            click.echo("\n".join([*wanted, f"{len(wanted)} would be replayed"]))
+            return
+        outcomes: Counter[str] = Counter()
+        with click.progressbar(wanted, label="Replaying") as bar:
+            for event_id in bar:
+                outcomes[console.replay(bridge, event_id, actor=actor)] += 1
+    for outcome, count in sorted(outcomes.items()):
+        click.echo(f"{count} {outcome}")
+
+
+COMMANDS = (deliveries, events)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core.credit import remaining_minor
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
-from bridge.core.money import to_minor
+from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.flows.context import Bridge, Merchant
@@ -213,6 +213,8 @@ def _rule_for(tx: Tx, asked: _Asked) -> Rule:
 
 def _first_quote(asked: _Asked, rule: Rule) -> Quote:
     quote = offer(version=1, base_minor=asked.amount_minor, rate=asked.rate_or_raise(), rule=rule, now=asked.now)
+    if quote.due_sat > MAX_MONEY_SAT:
+        raise Refused("invalid_amount", "The amount is more than all bitcoin there will ever be.", field="amount")
     if quote.due_sat < rule.minimum_sat:
         raise Refused("below_minimum", f"The smallest invoice is {rule.minimum_sat} satoshi.", field="amount")
     return quote
@@ -279,7 +281,8 @@ def _new_row(
 def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | BridgeError:
     """The billing payment has an invoice: the same, re-opened or re-quoted; a changed amount only while nothing came."""
     is_changed = (asked.amount_minor, asked.request.currency) != (row.amount_minor, row.currency)
-    has_money = row.received_sat > 0 or row.settled_at is not None
+    # What only the gateway has seen yet is money too.
+    has_money = row.received_sat > 0 or bool(row.provider_sat) or row.settled_at is not None
     if is_changed and has_money:
         if row.settled_at is None:
             facts = {"billing_change": "amount"}
@@ -290,6 +293,8 @@ def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | Bridge
     is_lapsed = quotes[-1].expires_at <= asked.now or row.status == "expired"
     if is_changed or (is_lapsed and row.status in ("new", "expired") and row.hold is None):
         try:
+            if is_changed:
+                _first_quote(asked, rule_of(bridge, row))  # a changed amount has the limits of a first one
             recorded = renew(
                 tx, bridge, row, rate=asked.rate_or_raise(), now=asked.now, amount_minor=asked.amount_minor
             )

@@ -23,8 +23,9 @@ _KEPT_HEADERS = ("content-type", "user-agent", "content-length", "x-request-id")
 def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], body: bytes, signature: str) -> None:
     """Keeps one callback durably before it is answered (SUBTC contract 6: an unauthenticated hint).
 
-    `signature` is one of SIGNATURES: what the configured check said, if one is configured. Raises Refused("unknown_token") for a token of no open
-    invoice and Refused("bad_signature"), after keeping the bytes as a dead letter.
+    `signature` is one of SIGNATURES: what the configured check said, if one is configured. Raises
+    Refused("unknown_token") for a token of no open invoice and Refused("bad_signature"), after keeping the bytes as a
+    dead letter.
     """
     now = bridge.clock()
     token_sha256 = hashlib.sha256(token.encode()).hexdigest()

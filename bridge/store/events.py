@@ -3,7 +3,7 @@
 Owns the order of events; must not deliver them, see `store.deliveries`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -65,6 +65,20 @@ def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[A
         .limit(limit)
     )
     return tx.execute(query).all()
+
+
+def find(tx: Connection, event_id: str) -> Row[Any] | None:
+    return tx.execute(select(events).where(events.c.id == event_id)).one_or_none()
+
+
+def listing(
+    tx: Connection, *, match: Mapping[str, str], since: datetime | None, until: datetime | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Newest first; `match` may name merchant, invoice_id and type; times are inclusive."""
+    query = select(events).where(*(events.c[name] == value for name, value in match.items()))
+    query = query.where(*([events.c.created_at >= since] if since else []))
+    query = query.where(*([events.c.created_at <= until] if until else []))
+    return tx.execute(query.order_by(events.c.created_at.desc(), events.c.sequence.desc()).limit(limit)).all()
 
 
 def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:

@@ -3,11 +3,11 @@
 Owns the inbox rows; must not believe them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.store.tables import inbox
@@ -65,13 +65,15 @@ def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
     return tx.execute(select(inbox).where(inbox.c.invoice_id == invoice_id).order_by(inbox.c.id)).all()
 
 
+def listing(
+    tx: Connection, *, match: Mapping[str, str], since: datetime | None, until: datetime | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Newest first; `match` may name invoice_id, source and state; times are inclusive."""
+    query = select(inbox).where(*(inbox.c[name] == value for name, value in match.items()))
+    query = query.where(*([inbox.c.received_at >= since] if since else []))
+    query = query.where(*([inbox.c.received_at <= until] if until else []))
+    return tx.execute(query.order_by(inbox.c.id.desc()).limit(limit)).all()
+
+
 def find(tx: Connection, inbox_id: int) -> Row[Any] | None:
     return tx.execute(select(inbox).where(inbox.c.id == inbox_id)).one_or_none()
-
-
-def add_unknown(
-    tx: Connection, *, source: str, headers: str, body: bytes, now: datetime, event_key: str, note: str
-) -> None:
-    """Keeps what could not be accepted (a bad signature) as a dead letter."""
-    values = {"source": source, "event_key": event_key, "received_at": now, "headers": headers, "body": body}
-    tx.execute(insert(inbox).values(**values, state="dead", note=note))

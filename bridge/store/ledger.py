@@ -62,14 +62,16 @@ def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict
 
 
 def totals(
-    tx: Connection, *, merchant: str | None = None, service_ref: str | None = None
+    tx: Connection, *, invoice_id: str | None = None, merchant: str | None = None, service_ref: str | None = None
 ) -> dict[tuple[str, str], int]:
-    """Signed balance per (account, asset) over all journals, of one merchant or one service where asked."""
+    """Signed balance per (account, asset) over all journals, of one invoice, merchant or service where asked."""
     query = select(entries.c.account, entries.c.asset, func.sum(entries.c.units)).group_by(
         entries.c.account, entries.c.asset
     )
-    if merchant is not None:
-        query = query.join(journals, journals.c.id == entries.c.journal_id).where(journals.c.merchant == merchant)
+    of_journal = {journals.c.invoice_id: invoice_id, journals.c.merchant: merchant}
+    asked = [column == value for column, value in of_journal.items() if value is not None]
+    if asked:
+        query = query.join(journals, journals.c.id == entries.c.journal_id).where(*asked)
     if service_ref is not None:
         query = query.where(entries.c.service_ref == service_ref)
     return {(account, asset): int(units) for account, asset, units in tx.execute(query)}

@@ -1,0 +1,151 @@
+"""The event console: what we were told and what we told, listed, shown and replayed.
+
+Owns replaying: stored bytes go through the same door again and change nothing that is already true.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from bridge.core.errors import Refused
+from bridge.flows.context import Bridge
+from bridge.flows.observe import look
+from bridge.flows.present import time_text
+from bridge.flows.receive_event import receive_callback
+from bridge.flows.record import event_body
+from bridge.store import audit, deliveries, events, inbox, invoices
+
+DIRECTIONS = ("in", "out")
+
+
+def list_events(
+    bridge: Bridge,
+    *,
+    direction: str,
+    match: dict[str, str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Newest first. "in" are callbacks (ids like in:17), "out" are events for merchants (ids like evt_…)."""
+    with bridge.store.read() as tx:
+        if direction == "in":
+            rows = inbox.listing(tx, match=match, since=since, until=until, limit=limit)
+            return [_shown_inbound(row) for row in rows]
+        return [_shown_outbound(row) for row in events.listing(tx, match=match, since=since, until=until, limit=limit)]
+
+
+def show_event(bridge: Bridge, event_id: str) -> dict[str, Any]:
+    """One event with its body. Raises Refused("unknown_event")."""
+    with bridge.store.read() as tx:
+        if event_id.startswith("in:"):
+            row = inbox.find(tx, _inbox_id(event_id))
+            if row is not None:
+                body = bytes(row.body)
+                return _shown_inbound(row) | {"headers": json.loads(row.headers), "body": body.decode(errors="replace")}
+        else:
+            row = events.find(tx, event_id)
+            if row is not None:
+                return _shown_outbound(row) | {"body": json.loads(row.body)}
+    raise Refused("unknown_event", "There is no such event.")
+
+
+def replay(bridge: Bridge, event_id: str, *, actor: str) -> str:
+    """Replays one event and says in a word what came of it.
+
+    Inbound: the stored bytes are received again (a duplicate) and answered with an own read: "unchanged" or the new
+    status. Outbound: its delivery goes back into the queue: "queued". Raises Refused("unknown_event").
+    """
+    if not actor.strip():
+        raise Refused("actor_required", "Say who replays.", field="actor")
+    outcome = _replay_inbound(bridge, event_id) if event_id.startswith("in:") else _replay_outbound(bridge, event_id)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        detail = {"event": event_id, "outcome": outcome}
+        audit.write(tx, at=now, actor=actor, action="replayed", detail=detail)
+    return outcome
+
+
+def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str) -> str:
+    """Puts a test event into the merchant's queue and returns its id. It carries no invoice and changes nothing anywhere."""
+    merchant = bridge.merchants.get(merchant_id)
+    if merchant is None or not merchant.wants_push:
+        raise Refused("unknown_merchant", "There is no such merchant with a notify URL.", field="merchant")
+    now, event_id = bridge.clock(), bridge.new_id("evt")
+    with bridge.store.write() as tx:
+        events.append(
+            tx,
+            event_id=event_id,
+            delivery_id=bridge.new_id("dlv"),
+            invoice_id=None,
+            merchant=merchant_id,
+            type="test",
+            sequence=0,
+            body=event_body(event_id, "test", 0, now, None),
+            now=now,
+        )
+        audit.write(tx, at=now, actor=actor, action="test_event", detail={"event": event_id, "merchant": merchant_id})
+    return event_id
+
+
+def _replay_inbound(bridge: Bridge, event_id: str) -> str:
+    with bridge.store.read() as tx:
+        row = inbox.find(tx, _inbox_id(event_id))
+        invoice = invoices.find(tx, id=row.invoice_id) if row is not None and row.invoice_id else None
+    if row is None or invoice is None:
+        raise Refused("unknown_event", "There is no such event, or it belongs to no invoice.")
+    if row.state == "dead":
+        return "dead letter, not replayed"
+    if invoice.closed_at is None:
+        token = bridge.callback_token(invoice.id)
+        headers = json.loads(row.headers)
+        receive_callback(bridge, token=token, headers=headers, body=bytes(row.body), signature="unchecked")
+    seen = look(bridge, invoice.id, actor="replay")
+    if seen is None:
+        return "no source answered"
+    after = (seen.invoice.status, seen.invoice.exception, seen.invoice.received_sat)
+    return "unchanged" if after == (invoice.status, invoice.exception, invoice.received_sat) else seen.invoice.status
+
+
+def _replay_outbound(bridge: Bridge, event_id: str) -> str:
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        event = events.find(tx, event_id)
+        if event is None:
+            raise Refused("unknown_event", "There is no such event.")
+        rows = deliveries.listing(tx, match={"event_id": event_id}, limit=10)
+        if not rows:
+            return "not pushed to anybody"
+        again = [deliveries.send_again(tx, row.id, now=now) for row in rows]
+    return "queued" if any(again) else "already in the queue"
+
+
+def _inbox_id(event_id: str) -> int:
+    number = event_id.removeprefix("in:")
+    if not number.isdecimal():
+        raise Refused("unknown_event", "An inbound event's id looks like in:17.")
+    return int(number)
+
+
+def _shown_inbound(row: Any) -> dict[str, Any]:
+    return {
+        "id": f"in:{row.id}",
+        "at": time_text(row.received_at),
+        "type": row.source,
+        "invoice_id": row.invoice_id,
+        "state": row.state,
+        "note": row.note,
+        "copies": row.copies,
+        "bytes": len(row.body),
+    }
+
+
+def _shown_outbound(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": time_text(row.created_at),
+        "type": row.type,
+        "invoice_id": row.invoice_id,
+        "merchant": row.merchant,
+        "sequence": row.sequence,
+    }
