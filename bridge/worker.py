@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
+from bridge.flows.follow_tip import follow_tip
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.poll import answer_doorbells, poll_due
 from bridge.flows.spare_addresses import fill_spare_addresses
@@ -88,6 +89,7 @@ class Worker:
             "doorbells": lambda: answer_doorbells(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
             "poll": lambda: poll_due(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
             "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
+            "tip": lambda: follow_tip(bridge, owner=owner),
             "watch": lambda: arm_watches(bridge, limit=2),
             "spare": lambda: fill_spare_addresses(bridge, owner=owner),
             "number": lambda: number_events(bridge, owner=owner),

@@ -42,6 +42,13 @@ def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(next_look_at=now))
 
 
+def wake_confirming(tx: Connection, *, now: datetime) -> int:
+    """Makes every invoice whose money waits for blocks due at once, because a block came. Returns how many."""
+    waiting = or_(invoices.c.status == "processing", (invoices.c.status == "expired") & (invoices.c.received_sat > 0))
+    woken = update(invoices).where(waiting, invoices.c.next_look_at > now).values(next_look_at=now)
+    return tx.execute(woken).rowcount
+
+
 def claim_due(
     tx: Connection, *, now: datetime, owner: str, lease_seconds: int, limit: int, only: str | None = None
 ) -> Sequence[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.store.tables import budgets, leases, modes
+from bridge.store.tables import budgets, chain_tips, leases, modes
 
 
 def _insert(tx: Connection, table: Any) -> Any:
@@ -50,6 +50,18 @@ def refund(tx: Connection, name: str, *, calls: int) -> None:
         tx.execute(update(budgets).where(budgets.c.name == name).values(spent=budgets.c.spent - calls))
 
 
+def tip_height(tx: Connection, network: str) -> int | None:
+    """The highest block that any worker has seen."""
+    height: int | None = tx.execute(select(chain_tips.c.height).where(chain_tips.c.network == network)).scalar()
+    return height
+
+
+def set_tip(tx: Connection, network: str, *, height: int, now: datetime) -> None:
+    values = {"height": height, "seen_at": now}
+    row = _insert(tx, chain_tips).values(network=network, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=["network"], set_=values))
+
+
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
     return tx.execute(select(modes.c.mode).where(modes.c.scope == scope)).scalar() or "normal"
@@ -63,3 +75,19 @@ def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str
 
 def all_modes(tx: Connection) -> Sequence[Row[Any]]:
     return tx.execute(select(modes).order_by(modes.c.scope)).all()
+
+
+def is_free(tx: Connection, name: str, *, now: datetime) -> bool:
+    """Whether nobody holds the lease, this caller included."""
+    held = select(leases.c.name).where(leases.c.name == name, leases.c.lease_until >= now)
+    return tx.execute(held).first() is None
+
+
+def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
+    """Takes a lease that serves as a pause: its holder cannot renew it before it ends either."""
+    lease_until = now + timedelta(seconds=lease_seconds)
+    claim = _insert(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
+    claim = claim.on_conflict_do_update(
+        index_elements=["name"], set_={"owner": owner, "lease_until": lease_until}, where=leases.c.lease_until < now
+    )
+    return tx.execute(claim.returning(leases.c.owner)).one_or_none() is not None

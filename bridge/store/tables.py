@@ -114,6 +114,7 @@ invoices = Table(
     Index("ix_invoices_listing", "merchant", "status", "created_at"),
     Index("ix_invoices_customer", "merchant", "customer_id", "created_at"),
     Index("ix_invoices_watch", "status", "watched_until"),
+    Index("ix_invoices_confirming", "status", "confirmations_seen"),
 )
 
 quotes = Table(
@@ -370,6 +371,14 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("lease_until", UtcTime, nullable=False),
+)
+
+chain_tips = Table(
+    "chain_tips",
+    metadata,
+    Column("network", Text, primary_key=True),
+    Column("height", Integer, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
 )
 
 budgets = Table(

@@ -31,6 +31,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_budgets")),
     )
     op.create_table(
+        "chain_tips",
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("network", name=op.f("pk_chain_tips")),
+    )
+    op.create_table(
         "idempotency",
         sa.Column("merchant", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
@@ -107,6 +114,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("merchant", "billing_payment_id", name=op.f("uq_invoices_merchant_billing_payment_id")),
         sa.UniqueConstraint("public_id", name=op.f("uq_invoices_public_id")),
     )
+    op.create_index("ix_invoices_confirming", "invoices", ["status", "confirmations_seen"], unique=False)
     op.create_index("ix_invoices_customer", "invoices", ["merchant", "customer_id", "created_at"], unique=False)
     op.create_index("ix_invoices_due", "invoices", ["next_look_at"], unique=False)
     op.create_index("ix_invoices_listing", "invoices", ["merchant", "status", "created_at"], unique=False)
