@@ -1,0 +1,237 @@
+"""A real bridge with its real adapters over real HTTP against the sandbox; only the billing side is a recorder.
+
+Owns building, the shared clock and short words for what tests do again and again; must not copy a rule of the bridge.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from bridge.config import Settings
+from bridge.core.evidence import Answer
+from bridge.flows.context import Bridge
+from bridge.flows.deliver import deliver_due
+from bridge.flows.keep_books import number_events, seal_audit
+from bridge.flows.modes import set_mode
+from bridge.flows.observe import look
+from bridge.flows.open_invoice import Answered, NewInvoice, open_invoice
+from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.read_invoices import invoice_by_id, read_feed
+from bridge.flows.receive_event import receive_callback
+from bridge.flows.record import Recorded
+from bridge.flows.resolve_review import list_reviews
+from bridge.runtime import build
+from bridge.sandbox.bitcoin import Served, serve_in_thread
+
+KEY = "SUBTC-KEY-" + "a" * 48
+WALLET = "wt_" + "b" * 44
+POINTERS = {"alpha": "/data/{currency}/last", "beta": "/bitcoin/{currency_lower}"}
+
+
+def answer(outcome: str = "delivered", status: int | None = 200, *, retry_after_seconds: int | None = None) -> Answer:
+    """A receiver's answer as the adapter would report it."""
+    return Answer(
+        outcome=outcome,
+        status=status,
+        latency_ms=3,
+        retry_after_seconds=retry_after_seconds,
+        body_excerpt="the receiver's words",
+        body_sha256=hashlib.sha256(b"the receiver's words").hexdigest(),
+        error=None if outcome == "delivered" else f"http_{status}",
+    )
+
+
+@dataclass
+class RecordingBilling:
+    """The port Billing: keeps what each merchant was told and answers what the test wants, by merchant."""
+
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    answers: dict[str, Callable[[dict[str, Any]], Answer]] = field(default_factory=dict)
+
+    def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer:
+        event = json.loads(body)
+        assert event["id"] == event_id
+        self.told.append((merchant, event))
+        return self.answers.get(merchant, lambda _: answer())(event)
+
+    def types(self, merchant: str = "shop") -> list[str]:
+        return [event["type"] for told_to, event in self.told if told_to == merchant]
+
+
+@dataclass(kw_only=True)
+class World:
+    """One bridge and everything around it."""
+
+    bridge: Bridge
+    sandbox: Served
+    billing: RecordingBilling
+
+    def control(self, command: str, **body: Any) -> dict[str, Any]:
+        """One command to the sandbox, as its operator."""
+        reply = requests.post(f"{self.sandbox.url}/_control/{command}", json=body, timeout=10)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
+
+    def fault(self, mode: str, kind: str, *, times: int | None = None, **parameters: Any) -> None:
+        self.control("knobs", fault={"mode": mode, "kind": kind, "times": times, **parameters})
+
+    def heal(self) -> None:
+        self.control("knobs", clear_faults=True, outage=None)
+
+    def calls(self, mode: str) -> int:
+        """How often the gateway was asked for `mode`."""
+        seen = requests.get(f"{self.sandbox.url}/_control/calls", timeout=10).json()["calls"]
+        return sum(f"mode={mode}" in call["query"] for call in seen)
+
+    def advance(self, seconds: float) -> None:
+        """Moves the one clock that bridge and sandbox share."""
+        self.control("clock", advance_s=seconds)
+
+    def ask(
+        self, billing_payment_id: str = "7", *, key: str | None = None, merchant: str = "shop", **request: Any
+    ) -> Answered:
+        """Opens an invoice as the module would, for USD 10.00 unless the test says otherwise."""
+        wanted = {"amount_text": "10.00", "currency": "USD"} | request
+        body = json.dumps({"billing_payment_id": billing_payment_id} | wanted, sort_keys=True)
+        return open_invoice(
+            self.bridge,
+            merchant=self.bridge.merchants[merchant],
+            request=NewInvoice(billing_payment_id=billing_payment_id, **wanted),
+            key=key or f"key-{billing_payment_id}",
+            body_sha256=hashlib.sha256(body.encode()).hexdigest(),
+        )
+
+    def open(self, billing_payment_id: str = "7", **request: Any) -> dict[str, Any]:
+        return dict(json.loads(self.ask(billing_payment_id, **request).body))
+
+    def invoice(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        """The invoice as its merchant reads it now."""
+        merchants = (m for m in self.bridge.merchants if self._owns(m, invoice["id"]))
+        return invoice_by_id(self.bridge, next(merchants), invoice["id"])
+
+    def _owns(self, merchant: str, invoice_id: str) -> bool:
+        from bridge.store import invoices
+
+        with self.bridge.store.read() as tx:
+            row = invoices.find(tx, id=invoice_id)
+        return row is not None and row.merchant == merchant
+
+    def pay(self, invoice: dict[str, Any], amount_sat: int | None = None, **options: Any) -> str:
+        """An outside payer pays the invoice's address, what remains unless told otherwise. Returns the txid."""
+        wanted = invoice["remaining_sat"] if amount_sat is None else amount_sat
+        return str(self.control("pay", address=invoice["address"], amount_sat=wanted, **options)["txid"])
+
+    def mine(self, blocks: int = 1) -> None:
+        self.control("mine", blocks=blocks)
+
+    def look(self, invoice: dict[str, Any]) -> Recorded | None:
+        return look(self.bridge, invoice["id"])
+
+    def seen(self, invoice: dict[str, Any]) -> tuple[str, str, str | None]:
+        """Status, exception and hold after one own look."""
+        self.look(invoice)
+        now = self.invoice(invoice)
+        return now["status"], now["exception"], now["hold"]
+
+    def ring(self, invoice: dict[str, Any], body: bytes = b"{}", signature: str = "unchecked") -> None:
+        """A callback of the gateway, or of somebody who stole its token."""
+        token = self.bridge.callback_token(invoice["id"])
+        receive_callback(self.bridge, token=token, headers={}, body=body, signature=signature)
+
+    def answer_doorbells(self, *, owner: str = "w1", limit: int = 10) -> int:
+        return answer_doorbells(self.bridge, owner=owner, limit=limit, submit=lambda work: work())
+
+    def poll(self, *, owner: str = "w1", limit: int = 100) -> int:
+        return poll_due(self.bridge, owner=owner, limit=limit, submit=lambda work: work())
+
+    def deliver(self, *, owner: str = "w1", limit: int = 100) -> int:
+        """Delivers until nothing is due; returns how many tries that took."""
+        tries = 0
+        for _ in range(50):
+            done = deliver_due(self.bridge, owner=owner, limit=limit, submit=lambda work: work())
+            tries += done
+            if done == 0:
+                break
+        return tries
+
+    def work(self) -> None:
+        """One whole round of the worker, in this thread."""
+        self.answer_doorbells()
+        self.poll()
+        self.deliver()
+        number_events(self.bridge, owner="w1")
+        seal_audit(self.bridge, owner="w1")
+
+    def feed(self, merchant: str = "shop", *, after: int = 0) -> list[dict[str, Any]]:
+        number_events(self.bridge, owner="w1")
+        return list(read_feed(self.bridge, merchant, after=after, limit=500)["events"])
+
+    def switch(self, mode: str, *, scope: str = "bridge") -> None:
+        set_mode(self.bridge, scope=scope, mode=mode, actor="anna", reason="a test")
+
+    def reviews(self) -> list[str]:
+        """Kinds of the open review items."""
+        return [item["kind"] for item in list_reviews(self.bridge, match={"state": "open"}, limit=100)]
+
+    def rows(self, statement: str, **parameters: Any) -> list[Any]:
+        """What the database holds, for facts that no interface shows."""
+        from sqlalchemy import text
+
+        with self.bridge.store.read() as tx:
+            return list(tx.execute(text(statement), parameters))
+
+    def balance(self, account: str, asset: str = "BTC") -> int:
+        from bridge.store import ledger
+
+        with self.bridge.store.read() as tx:
+            totals = ledger.totals(tx)
+        assert all(sum(v for (_, a), v in totals.items() if a == each) == 0 for _, each in totals)
+        return totals.get((account, asset), 0)
+
+
+def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
+    """Settings as an operator writes them; `policy` is the rule of merchant shop, other names replace sections."""
+    policy = changes.pop("policy", {})
+    merchant = {"api_keys": ["k" * 30], "currencies": ["USD", "RUB", "JPY"], "notify_secrets": ["whsec_" + "A" * 32]}
+    target = {"notify_url": "https://billing.invalid/mancgi/subtcresult"}
+    merchants = [merchant | target | {"id": "shop", "policy": policy} | changes.pop("shop", {})]
+    for number, name in enumerate(("other", "puller")):
+        keys = {"api_keys": [str(number) * 30], "notify_secrets": ["whsec_" + str(number) * 32]}
+        merchants.append(merchant | keys | {"id": name} | (target if name == "other" else {}))
+    sources = [
+        {"name": name, "url": f"{sandbox_url}/prices/{name}?currency={{currency}}", "pointer": pointer}
+        for name, pointer in POINTERS.items()
+    ]
+    subtc = {"base_url": sandbox_url, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 100_000}
+    sections: dict[str, Any] = {
+        "network": "test",
+        "database_url": database_url,
+        "public_url": "http://127.0.0.1:9",
+        "token_secret": "t" * 32,
+        "subtc": subtc | changes.pop("subtc", {}),
+        "chain": {"esplora": [f"{sandbox_url}/esplora"]},
+        "prices": {"sources": sources, "keep_seconds": 0},
+        "merchants": merchants,
+    }
+    return Settings.model_validate(sections | changes)
+
+
+@contextmanager
+def open_world(database_url: str, **changes: Any) -> Iterator[World]:
+    """A bridge over a migrated database and a sandbox of its own; the sandbox's clock is the bridge's clock."""
+    sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
+    billing = RecordingBilling()
+    built = build(settings_for(sandbox.url, database_url, **changes))
+    clock = sandbox.world.clock
+    bridge = replace(built, billing=billing, clock=lambda: datetime.fromtimestamp(clock.now(), UTC))
+    try:
+        yield World(bridge=bridge, sandbox=sandbox, billing=billing)
+    finally:
+        bridge.store.close()
+        sandbox.stop()
