@@ -9,7 +9,7 @@ import pytest
 
 from bridge.sandbox.billmanager import Running, serve_in_thread
 from bridge.sandbox.billmanager.knobs import Knobs
-from bridge.sandbox.billmanager.world import Paymethod
+from bridge.sandbox.billmanager.rows import Paymethod
 from tests.sandbox_billmanager.driver import Billing
 
 HERE = Path(__file__).parent

@@ -129,3 +129,15 @@ def test_modules_may_only_read_the_tables(billing: Billing) -> None:
     query = "query=SELECT iso FROM currency WHERE id = %s"
     listed = json.loads(billing.run("sandbox.select", query, "count=1", "p0=126", "out=bjson").stdout)
     assert listed["elem"] == [{"iso": "RUB"}]
+
+
+def test_the_tables_hold_what_python_modules_join(ready: Billing) -> None:
+    number = ready.order()["payment_id"]
+    query = (
+        "query=SELECT u.email, p.id, p.billorder, IFNULL(c.iso2, 'EN') AS country FROM payment AS p"
+        " JOIN account a ON a.id = p.subaccount JOIN user u ON u.account = a.id LEFT JOIN country c ON c.id = a.country"
+        f' WHERE p.id = "{number}"'
+    )
+    listed = json.loads(ready.run("sandbox.select", query, "count=0", "out=bjson").stdout)
+    one = {"$type": "int", "$": "1"}
+    assert listed["elem"] == [{"email": "client@example.com", "id": one, "billorder": one, "country": "RU"}]

@@ -11,7 +11,7 @@ from bridge.sandbox.billmanager import faults, forms, modules, paymethods, sessi
 from bridge.sandbox.billmanager.core import Element
 from bridge.sandbox.billmanager.pages import error_of, language, page, perform, the_core, viewer
 from bridge.sandbox.billmanager.registry import Field, Plugin
-from bridge.sandbox.billmanager.world import Paymethod
+from bridge.sandbox.billmanager.rows import Paymethod
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 Shown = str | BaseResponse | tuple[str, int]

@@ -10,16 +10,9 @@ from bridge.sandbox.billmanager import documents, modules
 from bridge.sandbox.billmanager.core import Call, Core, Element, ok
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import money
+from bridge.sandbox.billmanager.rows import BillingPayment, Order, Paymethod, Service, User
 from bridge.sandbox.billmanager.statuses import INITIATED, NEW, move
-from bridge.sandbox.billmanager.world import (
-    BillingPayment,
-    Order,
-    Paymethod,
-    Service,
-    User,
-    convert,
-    random_text,
-)
+from bridge.sandbox.billmanager.world import convert, random_text
 
 _MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 PRODUCTS = {"vps": "VPS", "domain": "Domain"}

@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from bridge.sandbox.billmanager import sessions
 from bridge.sandbox.billmanager.pages import error_of, page, perform, the_core, viewer
-from bridge.sandbox.billmanager.world import Paymethod, random_text
+from bridge.sandbox.billmanager.rows import Paymethod
+from bridge.sandbox.billmanager.world import random_text
 
 blueprint = Blueprint("client", __name__, url_prefix="/client")
 Shown = str | BaseResponse | tuple[str, int]

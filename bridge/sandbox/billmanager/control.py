@@ -14,8 +14,8 @@ from bridge.sandbox.billmanager import modules, sessions
 from bridge.sandbox.billmanager.core import Call, Core, Element
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.pages import the_core
+from bridge.sandbox.billmanager.rows import Debt
 from bridge.sandbox.billmanager.statuses import post, spend
-from bridge.sandbox.billmanager.world import Debt
 
 blueprint = Blueprint("control", __name__, url_prefix="/_control")
 CURRENCIES = ["RUB", "USD", "EUR"]

@@ -15,8 +15,9 @@ from bridge.sandbox.billmanager.faults import FaultPlan
 from bridge.sandbox.billmanager.knobs import Knobs
 from bridge.sandbox.billmanager.records import Records
 from bridge.sandbox.billmanager.registry import Plugin, Registry
+from bridge.sandbox.billmanager.rows import User
 from bridge.sandbox.billmanager.runner import Runner
-from bridge.sandbox.billmanager.world import User, World
+from bridge.sandbox.billmanager.world import World
 
 Element = ET.Element
 SECRET_PARAMS = {"auth", "authinfo", "password", "key", "su"}

@@ -12,7 +12,7 @@ from bridge.sandbox.billmanager import documents, modules
 from bridge.sandbox.billmanager.core import Core, Element
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.registry import Field, Plugin
-from bridge.sandbox.billmanager.world import Paymethod
+from bridge.sandbox.billmanager.rows import Paymethod
 
 GENERIC = ("recurring", "allowrefund")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 from bridge.sandbox.billmanager.core import Call, Core
 from bridge.sandbox.billmanager.documents import Element, child, children
 from bridge.sandbox.billmanager.errors import CoreError
-from bridge.sandbox.billmanager.world import CENT, BillingPayment, Currency, Paymethod
+from bridge.sandbox.billmanager.rows import BillingPayment, Currency, Paymethod
+from bridge.sandbox.billmanager.world import CENT
 
 PROJECT = {"id": "2", "name": "Demo Hosting", "account": "1", "site": ""}
 _PAGES = ("successpage", "failpage", "pendingpage")

@@ -10,7 +10,7 @@ from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import money
 from bridge.sandbox.billmanager.records import Record
 from bridge.sandbox.billmanager.registry import Plugin
-from bridge.sandbox.billmanager.world import BillingPayment
+from bridge.sandbox.billmanager.rows import BillingPayment
 
 
 def ask(core: Core, plugin: Plugin, lang: str, *arguments: str, stdin: Element | None = None) -> Element | None:

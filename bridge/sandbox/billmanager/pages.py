@@ -12,8 +12,8 @@ from bridge.sandbox.billmanager import documents, sessions, texts
 from bridge.sandbox.billmanager.core import Call, Core, Element
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import money
+from bridge.sandbox.billmanager.rows import User
 from bridge.sandbox.billmanager.words import word
-from bridge.sandbox.billmanager.world import User
 
 blueprint = Blueprint("pages", __name__)
 RETURNS = ("payment.success", "payment.fail", "payment.pending")

@@ -11,6 +11,7 @@ from bridge.sandbox.billmanager.checkout import client_of, parse_money
 from bridge.sandbox.billmanager.core import Call, Core, Element, ok
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import find_payment, money
+from bridge.sandbox.billmanager.rows import BillingPayment
 from bridge.sandbox.billmanager.statuses import (
     DELETING,
     INPAY,
@@ -22,7 +23,7 @@ from bridge.sandbox.billmanager.statuses import (
     move,
     post,
 )
-from bridge.sandbox.billmanager.world import BillingPayment, convert
+from bridge.sandbox.billmanager.world import convert
 
 PAGE = 100
 

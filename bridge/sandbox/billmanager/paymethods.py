@@ -10,7 +10,7 @@ from bridge.sandbox.billmanager.checkout import currency_of
 from bridge.sandbox.billmanager.core import Call, Core, Element, ok
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.registry import Plugin
-from bridge.sandbox.billmanager.world import Paymethod
+from bridge.sandbox.billmanager.rows import Paymethod
 
 CASH_LOGO = "/manimg/userdata/img/cash.png"
 

@@ -13,7 +13,7 @@ from bridge.sandbox.billmanager import documents
 from bridge.sandbox.billmanager.core import Call, Core, Element, ok
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import money
-from bridge.sandbox.billmanager.world import Session, User
+from bridge.sandbox.billmanager.rows import Session, User
 
 COOKIE, LANG_COOKIE = "billmgrses5", "billmgrlang5"
 NOBODY = User(id=0, name="", password="", level=0, realname="", email="")

@@ -7,7 +7,7 @@ from decimal import Decimal
 from bridge.sandbox.billmanager.core import Call, Core, Element, ok
 from bridge.sandbox.billmanager.errors import CoreError
 from bridge.sandbox.billmanager.info import find_payment
-from bridge.sandbox.billmanager.world import BillingPayment, HistoryRow, LedgerRow, Order
+from bridge.sandbox.billmanager.rows import BillingPayment, HistoryRow, LedgerRow, Order
 
 NEW, INPAY, PROMISED, PAID, REFUNDING, REFUNDED, FRAUD, INITIATED, CANCELED, DELETING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 100
 OPEN = {NEW, INPAY, INITIATED}

@@ -32,33 +32,52 @@ def select(core: Core, call: Call) -> Element:
         database.close()
     document = ET.Element("doc")
     for row in rows:
-        texts = {name: "" if value is None else str(value) for name, value in zip(names, row, strict=True)}
-        documents.children(documents.child(document, "elem"), texts)
+        element = documents.child(document, "elem")
+        for name, value in zip(names, row, strict=True):
+            kind = {int: {"type": "int"}, type(None): {"type": "null"}}.get(type(value), {})
+            documents.child(element, name, "" if value is None else str(value), **kind)
     return document
 
 
 def _snapshot(core: Core) -> sqlite3.Connection:
     database = sqlite3.connect(":memory:")
-    world = core.world
-    with world.lock:
-        payments = [
-            (*(getattr(p, name) for name in _PAYMENT.split()), money(p.due), p.billorder or None)
-            for p in world.payments.values()
-        ]
-        methods = [(m.id, m.module, m.xmlparams, m.currency, m.name) for m in world.paymethods.values()]
-        currencies = [(c.id, c.iso, c.code) for c in world.currencies.values()]
-        history = [(h.id, h.reference, h.status, h.status_new, h.changedate) for h in world.history.values()]
-    _fill(
-        database,
-        "payment",
-        "id INTEGER, status INTEGER, paymethod INTEGER, externalid TEXT, number TEXT, createdate TEXT,"
-        " randomnumber TEXT, subaccount INTEGER, currency INTEGER, info TEXT, paymethodamount TEXT, billorder INTEGER",
-        payments,
-    )
-    _fill(database, "paymethod", "id INTEGER, module TEXT, xmlparams TEXT, currency INTEGER, name TEXT", methods)
-    _fill(database, "currency", "id INTEGER, iso TEXT, code TEXT", currencies)
-    _fill(database, "history_payment", "id, reference INTEGER, status INTEGER, status_new INTEGER, changedate", history)
+    with core.world.lock:
+        for table, (columns, rows) in _tables(core).items():
+            _fill(database, table, columns, rows)
     return database
+
+
+def _tables(core: Core) -> dict[str, tuple[str, Sequence[tuple[object, ...]]]]:
+    world = core.world
+    payments = [
+        (*(getattr(p, name) for name in _PAYMENT.split()), money(p.due), p.billorder or None)
+        for p in world.payments.values()
+    ]
+    return {
+        "payment": (
+            "id INTEGER, status INTEGER, paymethod INTEGER, externalid TEXT, number TEXT, createdate TEXT,"
+            " randomnumber TEXT, subaccount INTEGER, currency INTEGER, info TEXT, paymethodamount TEXT, billorder INTEGER",
+            payments,
+        ),
+        "paymethod": (
+            "id INTEGER, module TEXT, xmlparams TEXT, currency INTEGER, name TEXT",
+            [(m.id, m.module, m.xmlparams, m.currency, m.name) for m in world.paymethods.values()],
+        ),
+        "currency": ("id INTEGER, iso TEXT, code TEXT", [(c.id, c.iso, c.code) for c in world.currencies.values()]),
+        "history_payment": (
+            "id INTEGER, reference INTEGER, status INTEGER, status_new INTEGER, changedate TEXT",
+            [(h.id, h.reference, h.status, h.status_new, h.changedate) for h in world.history.values()],
+        ),
+        "user": (
+            "id INTEGER, name TEXT, realname TEXT, email TEXT, phone TEXT, language TEXT, account INTEGER, level INTEGER",
+            [(u.id, u.name, u.realname, u.email, "", u.lang, u.account, u.level) for u in world.users.values()],
+        ),
+        "account": (
+            "id INTEGER, name TEXT, country INTEGER, registration_date TEXT",
+            [(a.id, world.users[a.user].realname, 182, "2024-01-01") for a in world.accounts.values()],
+        ),
+        "country": ("id INTEGER, iso2 TEXT", [(182, "RU")]),
+    }
 
 
 def _fill(database: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[object, ...]]) -> None:

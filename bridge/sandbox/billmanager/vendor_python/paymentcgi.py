@@ -19,37 +19,44 @@ class PageType(enum.Enum):
     Pending = "pending"
 
 
+class PaymentCgiType(enum.Enum):
+    """What a script is for."""
+
+    Payment = "payment"
+    Recurring = "recurring"
+
+
 class PaymentCgi(abc.ABC):
     """Reads the request, loads the payment named by `elid()`, runs `process()`."""
 
     def __init__(self) -> None:
-        self.input: dict[str, str] = {}
+        size = int(os.environ.get("CONTENT_LENGTH") or os.environ.get("HTTP_CONTENT_LENGTH") or 0)
+        self.body = sys.stdin.buffer.read(size) if size else b""
+        self.input: dict[str, str] = dict(parse_qsl(os.environ.get("QUERY_STRING", "")))
+        self.input.update(parse_qsl(self.body.decode("utf-8", "replace")))
+        cookies = dict(part.strip().partition("=")[::2] for part in os.environ.get("HTTP_COOKIE", "").split(";"))
+        self.auth = self.input.get("auth") or unquote(cookies.get("billmgrses5", "")).partition(":")[0]
+        self.lang = unquote(cookies.get("billmgrlang5", "")).rpartition(":")[2] or "en"
         self.payment_params: dict[str, str] = {}
         self.paymethod_params: dict[str, str] = {}
         self.currency_params: dict[str, str] = {}
-        self.auth = ""
-        self.body = b""
-
-    @abc.abstractmethod
-    def elid(self) -> str:
-        """The payment's number."""
+        self.recurring_params: dict[str, str] = {}
 
     @abc.abstractmethod
     def process(self) -> None:
         """Do the work and print the answer."""
 
-    def cgi_type(self) -> str:
-        """A name for the log."""
-        return "payment"
+    def cgi_type(self) -> PaymentCgiType:
+        """What the script is for."""
+        return PaymentCgiType.Payment
 
     def parse_input(self) -> None:
-        """Query and form into `input`, the session into `auth`."""
-        size = int(os.environ.get("CONTENT_LENGTH") or os.environ.get("HTTP_CONTENT_LENGTH") or 0)
-        self.body = sys.stdin.buffer.read(size) if size else b""
-        self.input = dict(parse_qsl(os.environ.get("QUERY_STRING", "")))
-        self.input.update(parse_qsl(self.body.decode("utf-8", "replace")))
-        cookies = dict(part.strip().partition("=")[::2] for part in os.environ.get("HTTP_COOKIE", "").split(";"))
-        self.auth = self.input.get("auth") or unquote(cookies.get("billmgrses5", "")).partition(":")[0]
+        """Find the payment's number in `input`; a notification with another shape overrides it."""
+        self.number = self.input.get("elid", "")
+
+    def elid(self) -> str:
+        """The payment's number."""
+        return self.number
 
     def load(self) -> None:
         """Read payment.info."""
