@@ -22,7 +22,6 @@ class Guards:
     max_age_seconds: int = 120
     max_spread_bps: int = 200
     max_jump_bps: int = 1_000
-    jump_window_seconds: int = 3_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,8 @@ def agreed_rate(
     bad one.
 
     With an even number the lower of the two middle prices counts. The spread is measured over the samples within
-    `max_spread_bps` of the median, so that one wild source changes nothing while the others still are enough.
+    `max_spread_bps` of the median, so that one wild source changes nothing while the others still are enough. `last` must
+    be recent: an old rate proves no jump, and one real move would end all quotes for ever.
     """
     oldest = now - timedelta(seconds=guards.max_age_seconds)
     ahead = now + timedelta(seconds=guards.max_age_seconds)
@@ -92,20 +92,11 @@ def agreed_rate(
     close = [s for s in fresh if abs(s.price_minor - price_minor) * 10_000 <= guards.max_spread_bps * price_minor]
     if len(close) < guards.min_sources or 2 * len(close) <= len(fresh):
         raise _unavailable(f"The price sources for {currency} disagree too much.")
-    if last is not None and _jumps(price_minor, last, now=now, guards=guards):
+    if last is not None and abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor:
         raise _unavailable(f"The price for {currency} jumped too far since the last quote.")
     return Rate(
         currency=currency, price_minor=price_minor, samples=tuple(fresh), observed_at=min(s.observed_at for s in close)
     )
-
-
-def _jumps(price_minor: int, last: Rate, *, now: datetime, guards: Guards) -> bool:
-    """Whether the price left `last` too fast. An old rate proves nothing, else one real move would end all quotes for
-    ever.
-    """
-    if now - last.observed_at > timedelta(seconds=guards.jump_window_seconds):
-        return False
-    return abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -67,6 +67,11 @@ def _release(life: Life, nth: int) -> None:
         life.releases(kinds[nth % len(kinds)])
 
 
+def _ask_remainder(life: Life, nth: int) -> None:
+    if kinds := sorted(life.invoice.open_reviews & {"partial", "late"}):
+        life.asks_remainder(kinds[nth % len(kinds)])
+
+
 def _price(life: Life, price_minor: int) -> None:
     life.price_minor = price_minor
 
@@ -92,6 +97,7 @@ ACTIONS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Life, Any], None]]] =
     "old_news": (NTH, _old_news),
     "reopen": (st.none(), lambda life, _: life.reopens()),
     "release": (NTH, _release),
+    "ask_remainder": (NTH, _ask_remainder),
     "price": (PRICES, _price),
     "price_source": (st.booleans(), _price_source),
     "provider": (st.sampled_from([0, 0, -1, 1, -DUE_SAT, DUE_SAT]), _provider),

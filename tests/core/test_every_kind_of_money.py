@@ -25,6 +25,16 @@ def test_chain_sight_has_a_short_grace_and_the_provider_a_long_one() -> None:
     assert quote_at(quotes, a_payment(seen_s=8_101, confirmations=None), rule) is None
 
 
+def test_the_grace_of_an_offer_reaches_over_the_expiry_even_under_a_strict_rule() -> None:
+    strict, last_offer = Rule(late="review"), a_quote(2, from_s=EXPIRY_S - 900)
+    quotes = (a_quote(), last_offer)
+    in_grace = a_payment(confirmations=1, seen_s=EXPIRY_S + 120)
+    decision = decided(in_grace, now_s=EXPIRY_S + 130, status="expired", quotes=quotes, rule=strict)
+    assert (decision.status, decision.exception, decision.hold) == ("settled", "paid_late", None)
+    after_it = a_payment(confirmations=1, seen_s=EXPIRY_S + 121)
+    assert decided(after_it, now_s=EXPIRY_S + 130, status="expired", quotes=quotes, rule=strict).hold == "review"
+
+
 def test_a_newer_offer_goes_before_the_grace_of_an_older_one() -> None:
     first, second = a_quote(), a_quote(2, from_s=930)
     assert quote_at((first, second), a_payment(seen_s=929), Rule()) is first
@@ -294,8 +304,15 @@ def test_an_invoice_under_review_is_not_cancelled() -> None:
 
 
 def test_an_invoice_with_money_is_not_cancelled_even_when_a_person_let_the_part_pass() -> None:
-    part: dict[str, Any] = {"status": "expired", "exception": "paid_partial", "received_sat": 10_000}
-    decision = decided(a_payment(10_000, confirmations=9), now_s=9 * DAY, released=frozenset({"partial"}), **part)
+    part: dict[str, Any] = {
+        "status": "expired",
+        "exception": "paid_partial",
+        "received_sat": 10_000,
+        "provider_sat": None,
+        "has_chain_evidence": False,
+        "released": frozenset({"partial", "provider_only_limit"}),
+    }
+    decision = decided(a_payment(10_000, confirmations=None), now_s=9 * DAY, **part)
     assert (decision.closed, decision.hold, decision.events) == (False, None, ())
 
 

@@ -86,6 +86,11 @@ class InvoiceMachine(RuleBasedStateMachine):
     def a_person_lets_a_review_pass(self, nth: int) -> None:
         act(self.life, ("release", nth, False))
 
+    @precondition(lambda self: self.life.invoice.open_reviews & {"partial", "late"})
+    @rule(nth=ACTIONS["ask_remainder"][0])
+    def a_person_asks_for_the_remainder(self, nth: int) -> None:
+        act(self.life, ("ask_remainder", nth, False))
+
     @precondition(lambda self: self.life.invoice.hold)
     @rule(verdict=ACTIONS["verdict"][0])
     def a_person_rules(self, verdict: str) -> None:

@@ -27,8 +27,8 @@ def refusal_of(*samples: Sample, last: Rate | None = None) -> Unavailable:
     return refused.value
 
 
-def last_rate(price_minor: int, *, age_s: int = 60) -> Rate:
-    return Rate(currency="USD", price_minor=price_minor, samples=(), observed_at=at(-age_s))
+def last_rate(price_minor: int) -> Rate:
+    return Rate(currency="USD", price_minor=price_minor, samples=(), observed_at=at(-60))
 
 
 def test_the_median_of_three_sources_counts_in_whatever_order_they_come() -> None:
@@ -98,7 +98,3 @@ def test_a_jump_since_the_last_quote_gives_no_price() -> None:
     assert rate_of(*GOOD, last=last_rate(6_000_000)).price_minor == 6_500_000
     assert "jumped" in refusal_of(*GOOD, last=last_rate(5_900_000)).detail
     assert "jumped" in refusal_of(*GOOD, last=last_rate(7_300_000)).detail
-
-
-def test_a_price_that_moved_while_nobody_asked_is_no_jump() -> None:
-    assert rate_of(*GOOD, last=last_rate(3_000_000, age_s=3_601)).price_minor == 6_500_000
