@@ -18,8 +18,9 @@ from bridge.flows.watch import arm_watches
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
 
-IDLE_SECONDS = 0.2
-BUSY_SECONDS = 0.005
+# The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
+SHORTEST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.5
 
 
 class Hands:
@@ -69,9 +70,13 @@ class Worker:
 
     def run(self) -> None:
         log("worker.started", owner=self.owner)
-        while not self._stopping.is_set():
-            was_busy = self.step()
-            self._stopping.wait(BUSY_SECONDS if was_busy else IDLE_SECONDS)
+        pause = SHORTEST_PAUSE_SECONDS
+        with self._bridge.store.wake_ups() as wait_for_wake_up:
+            while not self._stopping.is_set():
+                was_busy = self.step()
+                pause = SHORTEST_PAUSE_SECONDS if was_busy else min(1.3 * pause, LONGEST_PAUSE_SECONDS)
+                if wait_for_wake_up(pause):
+                    pause = SHORTEST_PAUSE_SECONDS
         self._lookers.drain()
         self._carriers.drain()
         give_back_leases(self._bridge, owner=self.owner)

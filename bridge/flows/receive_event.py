@@ -13,7 +13,7 @@ from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.logs import log
 from bridge.store import inbox, invoices
-from bridge.store.db import Tx
+from bridge.store.db import Tx, announce_work
 
 SOURCE = "subtc"
 SIGNATURES = ("unchecked", "valid", "invalid")
@@ -38,6 +38,7 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
             raise Refused("unknown_token", "There is no such callback address.")
         if signature != "invalid":
             _ring(tx, bridge, row.id, event_key=event_key, headers=kept, body=body, now=now)
+            announce_work(tx)
             bridge.crash_point("callback.committing")
         else:
             _bury(tx, row.id, event_key=event_key, headers=kept, body=body, now=now)

@@ -19,7 +19,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
 from bridge.store import audit, events, idempotency, invoices, ledger, reviews
-from bridge.store.db import Tx
+from bridge.store.db import Tx, announce_work
 
 URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown"})
 
@@ -75,6 +75,8 @@ def record(
     _post(tx, after, decision, newest, now=now)
     for step, kind in enumerate(told, 1):
         _tell(tx, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+    if told:
+        announce_work(tx)
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
     _count(bridge, row, after)

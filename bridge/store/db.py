@@ -5,8 +5,9 @@ Owns pragmas, the fair write lock and migrations; must not know what a transacti
 
 import fcntl
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.engine import make_url
 Tx = Connection
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
+CHANNEL = "bridge_work"
 
 
 class FairLock:
@@ -79,8 +81,35 @@ class Store:
         with self._read_engine.begin() as tx:
             yield tx
 
+    @contextmanager
+    def wake_ups(self) -> Iterator[Callable[[float], bool]]:
+        """A function that waits so many seconds, or less when work was announced (then True). PostgreSQL announces; SQLite polls."""
+        if not self.is_postgresql:
+            yield _just_wait
+            return
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.autocommit = True
+            driver.execute(f"LISTEN {CHANNEL}")
+            try:
+                yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
+            finally:
+                # This connection listens: it must not go back to the pool.
+                connection.invalidate()
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def announce_work(tx: Connection) -> None:
+    """Wakes waiting workers when this transaction commits; without such news they find the work by polling."""
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+
+def _just_wait(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def open_store(database_url: str, *, pool_size: int = 20) -> Store:
