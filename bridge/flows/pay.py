@@ -93,7 +93,8 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
 
 
 def requote(bridge: Bridge, public_id: str) -> None:
-    """The payer asks for a new price after the last one lapsed. Does nothing while one is active or money is being confirmed.
+    """The payer asks for a new price after the last one lapsed. Does nothing while one is active, while money is being
+    confirmed, and after the billing system gave the payment up.
 
     Raises Refused("unknown_invoice") and Unavailable("price_unavailable").
     """
@@ -106,8 +107,13 @@ def requote(bridge: Bridge, public_id: str) -> None:
         require_mode(tx, "read_only", "limited")
         row = invoices.find(tx, lock=True, public_id=public_id)
         # Two taps at once: the second finds the quote of the first.
-        if row is not None and invoices.quote_rows(tx, row.id)[-1].expires_at <= now:
+        if row is not None and not _is_over(row) and invoices.quote_rows(tx, row.id)[-1].expires_at <= now:
             renew(tx, bridge, row, rate=rate, now=now, actor="payer")
+
+
+def _is_over(row: Any) -> bool:
+    """Whether the billing system has given this payment up: then only it can open it again."""
+    return row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
 
 
 def _payment(row: Any) -> dict[str, Any]:

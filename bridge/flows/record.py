@@ -169,6 +169,8 @@ def _audit(
         "received_sat": decision.received_sat,
         "confirmed_sat": decision.confirmed_sat,
         "remaining_sat": decision.remaining_sat,
+        "excess_sat": decision.excess_sat,
+        "confirmations_seen": decision.confirmations_seen,
         "confirmations_needed": decision.confirmations_needed,
         "reviews": list(decision.reviews),
         "facts": {name: str(value) for name, value in facts.items()},
