@@ -57,10 +57,11 @@ def record(
     rule = rule_of(bridge, row)
     quote_rows = invoices.quote_rows(tx, row.id)
     known = SimpleNamespace(**dict(row._mapping) | facts)
+    payments = invoices.payments_of(tx, row.id)
     decision = decide(
         invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
         quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
-        payments=invoices.payments_of(tx, row.id),
+        payments=payments,
         now=now,
         rule=rule,
     )
@@ -73,13 +74,15 @@ def record(
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
     _post(tx, after, decision, newest, now=now)
+    if after.status != row.status:
+        idempotency.set_settlement(tx, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
         _tell(tx, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
     if told:
         announce_work(tx)
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
-    _count(bridge, row, after)
+    _count(bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 
 
@@ -203,8 +206,6 @@ def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, now: dateti
         at=now,
         memo=json.dumps(memo, sort_keys=True),
     )
-    if invoice.status in ("settled", "expired", "invalid"):
-        idempotency.set_settlement(tx, invoice.id, settlement_status=invoice.status)
 
 
 def _tell(
@@ -235,8 +236,8 @@ def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: 
     return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
 
 
-def _count(bridge: Bridge, before: Any, after: Any) -> None:
+def _count(bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:
     if before.status != after.status:
         bridge.metrics.moves.labels(to=after.status).inc()
     if before.settled_at is None and after.settled_at is not None:
-        bridge.metrics.settlement_lag_seconds.observe((after.settled_at - before.updated_at).total_seconds())
+        bridge.metrics.settlement_lag_seconds.observe((after.settled_at - first_seen_at).total_seconds())
