@@ -1,15 +1,55 @@
 """The story of an invoice, told to support: what came, what was decided, who was told, what happens next.
 
-Owns finding and telling; must not write.
+Owns finding, and what is true now; must not write, nor hold a sentence: the catalogues do.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
-from bridge.flows.present import time_text
+from bridge.flows.pay import PayView, pay_view
 from bridge.flows.read_invoices import shown
-from bridge.store import audit, invoices
+from bridge.flows.record import rule_of
+from bridge.flows.story import Told, moments
+from bridge.flows.words import Words, words_of
+from bridge.store import audit, deliveries, events, inbox, invoices, reviews
+from bridge.store.db import Tx
+
+# What the client sees and what comes next, by reason; what is missing here is being looked at by a person.
+CLIENT = {
+    "awaiting_payment": "waiting",
+    "quote_lapsed": "lapsed",
+    "seen": "on_its_way",
+    "confirming": "on_its_way",
+    "settled": "paid",
+    "paid_late": "paid",
+    "marked_settled": "paid",
+    "overpaid": "overpaid",
+    "expired": "expired",
+    "closed": "closed",
+    "late_checking": "late",
+    "replaced": "replaced",
+    "billing_cancelled": "cancelled",
+    "marked_invalid": "declined",
+    "refund_due": "refund",
+}
+NEXT = {
+    "awaiting_payment": "lapse",
+    "quote_lapsed": "new_price",
+    "seen": "confirm",
+    "confirming": "confirm",
+    "settled": "final",
+    "paid_late": "final",
+    "marked_settled": "final",
+    "overpaid": "final",
+    "expired": "expired",
+    "billing_cancelled": "expired",
+    "closed": "closed",
+    "late_checking": "late",
+    "marked_invalid": "declined",
+    "refund_due": "refund",
+}
 
 
 def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
@@ -20,9 +60,99 @@ def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
 
 
 def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
-    """The dated story, a line each. Raises Refused("unknown_invoice") when the reference finds none or several."""
+    """The dated story, a line each, and how things stand now.
+
+    Raises Refused("unknown_invoice") when the reference finds none or several, and Refused("unknown_language").
+    """
+    words = words_of(lang)
     found = find(bridge, reference)
     if len(found) != 1:
         raise Refused("unknown_invoice", f"{len(found)} invoices match; use the invoice id.")
     with bridge.store.read() as tx:
-        return [f"{time_text(row.at)} {row.action} {row.to_status}" for row in audit.of_invoice(tx, found[0]["id"])]
+        told = _told(tx, found[0]["id"])
+    view = pay_view(bridge, told.invoice.public_id)
+    dated = [words("line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
+    return dated + list(_now(bridge, told, view, words))
+
+
+def _told(tx: Tx, invoice_id: str) -> Told:
+    return Told(
+        invoice=invoices.find(tx, id=invoice_id),
+        audit=audit.of_invoice(tx, invoice_id),
+        quotes=invoices.quote_rows(tx, invoice_id),
+        observations=invoices.observation_rows(tx, invoice_id),
+        reviews=reviews.of_invoice(tx, invoice_id),
+        callbacks=inbox.of_invoice(tx, invoice_id),
+        events=events.of_invoice(tx, invoice_id),
+        deliveries=deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=10_000),
+        attempts=deliveries.attempts_of_invoice(tx, invoice_id),
+    )
+
+
+def _now(bridge: Bridge, told: Told, view: PayView, words: Words) -> Iterator[str]:
+    """How things stand: state, money, what client and billing system see, what comes next, who must act."""
+    figures = _figures(bridge, told, view, words)
+    yield words("now.state", reason=words(f"reasons.{view.reason}", **figures))
+    yield words("now.money", **figures)
+    yield words("now.client", sentence=words(f"client.{_client(view)}", **figures))
+    yield words("now.billing", sentence=_billing(bridge, told, words))
+    yield words("now.next", sentence=words(f"next.{_next(told, view)}", **figures))
+    asked = [row.kind for row in told.reviews if row.state == "open"]
+    for kind in asked:
+        yield words("now.person", sentence=words(f"reviews.{kind}.do") + ".")
+    if not asked:
+        yield words("now.nobody")
+
+
+def _figures(bridge: Bridge, told: Told, view: PayView, words: Words) -> dict[str, str]:
+    row = told.invoice
+    return {
+        "received": words.sat(row.received_sat),
+        "confirmed": words.sat(row.confirmed_sat),
+        "remaining": words.sat(row.remaining_sat),
+        "excess": words.sat(row.excess_sat),
+        "asks": words.sat(view.shown_sat),
+        "seen": words.count("confirmation", row.confirmations_seen),
+        "needed": words.count("confirmation", row.confirmations_needed),
+        "final": words.count("confirmation", rule_of(bridge, row).final_depth),
+        "until": words.when(told.quotes[-1].expires_at),
+        "expires": words.when(row.expires_at),
+        "monitor": words.when(row.monitor_until),
+        "look": words.when(row.next_look_at),
+    }
+
+
+def _client(view: PayView) -> str:
+    if view.hold is None and view.reason == "partial":
+        return "partial" if view.shown_sat > 0 else "partial_lapsed"
+    return "checked" if view.hold is not None else CLIENT.get(view.reason, "checked")
+
+
+def _next(told: Told, view: PayView) -> str:
+    if view.hold is not None:
+        return "held"
+    if view.reason in ("partial", "replaced"):
+        return "expired" if view.status == "expired" else ("lapse" if view.shown_sat > 0 else "new_price")
+    chosen = NEXT.get(view.reason, "held")
+    # A settled invoice is looked at rarely once it is final, see core.schedule.
+    rests = told.invoice.next_look_at - told.invoice.updated_at
+    return "done" if chosen == "final" and rests.total_seconds() > 3_600 else chosen
+
+
+def _billing(bridge: Bridge, told: Told, words: Words) -> str:
+    """Whether the billing system knows it all, from the newest delivery that says something about that."""
+    types = {event.id: event.type for event in told.events}
+    if not bridge.merchants[told.invoice.merchant].wants_push:
+        return words("billing.pulls", event=words(f"events.{told.events[-1].type}"))
+    by_state: dict[str, list[Any]] = {"pending": [], "parked": [], "delivered": []}
+    for row in told.deliveries:
+        by_state[row.state].append(row)
+    if by_state["parked"]:
+        return words("billing.parked", messages=words.count("message", len(by_state["parked"])))
+    if waiting := by_state["pending"]:
+        when = words.when(min(row.next_try_at for row in waiting))
+        return words("billing.waiting", messages=words.count("message", len(waiting)), when=when)
+    if not by_state["delivered"]:
+        return words("billing.unknown")
+    newest = max(by_state["delivered"], key=lambda row: row.sequence)
+    return words("billing.agreed", event=words(f"events.{types[newest.event_id]}"))

@@ -104,6 +104,11 @@ def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:
     return tx.execute(query.order_by(delivery_attempts.c.id)).all()
 
 
+def attempts_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+    query = select(delivery_attempts).join(deliveries, deliveries.c.id == delivery_attempts.c.delivery_id)
+    return tx.execute(query.where(deliveries.c.invoice_id == invoice_id).order_by(delivery_attempts.c.id)).all()
+
+
 def send_again(tx: Connection, delivery_id: str, *, now: datetime) -> bool:
     """Puts a delivered or parked delivery back into the queue with a fresh schedule."""
     again = update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state != "pending")
