@@ -26,6 +26,11 @@ def random_address(net: str, rng: random.Random) -> str:
     return encode_segwit(HRP[net], 0, rng.randbytes(20))
 
 
+def random_taproot(net: str, rng: random.Random) -> str:
+    """A fresh taproot address (BIP-341, BIP-350)."""
+    return encode_segwit(HRP[net], 1, rng.randbytes(32))
+
+
 def encode_segwit(hrp: str, version: int, program: bytes) -> str:
     """The bech32 (v0) or bech32m (v1 and later) text of a witness program (BIP-173, BIP-350)."""
     values = [version, *_regroup(program, 8, 5, pad=True)]

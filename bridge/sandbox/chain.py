@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bridge.sandbox.addresses import random_address
+from bridge.sandbox.addresses import random_address, random_taproot
 
 REPLACEABLE, FINAL = 0xFFFFFFFD, 0xFFFFFFFE
 START_HEIGHT, START_BLOCKS = 800_000, 12
@@ -105,13 +105,13 @@ class Chain:
             if self.confirmations(txid) >= min_conf
         )
 
-    def pay(self, outputs: Sequence[Output], *, replaceable: bool = False) -> Transaction:
-        """An outside payer sends `outputs` in one transaction, unconfirmed."""
+    def pay(self, outputs: Sequence[Output], *, replaceable: bool = False, taproot: bool = False) -> Transaction:
+        """An outside payer sends `outputs` in one transaction, unconfirmed; `taproot` is where their coin lies."""
         value_sat = sum(output.value_sat for output in outputs) + PAYER_FEE_SAT
         coin = Input(
             txid=self._random_hex(),
             vout=self._rng.randrange(4),
-            address=random_address(self.net, self._rng),
+            address=random_taproot(self.net, self._rng) if taproot else random_address(self.net, self._rng),
             value_sat=value_sat,
             sequence=REPLACEABLE if replaceable else FINAL,
         )

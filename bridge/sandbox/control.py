@@ -22,11 +22,14 @@ Command = Callable[[World, Body], Body]
 
 
 def pay(world: World, body: Body) -> Body:
-    """`{address, amount_sat}` or `{outputs: [{address, amount_sat}, …]}`, with `replaceable` and `confirmations`."""
+    """`{address, amount_sat}` or `{outputs: [{address, amount_sat}, …]}`, with `replaceable`, `confirmations` and `payer`:
+    "taproot" spends from a taproot address.
+    """
     wanted = body.get("outputs", [body])
     outputs = [Output(address=_address(world, o.get("address")), value_sat=_sat(o.get("amount_sat"))) for o in wanted]
     confirmations = _whole(body, "confirmations", 0)
-    transaction = world.chain.pay(outputs, replaceable=body.get("replaceable") is True)
+    is_taproot = body.get("payer") == "taproot"
+    transaction = world.chain.pay(outputs, replaceable=body.get("replaceable") is True, taproot=is_taproot)
     world.chain.mine(confirmations)
     world.chain_changed(None if confirmations else transaction.addresses)
     return {**_shown(transaction), "vout": 0, "confirmations": confirmations}
@@ -154,6 +157,11 @@ def calls(world: World, body: Body) -> Body:
     return {"calls": [call.as_dict() for call in world.calls]}
 
 
+def stranger(world: World, body: Body) -> Body:
+    """An address that no wallet here owns: where a payer sends the money back to."""
+    return {"address": world.gateway.stray_address()}
+
+
 def restart(world: World, body: Body) -> Body:
     """The gateway restarts: all watches are lost."""
     world.callbacks.lose_watches()
@@ -181,6 +189,7 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("GET", "watches"): watches,
     ("GET", "deliveries"): deliveries,
     ("GET", "calls"): calls,
+    ("POST", "stranger"): stranger,
     ("POST", "restart"): restart,
     ("POST", "reset"): reset,
 }

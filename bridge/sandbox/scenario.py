@@ -1,0 +1,342 @@
+"""Scenarios: one case of money as a file that says what payer, chain, prices and people do, and what each party then sees.
+
+Owns the file format and the order of its steps; must not know how a bridge works inside: it acts on whatever `Inside` it
+is given, in a test the flows themselves, in the demo the bridge's own HTTP interface.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+FIRST = "a"
+# What an expectation may name, and which of them are lists written as words.
+SEEN = frozenset(
+    {"status", "exception", "hold", "reason", "page", "asks", "received", "confirmed", "remaining", "due", "rate"}
+    | {
+        "quote",
+        "rule",
+        "quotes",
+        "payments",
+        "confirmations",
+        "events",
+        "told",
+        "reviews",
+        "ruled",
+        "ledger",
+        "explain",
+    }
+)
+WORD_LISTS = frozenset({"events", "told", "reviews", "ruled"})
+
+
+class ScenarioFailed(Exception):
+    """What was seen is not what the file says; the text names file, step and difference."""
+
+
+class Refusal(Exception):
+    """A call was refused; the text is the stable code."""
+
+
+class Outside(Protocol):
+    """The bitcoin side's control surface: `command` as in its URL, `body` as its JSON."""
+
+    def control(self, command: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def clock_to(self, seconds: int) -> None: ...
+
+
+class Inside(Protocol):
+    """One running bridge. Invoices are named as in the file. `patience_s` is how long a sight may take to come true."""
+
+    patience_s: float
+
+    def clock_to(self, seconds: int) -> None: ...
+
+    def open(self, name: str, wanted: Mapping[str, Any]) -> None: ...
+
+    def work(self) -> None: ...
+
+    def invoice(self, name: str) -> dict[str, Any]: ...
+
+    def seen(self, name: str, wanted: frozenset[str]) -> dict[str, Any]: ...
+
+    def act(self, verb: str, name: str, details: Mapping[str, Any]) -> None: ...
+
+    def pause(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One file. `policy` has the shape of a merchant's policy in config.yaml; `evidence` is chain or provider."""
+
+    path: Path
+    title: str
+    steps: list[dict[str, Any]]
+    policy: dict[str, Any] = field(default_factory=dict)
+    evidence: str = "chain"
+    knobs: dict[str, Any] = field(default_factory=dict)
+
+
+def load(path: Path) -> Scenario:
+    """Reads one file; raises ScenarioFailed for members that nobody knows."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    known = {"title", "steps", "policy", "evidence", "knobs"}
+    if not isinstance(raw, dict) or set(raw) - known or not {"title", "steps"} <= set(raw):
+        raise ScenarioFailed(f"{path.name}: needs title and steps, and knows only {', '.join(sorted(known))}")
+    return Scenario(path=path, **raw)
+
+
+def seconds_of(text: str) -> int:
+    """ "+1d 2h 5m" after the start of the scenario, in seconds."""
+    parts = re.fullmatch(r"\+((?:\d+[smhd] ?)+)", text)
+    if parts is None:
+        raise ScenarioFailed(f"not a time: {text!r}")
+    return sum(int(part[:-1]) * SECONDS[part[-1]] for part in parts[1].split())
+
+
+def whole_number(text: int | str, names: Mapping[str, int]) -> int:
+    """A number, or a sum such as "due - 100" or "due // 3" over the invoice's own figures."""
+    if isinstance(text, int):
+        return text
+    return _value(ast.parse(text, mode="eval").body, names)
+
+
+_SUMS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def _value(node: ast.expr, names: Mapping[str, int]) -> int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand, names)
+    if isinstance(node, ast.BinOp) and type(node.op) in _SUMS:
+        return _SUMS[type(node.op)](_value(node.left, names), _value(node.right, names))
+    raise ScenarioFailed(f"not a sum over {', '.join(names)}: {ast.unparse(node)}")
+
+
+class Player:
+    """Plays one scenario against one world outside and one bridge inside; `say` hears a line per step."""
+
+    def __init__(self, scenario: Scenario, *, outside: Outside, inside: Inside, say: Callable[[str], None]) -> None:
+        self.scenario, self._outside, self._inside, self._say = scenario, outside, inside, say
+        self._at = 0
+        self._txids: dict[str, str] = {}
+        self._first_due: dict[str, int] = {}
+        self.invoices: list[str] = []
+
+    def play(self) -> None:
+        """All steps; raises ScenarioFailed at the first that does not come true."""
+        if self.scenario.knobs:
+            self._outside.control("knobs", self.scenario.knobs)
+        for number, step in enumerate(self.scenario.steps, 1):
+            try:
+                self._step(dict(step))
+            except ScenarioFailed as failure:
+                raise ScenarioFailed(f"{self.scenario.path.name}, step {number} {_short(step)}: {failure}") from None
+
+    def _step(self, step: dict[str, Any]) -> None:
+        moved = "at" in step
+        if moved:
+            self._at = seconds_of(step.pop("at"))
+            self._outside.clock_to(self._at)
+            self._inside.clock_to(self._at)
+        refused = step.pop("refused", None)
+        verbs = list(step)
+        if len(verbs) > 1 or (verbs and not hasattr(self, f"_do_{verbs[0]}")):
+            raise ScenarioFailed(f"one verb a step, and none of these is one: {', '.join(verbs)}")
+        self._say(f"+{self._at} s  {_short(step)}")
+        self._carry_out(verbs[0], step[verbs[0]], refused) if verbs else self._inside.work()
+
+    def _carry_out(self, verb: str, details: Any, refused: str | None) -> None:
+        if verb != "expect":
+            # What the clock made due happens before the next thing does.
+            self._inside.work()
+        try:
+            getattr(self, f"_do_{verb}")(details)
+        except Refusal as refusal:
+            if str(refusal) != refused:
+                raise ScenarioFailed(f"refused with {refusal}") from None
+            return
+        if refused is not None:
+            raise ScenarioFailed(f"was not refused with {refused}")
+        if verb != "expect":
+            self._inside.work()
+
+    # --- the client and the billing system -------------------------------------------------------------------------
+
+    def _do_open(self, details: Mapping[str, Any]) -> None:
+        wanted = {"amount": "10.00", "currency": "USD"} | dict(details or {})
+        name = wanted.pop("as", FIRST)
+        self._inside.open(name, wanted)
+        if name not in self.invoices:
+            self.invoices.append(name)
+            self._first_due[name] = self._inside.invoice(name)["quote"]["due_sat"]
+
+    def _do_requote(self, details: Any) -> None:
+        self._inside.act("requote", str(details or FIRST), {})
+
+    def _do_billing(self, details: Any) -> None:
+        """What happened to the payment in the billing system: a word, or {change, invoice, amount, currency}."""
+        given = {"change": details} if isinstance(details, str) else dict(details)
+        self._inside.act("billing", given.pop("invoice", FIRST), given)
+
+    def _do_answers(self, details: Any) -> None:
+        """How the billing system answers the next notifications: HTTP statuses, 0 for no answer; then 200 again."""
+        self._inside.act("answers", FIRST, {"statuses": list(details)})
+
+    # --- payers and the chain --------------------------------------------------------------------------------------
+
+    def _do_pay(self, details: Any) -> None:
+        """`pay: due`, or {sat, invoice, as, replaceable, payer, confirmations}, or {outputs: [{invoice, sat}, …]}."""
+        given = dict(details) if isinstance(details, dict) else {"sat": details}
+        name = given.pop("as", "tx")
+        outputs = given.pop("outputs", None) or [
+            {"invoice": given.pop("invoice", FIRST), "sat": given.pop("sat", "due")}
+        ]
+        times = given.pop("times", 1)
+        body = {"outputs": [self._output(output) for output in outputs], **given}
+        for _ in range(times):
+            self._txids[name] = self._outside.control("pay", body)["txid"]
+
+    def _do_mine(self, details: Any) -> None:
+        self._outside.control("mine", details if isinstance(details, dict) else {"blocks": details})
+
+    def _do_replace(self, details: Mapping[str, Any]) -> None:
+        """{tx, sat?, to?: stranger or an invoice, as?, force?}; same inputs, higher fee."""
+        given = dict(details)
+        name = given.pop("tx", "tx")
+        body: dict[str, Any] = {"txid": self._txids[name], **given}
+        body.pop("as", None)
+        if (to := body.pop("to", None)) is not None:
+            body["address"] = self._stranger() if to == "stranger" else self._inside.invoice(to)["address"]
+        if (sat := body.pop("sat", None)) is not None:
+            body["amount_sat"] = whole_number(sat, self._figures(FIRST))
+        self._txids[given.get("as", name)] = self._outside.control("replace", body)["txid"]
+
+    def _do_drop(self, details: Any) -> None:
+        self._outside.control("drop", {"txid": self._txids[str(details or "tx")]})
+
+    def _do_reorg(self, details: Mapping[str, Any]) -> None:
+        """{depth, drop?: [names], mine?, include?}."""
+        body = dict(details)
+        body["drop"] = [self._txids[name] for name in body.get("drop", [])]
+        self._outside.control("reorg", body)
+
+    def _do_price(self, details: Mapping[str, Any]) -> None:
+        self._outside.control("price", details)
+
+    def _do_knobs(self, details: Mapping[str, Any]) -> None:
+        self._outside.control("knobs", details)
+
+    def _do_fault(self, details: Mapping[str, Any]) -> None:
+        """A scripted fault of gateway, chain view or price source, in force until `calm`."""
+        given = dict(details)
+        if "invoice_address_of" in given:
+            given["value"] = self._inside.invoice(given.pop("invoice_address_of"))["address"]
+        if isinstance(given.get("value"), str) and given.get("member") == "received_sat":
+            given["value"] = whole_number(given["value"], self._figures(FIRST))
+        self._outside.control("knobs", {"fault": given})
+
+    def _do_calm(self, details: Any) -> None:
+        self._outside.control("knobs", {"clear_faults": True})
+
+    def _do_callback(self, details: Any) -> None:
+        """Somebody rings the doorbell with any body at all: {invoice?, body, times?}."""
+        given = dict(details)
+        self._inside.act("callback", given.pop("invoice", FIRST), given)
+
+    # --- people ----------------------------------------------------------------------------------------------------
+
+    def _do_rule(self, details: Mapping[str, Any]) -> None:
+        """An operator rules: {kind, decision, invoice?, actor?, reason?}."""
+        given = {"actor": "olga", "reason": "looked at it with the client"} | dict(details)
+        self._inside.act("rule", given.pop("invoice", FIRST), given)
+
+    def _do_worker(self, details: Any) -> None:
+        """`stopped` or `running`: whether anybody looks at addresses and tells the billing system."""
+        self._inside.act("worker", FIRST, {"state": str(details)})
+
+    # --- sights ----------------------------------------------------------------------------------------------------
+
+    def _do_expect(self, details: Mapping[str, Any]) -> None:
+        wanted = details if details and set(details) <= set(self.invoices) else {FIRST: details}
+        for name, expected in wanted.items():
+            self._expect(name, expected)
+
+    def _expect(self, name: str, expected: Mapping[str, Any]) -> None:
+        if unknown := set(expected) - SEEN:
+            raise ScenarioFailed(f"nobody can see {', '.join(sorted(unknown))}")
+        patience_s = self._inside.patience_s
+        while differences := self._differences(name, expected):
+            if patience_s <= 0:
+                raise ScenarioFailed(f"invoice {name}: " + "; ".join(differences))
+            self._inside.pause()
+            patience_s -= 0.2
+
+    def _differences(self, name: str, expected: Mapping[str, Any]) -> list[str]:
+        seen = self._inside.seen(name, frozenset(expected))
+        figures = self._figures(name)
+        # What this inside cannot show (a ledger over HTTP) is left to those that can.
+        shown = {key: value for key, value in expected.items() if key in seen}
+        return [line for key, value in shown.items() for line in _difference(key, value, seen[key], figures)]
+
+    def _output(self, output: Mapping[str, Any]) -> dict[str, Any]:
+        name = output.get("invoice", FIRST)
+        sat = whole_number(output.get("sat", "due"), self._figures(name))
+        return {"address": self._inside.invoice(name)["address"], "amount_sat": sat}
+
+    def _figures(self, name: str) -> dict[str, int]:
+        invoice = self._inside.invoice(name)
+        return {
+            "due": invoice["quote"]["due_sat"],
+            "first_due": self._first_due[name],
+            "remaining": invoice["remaining_sat"],
+            "received": invoice["received_sat"],
+        }
+
+    def _stranger(self) -> str:
+        """An address that is nobody's here, such as the payer's own: the sandbox names one."""
+        return str(self._outside.control("stranger", {})["address"])
+
+
+def _difference(key: str, wanted: Any, seen: Any, figures: Mapping[str, int]) -> list[str]:
+    if key == "ledger":
+        accounts = {account: whole_number(value, figures) for account, value in wanted.items()}
+        return [
+            f"{account} is {seen.get(account, 0)}, not {value}"
+            for account, value in accounts.items()
+            if seen.get(account, 0) != value
+        ]
+    if key == "explain":
+        return [
+            f"explain ({lang}) does not say {phrase!r}: {' | '.join(seen[lang])}"
+            for lang, phrases in wanted.items()
+            for phrase in phrases
+            if not any(phrase in line for line in seen[lang])
+        ]
+    if key in WORD_LISTS:
+        wanted, seen = (wanted or "").split(), list(seen)
+    elif isinstance(seen, int) and not isinstance(wanted, bool) and wanted is not None:
+        wanted = whole_number(wanted, figures)
+    return [] if wanted == seen else [f"{key} is {seen}, not {wanted}"]
+
+
+def _short(step: Mapping[str, Any]) -> str:
+    text = ", ".join(f"{name}: {value}" for name, value in step.items())
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,251 @@
+"""A scenario's bridge in a test: the real flows and the real adapters over HTTP, one step after the other, no threads.
+
+Owns the wiring and what each party can see; must not decide nor repeat any rule of the bridge.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+
+from bridge.chain.esplora import EsploraReader
+from bridge.config import PolicySettings
+from bridge.core.errors import BridgeError
+from bridge.core.evidence import Answer
+from bridge.flows.billing_change import note_billing_change
+from bridge.flows.context import Bridge
+from bridge.flows.deliver import deliver_due
+from bridge.flows.explain import explain
+from bridge.flows.keep_books import number_events, seal_audit
+from bridge.flows.observe import look
+from bridge.flows.open_invoice import NewInvoice, open_invoice
+from bridge.flows.pay import pay_view, requote
+from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.read_invoices import invoice_by_id, read_feed
+from bridge.flows.receive_event import receive_callback
+from bridge.flows.resolve_review import resolve
+from bridge.outbound import Limits
+from bridge.rates.http_source import HttpPriceSource
+from bridge.rates.reader import RateReader
+from bridge.sandbox.scenario import Refusal, Scenario
+from bridge.store import invoices, ledger, reviews
+from bridge.subtc.client import SubtcWallet
+from tests.builders import build_bridge, build_merchant
+from tests.fakes import SettableClock, answer
+
+START = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
+KEY = "SUBTC-KEY-" + "5a" * 24
+WALLET = "w_" + "5a" * 22
+CURRENCIES = ("USD", "RUB", "JPY", "KWD")
+OWNER = "scenario"
+QUICK = Limits(connect_seconds=2, read_seconds=2, deadline_seconds=4)
+SHAPES = {
+    "alpha": ("/data/{currency}/last", "/data/{currency}/time"),
+    "beta": ("/bitcoin/{currency_lower}", None),
+    "gamma": ("/result/0/price", None),
+}
+
+
+class SandboxHttp:
+    """The sandbox's control surface; its clock is set to the scenario's."""
+
+    def __init__(self, url: str):
+        self._url, self._http = url, requests.Session()
+        self._http.trust_env = False
+
+    def control(self, command: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        answered = self._http.post(f"{self._url}/_control/{command}", json=dict(body), timeout=10)
+        assert answered.status_code == 200, answered.text
+        return dict(answered.json())
+
+    def clock_to(self, seconds: int) -> None:
+        self.control("clock", {"set": START.timestamp() + seconds})
+
+    def wallet(self) -> dict[str, int]:
+        state = self._http.get(f"{self._url}/_control/state", timeout=10).json()
+        return dict(state["wallets"][0])
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class RecordingBilling:
+    """The merchant's endpoint: remembers what was delivered; `statuses` are the next answers, 0 for none."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+
+    def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer:
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.told.append(json.loads(body))
+            return answer("delivered", 200)
+        return answer("parked" if status in (401, 409, 422) else "retry", status or None)
+
+
+def build(database_url: str, scenario: Scenario, url: str) -> "FlowBridge":
+    """A bridge with the scenario's policy over the sandbox at `url`."""
+    clock, billing = SettableClock(START), RecordingBilling()
+    policy = PolicySettings.model_validate(scenario.policy).policy()
+    sources = [
+        HttpPriceSource(
+            name=name, url_template=f"{url}/prices/{name}?currency={{currency}}", pointer=at, time_pointer=t
+        )
+        for name, (at, t) in SHAPES.items()
+    ]
+    bridge = build_bridge(
+        database_url,
+        wallet=SubtcWallet(base_url=url, key=KEY, network="test", wallet_id=WALLET, limits=QUICK),
+        chain=EsploraReader(base_urls=[f"{url}/esplora"]) if scenario.evidence == "chain" else None,
+        rates=RateReader(sources, keep_seconds=0),
+        billing=billing,
+        clock=clock,
+        merchants={"shop": build_merchant(currencies=CURRENCIES, policy=policy)},
+        wallet_id=WALLET,
+        provider_calls_per_minute=10_000,
+    )
+    return FlowBridge(bridge, clock, billing)
+
+
+class FlowBridge:
+    """The Inside of a test. Everything is done at once, so patience is not needed."""
+
+    patience_s = 0.0
+
+    def __init__(self, bridge: Bridge, clock: SettableClock, billing: RecordingBilling):
+        self.bridge, self._clock, self._billing_port = bridge, clock, billing
+        self.ids: dict[str, str] = {}
+        self._keys = itertools.count(1)
+        self._is_working = True
+
+    def clock_to(self, seconds: int) -> None:
+        self._clock.now = START + timedelta(seconds=seconds)
+
+    def pause(self) -> None:
+        """Nothing runs beside the test."""
+
+    def open(self, name: str, wanted: Mapping[str, Any]) -> None:
+        asked = dict(wanted)
+        request = NewInvoice(
+            billing_payment_id=f"bill-{name}",
+            amount_text=str(asked.pop("amount")),
+            currency=asked.pop("currency"),
+            customer_id=asked.pop("customer", ""),
+            **asked,
+        )
+        merchant = self.bridge.merchants["shop"]
+        key = f"bm-{name}-{next(self._keys)}"
+        try:
+            answered = open_invoice(self.bridge, merchant=merchant, request=request, key=key, body_sha256="0" * 64)
+        except BridgeError as error:
+            raise Refusal(error.code) from None
+        self.ids[name] = json.loads(answered.body)["id"]
+
+    def work(self) -> None:
+        """What a worker does until nothing is left to do now."""
+        if not self._is_working:
+            return
+        poll_due(self.bridge, owner=OWNER, limit=100, submit=_at_once)
+        for invoice_id in self.ids.values():
+            look(self.bridge, invoice_id)
+        for _ in range(50):
+            if not deliver_due(self.bridge, owner=OWNER, limit=100, submit=_at_once):
+                break
+        number_events(self.bridge, owner=OWNER)
+        seal_audit(self.bridge, owner=OWNER)
+
+    def invoice(self, name: str) -> dict[str, Any]:
+        return invoice_by_id(self.bridge, "shop", self.ids[name])
+
+    def act(self, verb: str, name: str, details: Mapping[str, Any]) -> None:
+        try:
+            getattr(self, f"_{verb}")(name, dict(details))
+        except BridgeError as error:
+            raise Refusal(error.code) from None
+
+    def _requote(self, name: str, details: dict[str, Any]) -> None:
+        with self.bridge.store.read() as tx:
+            public_id = invoices.find(tx, id=self.ids[name]).public_id  # type: ignore[union-attr]
+        requote(self.bridge, public_id)
+
+    def _billing(self, name: str, details: dict[str, Any]) -> None:
+        note_billing_change(
+            self.bridge,
+            "shop",
+            self.ids[name],
+            change=details["change"],
+            amount_text=details.get("amount"),
+            currency=details.get("currency"),
+        )
+
+    def _answers(self, name: str, details: dict[str, Any]) -> None:
+        self._billing_port.statuses = list(details["statuses"])
+
+    def _callback(self, name: str, details: dict[str, Any]) -> None:
+        token = self.bridge.callback_token(self.ids[name])
+        body = str(details.get("body", "{}")).encode()
+        for _ in range(details.get("times", 1)):
+            receive_callback(self.bridge, token=token, headers={}, body=body, signature="unchecked")
+        answer_doorbells(self.bridge, owner=OWNER, limit=10, submit=_at_once)
+
+    def _rule(self, name: str, details: dict[str, Any]) -> None:
+        with self.bridge.store.read() as tx:
+            items = reviews.of_invoice(tx, self.ids[name])
+        found = [item.id for item in items if item.kind == details["kind"]]
+        resolve(
+            self.bridge,
+            found[-1],
+            decision=details["decision"],
+            actor=details["actor"],
+            reason=details["reason"],
+        )
+
+    def _worker(self, name: str, details: dict[str, Any]) -> None:
+        self._is_working = details["state"] == "running"
+
+    def seen(self, name: str, wanted: frozenset[str]) -> dict[str, Any]:
+        """What each party sees of one invoice now."""
+        bridge, invoice_id = self.bridge, self.ids[name]
+        with bridge.store.read() as tx:
+            row = invoices.find(tx, id=invoice_id)
+            assert row is not None
+            quotes = invoices.quote_rows(tx, invoice_id)
+            payments = [p for p in invoices.payment_rows(tx, invoice_id) if not p.replaced]
+            items = reviews.of_invoice(tx, invoice_id)
+            balances = ledger.balances(tx, invoice_id=invoice_id)
+        view = pay_view(bridge, row.public_id)
+        shown = view.invoice
+        feed = read_feed(bridge, "shop", after=0, limit=500)["events"]
+        return {
+            **{key: shown[key] for key in ("status", "exception", "hold", "reason")},
+            **{key: shown[f"{key}_sat"] for key in ("received", "confirmed", "remaining")},
+            "page": view.reason,
+            "asks": view.shown_sat,
+            "due": shown["quote"]["due_sat"],
+            "rate": shown["quote"]["rate"],
+            "quote": shown["quote"]["version"],
+            "quotes": " ".join(q.kind for q in quotes),
+            "rule": row.rule,
+            "payments": len(payments),
+            "confirmations": f"{row.confirmations_seen}/{row.confirmations_needed}",
+            "events": [_short(e) for e in feed if e["invoice"]["id"] == invoice_id],
+            "told": [_short(e) for e in self._billing_port.told if e["invoice"]["id"] == invoice_id],
+            "reviews": sorted(item.kind for item in items if item.state == "open"),
+            "ruled": [f"{item.kind}={item.decision}" for item in items if item.state == "resolved"],
+            "ledger": balances,
+            "explain": {lang: explain(bridge, invoice_id, lang=lang) for lang in ("en", "ru")}
+            if "explain" in wanted
+            else {},
+        }
+
+
+def _short(event: Mapping[str, Any]) -> str:
+    return str(event["type"]).removeprefix("invoice.")
+
+
+def _at_once(work: Any) -> None:
+    work()

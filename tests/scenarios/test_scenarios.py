@@ -1,0 +1,89 @@
+"""Every scenario file on both engines, and what must be true after each of them whatever it was about."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from bridge.flows.check_books import book_differences
+from bridge.flows.explain import explain
+from bridge.flows.keep_books import seal_audit
+from bridge.flows.observe import look
+from bridge.flows.verify_audit import verify_audit
+from bridge.sandbox.bitcoin import Served, serve_in_thread
+from bridge.sandbox.scenario import Player, load
+from tests.scenarios.play import KEY, WALLET, FlowBridge, SandboxHttp, build
+
+FILES = sorted(Path(__file__).parent.glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """One sandbox per test process, emptied before each scenario."""
+    running = serve_in_thread(api_key=KEY, wallet_id=WALLET, seed=3)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_scenario_comes_true(path: Path, database_url: str, served: Served) -> None:
+    scenario = load(path)
+    served.world.reset()
+    with closing(SandboxHttp(served.url)) as outside:
+        outside.clock_to(0)
+        inside = build(database_url, scenario, served.url)
+        with closing(inside.bridge.store):
+            player = Player(scenario, outside=outside, inside=inside, say=lambda line: None)
+            player.play()
+            inside.work()
+            assert_books_are_true(inside, outside.wallet(), evidence=scenario.evidence)
+            assert_nothing_changes_on_its_own(inside)
+            assert_the_story_is_told(inside)
+            assert_the_audit_is_whole(inside)
+
+
+def assert_books_are_true(inside: FlowBridge, wallet: dict[str, int], *, evidence: str) -> None:
+    unbalanced = rows(inside, "SELECT journal_id, asset FROM entries GROUP BY journal_id, asset HAVING SUM(units) <> 0")
+    assert unbalanced == []
+    assert book_differences(inside.bridge) == []
+    query = "SELECT COALESCE(SUM(CASE WHEN account = :account THEN units ELSE 0 END), 0) FROM entries"
+    hot = rows(inside, query, account="wallet:hot")[0][0]
+    inflight = rows(inside, query, account="inflight:unconfirmed")[0][0]
+    assert hot + inflight == wallet["confirmed_sat"] + wallet["unconfirmed_sat"]
+    if evidence == "chain":
+        assert hot == wallet["confirmed_sat"]
+
+
+def assert_nothing_changes_on_its_own(inside: FlowBridge) -> None:
+    before = everything(inside)
+    for invoice_id in inside.ids.values():
+        look(inside.bridge, invoice_id)
+    assert everything(inside) == before
+
+
+def everything(inside: FlowBridge) -> dict[str, Any]:
+    counted = ("audit", "events", "journals", "entries", "quotes", "reviews", "deliveries")
+    counts = {table: rows(inside, f"SELECT COUNT(*) FROM {table}") for table in counted}
+    return {name: inside.invoice(name) for name in inside.ids} | counts
+
+
+def assert_the_story_is_told(inside: FlowBridge) -> None:
+    for invoice_id in inside.ids.values():
+        for lang in ("en", "ru"):
+            lines = explain(inside.bridge, invoice_id, lang=lang)
+            assert len(lines) >= 5
+            assert not [line for line in lines if "{" in line or not line.strip()]
+
+
+def assert_the_audit_is_whole(inside: FlowBridge) -> None:
+    seal_audit(inside.bridge, owner="scenario", limit=10_000)
+    report = verify_audit(inside.bridge)
+    assert report.is_intact, report.detail
+
+
+def rows(inside: FlowBridge, query: str, **values: Any) -> list[Any]:
+    with inside.bridge.store.read() as tx:
+        return [tuple(row) for row in tx.execute(text(query), values)]
