@@ -113,17 +113,16 @@ def test_every_pin_is_exact_and_says_what_it_is_for():
 
 
 def test_the_example_configuration_loads():
-    if not (ROOT / "bridge" / "config.py").exists():
-        return
     config = importlib.import_module("bridge.config")
     example = ROOT / "config.example.yaml"
-    made_up = dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", example.read_text()), "whsec_c2VjcmV0IG9mIHRoZSBleGFtcGxl")
+    names = sorted(set(re.findall(r"\$\{env:(\w+)\}", example.read_text())))
+    made_up = {
+        name: f"whsec_c2VjcmV0IG9mIHRoZSBleGFtcGx{letter}" for letter, name in zip("abcdefgh", names, strict=False)
+    }
     assert config.load_settings(example, made_up)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_on_a_page_exists(page):
-    if not (ROOT / "bridge" / "cli.py").exists():
-        return
     named = set(re.findall(r"subtc-bridge (?:--\w+ \S+ )*([a-z][a-z-]*)", code_of(page)))
     assert named <= set(importlib.import_module("bridge.cli").main.commands)
