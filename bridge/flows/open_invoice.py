@@ -98,11 +98,11 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         asked = _asked(bridge, merchant, request, key, body_sha256)
         with bridge.store.write() as tx:
             outcome = _first_step(tx, bridge, asked)
-        if isinstance(outcome, Answered):
-            return outcome
         if isinstance(outcome, _NeedsAddress):
             bridge.crash_point("open.claimed")
-            return _with_fresh_address(bridge, asked, outcome)
+            outcome = _with_fresh_address(bridge, asked, outcome)
+        if isinstance(outcome, Answered):
+            return outcome
         if isinstance(outcome, BridgeError):
             raise outcome
         # Somebody else opens the same billing payment right now: its invoice is ours too, a moment later.
@@ -142,7 +142,7 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
     )
     if again is not None:
         return Answered(status=again[0], body=again[1], is_replay=True)
-    billing = {"merchant": asked.merchant.id, "billing_payment_id": asked.request.billing_payment_id}
+    billing = _billing(asked)
     row = invoices.find(tx, lock=True, **billing)
     if row is not None:
         require_mode(tx, "read_only")
@@ -155,15 +155,24 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
     if not idempotency.take_opening(tx, owner=owner, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS, **billing):
         idempotency.forget(tx, asked.scope)
         return None
+    # The claim may have come free because its invoice was committed a moment after we looked for it.
+    row = invoices.find(tx, lock=True, **billing)
+    if row is not None:
+        idempotency.end_opening(tx, owner=owner, **billing)
+        return _again(tx, bridge, asked, row)
     invoice_id = bridge.new_id("inv")
     address = spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
     if address is None:
         return _NeedsAddress(rule=rule, quote=quote, owner=owner)
-    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address, owner=owner)
+    idempotency.end_opening(tx, owner=owner, **billing)
+    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
 
 
-def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered:
-    """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown."""
+def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
+    """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown.
+
+    None when the wallet was so slow that another request took the claim over: its invoice is ours too.
+    """
     try:
         address = bridge.wallet.create_inbox(expected_sat=needs.quote.due_sat)
     except BridgeError as error:
@@ -173,9 +182,10 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     with bridge.store.write() as tx:
         is_used = invoices.find(tx, address=address) is not None or spare_addresses.is_known(tx, address)
         if not is_used:
-            answered = _insert(
-                tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address, owner=needs.owner
-            )
+            # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
+            if not idempotency.end_opening(tx, owner=needs.owner, **_billing(asked)):
+                return None
+            answered = _insert(tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address)
             bridge.crash_point("open.committing")
     if not is_used:
         bridge.crash_point("open.committed")
@@ -189,13 +199,15 @@ def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: st
     log("invoice.not_opened", billing_payment_id=billing_payment_id, merchant=asked.merchant.id, code=code)
     with bridge.store.write() as tx:
         idempotency.forget(tx, asked.scope)
-        idempotency.end_opening(
-            tx, merchant=asked.merchant.id, billing_payment_id=billing_payment_id, owner=needs.owner
-        )
+        idempotency.end_opening(tx, owner=needs.owner, **_billing(asked))
         if kind := SUSPICIOUS_ADDRESS.get(code):
             what = {"billing_payment_id": billing_payment_id, "code": code}
             open_loose_review(tx, bridge, merchant=asked.merchant.id, kind=kind, what=what, now=asked.now)
     return Unavailable("provider_unavailable", "The wallet gateway gave no usable address.", retry_after_seconds=30)
+
+
+def _billing(asked: _Asked) -> dict[str, str]:
+    return {"merchant": asked.merchant.id, "billing_payment_id": asked.request.billing_payment_id}
 
 
 def _rule_for(tx: Tx, asked: _Asked) -> Rule:
@@ -221,10 +233,10 @@ def _first_quote(asked: _Asked, rule: Rule) -> Quote:
 
 
 def _insert(
-    tx: Tx, bridge: Bridge, asked: _Asked, rule: Rule, quote: Quote, *, invoice_id: str, address: str, owner: str
+    tx: Tx, bridge: Bridge, asked: _Asked, rule: Rule, quote: Quote, *, invoice_id: str, address: str
 ) -> Answered:
     """The new invoice with everything that belongs to it, and the answer kept under its idempotency key."""
-    request, merchant, rate = asked.request, asked.merchant, asked.rate_or_raise()
+    merchant, rate = asked.merchant, asked.rate_or_raise()
     row = _new_row(bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
     invoices.add(tx, row)
     policy_version = merchant.policy.version
@@ -233,7 +245,6 @@ def _insert(
     recorded = record(
         tx, bridge, stored, now=asked.now, actor="module", action="opened", events_before=("invoice.created",)
     )
-    idempotency.end_opening(tx, merchant=merchant.id, billing_payment_id=request.billing_payment_id, owner=owner)
     bridge.metrics.invoices_opened.labels(merchant=merchant.id).inc()
     bridge.metrics.quotes.labels(outcome="made").inc()
     return _answer(tx, bridge, asked, recorded, status=201)

@@ -111,10 +111,11 @@ def take_opening(
     return tx.execute(claim.returning(openings.c.owner)).one_or_none() is not None
 
 
-def end_opening(tx: Connection, *, merchant: str, billing_payment_id: str, owner: str) -> None:
+def end_opening(tx: Connection, *, merchant: str, billing_payment_id: str, owner: str) -> bool:
+    """Ends the claim; False when it was not `owner`'s any more."""
     mine = (
         openings.c.merchant == merchant,
         openings.c.billing_payment_id == billing_payment_id,
         openings.c.owner == owner,
     )
-    tx.execute(delete(openings).where(*mine))
+    return tx.execute(delete(openings).where(*mine)).rowcount == 1
