@@ -109,6 +109,7 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
         rate = current_rate(bridge, row.currency, now)
     except Unavailable:
         return None
+    bridge.crash_point("late.priced")
     with bridge.store.write() as tx:
         row = invoices.find(tx, lock=True, id=invoice_id)
         if row is None:
@@ -127,7 +128,10 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
             invoices.add_quote(
                 tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate)
             )
-        return record(tx, bridge, row, now=now, actor=actor, action="valued_late_money")
+        recorded = record(tx, bridge, row, now=now, actor=actor, action="valued_late_money")
+        bridge.crash_point("late.committing")
+    bridge.crash_point("late.committed")
+    return recorded
 
 
 def _is_newer(asked_at: datetime, last: datetime | None) -> bool:
@@ -143,14 +147,14 @@ def _from_chain(tx: Tx, row: Any, reading: ChainReading, *, is_newest: bool) -> 
     known = {p.key: p for p in invoices.payments_of(tx, row.id)}
     for output in reading.outputs:
         before = known.pop(output.outpoint, None)
-        sights = [reading.asked_at, *([output.block_time] if output.block_time else [])]
-        sights += [before.first_seen_at] if before else []
+        # A block's time may lie well back: it only dates money that we did not see before it was in a block.
+        told_at = before.first_seen_at if before else output.block_time or reading.asked_at
         seen = Payment(
             key=output.outpoint,
             amount_sat=output.amount_sat,
             confirmations=output.confirmations,
-            # Block times are whole seconds and may lie a little back: nobody can pay an address before it exists.
-            first_seen_at=max(min(sights), row.created_at),
+            # Nobody can pay an address before it exists.
+            first_seen_at=max(min(reading.asked_at, told_at), row.created_at),
             replaceable=output.replaceable,
             replaced=not is_newest,
         )
