@@ -36,6 +36,7 @@ def note_billing_change(
         facts = {"billing_change": noted}
         record(tx, bridge, row, now=now, actor="module", action=f"billing_{change}", facts=facts)
         after = invoices.find(tx, id=invoice_id)
+        bridge.crash_point("billing_change.committing")
         return shown(tx, bridge, after)
 
 

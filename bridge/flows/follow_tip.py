@@ -34,4 +34,6 @@ def follow_tip(bridge: Bridge, *, owner: str) -> int:
         if height == leases.tip_height(tx, bridge.network):
             return 0
         leases.set_tip(tx, bridge.network, height=height, now=now)
-        return invoices.wake_confirming(tx, now=now)
+        woken = invoices.wake_confirming(tx, now=now)
+        bridge.crash_point("tip.committing")
+        return woken

@@ -109,6 +109,7 @@ def requote(bridge: Bridge, public_id: str) -> None:
         # Two taps at once: the second finds the quote of the first.
         if row is not None and not _is_over(row) and invoices.quote_rows(tx, row.id)[-1].expires_at <= now:
             renew(tx, bridge, row, rate=rate, now=now, actor="payer")
+            bridge.crash_point("requote.committing")
 
 
 def _is_over(row: Any) -> bool:

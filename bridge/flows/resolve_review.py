@@ -69,7 +69,10 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
             _close_others(tx, row, decision=decision, actor=actor, now=now)
             after = invoices.find(tx, id=row.id)
             record(tx, bridge, after, now=now, actor=actor, action="ruled")
-        return shown(tx, bridge, invoices.find(tx, id=row.id))
+        ruled = shown(tx, bridge, invoices.find(tx, id=row.id))
+        bridge.crash_point("ruling.committing")
+    bridge.crash_point("ruling.committed")
+    return ruled
 
 
 def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate: Rate | None, now: datetime) -> None:

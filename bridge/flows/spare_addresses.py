@@ -36,6 +36,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
     except BridgeError as error:
         log("spare_address.not_added", level=logging.WARNING, code=error.code)
         return 0
+    bridge.crash_point("spare.address_taken")
     with bridge.store.write() as tx:
         if spare_addresses.is_known(tx, address) or invoices.find(tx, address=address) is not None:
             log("spare_address.repeated", level=logging.ERROR)

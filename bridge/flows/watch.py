@@ -31,6 +31,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
             if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):
                 continue
         tried += 1
+        bridge.crash_point("watch.claimed")
         callback_url = f"{bridge.callback_url}/callbacks/subtc/{bridge.callback_token(row.id)}"
         try:
             bridge.wallet.watch(
