@@ -5,6 +5,7 @@ Owns building, the shared clock and short words for what tests do again and agai
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,16 @@ def answer(outcome: str = "delivered", status: int | None = 200, *, retry_after_
         body_sha256=hashlib.sha256(b"the receiver's words").hexdigest(),
         error=None if outcome == "delivered" else f"http_{status}",
     )
+
+
+def until(look: Callable[[], Any], *, seconds: float = 10) -> Any:
+    """What `look` returns once it is something; fails after a bounded time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"did not come true within {seconds} s")
 
 
 @dataclass
@@ -89,6 +100,10 @@ class World:
         seen = requests.get(f"{self.sandbox.url}/_control/calls", timeout=10).json()["calls"]
         return sum(f"mode={mode}" in call["query"] for call in seen)
 
+    def control_state(self) -> dict[str, Any]:
+        """What the sandbox knows about its chain and wallets."""
+        return dict(requests.get(f"{self.sandbox.url}/_control/state", timeout=10).json())
+
     def advance(self, seconds: float) -> None:
         """Moves the one clock that bridge and sandbox share."""
         self.control("clock", advance_s=seconds)
@@ -124,6 +139,7 @@ class World:
 
     def pay(self, invoice: dict[str, Any], amount_sat: int | None = None, **options: Any) -> str:
         """An outside payer pays the invoice's address, what remains unless told otherwise. Returns the txid."""
+        self.advance(1)  # blocks tell whole seconds
         wanted = invoice["remaining_sat"] if amount_sat is None else amount_sat
         return str(self.control("pay", address=invoice["address"], amount_sat=wanted, **options)["txid"])
 
