@@ -63,6 +63,7 @@ class Merchant:
 
 # Every place where a test may kill the process, in the order a payment meets them. "committing" is inside the transaction.
 CRASH_POINTS = (
+    "open.first_committing",
     "open.claimed",
     "open.address_taken",
     "open.committing",

@@ -98,8 +98,9 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         asked = _asked(bridge, merchant, request, key, body_sha256)
         with bridge.store.write() as tx:
             outcome = _first_step(tx, bridge, asked)
+            bridge.crash_point("open.first_committing")
+        bridge.crash_point("open.claimed")
         if isinstance(outcome, _NeedsAddress):
-            bridge.crash_point("open.claimed")
             outcome = _with_fresh_address(bridge, asked, outcome)
         if isinstance(outcome, Answered):
             return outcome
