@@ -72,6 +72,38 @@ def test_one_bad_payment_never_stops_the_rest(panel: Panel, bridge: FakeBridge) 
     assert feed_state(panel)["retry"] == []
 
 
+def test_payments_that_can_never_be_read_do_not_stop_the_others(panel: Panel, bridge: FakeBridge) -> None:
+    """Five of them at the head of everything: as samples of their method, in the feed and in the retry list."""
+    broken, good = [str(number) for number in range(7, 12)], [str(number) for number in range(12, 16)]
+    open_payments(panel, *good, *broken)
+    for elid in [*broken, *good]:
+        bridge.settled(elid)
+    for elid in broken[1:]:
+        panel.edit_payment(elid, amount="nonsense")
+    panel.edit_payment(broken[0], description="\x01 no XML can carry this")
+    for _ in range(5):
+        panel.checkpay()
+    assert {panel.payment(elid)["status"] for elid in good} == {4}
+    assert {panel.payment(elid)["status"] for elid in broken} == {2}
+    for elid in broken:
+        panel.edit_payment(elid, amount="10.00", description="")
+    panel.checkpay()
+    assert {panel.payment(elid)["status"] for elid in broken} == {4}
+
+
+def test_a_cancel_that_waited_is_forgotten_when_the_invoice_was_opened_again(panel: Panel, bridge: FakeBridge) -> None:
+    open_payments(panel, "7")
+    bridge.event("cancelled", "7", status="expired")
+    panel.fail("payment.setcanceled", "error")
+    panel.checkpay()
+    bridge.event("updated", "7", status="new")
+    panel.fail("payment.info", "error", times=9)
+    panel.checkpay()
+    panel.change(faults=[])
+    panel.checkpay()
+    assert panel.payment("7")["status"] == 2
+
+
 def test_while_billmanager_is_away_nothing_is_lost(panel: Panel, bridge: FakeBridge) -> None:
     elids = [str(number) for number in range(7, 15)]
     open_payments(panel, *elids)

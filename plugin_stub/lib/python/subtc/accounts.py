@@ -5,18 +5,28 @@ Owns finding settings through payments, the one place where BILLmanager shows th
 
 from __future__ import annotations
 
+from typing import Iterator
+
 from subtc import MODULE, log, mgrctl, payment, state
 from subtc.settings import Settings
 
 
 def known() -> dict[str, Settings]:
-    """Bridge accounts by source id. Raises mgrctl.MgrctlDown only when nothing at all can be learned."""
+    """Bridge accounts by source id. Raises mgrctl.MgrctlDown only when trouble was all there was."""
     seen = state.samples()
     found: dict[str, Settings] = {}
+    trouble: mgrctl.MgrctlDown | None = None
     for method in _methods(seen):
-        account = _settings_of(method, seen.get(method, []))
+        try:
+            account = _settings_of(method, seen.get(method, []))
+        except mgrctl.MgrctlDown as err:
+            log.warning("accounts.method_unreadable", method=method, error=err)
+            trouble = err
+            continue
         if account is not None:
             found[account.source] = account
+    if trouble is not None and not found:
+        raise trouble
     return found
 
 
@@ -33,30 +43,41 @@ def _methods(seen: dict[str, list[str]]) -> list[str]:
 
 
 def _settings_of(method: str, samples: list[str]) -> Settings | None:
-    for elid in samples:
-        found = _shown_by(elid, method)
+    trouble: list[mgrctl.MgrctlDown] = []
+    for elid in _candidates(method, samples):
+        try:
+            found = _shown_by(elid, method)
+        except mgrctl.MgrctlDown as err:
+            trouble.append(err)  # perhaps this one payment alone, so a few others are asked
+            if len(trouble) > 2:
+                break
+            continue
         if found is not None:
+            if elid not in samples:
+                _remember(method, elid)
             return found
-    # No remembered payment serves: a fresh or emptied state directory, or all of them were deleted.
-    for elid in _newest(method):
-        found = _shown_by(elid, method)
-        if found is not None:
-            _remember(method, elid)
-            return found
+    if trouble:
+        raise trouble[-1]
     return None
+
+
+def _candidates(method: str, samples: list[str]) -> Iterator[str]:
+    """Remembered payments; then, for a fresh state directory or when all of them were deleted, the listed ones."""
+    yield from samples
+    yield from _newest(method)
 
 
 def _shown_by(elid: str, method: str) -> Settings | None:
     try:
         found = payment.load(elid)
-    except (mgrctl.Refused, payment.Foreign):
-        return None  # deleted, or moved to another method
+    except (mgrctl.Refused, payment.Foreign, payment.Unreadable):
+        return None  # deleted, moved to another method, or damaged: others of the method will do
     return found.settings if found.method_id == method else None
 
 
 def _newest(method: str) -> list[str]:
     try:
-        rows = mgrctl.call("payment", filter="on", paymethod=method, p_cnt="5", p_num="1").findall("elem")
+        rows = mgrctl.call("payment", filter="on", paymethod=method, p_cnt="20", p_num="1").findall("elem")
     except mgrctl.Refused as err:
         log.warning("accounts.payments", method=method, error=err)
         return []

@@ -29,6 +29,10 @@ class Foreign(Exception):
     """The payment belongs to another payment module: it is none of our business."""
 
 
+class Unreadable(mgrctl.MgrctlDown):
+    """BILLmanager answered, but this one payment cannot be understood; others may well be."""
+
+
 @dataclass(frozen=True)
 class BillingPayment:
     """One record. `charge` is what the client owes in `currency`, as BILLmanager wrote it."""
@@ -58,7 +62,7 @@ def decimal(text: str) -> Decimal | None:
 
 
 def load(elid: str) -> BillingPayment:
-    """Read one payment. Raises Foreign, mgrctl.MgrctlDown or mgrctl.Refused."""
+    """Read one payment. Raises Foreign, Unreadable, mgrctl.MgrctlDown or mgrctl.Refused."""
     found = mgrctl.call("payment.info", elid=elid).find("payment")
     if found is None:
         raise mgrctl.MgrctlDown("payment.info: no payment in the answer")
@@ -69,16 +73,16 @@ def load(elid: str) -> BillingPayment:
 
 
 def read(found: ET.Element) -> BillingPayment:
-    """Turn the <payment> element into a record. Raises Foreign or mgrctl.MgrctlDown."""
+    """Turn the <payment> element into a record. Raises Foreign or Unreadable."""
     method, currency = _object(found, "paymethod"), _object(found, "currency")
     if method is None or currency is None:
-        raise mgrctl.MgrctlDown("payment.info: the payment method or its currency is missing")
+        raise Unreadable("payment.info: the payment method or its currency is missing")
     if method.findtext("module") != MODULE:
         raise Foreign(found.findtext("id") or "")
     charge = decimal(found.findtext("paymethodamount") or "")
     status = found.findtext("status") or ""
     if charge is None or not status.isdigit():
-        raise mgrctl.MgrctlDown("payment.info: amount or status is not a number")
+        raise Unreadable("payment.info: amount or status is not a number")
 
     def text(path: str) -> str:
         return (found.findtext(path) or "").strip()

@@ -62,6 +62,8 @@ class _Run:
     down: int = 0
 
     def save(self) -> None:
+        # What is superseded by an event read now must not come back when that event is no longer at hand.
+        self.retry = [raw for raw in self.retry if not _is_superseded(self, raw)]
         state.save_feed(
             self.source,
             {
@@ -78,9 +80,7 @@ def _one_account(source: str, account: Settings, deadline: float) -> None:
     run = _Run(source, _position(kept.get("position")), list(kept["retry"]), list(kept["parked"]))
     found, last, more = _read_ahead(account, run.position)
     _note_latest(run, [*run.retry, *found])
-    if not _try_again(run, account):
-        run.save()
-        return
+    _try_again(run, account)
     while _take(run, account, found, deadline):
         run.position = max(run.position, last)
         run.save()
@@ -135,15 +135,15 @@ def _newer(invoice: Invoice, known: Invoice | None) -> bool:
     return known is None or invoice.sequence >= known.sequence
 
 
-def _try_again(run: _Run, account: Settings) -> bool:
-    """Once per tick: events that met a passing trouble before. False when BILLmanager is away."""
+def _try_again(run: _Run, account: Settings) -> None:
+    """Once per tick: events that met a passing trouble before. What fails goes to the end, so it blocks nobody."""
     waiting, run.retry = run.retry, []
     for number, raw in enumerate(waiting):
         _one_event(run, account, raw)
         if run.down >= _MGRCTL_FAILURES:
-            run.retry += waiting[number + 1 :]
-            return False
-    return True
+            run.retry = waiting[number + 1 :] + run.retry
+            break
+    run.down = 0
 
 
 def _take(run: _Run, account: Settings, found: list[Any], deadline: float) -> bool:
@@ -179,6 +179,11 @@ def _one_event(run: _Run, account: Settings, raw: Any) -> None:
         run.retry.append(raw)
     elif outcome.verdict != settle.DONE:
         run.parked.append({"event": event.id, "elid": invoice.elid, "invoice": invoice.id, "reason": outcome.reason})
+
+
+def _is_superseded(run: _Run, raw: Any) -> bool:
+    event = read_event(raw)  # only well-formed events are kept
+    return event.invoice is not None and _current(run, event, event.invoice) is None
 
 
 def _current(run: _Run, event: Event, invoice: Invoice) -> Invoice | None:

@@ -41,6 +41,8 @@ def settle(event: Event, invoice: Invoice, *, vouch: Callable[[Settings], bool])
     try:
         with state.payment_lock(invoice.elid):
             outcome = _decide(event, invoice, vouch)
+    except payment.Unreadable as err:
+        outcome = Outcome(LATER, f"payment_unreadable: {err}")
     except mgrctl.MgrctlDown as err:
         outcome = Outcome(LATER, f"mgrctl_down: {err}")
     except mgrctl.Refused as err:
