@@ -21,7 +21,7 @@ def test_no_history_breaks_a_promise(life: Life, history: list[Step]) -> None:
     event(f"ends {life.invoice.status}, {life.invoice.exception}")
 
 
-@settings(max_examples=500, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(LIVES, st.lists(STEPS, max_size=15))
 def test_money_that_all_vanished_leaves_no_balance_behind(life: Life, history: list[Step]) -> None:
     for step in history:
