@@ -240,13 +240,16 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     only_provider = any(p.confirmations is None for p in sums.present)
     too_late = sums.has_too_late and not sums.punctual.covered
     not_enough = _is_late(invoice, sums) and not seen.covered and not seen.unquoted
+    is_late = unsettled and (too_late or not_enough)
+    # Late money is one question, not two: that it is too little as well is asked once a person has accepted it.
+    may_be_part = unsettled and has_money and not seen.covered and (not is_late or "late" in invoice.released)
     conditions = {
         "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
         "provider_only_limit": unsettled and only_provider and at_stake_sat > rule.provider_only_max_sat,
         "provider_disagrees": disagree or (unsettled and over and not _agrees(invoice, sums)),
         "billing_conflict": unsettled and has_money and invoice.billing_change is not None,
-        "late": unsettled and (too_late or not_enough),
-        "partial": unsettled and has_money and not seen.covered and (over or _asks_about_part(invoice, sums, rule)),
+        "late": is_late,
+        "partial": may_be_part and (over or _asks_about_part(invoice, sums, rule)),
         "failed_to_confirm": unsettled and over and seen.covered and not sums.deep.covered,
         "reorged": not unsettled and not sums.firm.covered,
     }

@@ -43,8 +43,8 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
 def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason: str) -> dict[str, Any]:
     """Carries out a ruling and returns the invoice's JSON.
 
-    Raises Refused (unknown_review, decision_not_legal, actor_and_reason_required), Conflict("review_resolved") and, for
-    rulings that need today's price, Unavailable("price_unavailable").
+    Raises Refused (unknown_review, decision_not_legal, actor_and_reason_required, not_covered),
+    Conflict("review_resolved") and, for rulings that need today's price, Unavailable("price_unavailable").
     """
     if not actor.strip() or not reason.strip():
         raise Refused("actor_and_reason_required", "Say who decides and why.", field="reason")
@@ -65,6 +65,8 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
         if row is None:
             return {}
         _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
+        if (item.kind, decision) == ("partial", "credit"):
+            _require_covered(shown(tx, bridge, invoices.find(tx, id=row.id)))
         if decision in VERDICTS:
             _close_others(tx, row, decision=decision, actor=actor, now=now)
             after = invoices.find(tx, id=row.id)
@@ -73,6 +75,12 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
         bridge.crash_point("ruling.committing")
     bridge.crash_point("ruling.committed")
     return ruled
+
+
+def _require_covered(invoice: dict[str, Any]) -> None:
+    """A part may only be let pass when the rest has come meanwhile. Raises Refused("not_covered")."""
+    if invoice["remaining_sat"] > 0:
+        raise Refused("not_covered", "The money does not cover the amount; ask for the rest or mark it.")
 
 
 def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate: Rate | None, now: datetime) -> None:
