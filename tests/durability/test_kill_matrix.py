@@ -1,0 +1,143 @@
+"""The kill matrix: a program dies by SIGKILL at every named place, on both engines, and nothing is lost or done twice."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bridge.flows.context import CRASH_POINTS
+from tests.durability.shop import Died, Shop
+from tests.durability.truth import faults_in
+
+# Places that an ordinary payment does not pass, and the kind of payment that does.
+SCENARIO_OF = {
+    "late.priced": "late",
+    "late.committing": "late",
+    "late.committed": "late",
+    "spare.address_taken": "spare",
+    "requote.committing": "requoted",
+    "billing_change.committing": "changed",
+    "ruling.committing": "held",
+    "ruling.committed": "held",
+}
+CELLS = [(point, SCENARIO_OF.get(point, "ordinary")) for point in CRASH_POINTS]
+# Opening with an address of the pool takes another way through the same places.
+CELLS += [("open.first_committing", "spare"), ("open.claimed", "spare")]
+LONGEST_LEASE_SECONDS = 61
+PAYMENT = "7"
+
+
+@pytest.mark.parametrize(("point", "scenario"), CELLS)
+def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, point, scenario):
+    shop = shops(subtc={"spare_addresses": 2 if scenario == "spare" else 0}, rule=RULES.get(scenario, {}))
+    drive = SCENARIOS[scenario]
+
+    shop.start(crash_at=point)
+    with pytest.raises(Died):
+        drive(shop, point)
+    victims = {program.name for program in shop.victims()}
+    assert len(victims) == 1, victims
+
+    shop.kill_all()
+    shop.advance(LONGEST_LEASE_SECONDS)
+    shop.start()
+    drive(shop, None)
+    shop.until_quiet()
+
+    invoice = shop.invoice(PAYMENT)
+    assert invoice is not None
+    assert (invoice["status"], invoice["confirmed_sat"]) == ("settled", shop.received_sat(invoice["address"]))
+    assert shop.receiver.paid() == {PAYMENT: 1}
+    shop.kill_all()
+    assert faults_in(shop.config(), shop.sandbox.world) == []
+
+
+def ordinary(shop: Shop, _point: str | None) -> None:
+    invoice = shop.open(PAYMENT)
+    shop.until(lambda: _is_watched(shop, invoice["address"]), "the address is watched")
+    shop.pay(invoice)
+    shop.until_status(PAYMENT, "processing", "settled")
+    _confirm(shop)
+    shop.until_set_paid(PAYMENT)
+    shop.until_quiet()
+
+
+def late(shop: Shop, _point: str | None) -> None:
+    """The payer pays when the price they were shown has lapsed."""
+    invoice = shop.open(PAYMENT)
+    if not shop.received_sat(invoice["address"]):
+        shop.advance(1_200)
+    shop.pay(invoice)
+    shop.until_status(PAYMENT, "processing", "settled")
+    _confirm(shop)
+    shop.until_set_paid(PAYMENT)
+
+
+def spare(shop: Shop, point: str | None) -> None:
+    """The pool has an address before anybody asks."""
+    free = "SELECT count(*) FROM spare_addresses"
+    shop.until(lambda: shop.count(free) >= 1, "the pool has an address")
+    ordinary(shop, point)
+
+
+def requoted(shop: Shop, point: str | None) -> None:
+    """The price lapses and the payer asks for a new one before paying."""
+    invoice = shop.open(PAYMENT)
+    if not shop.received_sat(invoice["address"]):
+        shop.advance(1_200)
+        path = invoice["payment_url"].partition("/pay/")[2]
+        shop.until(lambda: shop.api("POST", f"/pay/{path}/quote", allow_redirects=False).status_code == 303, "requoted")
+    shop.pay(shop.invoice(PAYMENT) or invoice)
+    shop.until_status(PAYMENT, "processing", "settled")
+    _confirm(shop)
+    shop.until_set_paid(PAYMENT)
+
+
+def changed(shop: Shop, point: str | None) -> None:
+    """The billing payment is cancelled and restored before the money comes."""
+    invoice = shop.open(PAYMENT)
+    if not shop.received_sat(invoice["address"]):
+        for change in ("cancelled", "restored"):
+            path = f"/v1/invoices/{invoice['id']}/billing-changes"
+            shop.until(lambda path=path, change=change: shop.api("POST", path, json={"change": change}).ok, change)
+    ordinary(shop, point)
+
+
+def held(shop: Shop, point: str | None) -> None:
+    """So much money that a person has to rule."""
+    invoice = shop.open(PAYMENT)
+    shop.pay(invoice)
+    shop.until(lambda: (shop.invoice(PAYMENT) or {}).get("hold") or _is_settled(shop), "the invoice is held")
+    _confirm(shop)
+    if not _is_settled(shop):
+        for review_id in shop.values("SELECT id FROM reviews WHERE state = 'open'"):
+            ruling = ("review", "resolve", review_id, "credit", "--actor", "anna", "--reason", "checked by telephone")
+            shop.programs.append(shop.command(*ruling, **({"crash_at": point} if point else {})))
+    shop.until_set_paid(PAYMENT)
+
+
+def _confirm(shop: Shop) -> None:
+    invoice = shop.invoice(PAYMENT) or {}
+    with shop.sandbox.world.lock:
+        confirmed = shop.sandbox.world.chain.received_sat(invoice["address"], min_conf=1)
+    if not confirmed:
+        shop.control("mine", blocks=1)
+    shop.advance(6)
+
+
+def _is_settled(shop: Shop) -> bool:
+    return (shop.invoice(PAYMENT) or {}).get("status") == "settled"
+
+
+def _is_watched(shop: Shop, address: str) -> bool:
+    return any(watch.address == address for watch in list(shop.sandbox.world.callbacks.watches))
+
+
+RULES = {"held": {"large_sat": 5_000}}
+SCENARIOS: dict[str, Callable[[Shop, str | None], None]] = {
+    "ordinary": ordinary,
+    "late": late,
+    "spare": spare,
+    "requoted": requoted,
+    "changed": changed,
+    "held": held,
+}
