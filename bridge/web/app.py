@@ -42,7 +42,6 @@ def create_app(
         metrics_open=metrics_open,
     )
     app.extensions["look"] = Look(shop)
-    app.config["MAX_CONTENT_LENGTH"] = limits.MAX_BODY_BYTES
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     limits.register(app, requests_per_minute=requests_per_minute)

@@ -81,6 +81,12 @@ def groups_of_four(address: str) -> list[str]:
     return [address[i : i + 4] for i in range(0, len(address), 4)]
 
 
+def ends_of(address: str) -> list[str]:
+    """The groups a person should compare: the first, and the last with at least four characters in all."""
+    groups = groups_of_four(address)
+    return [groups[0], *(groups[-1:] if len(groups[-1]) == 4 else groups[-2:])]
+
+
 def page_link(url: str) -> str:
     """The shop's return address if it is a plain web address, else nothing: never javascript: or the like."""
     return url if _LINK.fullmatch(url) else ""

@@ -56,9 +56,9 @@ class Texts:
         forms: Mapping[str, str] = self._catalogue["counts"][what]
         return forms[self._plural_form(n)].format(n=self.number(str(n))).replace(" ", _NO_BREAK_SPACE)
 
-    def when(self, at: datetime) -> str:
-        """A time in UTC; the page's script turns it into the payer's own zone."""
-        at = at.astimezone(UTC)
+    def when(self, at: datetime | str) -> str:
+        """A time, also as RFC 3339 text, in UTC; the page's script turns it into the payer's own zone."""
+        at = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
         month = self.section("date.months")[at.month - 1]
         shown: str = self.section("date.form").format(day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"))
         return shown

@@ -13,7 +13,7 @@ from bridge.core.errors import Unavailable
 from bridge.flows.pay import PayView, pay_view, requote
 from bridge.flows.present import bip21, time_text
 from bridge.web.context import here
-from bridge.web.figures import breakdown, groups_of_four, page_link, shown_payments
+from bridge.web.figures import breakdown, ends_of, groups_of_four, page_link, shown_payments
 from bridge.web.language import Texts
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.qr import qr_svg, qr_text
@@ -108,6 +108,7 @@ def _payment_request(view: PayView, texts: Texts) -> dict[str, Any]:
     return {
         "address": address,
         "groups": groups_of_four(address),
+        "ends": ends_of(address),
         "link": link,
         "qr_text": qr_text(link, network=network),
         "qr_svg": qr_svg(link, network=network, label=texts("labels.qr")),

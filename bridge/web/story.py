@@ -5,6 +5,7 @@ Owns the way from a view to its scene; must not hold a sentence (the catalogues 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
@@ -21,7 +22,7 @@ class Scene:
     """How one situation looks and behaves.
 
     `family` says what kind of trouble it is: chain, quote, verification, service, or none. `poll_seconds` 0 means that
-    nothing more will happen. `step` counts the steps done: paid, seen, confirmed, service.
+    nothing more will happen. `step` counts the steps done of: paid, seen, confirmed, service.
     """
 
     tone: str
@@ -34,7 +35,8 @@ class Scene:
     retrying: bool = True
 
 
-_SETTLED = Scene(tone="good", step=4, service="starts", poll_seconds=0, retrying=False)
+# Step 3, not 4: that the service runs is the billing system's word, and the page does not have it.
+_SETTLED = Scene(tone="good", step=3, service="starts", poll_seconds=0, retrying=False)
 _CHECKED = Scene(
     tone="attention", step=1, family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
 )
@@ -118,9 +120,11 @@ def scene_key(view: PayView) -> str:
     if view.reason == "partial":
         if view.hold is not None:
             return "partial_held"
-        if view.status == "expired":
-            return "partial_expired"
-        return "partial" if view.shown_sat > 0 else "partial_lapsed"
+        if view.shown_sat > 0:
+            return "partial"
+        # The worker may not have written the expiry yet; a new price would come too late already.
+        is_over = view.now >= datetime.fromisoformat(view.invoice["expires_at"])
+        return "partial_expired" if is_over else "partial_lapsed"
     if view.reason == "replaced" and view.shown_sat == 0:
         return "replaced_over"
     return view.reason
@@ -135,12 +139,14 @@ def _is_good_address(view: PayView) -> bool:
 
 
 def _values(view: PayView, texts: Texts, *, shop_name: str) -> dict[str, str]:
-    missing = max(view.confirmations_needed - view.confirmations_seen, 1)
+    needed = max(view.confirmations_needed, 1)
+    missing = max(needed - view.confirmations_seen, 1)
     return {
         "received": btc_text(view.invoice["received_sat"]),
         "remaining": btc_text(view.invoice["remaining_sat"]),
         "seen": str(view.confirmations_seen),
-        "needed": texts.count("confirmation", max(view.confirmations_needed, 1)),
+        "needed": texts.count("confirmation", needed),
+        "of_needed": texts.count("of_confirmation", needed),
         "minutes": texts.count("minute", missing * MINUTES_PER_BLOCK),
         "shop": shop_name,
     }

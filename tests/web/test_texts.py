@@ -1,0 +1,127 @@
+"""Every language says everything, in its own grammar."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.core.reasons import REASONS
+from bridge.web.language import CATALOGUES, Languages
+from bridge.web.story import SCENES
+
+LANGUAGES = Languages().all
+SENTENCES = ("title", "happened", "next", "you")
+FAMILIES = {"none", "chain", "quote", "verification", "service"}
+
+
+def paths_of(node, prefix=""):
+    """Every sentence of a catalogue by its path; grammar may differ between languages, sentences may not."""
+    for name, child in node.items():
+        if isinstance(child, dict):
+            yield from paths_of(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def sentences_of(texts):
+    grammar = ("plural_rules", "counts", "symbols", "number", "date", "code", "name", "money")
+    return {p: s for p, s in paths_of(texts._catalogue) if p.split(".")[0] not in grammar}
+
+
+def test_there_is_english_and_russian():
+    assert {"en", "ru"} <= set(LANGUAGES)
+    assert {path.stem for path in CATALOGUES.glob("*.json")} == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_reason_has_its_sentences(code):
+    assert set(SCENES) >= REASONS
+    for key in SCENES:
+        told = LANGUAGES[code].section(f"scenes.{key}")
+        assert set(told) == set(SENTENCES)
+        assert all(re.search(r"\w{2,}", told[name]) for name in SENTENCES), key
+
+
+def test_every_scene_is_of_a_known_kind():
+    assert {scene.family for scene in SCENES.values()} == FAMILIES
+    assert {scene.service for scene in SCENES.values()} == set(LANGUAGES["en"].section("service"))
+
+
+def test_an_address_and_a_new_price_are_never_offered_together():
+    assert not any(scene.may_pay and scene.may_requote for scene in SCENES.values())
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_catalogue_has_what_english_has_with_the_same_placeholders(code):
+    english, other = sentences_of(LANGUAGES["en"]), sentences_of(LANGUAGES[code])
+    assert set(english) == set(other)
+    for path, sentence in english.items():
+        wanted, found = (set(re.findall(r"\{(\w+)\}", text)) for text in (sentence, other[path]))
+        assert found == wanted, path
+        assert other[path].strip() == other[path] != "", path
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_catalogue_has_every_form_its_plurals_need(code):
+    texts = LANGUAGES[code]
+    forms = {*texts.section("plural_rules"), "other"}
+    assert all(set(of) == forms for of in texts.section("counts").values())
+    assert len(texts.section("date.months")) == 12
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"),
+    [
+        (0, "0 подтверждений"),
+        (1, "1 подтверждение"),
+        (2, "2 подтверждения"),
+        (5, "5 подтверждений"),
+        (11, "11 подтверждений"),
+        (12, "12 подтверждений"),
+        (21, "21 подтверждение"),
+        (22, "22 подтверждения"),
+        (111, "111 подтверждений"),
+        (1_002, "1 002 подтверждения"),
+    ],
+)
+def test_russian_counts(n, shown):
+    assert LANGUAGES["ru"].count("confirmation", n).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(("n", "shown"), [(0, "0 confirmations"), (1, "1 confirmation"), (21, "21 confirmations")])
+def test_english_counts(n, shown):
+    assert LANGUAGES["en"].count("confirmation", n).replace("\u00a0", " ") == shown
+
+
+def test_numbers_money_and_dates_look_as_people_write_them():
+    en, ru = LANGUAGES["en"], LANGUAGES["ru"]
+    at = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+    assert en.money("1234567.50", "USD").replace("\u00a0", " ") == "1,234,567.50 USD"
+    assert ru.money("1234567.50", "RUB").replace("\u00a0", " ") == "1 234 567,50 ₽"
+    assert en.money("1000", "JPY").replace("\u00a0", " ") == "1,000 JPY"
+    assert (en.when(at), ru.when(at)) == ("4 March 2026, 05:06 UTC", "4 марта 2026 г., 05:06 UTC")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code"),
+    [
+        (["", "ru", "en"], "ru"),
+        (["ru_RU"], "ru"),
+        (["ru-KZ"], "ru"),
+        (["de", "fr", "ru"], "ru"),
+        (["xx"], "en"),
+        ([], "en"),
+        (["../../etc/passwd"], "en"),
+    ],
+)
+def test_the_first_language_that_we_speak_is_chosen(wishes, code):
+    assert Languages().choose(wishes).code == code
+
+
+def test_a_new_language_is_one_file(tmp_path):
+    for path in CATALOGUES.glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
+    catalogue = json.loads((CATALOGUES / "en.json").read_text()) | {"code": "eo", "name": "Esperanto"}
+    (tmp_path / "eo.json").write_text(json.dumps(catalogue))
+    assert Languages(tmp_path).choose(["eo"]).name == "Esperanto"
