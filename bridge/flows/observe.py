@@ -21,7 +21,12 @@ from bridge.store import inbox, invoices
 from bridge.store.db import Tx
 
 # Provider answers that mean somebody must look at the address itself.
-SUSPICIOUS = {"provider_disagrees": "provider_disagrees", "provider_other_answer": "suspicious_address"}
+SUSPICIOUS = {
+    ("provider_disagrees", "reached"): "provider_disagrees",
+    ("provider_other_answer", "address"): "suspicious_address",
+    ("provider_other_answer", "wallet_id"): "suspicious_address",
+    ("provider_other_answer", "net"): "wrong_network",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Rea
     try:
         provider = bridge.wallet.poll(address=row.address, expected_sat=due_sat, asked_at=now)
     except ProtocolError as error:
-        suspicion = SUSPICIOUS.get(error.code)
+        suspicion = SUSPICIOUS.get((error.code, error.field or ""))
         log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)
     except BridgeError as error:
         log("provider.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
@@ -95,7 +100,9 @@ def take_in(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, acto
     if readings.suspicion is not None:
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
     inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done")
-    return record(tx, bridge, row, now=readings.asked_at, actor=actor, action="observed", facts=facts)
+    # An old answer is judged by the time we have already reached, else it would bring an expired invoice back.
+    reached = [at for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at) if at is not None]
+    return record(tx, bridge, row, now=max(readings.asked_at, *reached), actor=actor, action="observed", facts=facts)
 
 
 def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, actor: str) -> Recorded | None:
