@@ -31,10 +31,12 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
             return 0
         claimed: list[str] = []
         for invoice_id in rung:
-            if leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
-                claimed += invoices.claim_due(
-                    tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
-                )
+            if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+                break
+            taken = invoices.claim_due(tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id)
+            # Somebody looks at it right now: ringing on must not use up the budget.
+            leases.refund(tx, "provider", calls=1 - len(taken))
+            claimed += taken
     return _submit(bridge, claimed, owner=owner, submit=submit)
 
 
@@ -69,6 +71,9 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
         bridge.metrics.looks.labels(outcome="failed").inc()
         log("look.failed", level=logging.ERROR, exc_info=True, invoice_id=invoice_id)
         next_look_at = retry_at
+        with bridge.store.write() as tx:
+            # A doorbell that leads to a defect must not ring for ever; the schedule goes on.
+            inbox.mark_answered(tx, invoice_id, up_to=bridge.clock(), note="the look failed; the schedule goes on")
     with bridge.store.write() as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
 
