@@ -68,6 +68,7 @@ invoices = Table(
     Column("description", Text, nullable=False, server_default=""),
     Column("customer_id", Text, nullable=False, server_default=""),
     Column("customer_email", Text, nullable=False, server_default=""),
+    Column("customer_country", Text, nullable=False, server_default=""),
     Column("tier", Text, nullable=False, server_default=""),
     Column("service_ref", Text, nullable=False, server_default=""),
     Column("return_url", Text, nullable=False, server_default=""),
@@ -95,6 +96,8 @@ invoices = Table(
     Column("provider_asked_at", UtcTime),
     Column("chain_asked_at", UtcTime),
     Column("disagrees_since", UtcTime),
+    Column("screening", Text, nullable=False, server_default="none"),
+    Column("screened_sha256", Text, nullable=False, server_default=""),
     Column("sequence", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcTime, nullable=False),
@@ -115,6 +118,8 @@ invoices = Table(
     Index("ix_invoices_customer", "merchant", "customer_id", "created_at"),
     Index("ix_invoices_watch", "status", "watched_until"),
     Index("ix_invoices_confirming", "status", "confirmations_seen"),
+    Index("ix_invoices_created", "created_at"),
+    CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
 )
 
 quotes = Table(
@@ -389,6 +394,90 @@ budgets = Table(
     Column("spent", Integer, nullable=False),
 )
 
+screenings = Table(
+    "screenings",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("at", UtcTime, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_sha256", Text, nullable=False),
+    Column("matched", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+)
+
+# What the billing system says of its own payments, newest report wins; a finished report says that nothing was left out.
+billing_reports = Table(
+    "billing_reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant", Text, nullable=False),
+    Column("covers_from", UtcTime, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("source", Text, nullable=False),
+    Index("ix_billing_reports_newest", "merchant", "finished_at"),
+)
+
+billing_statuses = Table(
+    "billing_statuses",
+    metadata,
+    Column("merchant", Text, primary_key=True),
+    Column("billing_payment_id", Text, primary_key=True),
+    Column("status", Integer, nullable=False),
+    Column("amount_text", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("external_id", Text, nullable=False, server_default=""),
+    Column("first_reported_at", UtcTime, nullable=False),
+    Column("reported_at", UtcTime, nullable=False, index=True),
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("is_scheduled", Boolean, nullable=False),
+    Column("from_at", UtcTime, nullable=False),
+    Column("to_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime, nullable=False, index=True),
+    Column("stepped_at", UtcTime, nullable=False),
+    Column("finished_at", UtcTime),
+    Column("phase", Text, nullable=False),
+    Column("cursor", Text, nullable=False, server_default=""),
+    Column("counts", Text, nullable=False, server_default="{}"),
+)
+
+reconciliation_findings = Table(
+    "reconciliation_findings",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("reconciliation_id", Text, ForeignKey("reconciliations.id"), nullable=False, index=True),
+    _invoice_id(nullable=True),
+    Column("merchant", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("ours", Text, nullable=False),
+    Column("theirs", Text, nullable=False),
+    Column("variance_sat", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False, server_default="{}"),
+    CheckConstraint("kind IN ('missing','extra','different')", name="kind"),
+)
+
+# Money in the gateway's wallet that is not the bridge's: said by a person, the newest row counts.
+wallet_baselines = Table(
+    "wallet_baselines",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("wallet_id", Text, nullable=False, index=True),
+    Column("baseline_sat", BigInteger, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 APPEND_ONLY = (
     "journals",
     "entries",
@@ -398,4 +487,7 @@ APPEND_ONLY = (
     "events",
     "event_positions",
     "delivery_attempts",
+    "screenings",
+    "wallet_baselines",
+    "reconciliation_findings",
 )

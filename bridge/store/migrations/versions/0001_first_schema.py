@@ -19,10 +19,38 @@ APPEND_ONLY = (
     "events",
     "event_positions",
     "delivery_attempts",
+    "screenings",
+    "wallet_baselines",
+    "reconciliation_findings",
 )
 
 
 def upgrade() -> None:
+
+    op.create_table(
+        "billing_reports",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("covers_from", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_billing_reports")),
+    )
+    op.create_index("ix_billing_reports_newest", "billing_reports", ["merchant", "finished_at"], unique=False)
+    op.create_table(
+        "billing_statuses",
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("billing_payment_id", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("amount_text", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), server_default="", nullable=False),
+        sa.Column("first_reported_at", sa.BigInteger(), nullable=False),
+        sa.Column("reported_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("merchant", "billing_payment_id", name=op.f("pk_billing_statuses")),
+    )
+    op.create_index(op.f("ix_billing_statuses_reported_at"), "billing_statuses", ["reported_at"], unique=False)
     op.create_table(
         "budgets",
         sa.Column("name", sa.Text(), nullable=False),
@@ -65,6 +93,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), server_default="", nullable=False),
         sa.Column("customer_id", sa.Text(), server_default="", nullable=False),
         sa.Column("customer_email", sa.Text(), server_default="", nullable=False),
+        sa.Column("customer_country", sa.Text(), server_default="", nullable=False),
         sa.Column("tier", sa.Text(), server_default="", nullable=False),
         sa.Column("service_ref", sa.Text(), server_default="", nullable=False),
         sa.Column("return_url", sa.Text(), server_default="", nullable=False),
@@ -92,6 +121,8 @@ def upgrade() -> None:
         sa.Column("provider_asked_at", sa.BigInteger(), nullable=True),
         sa.Column("chain_asked_at", sa.BigInteger(), nullable=True),
         sa.Column("disagrees_since", sa.BigInteger(), nullable=True),
+        sa.Column("screening", sa.Text(), server_default="none", nullable=False),
+        sa.Column("screened_sha256", sa.Text(), server_default="", nullable=False),
         sa.Column("sequence", sa.Integer(), server_default="0", nullable=False),
         sa.Column("version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -105,6 +136,9 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.CheckConstraint(
+            "screening IN ('none','clear','hit','pending','unanswered')", name=op.f("ck_invoices_screening")
+        ),
+        sa.CheckConstraint(
             "status IN ('new','processing','settled','expired','invalid')", name=op.f("ck_invoices_status")
         ),
         sa.CheckConstraint("amount_minor > 0", name=op.f("ck_invoices_amount")),
@@ -115,6 +149,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name=op.f("uq_invoices_public_id")),
     )
     op.create_index("ix_invoices_confirming", "invoices", ["status", "confirmations_seen"], unique=False)
+    op.create_index("ix_invoices_created", "invoices", ["created_at"], unique=False)
     op.create_index("ix_invoices_customer", "invoices", ["merchant", "customer_id", "created_at"], unique=False)
     op.create_index("ix_invoices_due", "invoices", ["next_look_at"], unique=False)
     op.create_index("ix_invoices_listing", "invoices", ["merchant", "status", "created_at"], unique=False)
@@ -144,6 +179,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant", "billing_payment_id", name=op.f("pk_openings")),
     )
     op.create_table(
+        "reconciliations",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("is_scheduled", sa.Boolean(), nullable=False),
+        sa.Column("from_at", sa.BigInteger(), nullable=False),
+        sa.Column("to_at", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("stepped_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("phase", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.Text(), server_default="", nullable=False),
+        sa.Column("counts", sa.Text(), server_default="{}", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliations")),
+    )
+    op.create_index(op.f("ix_reconciliations_started_at"), "reconciliations", ["started_at"], unique=False)
+    op.create_table(
         "spare_addresses",
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("wallet_id", sa.Text(), nullable=False),
@@ -154,6 +205,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("invoice_id", name=op.f("uq_spare_addresses_invoice_id")),
     )
     op.create_index("ix_spare_addresses_free", "spare_addresses", ["wallet_id", "invoice_id"], unique=False)
+    op.create_table(
+        "wallet_baselines",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("baseline_sat", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_wallet_baselines")),
+    )
+    op.create_index(op.f("ix_wallet_baselines_wallet_id"), "wallet_baselines", ["wallet_id"], unique=False)
     op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -271,6 +333,35 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_quotes_invoice_id"), "quotes", ["invoice_id"], unique=False)
     op.create_table(
+        "reconciliation_findings",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("reconciliation_id", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("ours", sa.Text(), nullable=False),
+        sa.Column("theirs", sa.Text(), nullable=False),
+        sa.Column("variance_sat", sa.BigInteger(), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="{}", nullable=False),
+        sa.CheckConstraint("kind IN ('missing','extra','different')", name=op.f("ck_reconciliation_findings_kind")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_reconciliation_findings_invoice_id")),
+        sa.ForeignKeyConstraint(
+            ["reconciliation_id"], ["reconciliations.id"], name=op.f("fk_reconciliation_findings_reconciliation_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliation_findings")),
+    )
+    op.create_index(
+        op.f("ix_reconciliation_findings_invoice_id"), "reconciliation_findings", ["invoice_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_reconciliation_findings_reconciliation_id"),
+        "reconciliation_findings",
+        ["reconciliation_id"],
+        unique=False,
+    )
+    op.create_table(
         "reviews",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("invoice_id", sa.Text(), nullable=True),
@@ -293,6 +384,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_reviews_invoice_id"), "reviews", ["invoice_id"], unique=False)
     op.create_index("ix_reviews_open", "reviews", ["state", "due_at"], unique=False)
+    op.create_table(
+        "screenings",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("subject_sha256", sa.Text(), nullable=False),
+        sa.Column("matched", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_screenings_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_screenings")),
+    )
+    op.create_index(op.f("ix_screenings_invoice_id"), "screenings", ["invoice_id"], unique=False)
     op.create_table(
         "audit_chain",
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
