@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -175,7 +176,8 @@ journals = Table(
     "journals",
     metadata,
     Column("id", Serial, primary_key=True),
-    _invoice_id(),
+    _invoice_id(nullable=True),
+    Column("payout_id", Text, ForeignKey("payouts.id"), index=True),
     Column("merchant", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("family", Text, nullable=False),
@@ -476,6 +478,147 @@ wallet_baselines = Table(
     Column("at", UtcTime, nullable=False),
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+payouts = Table(
+    "payouts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _invoice_id(nullable=True),
+    Column("merchant", Text, nullable=False),
+    Column("billing_payment_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("service_ref", Text, nullable=False),
+    Column("request_key", Text, nullable=False),
+    Column("request_sha256", Text, nullable=False),
+    Column("variant", Text, nullable=False, server_default=""),
+    Column("fiat_minor", BigInteger),
+    Column("currency", Text, nullable=False, server_default=""),
+    Column("price_minor", BigInteger),
+    Column("role", Text, nullable=False),
+    Column("wallet_id", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    Column("destination", Text),
+    Column("destination_set_at", UtcTime),
+    Column("fee_bps", Integer, nullable=False),
+    Column("gross_sat", BigInteger, nullable=False),
+    Column("fee_sat", BigInteger, nullable=False),
+    Column("net_sat", BigInteger, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approvals_needed", Integer, nullable=False),
+    Column("round", Integer, nullable=False, server_default="1"),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("maybe_sent", Boolean, nullable=False),
+    Column("waiting", Text, nullable=False, server_default=""),
+    Column("balance_before_sat", BigInteger),
+    Column("balance_after_sat", BigInteger),
+    Column("txid", Text),
+    Column("sent_sat", BigInteger),
+    Column("paid_fee_sat", BigInteger),
+    Column("review_id", Text),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("requested_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("approved_at", UtcTime),
+    Column("next_try_at", UtcTime, nullable=False),
+    Column("sent_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("lease_until", UtcTime),
+    Column("lease_owner", Text),
+    UniqueConstraint("merchant", "request_key"),
+    CheckConstraint("gross_sat > 0 AND net_sat > 0 AND fee_sat >= 0 AND gross_sat = net_sat + fee_sat", name="sums"),
+    CheckConstraint(
+        "state IN ('requested','approved','submitting','sent','confirmed','rejected','unknown','failed')", name="state"
+    ),
+    CheckConstraint("kind <> 'refund' OR invoice_id IS NOT NULL", name="refund_of"),
+    Index("ix_payouts_due", "state", "next_try_at"),
+    # The database itself refuses a second send while one is under way or uncertain.
+    Index(
+        "uq_payouts_in_flight",
+        "wallet_id",
+        unique=True,
+        sqlite_where=text("state IN ('submitting','unknown')"),
+        postgresql_where=text("state IN ('submitting','unknown')"),
+    ),
+)
+
+payout_approvals = Table(
+    "payout_approvals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("payout_id", Text, ForeignKey("payouts.id"), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    UniqueConstraint("payout_id", "round", "actor"),
+)
+
+# What the billing system says it has paid back by itself: absolute, so that hearing it twice changes nothing.
+billing_refunds = Table(
+    "billing_refunds",
+    metadata,
+    Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
+    Column("refunded_minor", BigInteger, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+wallet_balances = Table(
+    "wallet_balances",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("wallet_id", Text, nullable=False),
+    Column("confirmed_sat", BigInteger, nullable=False),
+    Column("unconfirmed_sat", BigInteger, nullable=False),
+    Column("fee_bps", Integer, nullable=False),
+    Column("min_send_sat", BigInteger, nullable=False),
+    Column("read_at", UtcTime, nullable=False),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("totp_nonce", Text, nullable=False),
+    Column("last_totp_step", BigInteger, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("locked_until", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+operator_sessions = Table(
+    "operator_sessions",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),
+    Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
+    Column("csrf_token", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+
+operator_tokens = Table(
+    "operator_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("token_sha256", Text, nullable=False, unique=True),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("starts_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", Text, nullable=False),
 )
 
 APPEND_ONLY = (

@@ -179,6 +179,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant", "billing_payment_id", name=op.f("pk_openings")),
     )
     op.create_table(
+        "operators",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("totp_nonce", sa.Text(), nullable=False),
+        sa.Column("last_totp_step", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("locked_until", sa.BigInteger(), nullable=True),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_operators")),
+    )
+    op.create_table(
         "reconciliations",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
@@ -205,6 +220,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("invoice_id", name=op.f("uq_spare_addresses_invoice_id")),
     )
     op.create_index("ix_spare_addresses_free", "spare_addresses", ["wallet_id", "invoice_id"], unique=False)
+    op.create_table(
+        "wallet_balances",
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("confirmed_sat", sa.BigInteger(), nullable=False),
+        sa.Column("unconfirmed_sat", sa.BigInteger(), nullable=False),
+        sa.Column("fee_bps", sa.Integer(), nullable=False),
+        sa.Column("min_send_sat", sa.BigInteger(), nullable=False),
+        sa.Column("read_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("role", name=op.f("pk_wallet_balances")),
+    )
     op.create_table(
         "wallet_baselines",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -233,6 +259,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_index(op.f("ix_audit_invoice_id"), "audit", ["invoice_id"], unique=False)
+    op.create_table(
+        "billing_refunds",
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("refunded_minor", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_billing_refunds_invoice_id")),
+        sa.PrimaryKeyConstraint("invoice_id", name=op.f("pk_billing_refunds")),
+    )
     op.create_table(
         "events",
         sa.Column("id", sa.Text(), nullable=False),
@@ -267,20 +301,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_inbox_invoice_id"), "inbox", ["invoice_id"], unique=False)
     op.create_index("ix_inbox_waiting", "inbox", ["state", "id"], unique=False)
     op.create_table(
-        "journals",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("invoice_id", sa.Text(), nullable=False),
-        sa.Column("merchant", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("family", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("memo", sa.Text(), server_default="", nullable=False),
-        sa.Column("reverses_id", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_journals_invoice_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
-    )
-    op.create_index(op.f("ix_journals_invoice_id"), "journals", ["invoice_id"], unique=False)
-    op.create_table(
         "observations",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("invoice_id", sa.Text(), nullable=False),
@@ -291,6 +311,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observations")),
     )
     op.create_index(op.f("ix_observations_invoice_id"), "observations", ["invoice_id"], unique=False)
+    op.create_table(
+        "operator_sessions",
+        sa.Column("token_sha256", sa.Text(), nullable=False),
+        sa.Column("operator", sa.Text(), nullable=False),
+        sa.Column("csrf_token", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["operator"], ["operators.name"], name=op.f("fk_operator_sessions_operator")),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_operator_sessions")),
+    )
+    op.create_index(op.f("ix_operator_sessions_operator"), "operator_sessions", ["operator"], unique=False)
+    op.create_table(
+        "operator_tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("token_sha256", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["operator"], ["operators.name"], name=op.f("fk_operator_tokens_operator")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operator_tokens")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_operator_tokens_token_sha256")),
+    )
+    op.create_index(op.f("ix_operator_tokens_operator"), "operator_tokens", ["operator"], unique=False)
     op.create_table(
         "payments",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -309,6 +358,78 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_payments_invoice_id"), "payments", ["invoice_id"], unique=False)
     op.create_index("ix_payments_key", "payments", ["key"], unique=False)
+    op.create_table(
+        "payouts",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("billing_payment_id", sa.Text(), nullable=False),
+        sa.Column("customer_id", sa.Text(), nullable=False),
+        sa.Column("service_ref", sa.Text(), nullable=False),
+        sa.Column("request_key", sa.Text(), nullable=False),
+        sa.Column("request_sha256", sa.Text(), nullable=False),
+        sa.Column("variant", sa.Text(), server_default="", nullable=False),
+        sa.Column("fiat_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", sa.Text(), server_default="", nullable=False),
+        sa.Column("price_minor", sa.BigInteger(), nullable=True),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=True),
+        sa.Column("destination_set_at", sa.BigInteger(), nullable=True),
+        sa.Column("fee_bps", sa.Integer(), nullable=False),
+        sa.Column("gross_sat", sa.BigInteger(), nullable=False),
+        sa.Column("fee_sat", sa.BigInteger(), nullable=False),
+        sa.Column("net_sat", sa.BigInteger(), nullable=False),
+        sa.Column("proposed_by", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("approvals_needed", sa.Integer(), nullable=False),
+        sa.Column("round", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("maybe_sent", sa.Boolean(), nullable=False),
+        sa.Column("waiting", sa.Text(), server_default="", nullable=False),
+        sa.Column("balance_before_sat", sa.BigInteger(), nullable=True),
+        sa.Column("balance_after_sat", sa.BigInteger(), nullable=True),
+        sa.Column("txid", sa.Text(), nullable=True),
+        sa.Column("sent_sat", sa.BigInteger(), nullable=True),
+        sa.Column("paid_fee_sat", sa.BigInteger(), nullable=True),
+        sa.Column("review_id", sa.Text(), nullable=True),
+        sa.Column("version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("approved_at", sa.BigInteger(), nullable=True),
+        sa.Column("next_try_at", sa.BigInteger(), nullable=False),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.CheckConstraint("kind <> 'refund' OR invoice_id IS NOT NULL", name=op.f("ck_payouts_refund_of")),
+        sa.CheckConstraint(
+            "state IN ('requested','approved','submitting','sent','confirmed','rejected','unknown','failed')",
+            name=op.f("ck_payouts_state"),
+        ),
+        sa.CheckConstraint(
+            "gross_sat > 0 AND net_sat > 0 AND fee_sat >= 0 AND gross_sat = net_sat + fee_sat",
+            name=op.f("ck_payouts_sums"),
+        ),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_payouts_invoice_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payouts")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_payouts_idempotency_key")),
+        sa.UniqueConstraint("merchant", "request_key", name=op.f("uq_payouts_merchant_request_key")),
+    )
+    op.create_index("ix_payouts_due", "payouts", ["state", "next_try_at"], unique=False)
+    op.create_index(op.f("ix_payouts_invoice_id"), "payouts", ["invoice_id"], unique=False)
+    op.create_index(
+        "uq_payouts_in_flight",
+        "payouts",
+        ["wallet_id"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('submitting','unknown')"),
+        postgresql_where=sa.text("state IN ('submitting','unknown')"),
+    )
     op.create_table(
         "quotes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -431,19 +552,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_deliveries_invoice_id"), "deliveries", ["invoice_id"], unique=False)
     op.create_index("ix_deliveries_order", "deliveries", ["invoice_id", "sequence"], unique=False)
     op.create_table(
-        "entries",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("journal_id", sa.BigInteger(), nullable=False),
-        sa.Column("account", sa.Text(), nullable=False),
-        sa.Column("asset", sa.Text(), nullable=False),
-        sa.Column("units", sa.BigInteger(), nullable=False),
-        sa.Column("service_ref", sa.Text(), server_default="", nullable=False),
-        sa.ForeignKeyConstraint(["journal_id"], ["journals.id"], name=op.f("fk_entries_journal_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_entries")),
-    )
-    op.create_index(op.f("ix_entries_account"), "entries", ["account"], unique=False)
-    op.create_index(op.f("ix_entries_journal_id"), "entries", ["journal_id"], unique=False)
-    op.create_table(
         "event_positions",
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -453,6 +561,35 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", name=op.f("uq_event_positions_event_id")),
     )
     op.create_index("ix_event_positions_feed", "event_positions", ["merchant", "position"], unique=False)
+    op.create_table(
+        "journals",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("invoice_id", sa.Text(), nullable=True),
+        sa.Column("payout_id", sa.Text(), nullable=True),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("family", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("memo", sa.Text(), server_default="", nullable=False),
+        sa.Column("reverses_id", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_journals_invoice_id")),
+        sa.ForeignKeyConstraint(["payout_id"], ["payouts.id"], name=op.f("fk_journals_payout_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
+    )
+    op.create_index(op.f("ix_journals_invoice_id"), "journals", ["invoice_id"], unique=False)
+    op.create_index(op.f("ix_journals_payout_id"), "journals", ["payout_id"], unique=False)
+    op.create_table(
+        "payout_approvals",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("payout_id", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["payout_id"], ["payouts.id"], name=op.f("fk_payout_approvals_payout_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payout_approvals")),
+        sa.UniqueConstraint("payout_id", "round", "actor", name=op.f("uq_payout_approvals_payout_id_round_actor")),
+    )
     op.create_table(
         "unnumbered_events",
         sa.Column("event_id", sa.Text(), nullable=False),
@@ -474,6 +611,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_attempts")),
     )
     op.create_index(op.f("ix_delivery_attempts_delivery_id"), "delivery_attempts", ["delivery_id"], unique=False)
+    op.create_table(
+        "entries",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("journal_id", sa.BigInteger(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger(), nullable=False),
+        sa.Column("service_ref", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["journal_id"], ["journals.id"], name=op.f("fk_entries_journal_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_entries")),
+    )
+    op.create_index(op.f("ix_entries_account"), "entries", ["account"], unique=False)
+    op.create_index(op.f("ix_entries_journal_id"), "entries", ["journal_id"], unique=False)
 
     for statement in statements(op.get_bind().dialect.name, APPEND_ONLY):
         op.execute(statement)

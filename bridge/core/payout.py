@@ -1,0 +1,235 @@
+"""Money that leaves: the states of a payout, its fee arithmetic, what may be refunded, and its journals.
+
+Owns the legal moves, the sum rule and the fee formula; must not send, store or approve anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.core.errors import IllegalMove, Refused
+from bridge.core.evidence import Sent
+from bridge.core.ledger import Entry, Journal
+from bridge.core.money import SAT_PER_BTC, exponent_of
+
+KINDS = ("refund", "sweep", "write_off")
+STATES = ("requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed")
+VARIANTS = ("paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom")
+ROLES = ("hot", "billing")
+
+# From, to: every change of state that may ever be written.
+LEGAL_MOVES = frozenset(
+    {
+        ("requested", "approved"),
+        ("requested", "rejected"),
+        ("approved", "requested"),  # the destination or the fee changed: what was approved is not what would be sent
+        ("approved", "rejected"),
+        ("approved", "submitting"),
+        ("approved", "confirmed"),  # a write-off sends nothing
+        ("submitting", "rejected"),  # only while it is certain that no call ever reached the gateway
+        ("submitting", "sent"),
+        ("submitting", "failed"),
+        ("submitting", "unknown"),
+        ("unknown", "submitting"),  # a person orders the same call again: same key, same body
+        ("unknown", "sent"),
+        ("unknown", "failed"),
+        ("sent", "confirmed"),
+    }
+)
+# What counts against the money that came: everything that left, may have left or still may leave.
+LIVE = frozenset({"requested", "approved", "submitting", "sent", "confirmed", "unknown"})
+# The wallet's money is promised or uncertain: nothing else may leave the same wallet.
+IN_FLIGHT = frozenset({"submitting", "unknown"})
+ENDED = frozenset({"confirmed", "rejected", "failed"})
+# Where the money of a refund is taken from, in this order: what is owed back already, then what is nobody's yet.
+# The buffer that settled an invoice came from its payer too.
+REFUND_SOURCES = (
+    "refunds_payable",
+    "customer:overpayment",
+    "customer:unallocated",
+    "customer:prepayment",
+    "quote_buffer",
+)
+
+
+def check_move(before: str, after: str) -> None:
+    """Raises IllegalMove unless the table of legal moves has it."""
+    if (before, after) not in LEGAL_MOVES:
+        raise IllegalMove(f"payout {before} -> {after}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approvals:
+    """How many people must approve, by what leaves the wallet: pairs (up to this gross_sat, people), then `above`."""
+
+    steps: tuple[tuple[int, int], ...] = ((1_000_000, 1),)
+    above: int = 2
+
+    def needed(self, gross_sat: int) -> int:
+        return next((people for limit_sat, people in self.steps if gross_sat <= limit_sat), self.above)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutRules:
+    """The operator's rules for every payout. `unseen_seconds`: how long a sent transaction may stay off the chain."""
+
+    min_send_sat: int = 50_000
+    cooling_seconds: int = 3_600
+    approvals: Approvals = Approvals()
+    final_depth: int = 6
+    unseen_seconds: int = 7_200
+    lease_seconds: int = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """One payout's satoshi: `gross_sat` leaves the wallet, `fee_sat` is the gateway's, `net_sat` arrives."""
+
+    gross_sat: int
+    fee_sat: int
+    net_sat: int
+
+
+def amounts_for_net(net_sat: int, *, fee_bps: int) -> Amounts:
+    """The gross that lets `net_sat` arrive: ceil(net · 10000 / (10000 - fee_bps)) (SUBTC contract 8.8)."""
+    if not 0 <= fee_bps < 10_000:
+        raise Refused("fee_unusable", "The gateway's fee leaves nothing to send.", field="fee_bps")
+    kept = 10_000 - fee_bps
+    gross_sat = -(-net_sat * 10_000 // kept)
+    return Amounts(gross_sat=gross_sat, fee_sat=gross_sat - net_sat, net_sat=net_sat)
+
+
+def amounts_for_gross(gross_sat: int, *, fee_bps: int) -> Amounts:
+    """What arrives of `gross_sat`, the fee rounded up: never promise more than may come (SUBTC contract 4.4)."""
+    fee_sat = -(-gross_sat * fee_bps // 10_000)
+    return Amounts(gross_sat=gross_sat, fee_sat=fee_sat, net_sat=gross_sat - fee_sat)
+
+
+def check_minimum(amounts: Amounts, *, min_send_sat: int, fee_bps: int) -> None:
+    """Raises Refused("below_min_send") that says the smallest net sum, before anybody works on an impossible payout."""
+    if amounts.gross_sat < min_send_sat:
+        smallest_sat = amounts_for_gross(min_send_sat, fee_bps=fee_bps).net_sat
+        detail = f"The gateway sends {min_send_sat} satoshi or more; the smallest sum that can arrive is {smallest_sat}."
+        raise Refused("below_min_send", detail, field="net_sat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refundable:
+    """What came on an invoice and where it went already. `billing_sat` was paid back through the billing system."""
+
+    came_sat: int
+    excess_sat: int
+    live_sat: int = 0
+    billing_sat: int = 0
+
+    @property
+    def left_sat(self) -> int:
+        """What may still be refunded, never below zero."""
+        return max(self.came_sat - self.live_sat - self.billing_sat, 0)
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether promised refunds are more than what came, because facts changed after they were promised."""
+        return self.live_sat + self.billing_sat > self.came_sat
+
+    def check(self, net_sat: int) -> None:
+        """Raises Refused("above_refundable"): the sum of refunds never exceeds what came."""
+        if net_sat > self.left_sat:
+            raise Refused("above_refundable", f"At most {self.left_sat} satoshi can be refunded.", field="net_sat")
+
+
+def net_of(
+    variant: str, *, refundable: Refundable, fiat_minor: int, price_minor: int, currency: str, custom_sat: int | None
+) -> int:
+    """The net satoshi of a refund variant, within the sum rule.
+
+    `price_minor` is one bitcoin's price for the fiat variants, rounded down to whole satoshi. Raises Refused
+    (unknown_variant, custom_sat_missing, nothing_to_refund, above_refundable).
+    """
+    if variant not in VARIANTS:
+        raise Refused("unknown_variant", f"The variant must be one of {', '.join(VARIANTS)}.", field="variant")
+    if (variant == "custom") != (custom_sat is not None):
+        raise Refused("custom_sat_missing", "The variant custom, and no other, names its satoshi.", field="net_sat")
+    exponent_of(currency)
+    sums = {
+        "paid_sat": refundable.left_sat,
+        "excess_only": min(refundable.excess_sat - refundable.live_sat, refundable.left_sat),
+        "custom": custom_sat or 0,
+    }
+    net_sat = sums[variant] if variant in sums else fiat_minor * SAT_PER_BTC // price_minor
+    if net_sat <= 0:
+        raise Refused("nothing_to_refund", "There is nothing left to refund.", field="variant")
+    refundable.check(net_sat)
+    return net_sat
+
+
+def billing_refund_sat(*, refunded_minor: int, amount_minor: int, used_sat: int) -> int:
+    """The satoshi that a refund inside the billing system stands for: its share of what settled the invoice, up."""
+    return min(-(-refunded_minor * used_sat // amount_minor), used_sat)
+
+
+def wallet_has_room(amounts: Amounts, *, confirmed_sat: int, owed_sat: int, own_sat: int) -> bool:
+    """Whether the hot wallet still covers all it owes afterwards. `own_sat` of `owed_sat` is what this payout pays."""
+    left_sat = confirmed_sat - amounts.gross_sat
+    return left_sat >= 0 and left_sat >= owed_sat - min(own_sat, owed_sat)
+
+
+def differences(amounts: Amounts, sent: Sent) -> tuple[str, ...]:
+    """What the gateway's account of a send says otherwise than was promised (SUBTC contract 11.4); empty when nothing."""
+    told = {
+        "requested": (sent.requested_sat, amounts.gross_sat),
+        "total": (sent.sent_sat + sent.fee_sat, amounts.gross_sat),
+    }
+    found = [f"{name} {is_sat} instead of {due_sat}" for name, (is_sat, due_sat) in told.items() if is_sat != due_sat]
+    if sent.sent_sat < amounts.net_sat:
+        found.append(f"arriving {sent.sent_sat} instead of {amounts.net_sat}")
+    return tuple(found)
+
+
+def approve_journal(net_sat: int, *, owed: Mapping[str, int]) -> Journal | None:
+    """Moves the refund's money into refunds_payable. `owed` is what each liability account of the invoice holds free.
+
+    None when it lies there already. Raises Refused("above_refundable") when the accounts hold less.
+    """
+    legs: list[Entry] = []
+    left_sat = net_sat
+    for account in REFUND_SOURCES:
+        taken_sat = min(max(owed.get(account, 0), 0), left_sat)
+        left_sat -= taken_sat
+        if taken_sat and account != "refunds_payable":
+            legs.append(Entry(account=account, units=taken_sat))
+    if left_sat:
+        raise Refused("above_refundable", "The books hold less for this invoice than the refund.", field="net_sat")
+    moved_sat = sum(leg.units for leg in legs)
+    if not moved_sat:
+        return None
+    return Journal(kind="refund_approve", entries=(*legs, Entry(account="refunds_payable", units=-moved_sat)))
+
+
+def send_journal(kind: str, amounts: Amounts, sent: Sent, *, role: str) -> Journal:
+    """What a send did to the books, in the gateway's numbers: all that left the wallet, what it paid, the rest as fee.
+
+    More than promised is the gateway's rounding and goes to provider_fee; less stays owed.
+    """
+    left_sat = sent.sent_sat + sent.fee_sat
+    paid_sat = min(sent.sent_sat, amounts.net_sat) if kind == "refund" else sent.sent_sat
+    paid_account = "refunds_payable" if kind == "refund" else "inflight:sweep"
+    legs = ((paid_account, paid_sat), ("provider_fee", left_sat - paid_sat), (f"wallet:{role}", -left_sat))
+    return Journal(kind=f"{kind}_send", entries=tuple(Entry(account=a, units=u) for a, u in legs if u))
+
+
+def sweep_done_journal(sent_sat: int) -> Journal:
+    """The swept money lies in the cold wallet, deep enough."""
+    entries = (Entry(account="wallet:cold", units=sent_sat), Entry(account="inflight:sweep", units=-sent_sat))
+    return Journal(kind="sweep_done", entries=entries)
+
+
+def write_off_journal(gross_sat: int, *, role: str) -> Journal:
+    """Stranded dust that a person gave up."""
+    entries = (Entry(account="network_fee", units=gross_sat), Entry(account=f"wallet:{role}", units=-gross_sat))
+    return Journal(kind="write_off", entries=entries)
+
+
+def mirrored(journal_kind: str, balances: Mapping[str, int]) -> Journal | None:
+    """The exact mirror of what a kind of journal has left on its accounts, None when that is nothing."""
+    entries = tuple(Entry(account=account, units=-units) for account, units in balances.items() if units)
+    return Journal(kind=f"{journal_kind}_reverse", entries=entries) if entries else None
