@@ -5,10 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
-TEST_PROGRAMS := postgresql $(if $(wildcard tests/browser),chromium) $(if $(wildcard tests/php),php)
+TEST_PROGRAMS := postgresql nginx $(if $(wildcard tests/browser),chromium) $(if $(wildcard tests/php),php)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint fmt types bench clean
+.PHONY: help setup demo run test lint fmt types bench soak clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -43,8 +43,13 @@ fmt: setup ## format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
-	$(BIN)/python -m bench
+bench: setup ## measure against yardsticks of the same run; PEER=1 adds LNbits, ARGS="--only open" narrows it
+	@sh scripts/install_debian.sh postgresql wrk
+	$(BIN)/python -m bench $(if $(filter 1 yes true,$(PEER)),--peer) $(ARGS)
+
+soak: setup ## random payments, faults and restarts for MINUTES=2, then nothing may be lost or done twice
+	@sh scripts/install_debian.sh postgresql
+	$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),2) $(ARGS)
 
 clean: ## remove the environment and caches; keeps config.yaml and var/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

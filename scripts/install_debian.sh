@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Python's own registry cannot bring: venv, postgresql, chromium, php. Silent and instant when all is there.
+# Installs what Python's own registry cannot bring: venv, postgresql, nginx, wrk, chromium, php. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -7,6 +7,8 @@ present() {
     case $1 in
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null ;;
+        nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
+        wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
         php) command -v php >/dev/null ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
@@ -17,6 +19,8 @@ packages_of() {
     case $1 in
         venv) echo python3-venv ;;
         postgresql) echo postgresql ;;
+        nginx) echo nginx-light ;;
+        wrk) echo wrk ;;
         chromium) echo chromium fonts-dejavu-core ;;
         php) echo php-cli php-curl php-xml ;;
     esac

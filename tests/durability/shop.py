@@ -92,9 +92,9 @@ class Shop:
         path.write_text(json.dumps(settings | self.settings | changes))
         return path
 
-    def start_web(self, **changes: Any) -> Program:
-        """A web server on a port of its own; the last one started is the one that requests go to."""
-        self.port = free_port()
+    def start_web(self, *, port: int | None = None, **changes: Any) -> Program:
+        """A web server, on a port of its own unless told; the last one started is the one that requests go to."""
+        self.port = port or free_port()
         program = self.zygote.start("web", self.config(**changes), "serve")
         program.port = self.port
         self.programs.append(program)
