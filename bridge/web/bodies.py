@@ -63,6 +63,7 @@ class CustomerBody(_Body):
     id: Annotated[Text, Field(max_length=64)] = ""
     email: Annotated[Text, Field(max_length=320)] = ""
     tier: Annotated[Text, Field(max_length=64)] = ""
+    country: Annotated[str, Field(pattern=r"^([A-Za-z]{2})?$", examples=["DE"])] = ""
 
 
 class NewInvoiceBody(_Body):
