@@ -58,7 +58,9 @@ class _Body(BaseModel):
 
 
 class CustomerBody(_Body):
-    """The client in the billing system. Carried along; `tier` chooses the rule of the merchant's policy."""
+    """The client in the billing system. `tier` chooses the rule of the merchant's policy, `country` is ISO 3166 and goes
+    to the screening of payments.
+    """
 
     id: Annotated[Text, Field(max_length=64)] = ""
     email: Annotated[Text, Field(max_length=320)] = ""

@@ -402,9 +402,9 @@ def test_an_error_page_is_in_the_payers_language(lite_site):
 
 
 def test_the_page_says_nothing_about_the_customer(lite_site):
-    customer = {"id": "customer-4711", "email": "secret@customer.example", "tier": "vip-tier"}
+    customer = {"id": "customer-4711", "email": "secret@customer.example", "tier": "vip-tier", "country": "NZ"}
     page = page_of(lite_site, lite_site.open(customer=customer, service_ref="service-99"))
-    for secret in (*customer.values(), "service-99", "token-of", "wt_test"):
+    for secret in (customer["id"], customer["email"], customer["tier"], "service-99", "token-of", "wt_test"):
         assert secret not in page.source
 
 
