@@ -126,7 +126,6 @@ def _new_invoice(body: NewInvoiceBody) -> NewInvoice:
         customer_id=body.customer.id,
         customer_email=body.customer.email,
         customer_country=body.customer.country,
-        customer_country=body.customer.country,
         tier=body.customer.tier,
         service_ref=body.service_ref,
         return_url=body.return_url,

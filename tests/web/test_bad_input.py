@@ -48,7 +48,7 @@ def refused(site, body, *, key="bm-1001"):
         ({"description": "a\u0000b"}, "invalid_field", "description"),
         ({"description": "a" * 10_001}, "invalid_field", "description"),
         ({"customer": {"id": 7}}, "invalid_field", "customer.id"),
-        ({"customer": {"country": "de"}}, "invalid_field", "customer.country"),
+        ({"customer": {"country": "deu"}}, "invalid_field", "customer.country"),
         ({"customer": {"phone": "1"}}, "unknown_field", "customer.phone"),
         ({"customer": []}, "invalid_field", "customer"),
         ({"return_url": "javascript:alert(1)"}, "invalid_field", "return_url"),
