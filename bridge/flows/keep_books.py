@@ -40,6 +40,8 @@ def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
 def refresh_gauges(bridge: Bridge) -> None:
     """Sets the gauges that are counts of rows; asked for by whoever scrapes the metrics."""
     now = bridge.clock()
+    for gauge in (bridge.metrics.open_invoices, bridge.metrics.deliveries_waiting, bridge.metrics.reviews_open):
+        gauge.clear()  # what no row is in any more must not keep its last count
     with bridge.store.read() as tx:
         for status, count in invoices.count_by_status(tx).items():
             bridge.metrics.open_invoices.labels(status=status).set(count)
