@@ -5,7 +5,7 @@ Owns paging; must not write.
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bridge.core.errors import Refused
@@ -63,6 +63,6 @@ def _cursor(row: Any) -> str:
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         at, _, invoice_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return datetime.fromisoformat(at), invoice_id
-    except ValueError:
+        return datetime.fromisoformat(at).astimezone(UTC), invoice_id
+    except (ValueError, OverflowError):
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor") from None
