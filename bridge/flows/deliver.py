@@ -16,7 +16,8 @@ from bridge.logs import log
 from bridge.store import audit, deliveries, invoices, leases
 
 LEASE_SECONDS = 60
-PER_MERCHANT = 8
+# Half of a worker's usual hands: a dead endpoint must leave some free for the others.
+PER_MERCHANT = 4
 
 
 def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
