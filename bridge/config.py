@@ -184,6 +184,15 @@ class PolicySettings(_Section):
         )
 
 
+class ScreeningSettings(_Section):
+    """Who must not be served unasked: a list, a command, or both. Without either nobody is screened."""
+
+    list_file: str | None = None
+    command: tuple[str, ...] = ()
+    timeout_seconds: Positive = 10
+    patience_seconds: Positive = 600
+
+
 class MerchantSettings(_Section):
     """One billing system."""
 
@@ -242,6 +251,7 @@ class Settings(_Section):
     subtc: Subtc
     chain: Chain = Chain()
     prices: Prices
+    screening: ScreeningSettings = ScreeningSettings()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     shop: ShopSettings = ShopSettings()
 

@@ -28,6 +28,7 @@ class Metrics:
         )
         self.reviews_opened = Counter("bridge_reviews_opened", "Review items opened", ["kind"], registry=r)
         self.quotes = Counter("bridge_quotes", "Quotes made or refused", ["outcome"], registry=r)
+        self.screenings = Counter("bridge_screenings", "Screenings of payers", ["verdict"], registry=r)
         self.open_invoices = Gauge("bridge_open_invoices", "Invoices by status", ["status"], registry=r)
         self.deliveries_waiting = Gauge("bridge_deliveries_by_state", "Deliveries by state", ["state"], registry=r)
         self.reviews_open = Gauge("bridge_reviews_open", "Open review items", ["kind"], registry=r)

@@ -25,6 +25,7 @@ from bridge.outbound.connection import Limits
 from bridge.rates.fixed import FixedPrice
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader, Source
+from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
 from bridge.subtc.client import SubtcWallet
 from bridge.subtc.signature import CallbackSignature
@@ -80,6 +81,8 @@ def build(settings: Settings) -> Bridge:
         watch_seconds=settings.subtc.watch_seconds,
         provider_calls_per_minute=settings.subtc.calls_per_minute,
         spare_addresses=settings.subtc.spare_addresses,
+        screening=_screening(settings),
+        screening_patience_seconds=settings.screening.patience_seconds,
         crash_point=_crash_point(settings.crash_at),
     )
 
@@ -147,6 +150,15 @@ def _rates(settings: Settings) -> RateReader:
 
 def _billing(settings: Settings) -> Billing:
     return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
+
+
+def _screening(settings: Settings) -> Screenings | None:
+    wanted, parts = settings.screening, list[ListScreening | CommandScreening]()
+    if wanted.list_file is not None:
+        parts.append(ListScreening(wanted.list_file))
+    if wanted.command:
+        parts.append(CommandScreening(wanted.command, timeout_seconds=wanted.timeout_seconds))
+    return Screenings(parts) if parts else None
 
 
 def _merchant(settings: MerchantSettings) -> Merchant:

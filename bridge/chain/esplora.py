@@ -116,6 +116,7 @@ class EsploraReader:
         height = _height(transaction)
         confirmations = 0 if height is None else max(1, tip_height - height + 1)
         replaceable = height is None and self._is_replaceable(base_url, transaction)
+        senders = _senders(transaction)
         return [
             ChainOutput(
                 outpoint=f"{_txid(transaction)}:{index}",
@@ -123,6 +124,7 @@ class EsploraReader:
                 confirmations=confirmations,
                 replaceable=replaceable,
                 block_time=_block_time(transaction) if height is not None else None,
+                senders=senders,
             )
             for index, amount_sat in paying
         ]
@@ -202,6 +204,13 @@ def _height(transaction: _Tx) -> int | None:
 def _block_time(transaction: _Tx) -> datetime | None:
     seconds = _object(transaction.get("status")).get("block_time")
     return datetime.fromtimestamp(_int(seconds, most=2**32), UTC) if seconds is not None else None
+
+
+def _senders(transaction: _Tx) -> tuple[str, ...]:
+    """The addresses spent from. A server that leaves `prevout` out tells none: that is less to screen, not an error."""
+    spent = (each.get("prevout") for each in _list(transaction.get("vin")))
+    addresses = (each.get("scriptpubkey_address") for each in spent if isinstance(each, dict))
+    return tuple(sorted({address for address in addresses if isinstance(address, str) and len(address) <= 100}))
 
 
 def _signals(spent: Mapping[str, Any]) -> bool:

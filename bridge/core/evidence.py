@@ -3,7 +3,7 @@
 Owns the value types that adapters return; must not say what a reading means for an invoice, `core.invoice` does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -22,7 +22,7 @@ class ProviderReading:
 @dataclass(frozen=True, kw_only=True)
 class ChainOutput:
     """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is
-    the block's own.
+    the block's own. `senders` are the addresses the transaction spends from, where the reader knows them.
     """
 
     outpoint: str
@@ -30,6 +30,7 @@ class ChainOutput:
     confirmations: int
     replaceable: bool
     block_time: datetime | None = None
+    senders: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,7 @@ class Invoice:
     provider_sat: int | None = None
     disagrees_since: datetime | None = None
     received_sat: int = 0
+    screening: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +253,7 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
         "partial": may_be_part and (over or _asks_about_part(invoice, sums, rule)),
         "failed_to_confirm": unsettled and over and seen.covered and not sums.deep.covered,
         "reorged": not unsettled and not sums.firm.covered,
+        "screening": unsettled and has_money and invoice.screening in ("hit", "unanswered"),
     }
     return frozenset(kind for kind, applies in conditions.items() if applies)
 
@@ -275,13 +277,18 @@ def _agrees(invoice: Invoice, sums: _Sums) -> bool:
     return invoice.provider_sat is not None and sums.confirmed_sat <= invoice.provider_sat <= sums.total_sat
 
 
+def _is_being_screened(invoice: Invoice) -> bool:
+    """Whether the billing system must not be told yet because the screening has not said anything."""
+    return invoice.screening == "pending" and "screening" not in invoice.released
+
+
 def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: frozenset[str]) -> tuple[str, str, str]:
     """Status, exception and reason."""
     if invoice.verdict is not None:
         return VERDICTS[invoice.verdict]
     if invoice.settled_at is not None:
         return _settled(sums, rule) if sums.firm.covered else ("invalid", "none", "reorged")
-    if sums.deep.covered and not holding and _agrees(invoice, sums):
+    if sums.deep.covered and not holding and _agrees(invoice, sums) and not _is_being_screened(invoice):
         return _settled(sums, rule)
     blocked = next(iter(sorted(holding)), None)
     late = _is_late(invoice, sums)
@@ -359,7 +366,9 @@ def _reviews(
     if status == "settled" and _excess_sat(invoice, sums, status=status) > rule.over_keep_sat:
         wanted.add("over")
     fell_back = invoice.status == "processing" and status in ("new", "expired")
-    if not sums.seen.covered and (fell_back or sums.total_sat < invoice.received_sat):
+    shrank = fell_back or sums.total_sat < invoice.received_sat
+    # What settled money lost is one question already.
+    if not sums.seen.covered and shrank and "reorged" not in wanted:
         wanted.add("replaced")
     wanted -= released
     # Money that comes after a person closed the matter was not part of what they ruled on.

@@ -12,6 +12,7 @@ from typing import Protocol
 from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, WalletBalance
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
+from bridge.core.screening import Screened, Subject
 from bridge.metrics import Metrics
 from bridge.store.db import Store
 
@@ -48,6 +49,14 @@ class Billing(Protocol):
     """The merchant's notify endpoint. Never raises for an answer: the Answer says delivered, retry or parked."""
 
     def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer: ...
+
+
+class Screening(Protocol):
+    """Lists and commands that say who must not be served unasked. Never raises: what cannot say answers "pending"."""
+
+    def version(self) -> str: ...
+
+    def screen(self, subject: Subject) -> Screened: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +133,8 @@ class Bridge:
     watch_seconds: int = 600
     provider_calls_per_minute: int = 60
     spare_addresses: int = 0
+    screening: Screening | None = None
+    screening_patience_seconds: int = 600
     last_rates: dict[str, Rate] = field(default_factory=dict)
     crash_point: Callable[[str], None] = no_crash
 

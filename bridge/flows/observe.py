@@ -16,6 +16,7 @@ from bridge.core.evidence import ChainReading, ProviderReading
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.record import Recorded, open_review, record, rule_of
+from bridge.flows.screen import Screening, ask, keep
 from bridge.logs import log
 from bridge.store import inbox, invoices
 from bridge.store.db import Tx
@@ -48,13 +49,14 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded 
             return None
         due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
     readings = read_worlds(bridge, row, due_sat=due_sat, now=now)
+    screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
         if readings.provider is None and readings.chain is None and readings.suspicion is None:
             inbox.mark_answered(tx, invoice_id, up_to=now, note="no source answered; the schedule goes on")
             bridge.metrics.looks.labels(outcome="unavailable").inc()
             return None
-        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor)
+        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
         bridge.crash_point("look.committing")
     bridge.crash_point("look.committed")
     bridge.metrics.looks.labels(outcome="read").inc()
@@ -81,12 +83,15 @@ def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Rea
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion)
 
 
-def take_in(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> Recorded:
+def take_in(
+    tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str, screening: Screening | None = None
+) -> Recorded:
     """Stores the readings as facts and records the decision, in the caller's transaction."""
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    facts: dict[str, Any] = {}
+    is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at)
+    facts = keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
     if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
     if readings.chain is not None:

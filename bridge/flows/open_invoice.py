@@ -45,6 +45,7 @@ class NewInvoice:
     description: str = ""
     customer_id: str = ""
     customer_email: str = ""
+    customer_country: str = ""
     tier: str = ""
     service_ref: str = ""
     return_url: str = ""
@@ -267,6 +268,7 @@ def _new_row(
         "description": request.description,
         "customer_id": request.customer_id,
         "customer_email": request.customer_email,
+        "customer_country": request.customer_country,
         "tier": request.tier,
         "service_ref": request.service_ref,
         "return_url": request.return_url,

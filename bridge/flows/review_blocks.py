@@ -9,7 +9,7 @@ from typing import Any
 from bridge.core.money import btc_text, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
-from bridge.store import inbox, invoices, ledger
+from bridge.store import inbox, invoices, ledger, screenings
 from bridge.store.db import Tx
 
 # The rulings a person may give on an item of each kind, with what follows. `flows/resolve_review.py` carries them out.
@@ -53,6 +53,10 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             "received_btc": btc_text(invoice.received_sat),
             "balances": ledger.balances(tx, invoice_id=invoice.id),
         },
+        "screening": [
+            {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
+            for s in screenings.of_invoice(tx, invoice.id)
+        ],
         "actions": list(ACTIONS.get(kind, ("acknowledge",))),
     }
 

@@ -138,6 +138,7 @@ def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
         provider_sat=row.provider_sat,
         disagrees_since=row.disagrees_since,
         received_sat=row.received_sat,
+        screening=row.screening,
     )
 
 
