@@ -15,9 +15,13 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from bridge.core.addresses import check_payable
+from bridge.core.errors import Refused
 from bridge.core.money import EXPONENTS
+from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
 from bridge.core.quote import Guards
+from bridge.core.treasury import TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -193,6 +197,71 @@ class ScreeningSettings(_Section):
     patience_seconds: Positive = 600
 
 
+class ApprovalStep(_Section):
+    up_to_sat: Positive
+    people: Positive
+
+
+class PayoutSettings(_Section):
+    """The rules for money that leaves: refunds, sweeps, write-offs."""
+
+    min_send_sat: Positive = 50_000
+    cooling_seconds: Count = 3_600
+    approvals: tuple[ApprovalStep, ...] = (ApprovalStep(up_to_sat=1_000_000, people=1),)
+    approvals_above: Positive = 2
+    final_depth: Positive = 6
+    unseen_seconds: Positive = 7_200
+
+    @model_validator(mode="after")
+    def _rising(self) -> "PayoutSettings":
+        limits = [step.up_to_sat for step in self.approvals]
+        if limits != sorted(set(limits)):
+            raise ValueError("approvals must name rising up_to_sat limits")
+        return self
+
+    def rules(self) -> PayoutRules:
+        steps = tuple((step.up_to_sat, step.people) for step in self.approvals)
+        values = self.model_dump(exclude={"approvals", "approvals_above"})
+        return PayoutRules(approvals=Approvals(steps=steps, above=self.approvals_above), **values)
+
+
+class TreasurySettings(_Section):
+    """Which wallet is for what, and how much may lie in the hot one. The hot wallet is subtc.wallet_id."""
+
+    billing_wallet_id: str | None = None
+    cold_addresses: tuple[str, ...] = ()
+    max_hot_sat: Count = 0
+    stop_new_invoices: bool = False
+    sweep_mode: Literal["off", "dry_run", "propose", "auto"] = "dry_run"
+    sweep_above_sat: Positive = 10_000_000
+    sweep_every_seconds: Positive = 86_400
+    fee_ceiling_bps: Bps = 300
+    refund_float_sat: Count = 500_000
+    balance_every_seconds: Positive = 60
+    balance_age_alert_seconds: Positive = 3_600
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "TreasurySettings":
+        if self.sweep_mode in ("propose", "auto") and not self.cold_addresses:
+            raise ValueError("a sweep needs cold_addresses to go to")
+        if len(set(self.cold_addresses)) != len(self.cold_addresses):
+            raise ValueError("cold_addresses names an address twice")
+        return self
+
+    def rules(self, *, network: str) -> TreasuryRules:
+        cold = tuple(check_payable(a, network=network).text for a in self.cold_addresses)
+        return TreasuryRules(cold_addresses=cold, **self.model_dump(exclude={"billing_wallet_id", "cold_addresses"}))
+
+
+class OperatorSettings(_Section):
+    """How people log in."""
+
+    session_seconds: Positive = 43_200
+    idle_seconds: Positive = 1_800
+    failures_before_lock: Positive = 5
+    lock_seconds: Positive = 900
+
+
 class MerchantSettings(_Section):
     """One billing system."""
 
@@ -253,6 +322,9 @@ class Settings(_Section):
     prices: Prices
     screening: ScreeningSettings = ScreeningSettings()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
+    payouts: PayoutSettings = PayoutSettings()
+    treasury: TreasurySettings = TreasurySettings()
+    operators: OperatorSettings = OperatorSettings()
     shop: ShopSettings = ShopSettings()
 
     @model_validator(mode="after")
@@ -266,6 +338,7 @@ class Settings(_Section):
         if len({m.id for m in self.merchants}) != len(self.merchants):
             raise ValueError("two merchants have the same id")
         _require_distinct(self)
+        _require_roles(self)
         return self
 
 
@@ -288,6 +361,19 @@ def _require_distinct(settings: Settings) -> None:
         if text in seen:
             raise ValueError(f"{role} and {seen[text]} are the same secret")
         seen[text] = role
+
+
+def _require_roles(settings: Settings) -> None:
+    """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
+    treasury = settings.treasury
+    if treasury.billing_wallet_id == settings.subtc.wallet_id:
+        raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
+    try:
+        rules = treasury.rules(network=settings.network)
+    except Refused as wrong:
+        raise ValueError(f"treasury.cold_addresses: {wrong.detail}") from None
+    if len(set(rules.cold_addresses)) != len(rules.cold_addresses):
+        raise ValueError("treasury.cold_addresses names an address twice")
 
 
 def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:

@@ -19,7 +19,16 @@ from bridge.chain.esplora import EsploraReader
 from bridge.config import ConfigError, MerchantSettings, Settings
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
-from bridge.flows.context import CRASH_POINTS, Billing, Bridge, Chain, Merchant, no_crash
+from bridge.flows.context import (
+    CRASH_POINTS,
+    PAYOUT_CRASH_POINTS,
+    Billing,
+    Bridge,
+    Chain,
+    LoginRules,
+    Merchant,
+    no_crash,
+)
 from bridge.metrics import Metrics
 from bridge.outbound.connection import Limits
 from bridge.rates.fixed import FixedPrice
@@ -62,9 +71,10 @@ def utc_now() -> datetime:
 
 def build(settings: Settings) -> Bridge:
     """Opens the database and builds every client. The schema must be migrated before."""
+    billing_id = settings.treasury.billing_wallet_id
     return Bridge(
         store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
-        wallet=_wallet(settings),
+        wallet=_wallet(settings, settings.subtc.wallet_id),
         chain=_chain(settings),
         rates=_rates(settings),
         billing=_billing(settings),
@@ -83,6 +93,11 @@ def build(settings: Settings) -> Bridge:
         spare_addresses=settings.subtc.spare_addresses,
         screening=_screening(settings),
         screening_patience_seconds=settings.screening.patience_seconds,
+        billing_wallet=_wallet(settings, billing_id) if billing_id else None,
+        billing_wallet_id=billing_id or "",
+        payouts=settings.payouts.rules(),
+        treasury=settings.treasury.rules(network=settings.network),
+        login=LoginRules(**settings.operators.model_dump()),
         crash_point=_crash_point(settings.crash_at),
     )
 
@@ -110,13 +125,13 @@ def callback_check(settings: Settings) -> Callable[[Mapping[str, str], bytes], b
     return is_valid
 
 
-def _wallet(settings: Settings) -> SubtcWallet:
+def _wallet(settings: Settings, wallet_id: str) -> SubtcWallet:
     subtc = settings.subtc
     return SubtcWallet(
         base_url=subtc.base_url,
         key=subtc.key.get_secret_value,
         network=settings.network,
-        wallet_id=subtc.wallet_id,
+        wallet_id=wallet_id,
         limits=Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds),
         destination_field=subtc.destination_field,
         address_mode=subtc.address_mode,
@@ -191,7 +206,7 @@ def _crash_point(wanted: str | None) -> Callable[[str], None]:
     """A function that kills this very process with SIGKILL when the named point is reached: for tests of durability."""
     if wanted is None:
         return no_crash
-    if wanted not in CRASH_POINTS:
+    if wanted not in CRASH_POINTS + PAYOUT_CRASH_POINTS:
         raise ConfigError(f"crash_at: unknown point {wanted}")
 
     def crash(name: str) -> None:

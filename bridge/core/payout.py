@@ -108,7 +108,9 @@ def check_minimum(amounts: Amounts, *, min_send_sat: int, fee_bps: int) -> None:
     """Raises Refused("below_min_send") that says the smallest net sum, before anybody works on an impossible payout."""
     if amounts.gross_sat < min_send_sat:
         smallest_sat = amounts_for_gross(min_send_sat, fee_bps=fee_bps).net_sat
-        detail = f"The gateway sends {min_send_sat} satoshi or more; the smallest sum that can arrive is {smallest_sat}."
+        detail = (
+            f"The gateway sends {min_send_sat} satoshi or more; the smallest sum that can arrive is {smallest_sat}."
+        )
         raise Refused("below_min_send", detail, field="net_sat")
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, WalletBalance
+from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, Sent, WalletBalance
+from bridge.core.payout import PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
 from bridge.core.screening import Screened, Subject
+from bridge.core.treasury import TreasuryRules
 from bridge.metrics import Metrics
 from bridge.store.db import Store
 
@@ -29,6 +31,12 @@ class Wallet(Protocol):
     def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
 
     def health(self) -> Health: ...
+
+    def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
+        """Raises OutcomeUnknown when it may have happened, Unavailable when it surely has not, Refused when this call
+        was refused, which says nothing about an earlier one with the same key.
+        """
+        ...
 
 
 class Chain(Protocol):
@@ -57,6 +65,16 @@ class Screening(Protocol):
     def version(self) -> str: ...
 
     def screen(self, subject: Subject) -> Screened: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginRules:
+    """How long a session lives at most and without a sign of life, and when guessing is locked out."""
+
+    session_seconds: int = 43_200
+    idle_seconds: int = 1_800
+    failures_before_lock: int = 5
+    lock_seconds: int = 900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +121,16 @@ CRASH_POINTS = (
 )
 
 
+# The same for money that leaves, in the order a payout meets them.
+PAYOUT_CRASH_POINTS = (
+    "payout.requested",
+    "payout.intended",
+    "payout.called",
+    "payout.committing",
+    "payout.committed",
+)
+
+
 def no_crash(_name: str) -> None:
     """What a crash point does outside of tests."""
 
@@ -135,8 +163,19 @@ class Bridge:
     spare_addresses: int = 0
     screening: Screening | None = None
     screening_patience_seconds: int = 600
+    billing_wallet: Wallet | None = None
+    billing_wallet_id: str = ""
+    payouts: PayoutRules = field(default_factory=PayoutRules)
+    treasury: TreasuryRules = field(default_factory=TreasuryRules)
+    login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
     crash_point: Callable[[str], None] = no_crash
+
+    @property
+    def wallets(self) -> Mapping[str, tuple[str, Wallet]]:
+        """Wallet id and wallet of each role that can send; without a billing wallet the hot one pays refunds too."""
+        billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
+        return {"hot": (self.wallet_id, self.wallet)} | billing  # type: ignore[dict-item]
 
     def new_id(self, prefix: str) -> str:
         """A random id such as "inv_3f…": 96 bits, so that nobody counts or guesses."""

@@ -8,33 +8,36 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select
 
-from bridge.core.ledger import Journal
+from bridge.core.ledger import BTC, Journal
 from bridge.store.tables import entries, journals
 
 RECEIPTS = "receipts"
+PAYOUT = "payout"
 
 
 def post(
     tx: Connection,
     posted: Iterable[Journal],
     *,
-    invoice_id: str,
+    invoice_id: str | None,
     merchant: str,
     service_ref: str,
     at: datetime,
     memo: str,
     family: str = RECEIPTS,
+    payout_id: str | None = None,
 ) -> None:
-    """Appends the journals; a `…_reverse` names the newest journal of the kind it mirrors."""
+    """Appends the journals; a `…_reverse` names the newest journal of the kind it mirrors, of the same payout if any."""
     for journal in posted:
         values = {
             "invoice_id": invoice_id,
+            "payout_id": payout_id,
             "merchant": merchant,
             "kind": journal.kind,
             "family": family,
             "at": at,
             "memo": memo,
-            "reverses_id": _mirrored(tx, journal.kind, invoice_id),
+            "reverses_id": _mirrored(tx, journal.kind, invoice_id, payout_id),
         }
         journal_id = tx.execute(insert(journals).values(**values).returning(journals.c.id)).scalar_one()
         legs = [
@@ -61,6 +64,22 @@ def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict
     return {account: int(units) for account, units in tx.execute(query)}
 
 
+def owed(tx: Connection, invoice_id: str) -> dict[str, int]:
+    """Signed satoshi on every account that any journal of this invoice touched, of all families together."""
+    return {account: units for (account, asset), units in totals(tx, invoice_id=invoice_id).items() if asset == BTC}
+
+
+def of_payout(tx: Connection, payout_id: str, *, kind: str) -> dict[str, int]:
+    """What a payout's journals of one kind and their mirrors have left on each account."""
+    query = (
+        select(entries.c.account, func.sum(entries.c.units))
+        .join(journals, journals.c.id == entries.c.journal_id)
+        .where(journals.c.payout_id == payout_id, journals.c.kind.in_((kind, f"{kind}_reverse")))
+        .group_by(entries.c.account)
+    )
+    return {account: int(units) for account, units in tx.execute(query)}
+
+
 def totals(
     tx: Connection, *, invoice_id: str | None = None, merchant: str | None = None, service_ref: str | None = None
 ) -> dict[tuple[str, str], int]:
@@ -77,10 +96,11 @@ def totals(
     return {(account, asset): int(units) for account, asset, units in tx.execute(query)}
 
 
-def _mirrored(tx: Connection, kind: str, invoice_id: str) -> int | None:
+def _mirrored(tx: Connection, kind: str, invoice_id: str | None, payout_id: str | None) -> int | None:
     original, is_reverse = kind.removesuffix("_reverse"), kind.endswith("_reverse")
     if not is_reverse:
         return None
-    query = select(func.max(journals.c.id)).where(journals.c.invoice_id == invoice_id, journals.c.kind == original)
+    of = journals.c.payout_id == payout_id if payout_id is not None else journals.c.invoice_id == invoice_id
+    query = select(func.max(journals.c.id)).where(of, journals.c.kind == original)
     newest: int | None = tx.execute(query).scalar_one()
     return newest

@@ -1,0 +1,170 @@
+"""Payouts and their approvals: rows in and out, the sums that guard them, and the claim of the sender.
+
+Owns their queries and the version guard; must not decide about a payout, `core.payout` does.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.core.errors import Conflict
+from bridge.core.payout import IN_FLIGHT, LIVE, check_move
+from bridge.store.tables import billing_refunds, payout_approvals, payouts
+
+PayoutRow = Row[Any]
+
+
+def _insert(tx: Connection, table: Any) -> Any:
+    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def add(tx: Connection, values: Mapping[str, Any]) -> bool:
+    """False when the merchant's request key was used before: then nothing is written."""
+    fresh = _insert(tx, payouts).values(**values).on_conflict_do_nothing(index_elements=["merchant", "request_key"])
+    return tx.execute(fresh.returning(payouts.c.id)).one_or_none() is not None
+
+
+def find(tx: Connection, *, lock: bool = False, **match: str) -> PayoutRow | None:
+    """The one payout with these unique columns; `lock` keeps other writers of it waiting."""
+    query = select(payouts).where(*(payouts.c[name] == value for name, value in match.items()))
+    return tx.execute(query.with_for_update() if lock else query).one_or_none()
+
+
+def change(tx: Connection, row: PayoutRow, values: Mapping[str, Any], *, now: datetime) -> None:
+    """Writes `values` if nobody wrote the payout since `row` was read.
+
+    Raises Conflict("payout_changed") else, IllegalMove when the state would make a move that the table does not hold.
+    """
+    if values.get("state", row.state) != row.state:
+        check_move(row.state, values["state"])
+    guarded = update(payouts).where(payouts.c.id == row.id, payouts.c.version == row.version)
+    done = tx.execute(guarded.values(**values, updated_at=now, version=row.version + 1))
+    if done.rowcount != 1:
+        raise Conflict("payout_changed", "The payout was changed by somebody else; read it again.")
+
+
+def listing(
+    tx: Connection, *, match: Mapping[str, str], limit: int, before: tuple[datetime, str] | None = None
+) -> Sequence[PayoutRow]:
+    """Newest first, older than the cursor `before`; `match` may name state, kind, merchant, invoice_id and role."""
+    query = select(payouts).where(*(payouts.c[name] == value for name, value in match.items()))
+    if before is not None:
+        at, last_id = before
+        older = and_(payouts.c.requested_at == at, payouts.c.id < last_id)
+        query = query.where(or_(payouts.c.requested_at < at, older))
+    return tx.execute(query.order_by(payouts.c.requested_at.desc(), payouts.c.id.desc()).limit(limit)).all()
+
+
+def live_sat(tx: Connection, invoice_id: str, *, besides: str = "") -> int:
+    """Net satoshi of the invoice's refunds that were sent or may still be, `besides` one."""
+    query = select(func.coalesce(func.sum(payouts.c.net_sat), 0))
+    mine = (payouts.c.invoice_id == invoice_id, payouts.c.state.in_(LIVE), payouts.c.id != besides)
+    return int(tx.execute(query.where(*mine)).scalar_one())
+
+
+def unbooked_sat(tx: Connection, invoice_id: str, *, besides: str) -> int:
+    """Net satoshi of the invoice's approved refunds that still lie in refunds_payable, `besides` one."""
+    query = select(func.coalesce(func.sum(payouts.c.net_sat), 0))
+    states = ("approved", "submitting", "unknown")
+    mine = (payouts.c.invoice_id == invoice_id, payouts.c.state.in_(states), payouts.c.id != besides)
+    return int(tx.execute(query.where(*mine)).scalar_one())
+
+
+def promised_sat(tx: Connection, *, wallet_id: str) -> int:
+    """Gross satoshi that payouts under way may still take from a wallet."""
+    query = select(func.coalesce(func.sum(payouts.c.gross_sat), 0))
+    under_way = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
+    return int(tx.execute(query.where(payouts.c.wallet_id == wallet_id, under_way)).scalar_one())
+
+
+def any_open_sweep(tx: Connection) -> bool:
+    """Whether a sweep is proposed, approved, under way or uncertain: the next one waits for it."""
+    open_states = ("requested", "approved", "submitting", "unknown", "sent")
+    query = select(payouts.c.id).where(payouts.c.kind == "sweep", payouts.c.state.in_(open_states))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def uses_of(tx: Connection, destination: str) -> int:
+    """How many payouts went to an address: cold addresses take turns."""
+    query = select(func.count()).select_from(payouts).where(payouts.c.destination == destination)
+    return int(tx.execute(query).scalar_one())
+
+
+def any_work(tx: Connection, *, now: datetime) -> bool:
+    """Whether the sender has anything to look at."""
+    due = and_(payouts.c.state.in_(("approved", "submitting")), payouts.c.next_try_at <= now)
+    return tx.execute(select(payouts.c.id).where(due).limit(1)).first() is not None
+
+
+def lapsed(tx: Connection, *, now: datetime) -> Sequence[PayoutRow]:
+    """Payouts whose sender died between its intent and the answer."""
+    died = (payouts.c.state == "submitting", payouts.c.lease_until < now)
+    return tx.execute(select(payouts).where(*died).with_for_update()).all()
+
+
+def next_due(tx: Connection, *, wallet_id: str, now: datetime) -> PayoutRow | None:
+    """The payout to send from a wallet: the one under way that waits for another try, else the oldest approved one.
+
+    None while another is being sent or is uncertain.
+    """
+    mine = payouts.c.wallet_id == wallet_id
+    in_flight = tx.execute(select(payouts).where(mine, payouts.c.state.in_(IN_FLIGHT)).with_for_update()).all()
+    if in_flight:
+        row = in_flight[0]
+        wants_retry = row.state == "submitting" and row.lease_until is None and row.next_try_at <= now
+        return row if wants_retry else None
+    due = (mine, payouts.c.state == "approved", payouts.c.kind != "write_off", payouts.c.next_try_at <= now)
+    query = select(payouts).where(*due).order_by(payouts.c.next_try_at, payouts.c.id).limit(1)
+    return tx.execute(query.with_for_update()).one_or_none()
+
+
+def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[PayoutRow]:
+    """Sent payouts whose chain evidence is due."""
+    due = (payouts.c.state == "sent", payouts.c.next_try_at <= now)
+    return tx.execute(select(payouts).where(*due).order_by(payouts.c.next_try_at).limit(limit)).all()
+
+
+def is_destination(tx: Connection, address: str) -> bool:
+    """Whether an address was ever paid by us."""
+    return tx.execute(select(payouts.c.id).where(payouts.c.destination == address).limit(1)).first() is not None
+
+
+def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: datetime) -> bool:
+    """Keeps one person's approval of the present round; False when they approved it before."""
+    values = {"payout_id": row.id, "round": row.round, "actor": actor, "reason": reason, "at": now}
+    return (
+        tx.execute(
+            _insert(tx, payout_approvals)
+            .values(**values)
+            .on_conflict_do_nothing(index_elements=["payout_id", "round", "actor"])
+            .returning(payout_approvals.c.id)
+        ).one_or_none()
+        is not None
+    )
+
+
+def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
+    """Every approval of every round, oldest first."""
+    query = select(payout_approvals).where(payout_approvals.c.payout_id == payout_id)
+    return tx.execute(query.order_by(payout_approvals.c.id)).all()
+
+
+def count_by_state(tx: Connection) -> dict[tuple[str, str], int]:
+    """How many payouts are in each (kind, state)."""
+    query = select(payouts.c.kind, payouts.c.state, func.count()).group_by(payouts.c.kind, payouts.c.state)
+    return {(kind, state): int(count) for kind, state, count in tx.execute(query)}
+
+
+def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:
+    """What the billing system has paid back of this invoice so far, all in all."""
+    values = {"refunded_minor": refunded_minor, "at": now}
+    row = _insert(tx, billing_refunds).values(invoice_id=invoice_id, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=["invoice_id"], set_=values))
+
+
+def billing_refunded_minor(tx: Connection, invoice_id: str) -> int:
+    query = select(billing_refunds.c.refunded_minor).where(billing_refunds.c.invoice_id == invoice_id)
+    return int(tx.execute(query).scalar() or 0)
