@@ -16,6 +16,7 @@ from bridge.store.tables import audit, audit_chain
 GENESIS = "0" * 64
 # A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
 STRAGGLERS = 5_000
+_WRITE = insert(audit)
 
 
 def write(
@@ -32,20 +33,19 @@ def write(
     policy_version: str = "",
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    tx.execute(
-        insert(audit).values(
-            at=at,
-            actor=actor,
-            action=action,
-            invoice_id=invoice_id,
-            from_status=from_status,
-            to_status=to_status,
-            reason=reason,
-            rule=rule,
-            policy_version=policy_version,
-            detail=json.dumps(detail or {}, sort_keys=True, ensure_ascii=False),
-        )
-    )
+    values = {
+        "at": at,
+        "actor": actor,
+        "action": action,
+        "invoice_id": invoice_id,
+        "from_status": from_status,
+        "to_status": to_status,
+        "reason": reason,
+        "rule": rule,
+        "policy_version": policy_version,
+        "detail": json.dumps(detail or {}, sort_keys=True, ensure_ascii=False),
+    }
+    tx.execute(_WRITE, values)
 
 
 def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:

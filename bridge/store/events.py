@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 
+_APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
+_ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
+
 
 def append(
     tx: Connection,
@@ -26,12 +29,11 @@ def append(
 ) -> None:
     """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of."""
     shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}
-    tx.execute(insert(events).values(id=event_id, type=type, body=body, **shared))
-    tx.execute(insert(unnumbered_events).values(event_id=event_id))
+    tx.execute(_APPEND, {"id": event_id, "type": type, "body": body} | shared)
+    tx.execute(_QUEUE, {"event_id": event_id})
     if delivery_id is not None:
-        tx.execute(
-            insert(deliveries).values(id=delivery_id, event_id=event_id, state="pending", next_try_at=now, **shared)
-        )
+        owed = {"id": delivery_id, "event_id": event_id, "state": "pending", "next_try_at": now}
+        tx.execute(_OWE, owed | shared)
 
 
 def number(tx: Connection, *, limit: int) -> int:
@@ -86,4 +88,4 @@ def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
 
 
 def any_unnumbered(tx: Connection) -> bool:
-    return tx.execute(select(unnumbered_events.c.event_id).limit(1)).first() is not None
+    return tx.execute(_ANY_UNNUMBERED).first() is not None

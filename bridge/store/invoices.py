@@ -5,9 +5,10 @@ Owns their queries and the version guard; must not decide anything about them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
 
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
@@ -17,22 +18,36 @@ from bridge.store.tables import invoices, observations, payments, quotes, review
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
+_ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
+_CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
+_QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
+_PAYMENTS = select(payments).where(payments.c.invoice_id == bindparam("invoice_id"))
+_PAYMENTS = _PAYMENTS.order_by(payments.c.first_seen_at, payments.c.key)
+_ANY_DUE = select(invoices.c.id).where(invoices.c.next_look_at <= bindparam("now")).limit(1)
+_REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
+_REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> None:
-    tx.execute(insert(invoices).values(**values))
+    tx.execute(_ADD, dict(values))
 
 
 def find(tx: Connection, *, lock: bool = False, **match: str) -> InvoiceRow | None:
     """The one invoice with these unique columns; `lock` keeps other writers of it waiting until this transaction ends."""
-    query = select(invoices).where(*(invoices.c[name] == value for name, value in match.items()))
-    return tx.execute(query.with_for_update() if lock else query).one_or_none()
+    return tx.execute(_find(tuple(match), lock), match).one_or_none()
+
+
+@cache
+def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
+    """Statements are built once: building one costs several times its execution."""
+    query = select(invoices).where(*(invoices.c[name] == bindparam(name) for name in names))
+    return query.with_for_update() if lock else query
 
 
 def change(tx: Connection, row: InvoiceRow, values: Mapping[str, Any]) -> None:
     """Writes `values` if nobody wrote the invoice since `row` was read, else raises Conflict("invoice_changed")."""
-    guarded = (invoices.c.id == row.id, invoices.c.version == row.version)
-    done = tx.execute(update(invoices).where(*guarded).values(**values, version=row.version + 1))
+    guard = {"its_id": row.id, "its_version": row.version}
+    done = tx.execute(_CHANGE, dict(values) | {"version": row.version + 1} | guard)
     if done.rowcount != 1:
         raise Conflict("invoice_changed", "The invoice was changed by somebody else; read it again.")
 
@@ -115,10 +130,12 @@ def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most:
 
 def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
     """The row and its reviews as the facts that a decision takes."""
-    found = tx.execute(
-        select(reviews.c.kind, reviews.c.state, reviews.c.decision).where(reviews.c.invoice_id == row.id)
-    )
-    kinds = found.all()
+    kinds = tx.execute(_REVIEWS, {"invoice_id": row.id}).all()
+    return facts_of(row, kinds, has_chain_evidence=has_chain_evidence)
+
+
+def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Invoice:
+    """The same from review rows (kind, state, decision) that were read already."""
     return Invoice(
         amount_minor=row.amount_minor,
         expires_at=row.expires_at,
@@ -146,28 +163,12 @@ def add_quote(
     tx: Connection, invoice_id: str, quote: Quote, *, now: datetime, policy_version: str, samples: str
 ) -> None:
     """Stores a quote for ever; `samples` is the JSON of the prices it rests on."""
-    tx.execute(
-        insert(quotes).values(
-            invoice_id=invoice_id,
-            version=quote.version,
-            kind=quote.kind,
-            currency=quote.currency,
-            base_minor=quote.base_minor,
-            price_minor=quote.price_minor,
-            risk_bps=quote.risk_bps,
-            fee_buffer_minor=quote.fee_buffer_minor,
-            due_sat=quote.due_sat,
-            effective_from=quote.effective_from,
-            expires_at=quote.expires_at,
-            created_at=now,
-            policy_version=policy_version,
-            samples=samples,
-        )
-    )
+    shared = {"invoice_id": invoice_id, "created_at": now, "policy_version": policy_version, "samples": samples}
+    tx.execute(_ADD_QUOTE, vars(quote) | shared)
 
 
 def quote_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(quotes).where(quotes.c.invoice_id == invoice_id).order_by(quotes.c.version)).all()
+    return tx.execute(_QUOTES, {"invoice_id": invoice_id}).all()
 
 
 def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -> list[Quote]:
@@ -191,22 +192,22 @@ def quote_of_row(row: Row[Any]) -> Quote:
 
 
 def payment_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    query = select(payments).where(payments.c.invoice_id == invoice_id)
-    return tx.execute(query.order_by(payments.c.first_seen_at, payments.c.key)).all()
+    return tx.execute(_PAYMENTS, {"invoice_id": invoice_id}).all()
 
 
 def payments_of(tx: Connection, invoice_id: str) -> list[Payment]:
-    return [
-        Payment(
-            key=row.key,
-            amount_sat=row.amount_sat,
-            confirmations=row.confirmations,
-            first_seen_at=row.first_seen_at,
-            replaceable=row.replaceable,
-            replaced=row.replaced,
-        )
-        for row in payment_rows(tx, invoice_id)
-    ]
+    return [payment_of_row(row) for row in payment_rows(tx, invoice_id)]
+
+
+def payment_of_row(row: Row[Any]) -> Payment:
+    return Payment(
+        key=row.key,
+        amount_sat=row.amount_sat,
+        confirmations=row.confirmations,
+        first_seen_at=row.first_seen_at,
+        replaceable=row.replaceable,
+        replaced=row.replaced,
+    )
 
 
 def put_payment(
@@ -241,7 +242,7 @@ def observation_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return tx.execute(select(invoices.c.id).where(invoices.c.next_look_at <= now).limit(1)).first() is not None
+    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
 def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceRow]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.store.tables import budgets, chain_tips, leases, modes
+
+_MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 
 def _insert(tx: Connection, table: Any) -> Any:
@@ -64,7 +66,7 @@ def set_tip(tx: Connection, network: str, *, height: int, now: datetime) -> None
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
-    return tx.execute(select(modes.c.mode).where(modes.c.scope == scope)).scalar() or "normal"
+    return tx.execute(_MODE, {"scope": scope}).scalar() or "normal"
 
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:

@@ -6,12 +6,20 @@ Owns their queries; which journals are due is said by `core.ledger`.
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bridge.core.ledger import BTC, Journal
 from bridge.store.tables import entries, journals
 
 RECEIPTS = "receipts"
+_POST = insert(journals).returning(journals.c.id)
+_ENTER = insert(entries)
+_BALANCES = (
+    select(entries.c.account, func.sum(entries.c.units))
+    .join(journals, journals.c.id == entries.c.journal_id)
+    .where(journals.c.invoice_id == bindparam("invoice_id"), journals.c.family == bindparam("family"))
+    .group_by(entries.c.account)
+)
 PAYOUT = "payout"
 
 
@@ -39,7 +47,7 @@ def post(
             "memo": memo,
             "reverses_id": _mirrored(tx, journal.kind, invoice_id, payout_id),
         }
-        journal_id = tx.execute(insert(journals).values(**values).returning(journals.c.id)).scalar_one()
+        journal_id = tx.execute(_POST, values).scalar_one()
         legs = [
             {
                 "journal_id": journal_id,
@@ -50,18 +58,13 @@ def post(
             }
             for e in journal.entries
         ]
-        tx.execute(insert(entries), legs)
+        tx.execute(_ENTER, legs)
 
 
 def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:
     """Signed balance of every account that this invoice's journals of one family touched, in its asset's units."""
-    query = (
-        select(entries.c.account, func.sum(entries.c.units))
-        .join(journals, journals.c.id == entries.c.journal_id)
-        .where(journals.c.invoice_id == invoice_id, journals.c.family == family)
-        .group_by(entries.c.account)
-    )
-    return {account: int(units) for account, units in tx.execute(query)}
+    of_invoice = tx.execute(_BALANCES, {"invoice_id": invoice_id, "family": family})
+    return {account: int(units) for account, units in of_invoice}
 
 
 def owed(tx: Connection, invoice_id: str) -> dict[str, int]:
