@@ -1,6 +1,7 @@
 """The model checker: hypothesis looks for a sequence of steps that breaks a promise, choosing each step from the last state.
 
-HYPOTHESIS_PROFILE=thorough runs 10,000 histories with a printed seed; HYPOTHESIS_SEED=N repeats them.
+HYPOTHESIS_PROFILE=thorough runs 10,000 histories with a printed seed (several minutes: add `-o faulthandler_timeout=0`);
+HYPOTHESIS_SEED=N repeats them.
 """
 
 import os
