@@ -71,10 +71,8 @@ def wallet_list(world: World, request: Request) -> dict[str, Any]:
 def wallet_receive(world: World, request: Request) -> dict[str, Any]:
     """Contract 5.6; fresh on every call unless the knob `receive` is sticky."""
     wallet = request.wallet()
-    if world.knobs.receive == "sticky" and wallet.received_on:
-        address = wallet.received_on[0]
-    else:
-        address = world.gateway.mint(wallet, inbox=False)
+    is_sticky = world.knobs.receive == "sticky" and bool(wallet.received_on)
+    address = wallet.received_on[0] if is_sticky else world.gateway.mint(wallet, inbox=False)
     return {**_named(wallet), "address": address, "addresses": wallet.addresses}
 
 
