@@ -297,6 +297,7 @@ class ShopSettings(_Section):
 
     name: str = "Hosting"
     support_url: str = ""
+    logo_url: str = ""
     accent: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#b45309"
     explorer_url_template: str = ""
 
@@ -311,6 +312,9 @@ class Settings(_Section):
     web_processes: Positive = 2
     web_threads: Positive = 8
     worker_threads: Positive = 8
+    trusted_proxies: Count = 0
+    requests_per_minute: Count = 0
+    metrics_open: bool = True
     token_secret: SecretStr
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     review_due_seconds: Positive = 86_400

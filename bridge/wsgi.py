@@ -25,6 +25,9 @@ def application(settings: Settings) -> Flask:
         ),
         callback_check=callback_check(settings),
         shop=Shop(**settings.shop.model_dump()),
+        metrics_open=settings.metrics_open,
+        requests_per_minute=settings.requests_per_minute,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

@@ -61,8 +61,12 @@ def _cursor(row: Any) -> str:
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    """What `_cursor` made, and nothing else: a time without its zone or an id with a NUL would fail later and louder."""
     try:
-        at, _, invoice_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return datetime.fromisoformat(at).astimezone(UTC), invoice_id
+        at_text, _, invoice_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        at = datetime.fromisoformat(at_text)
+        if at.tzinfo is None or not invoice_id.isprintable() or not invoice_id:
+            raise ValueError("not one of our cursors")
+        return at.astimezone(UTC), invoice_id
     except (ValueError, OverflowError):
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor") from None

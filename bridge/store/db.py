@@ -113,13 +113,22 @@ def _just_wait(seconds: float) -> bool:
 
 
 def open_store(database_url: str, *, pool_size: int = 20) -> Store:
-    """Opens a migrated database. The URL is SQLAlchemy's: sqlite:///path or postgresql+psycopg://…"""
+    """Opens a migrated database. The URL is SQLAlchemy's: sqlite:///path or postgresql+psycopg://…
+
+    Errors of the driver never repeat a statement's values: they end in logs, and a value may be a customer's.
+    """
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
-        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+        engine = create_engine(
+            url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, hide_parameters=True
+        )
     else:
         engine = create_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, connect_args={"check_same_thread": False}
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

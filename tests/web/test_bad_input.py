@@ -1,5 +1,6 @@
 """What strangers and broken callers send: each gets a clear error, and nothing is opened."""
 
+import base64
 import http.client
 import json
 import threading
@@ -168,3 +169,10 @@ def test_unknown_paths_and_methods_are_problems_too(lite_site):
     wrong = lite_site.call("DELETE", "/v1/invoices")
     assert (wrong.status_code, wrong.json["code"]) == (405, "method_not_allowed")
     assert "POST" in wrong.headers["Allow"]
+
+
+@pytest.mark.parametrize("text", ["2026-03-14T12:00:00|inv_1", "2026-03-14T12:00:00+00:00|inv\0_1", "2026-03-14|", "|"])
+def test_a_cursor_without_a_zone_or_with_a_nul_is_refused(site, text):
+    cursor = base64.urlsafe_b64encode(text.encode()).decode()
+    response = site.api("GET", f"/v1/invoices?cursor={cursor}")
+    assert (response.status_code, response.json["code"]) == (422, "invalid_cursor")
