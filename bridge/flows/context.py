@@ -175,7 +175,7 @@ class Bridge:
     def wallets(self) -> Mapping[str, tuple[str, Wallet]]:
         """Wallet id and wallet of each role that can send; without a billing wallet the hot one pays refunds too."""
         billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
-        return {"hot": (self.wallet_id, self.wallet)} | billing  # type: ignore[dict-item]
+        return {"hot": (self.wallet_id, self.wallet)} | billing
 
     def new_id(self, prefix: str) -> str:
         """A random id such as "inv_3f…": 96 bits, so that nobody counts or guesses."""

@@ -1,0 +1,52 @@
+"""Whether the person who acts may do so: the one check behind pages, CLI and API.
+
+Owns it; must not know how the person proved who they are, `flows.login` does.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from bridge.core.errors import Refused
+from bridge.core.roles import require
+from bridge.flows.context import Bridge
+from bridge.store import operators
+from bridge.store.db import Tx
+
+# A module's key acts under this prefix: it may propose, and is nobody's name.
+MODULE = "module:"
+
+
+def check_actor(bridge: Bridge, actor: str, permission: str) -> None:
+    """Raises Refused unless `actor` is an active operator with the permission.
+
+    While there are no operators yet any name may act, so that a bridge can be set up; approving is never possible then.
+    """
+    with bridge.store.read() as tx:
+        check_actor_in(tx, actor, permission, now=bridge.clock())
+
+
+def check_actor_in(tx: Tx, actor: str, permission: str, *, now: datetime) -> None:
+    """The same inside a transaction."""
+    if not actor.strip():
+        raise Refused("actor_and_reason_required", "Say who acts.", field="actor")
+    if operators.any_exist(tx):
+        require_operator(tx, actor, permission, now=now)
+
+
+def require_operator(tx: Tx, actor: str, permission: str, *, now: datetime) -> Any:
+    """The row of an active operator who holds the permission. Raises Refused("unknown_operator") or ("forbidden")."""
+    row = operators.find(tx, actor)
+    if row is None or not is_active(row, now):
+        raise Refused("unknown_operator", "This is not the name of an active operator.", field="actor")
+    require(row.role, permission)
+    return row
+
+
+def is_active(row: Any, now: datetime) -> bool:
+    return bool(row.is_active) and (row.expires_at is None or now < row.expires_at)
+
+
+def require_words(actor: str, reason: str) -> None:
+    """Every write says who and why. Raises Refused("actor_and_reason_required")."""
+    if not actor.strip() or not reason.strip():
+        raise Refused("actor_and_reason_required", "Say who decides and why.", field="reason")
