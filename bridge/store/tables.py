@@ -502,6 +502,7 @@ payouts = Table(
     Column("network", Text, nullable=False),
     Column("destination", Text),
     Column("destination_set_at", UtcTime),
+    Column("destination_set_by", Text, nullable=False, server_default=""),
     Column("fee_bps", Integer, nullable=False),
     Column("gross_sat", BigInteger, nullable=False),
     Column("fee_sat", BigInteger, nullable=False),

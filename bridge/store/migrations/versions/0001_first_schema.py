@@ -379,6 +379,7 @@ def upgrade() -> None:
         sa.Column("network", sa.Text(), nullable=False),
         sa.Column("destination", sa.Text(), nullable=True),
         sa.Column("destination_set_at", sa.BigInteger(), nullable=True),
+        sa.Column("destination_set_by", sa.Text(), server_default="", nullable=False),
         sa.Column("fee_bps", sa.Integer(), nullable=False),
         sa.Column("gross_sat", sa.BigInteger(), nullable=False),
         sa.Column("fee_sat", sa.BigInteger(), nullable=False),
