@@ -161,12 +161,13 @@ class Player:
         if len(verbs) > 1 or (verbs and not hasattr(self, f"_do_{verbs[0]}")):
             raise ScenarioFailed(f"one verb a step, and none of these is one: {', '.join(verbs)}")
         self._say(f"+{self._at} s  {_short(step)}")
-        self._carry_out(verbs[0], step[verbs[0]], refused) if verbs else self._inside.work()
-
-    def _carry_out(self, verb: str, details: Any, refused: str | None) -> None:
-        if verb != "expect":
+        if moved:
             # What the clock made due happens before the next thing does.
             self._inside.work()
+        if verbs:
+            self._carry_out(verbs[0], step[verbs[0]], refused)
+
+    def _carry_out(self, verb: str, details: Any, refused: str | None) -> None:
         try:
             getattr(self, f"_do_{verb}")(details)
         except Refusal as refusal:
@@ -203,12 +204,14 @@ class Player:
     # --- payers and the chain --------------------------------------------------------------------------------------
 
     def _do_pay(self, details: Any) -> None:
-        """`pay: due`, or {sat, invoice, as, replaceable, payer, confirmations}, or {outputs: [{invoice, sat}, …]}."""
+        """`pay: due`, or {sat, invoice, as, replaceable, payer, times, split}, or {outputs: [{invoice, sat}, …]}.
+
+        `times` sends as many transactions, `split` as many equal outputs in one.
+        """
         given = dict(details) if isinstance(details, dict) else {"sat": details}
         name = given.pop("as", "tx")
-        outputs = given.pop("outputs", None) or [
-            {"invoice": given.pop("invoice", FIRST), "sat": given.pop("sat", "due")}
-        ]
+        single = {"invoice": given.pop("invoice", FIRST), "sat": given.pop("sat", "due")}
+        outputs = given.pop("outputs", None) or [single] * given.pop("split", 1)
         times = given.pop("times", 1)
         body = {"outputs": [self._output(output) for output in outputs], **given}
         for _ in range(times):
@@ -244,14 +247,13 @@ class Player:
     def _do_knobs(self, details: Mapping[str, Any]) -> None:
         self._outside.control("knobs", details)
 
-    def _do_fault(self, details: Mapping[str, Any]) -> None:
-        """A scripted fault of gateway, chain view or price source, in force until `calm`."""
-        given = dict(details)
-        if "invoice_address_of" in given:
-            given["value"] = self._inside.invoice(given.pop("invoice_address_of"))["address"]
-        if isinstance(given.get("value"), str) and given.get("member") == "received_sat":
-            given["value"] = whole_number(given["value"], self._figures(FIRST))
-        self._outside.control("knobs", {"fault": given})
+    def _do_fault(self, details: Any) -> None:
+        """Scripted faults of gateway, chain view or price source, one or a list, in force until `calm`."""
+        wanted = [dict(fault) for fault in (details if isinstance(details, list) else [details])]
+        for fault in wanted:
+            if isinstance(fault.get("value"), str) and fault.get("member") == "received_sat":
+                fault["value"] = whole_number(fault["value"], self._figures(FIRST))
+        self._outside.control("knobs", {"faults": wanted})
 
     def _do_calm(self, details: Any) -> None:
         self._outside.control("knobs", {"clear_faults": True})
