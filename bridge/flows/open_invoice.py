@@ -19,7 +19,7 @@ from bridge.flows.context import Bridge, Merchant
 from bridge.flows.modes import require_mode, require_wallet
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
-from bridge.flows.record import Recorded, open_loose_review, record, rule_of
+from bridge.flows.record import Recorded, open_loose_review, record, record_first, rule_of
 from bridge.logs import log
 from bridge.store import idempotency, invoices, spare_addresses
 from bridge.store.db import Tx
@@ -144,26 +144,24 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
     )
     if again is not None:
         return Answered(status=again[0], body=again[1], is_replay=True)
-    billing = _billing(asked)
+    billing, owner = _billing(asked), bridge.new_id("own")
+    # Claimed before the look: a claim may come free because its invoice was committed a moment after we looked for it.
+    if not idempotency.take_opening(tx, owner=owner, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS, **billing):
+        idempotency.forget(tx, asked.scope)
+        return None
     row = invoices.find(tx, lock=True, **billing)
     if row is not None:
         require_mode(tx, "read_only")
+        idempotency.end_opening(tx, owner=owner, **billing)
         return _again(tx, bridge, asked, row)
     require_mode(tx, "read_only", "limited")
     require_wallet(tx, bridge.wallet_id)
     rule = _rule_for(tx, asked)
     quote = _first_quote(asked, rule)
-    owner = bridge.new_id("own")
-    if not idempotency.take_opening(tx, owner=owner, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS, **billing):
-        idempotency.forget(tx, asked.scope)
-        return None
-    # The claim may have come free because its invoice was committed a moment after we looked for it.
-    row = invoices.find(tx, lock=True, **billing)
-    if row is not None:
-        idempotency.end_opening(tx, owner=owner, **billing)
-        return _again(tx, bridge, asked, row)
     invoice_id = bridge.new_id("inv")
-    address = spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+    address = None
+    if bridge.spare_addresses:
+        address = spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
     if address is None:
         return _NeedsAddress(rule=rule, quote=quote, owner=owner)
     idempotency.end_opening(tx, owner=owner, **billing)
@@ -182,7 +180,7 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     bridge.crash_point("open.address_taken")
     invoice_id = bridge.new_id("inv")
     with bridge.store.write() as tx:
-        is_used = invoices.find(tx, address=address) is not None or spare_addresses.is_known(tx, address)
+        is_used = spare_addresses.is_used(tx, address)
         if not is_used:
             # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
             if not idempotency.end_opening(tx, owner=needs.owner, **_billing(asked)):
@@ -219,9 +217,11 @@ def _rule_for(tx: Tx, asked: _Asked) -> Rule:
     open_now = invoices.count_open(tx, merchant=merchant.id, customer_id=customer_id)
     if open_now >= merchant.open_invoices_per_customer:
         raise Refused("too_many_open", "This customer has too many open invoices.", field="customer")
-    failed = invoices.failed_in_a_row(
-        tx, merchant=merchant.id, customer_id=customer_id, at_most=merchant.policy.failed_attempts_before_exact
-    )
+    failed = 0
+    if merchant.policy.exact_tier is not None:
+        failed = invoices.failed_in_a_row(
+            tx, merchant=merchant.id, customer_id=customer_id, at_most=merchant.policy.failed_attempts_before_exact
+        )
     return merchant.policy.rule_for(asked.request.tier, failed_attempts=failed)
 
 
@@ -240,13 +240,7 @@ def _insert(
     """The new invoice with everything that belongs to it, and the answer kept under its idempotency key."""
     merchant, rate = asked.merchant, asked.rate_or_raise()
     row = _new_row(bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
-    invoices.add(tx, row)
-    policy_version = merchant.policy.version
-    invoices.add_quote(tx, invoice_id, quote, now=asked.now, policy_version=policy_version, samples=samples_json(rate))
-    stored = invoices.find(tx, id=invoice_id)
-    recorded = record(
-        tx, bridge, stored, now=asked.now, actor="module", action="opened", events_before=("invoice.created",)
-    )
+    recorded = record_first(tx, bridge, row, quote, samples=samples_json(rate), now=asked.now, actor="module")
     bridge.metrics.invoices_opened.labels(merchant=merchant.id).inc()
     bridge.metrics.quotes.labels(outcome="made").inc()
     return _answer(tx, bridge, asked, recorded, status=201)

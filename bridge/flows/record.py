@@ -47,7 +47,6 @@ def record(
     actor: str,
     action: str,
     facts: Mapping[str, Any] | None = None,
-    events_before: tuple[str, ...] = (),
 ) -> Recorded:
     """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
 
@@ -65,7 +64,7 @@ def record(
         now=now,
         rule=rule,
     )
-    told = events_before + decision.events
+    told = decision.events
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
@@ -73,7 +72,7 @@ def record(
     invoices.change(tx, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    _post(tx, after, decision, newest, now=now)
+    _post(tx, after, decision, newest, before=_booked(tx, row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(tx, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
@@ -86,8 +85,39 @@ def record(
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 
 
-def open_review(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> None:
-    """Opens an item of the review queue with the blocks a person needs to rule on it."""
+def record_first(
+    tx: Tx, bridge: Bridge, values: Mapping[str, Any], quote: Quote, *, samples: str, now: datetime, actor: str
+) -> Recorded:
+    """The door for a new invoice with these columns and its first quote: nothing is read back, the row is written decided.
+
+    Nobody is woken: nothing about an invoice that was just opened is urgent, and waking takes a lock of the whole database.
+    """
+    row = invoices.fresh(values)
+    decision = decide(
+        invoices.facts_of(row, (), has_chain_evidence=bridge.chain is not None),
+        quotes=[quote],
+        payments=[],
+        now=now,
+        rule=rule_of(bridge, row),
+    )
+    told = ("invoice.created", *decision.events)
+    decided = _columns(row, decision, now=now) | {"sequence": len(told)}
+    invoices.add(tx, dict(values) | decided)
+    invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
+    after = SimpleNamespace(**vars(row) | decided)
+    _audit(tx, row, decision, now=now, actor=actor, action="opened", facts={})
+    _post(tx, after, decision, quote, before=Books(), now=now)
+    sources = _sources(samples)
+    for sequence, kind in enumerate(told, 1):
+        _tell(tx, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
+
+
+def open_review(
+    tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime, more: Mapping[str, Any] | None = None
+) -> None:
+    """Opens an item of the review queue with the blocks a person needs to rule on it, and `more` of the caller's."""
+    blocks = review_blocks(tx, bridge, invoice, kind=kind, now=now) | dict(more or {})
     is_new = reviews.open_item(
         tx,
         review_id=bridge.new_id("rev"),
@@ -97,7 +127,8 @@ def open_review(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetim
         severity="urgent" if kind in URGENT else "normal",
         now=now,
         due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
-        blocks=json.dumps(review_blocks(tx, bridge, invoice, kind=kind, now=now), sort_keys=True, ensure_ascii=False),
+        blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
+        is_refreshed=more is not None,
     )
     if is_new:
         bridge.metrics.reviews_opened.labels(kind=kind).inc()
@@ -117,12 +148,18 @@ def open_loose_review(
         now=now,
         due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
         blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
+        # A later reconciliation finds the same and more: the newest list is the one to work on.
+        is_refreshed=kind == "recon_diff",
     )
     bridge.metrics.reviews_opened.labels(kind=kind).inc()
 
 
 def sources_of(quote_row: Any) -> list[str]:
-    return [sample["source"] for sample in json.loads(quote_row.samples)]
+    return _sources(quote_row.samples)
+
+
+def _sources(samples: str) -> list[str]:
+    return [sample["source"] for sample in json.loads(samples)]
 
 
 def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
@@ -193,8 +230,11 @@ def _audit(
     )
 
 
-def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, now: datetime) -> None:
-    before = Books.of_balances(ledger.balances(tx, invoice_id=invoice.id))
+def _booked(tx: Tx, invoice_id: str) -> Books:
+    return Books.of_balances(ledger.balances(tx, invoice_id=invoice_id))
+
+
+def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, before: Books, now: datetime) -> None:
     after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
     memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
     ledger.post(

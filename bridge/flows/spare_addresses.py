@@ -9,7 +9,7 @@ from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.logs import log
-from bridge.store import invoices, leases, spare_addresses
+from bridge.store import leases, spare_addresses
 
 # The gateway only echoes what is expected of an inbox (SUBTC contract 5.7); the invoice's own amount is not known yet.
 EXPECTED_SAT = 1
@@ -38,7 +38,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         return 0
     bridge.crash_point("spare.address_taken")
     with bridge.store.write() as tx:
-        if spare_addresses.is_known(tx, address) or invoices.find(tx, address=address) is not None:
+        if spare_addresses.is_used(tx, address):
             log("spare_address.repeated", level=logging.ERROR)
             return 0
         spare_addresses.add(tx, address=address, now=now, **pool)

@@ -5,9 +5,10 @@ Owns both tables; what an answer looks like is the flow's.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.core.errors import Conflict, Refused
@@ -31,8 +32,39 @@ def _is(scope: Scope) -> Any:
     )
 
 
-def _insert(tx: Connection, table: Any) -> Any:
-    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
+def _insert(dialect: str, table: Any) -> Any:
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+# Statements are built once: building one costs several times its execution.
+@cache
+def _begin(dialect: str) -> Any:
+    return _insert(dialect, idempotency).on_conflict_do_nothing().returning(idempotency.c.key)
+
+
+_FINISH = update(idempotency).where(
+    idempotency.c.merchant == bindparam("its_merchant"),
+    idempotency.c.operation == bindparam("its_operation"),
+    idempotency.c.key == bindparam("its_key"),
+)
+
+
+@cache
+def _take(dialect: str) -> Any:
+    claim = _insert(dialect, openings)
+    claim = claim.on_conflict_do_update(
+        index_elements=["merchant", "billing_payment_id"],
+        set_={"owner": claim.excluded.owner, "lease_until": claim.excluded.lease_until},
+        where=openings.c.lease_until < bindparam("now"),
+    )
+    return claim.returning(openings.c.owner)
+
+
+_END = delete(openings).where(
+    openings.c.merchant == bindparam("its_merchant"),
+    openings.c.billing_payment_id == bindparam("its_payment"),
+    openings.c.owner == bindparam("its_owner"),
+)
 
 
 def begin(
@@ -44,8 +76,7 @@ def begin(
     """
     lease_until = now + timedelta(seconds=lease_seconds)
     values = {"body_sha256": body_sha256, "state": "running", "created_at": now, "lease_until": lease_until}
-    claim = _insert(tx, idempotency).values(merchant=scope.merchant, operation=scope.operation, key=scope.key, **values)
-    if tx.execute(claim.on_conflict_do_nothing().returning(idempotency.c.key)).one_or_none() is not None:
+    if tx.execute(_begin(tx.dialect.name), vars(scope) | values).one_or_none() is not None:
         return None
     row = tx.execute(select(idempotency).where(_is(scope)).with_for_update()).one()
     if row.body_sha256 != body_sha256:
@@ -82,7 +113,8 @@ def finish(
         "address": address,
         "settlement_status": settlement_status,
     }
-    tx.execute(update(idempotency).where(_is(scope)).values(**values))
+    its_scope = {"its_merchant": scope.merchant, "its_operation": scope.operation, "its_key": scope.key}
+    tx.execute(_FINISH, values | its_scope)
 
 
 def forget(tx: Connection, scope: Scope) -> None:
@@ -100,22 +132,11 @@ def take_opening(
 ) -> bool:
     """Whether this request may open the invoice of that billing payment; of twelve at once, one may."""
     lease_until = now + timedelta(seconds=lease_seconds)
-    claim = _insert(tx, openings).values(
-        merchant=merchant, billing_payment_id=billing_payment_id, owner=owner, lease_until=lease_until
-    )
-    claim = claim.on_conflict_do_update(
-        index_elements=["merchant", "billing_payment_id"],
-        set_={"owner": owner, "lease_until": lease_until},
-        where=openings.c.lease_until < now,
-    )
-    return tx.execute(claim.returning(openings.c.owner)).one_or_none() is not None
+    claim = {"merchant": merchant, "billing_payment_id": billing_payment_id, "owner": owner, "lease_until": lease_until}
+    return tx.execute(_take(tx.dialect.name), claim | {"now": now}).one_or_none() is not None
 
 
 def end_opening(tx: Connection, *, merchant: str, billing_payment_id: str, owner: str) -> bool:
     """Ends the claim; False when it was not `owner`'s any more."""
-    mine = (
-        openings.c.merchant == merchant,
-        openings.c.billing_payment_id == billing_payment_id,
-        openings.c.owner == owner,
-    )
-    return tx.execute(delete(openings).where(*mine)).rowcount == 1
+    mine = {"its_merchant": merchant, "its_payment": billing_payment_id, "its_owner": owner}
+    return tx.execute(_END, mine).rowcount == 1

@@ -6,6 +6,7 @@ Owns their queries and the version guard; must not decide anything about them.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
@@ -18,6 +19,7 @@ from bridge.store.tables import invoices, observations, payments, quotes, review
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
+_EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
 _CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
 _QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
@@ -126,6 +128,11 @@ def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most:
             break
         count += 1
     return count
+
+
+def fresh(values: Mapping[str, Any]) -> SimpleNamespace:
+    """A row that is not stored yet, with every column as it would be read back."""
+    return SimpleNamespace(**{**_EMPTY, **values})
 
 
 def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:

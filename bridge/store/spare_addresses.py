@@ -5,9 +5,14 @@ Owns its rows; an address that was taken never returns.
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
 
-from bridge.store.tables import spare_addresses
+from bridge.store.tables import invoices, spare_addresses
+
+_IS_USED = union_all(
+    select(invoices.c.address).where(invoices.c.address == bindparam("address")),
+    select(spare_addresses.c.address).where(spare_addresses.c.address == bindparam("address")),
+)
 
 
 def add(tx: Connection, *, address: str, wallet_id: str, network: str, now: datetime) -> None:
@@ -29,9 +34,9 @@ def take(tx: Connection, *, wallet_id: str, network: str, invoice_id: str) -> st
     return address
 
 
-def is_known(tx: Connection, address: str) -> bool:
-    query = select(spare_addresses.c.address).where(spare_addresses.c.address == address)
-    return tx.execute(query).first() is not None
+def is_used(tx: Connection, address: str) -> bool:
+    """Whether the address is in the pool or belongs to an invoice already: the gateway must not give one out twice."""
+    return tx.execute(_IS_USED, {"address": address}).first() is not None
 
 
 def count_free(tx: Connection, *, wallet_id: str, network: str) -> int:
