@@ -327,6 +327,7 @@ def _until(look: Callable[[], Any], otherwise: str) -> Any:
 
 def _say_where(demo: Demo) -> None:
     click.echo(f"client panel   {demo.url('billmanager')}/   (demo / demo; admin / admin)")
+    click.echo(f"payer's wallet {demo.url('bitcoin')}/wallet   (pays what the newest pay page asks for, and mines)")
     click.echo(f"bridge         {demo.url('bridge')}/healthz")
     click.echo(f"files, logs    {demo.directory}")
 

@@ -19,7 +19,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from bridge.sandbox import control, esplora, gateway_http, prices
+from bridge.sandbox import control, esplora, gateway_http, prices, wallet_page
 from bridge.sandbox.record import Call
 from bridge.sandbox.world import World
 
@@ -29,12 +29,12 @@ def create_app(**options: Any) -> Flask:
     world = World(**options)
     app = Flask(__name__, static_folder=None)
     app.extensions["world"] = world
-    for module in (gateway_http, esplora, prices, control):
+    for module in (gateway_http, esplora, prices, control, wallet_page):
         app.register_blueprint(module.blueprint(world))
 
     @app.after_request
     def record(response: Response) -> Response:
-        if not request.path.startswith("/_control/"):
+        if not request.path.startswith(("/_control/", "/wallet")):
             headers = request.headers
             world.calls.append(
                 Call(
