@@ -12,8 +12,9 @@ ASSETS = ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:unconfirmed",
 LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
 EXPENSES = ("provider_fee", "network_fee", "tolerance")
 INCOME = ("quote_buffer",)
+EQUITY = ("opening",)
 MEMO = ("reserved", "reserved_contra")
-ACCOUNTS = frozenset(ASSETS + LIABILITIES + EXPENSES + INCOME + MEMO)
+ACCOUNTS = frozenset(ASSETS + LIABILITIES + EXPENSES + INCOME + EQUITY + MEMO)
 
 BTC = "BTC"
 

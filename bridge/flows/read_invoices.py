@@ -38,11 +38,12 @@ def list_invoices(
 ) -> dict[str, Any]:
     """Newest first; `match` may name billing_payment_id and status. Raises Refused("invalid_cursor")."""
     limit = max(1, min(limit, MAX_LIMIT))
-    before = _read_cursor(cursor) if cursor else None
+    before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = invoices.listing(tx, merchant=merchant_id, limit=limit + 1, match=match, before=before)
         found = [shown(tx, bridge, row) for row in rows[:limit]]
-    next_cursor = _cursor(rows[limit - 1]) if len(rows) > limit else None
+    last = rows[limit - 1] if len(rows) > limit else None
+    next_cursor = write_cursor(last.created_at, last.id) if last is not None else None
     return {"invoices": found, "next_cursor": next_cursor}
 
 
@@ -56,12 +57,13 @@ def read_feed(bridge: Bridge, merchant_id: str, *, after: int, limit: int) -> di
     return {"events": found, "next_after": next_after, "has_more": len(rows) > limit}
 
 
-def _cursor(row: Any) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
+def write_cursor(at: datetime, row_id: str) -> str:
+    """Where a page ended, as text for the next one."""
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{row_id}".encode()).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    """What `_cursor` made, and nothing else: a time without its zone or an id with a NUL would fail later and louder."""
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """What `write_cursor` made, and nothing else: a time without its zone or an id with a NUL would fail later and louder."""
     try:
         at_text, _, invoice_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
         at = datetime.fromisoformat(at_text)

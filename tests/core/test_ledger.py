@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.ledger import ACCOUNTS, ASSETS, EXPENSES, INCOME, LIABILITIES, MEMO, Books, Entry, Journal, journals
+from bridge.core.ledger import (
+    ACCOUNTS,
+    ASSETS,
+    EQUITY,
+    EXPENSES,
+    INCOME,
+    LIABILITIES,
+    MEMO,
+    Books,
+    Entry,
+    Journal,
+    journals,
+)
 from bridge.core.policy import Rule
 from tests.core.builders import DUE_SAT, a_payment, an_invoice, at, decided
 from tests.core.life import balances_of
@@ -22,8 +34,8 @@ def booked(before: Books, after: Books) -> dict[str, Legs]:
 
 
 def test_the_chart_of_accounts_is_complete_and_each_account_is_of_one_kind() -> None:
-    groups = (ASSETS, LIABILITIES, EXPENSES, INCOME, MEMO)
-    assert len(ACCOUNTS) == sum(len(group) for group in groups) == 16
+    groups = (ASSETS, LIABILITIES, EXPENSES, INCOME, EQUITY, MEMO)
+    assert len(ACCOUNTS) == sum(len(group) for group in groups) == 17
     assert {
         "wallet:hot",
         "wallet:cold",

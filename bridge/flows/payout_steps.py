@@ -1,0 +1,141 @@
+"""The steps that every payout flow shares: the gateway's terms, destinations, journals, audit.
+
+Owns them; must not decide which step is next.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bridge.core.addresses import check_payable
+from bridge.core.errors import Refused, Unavailable
+from bridge.core.ledger import Journal
+from bridge.core.payout import mirrored
+from bridge.flows.context import Bridge
+from bridge.logs import log
+from bridge.store import audit, ledger, payouts, spare_addresses
+from bridge.store.db import Tx, announce_work
+from bridge.store.ledger import PAYOUT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The gateway's fee and the smallest gross it sends now."""
+
+    fee_bps: int
+    min_send_sat: int
+
+
+def terms_of(bridge: Bridge, role: str) -> Terms:
+    """Asks the gateway: never inside a transaction. Raises Unavailable."""
+    health = bridge.wallets[role][1].health()
+    if not health.ok or health.fee_bps is None:
+        raise Unavailable("provider_unhealthy", "The gateway does not say its terms now.", retry_after_seconds=60)
+    return Terms(fee_bps=health.fee_bps, min_send_sat=max(health.min_send_sat or 0, bridge.payouts.min_send_sat))
+
+
+def found(row: Any) -> Any:
+    """Raises Refused("unknown_payout")."""
+    if row is None:
+        raise Refused("unknown_payout", "There is no such payout.")
+    return row
+
+
+def checked_destination(tx: Tx, bridge: Bridge, address: str) -> str:
+    """The address in canonical spelling: payable, of this network, and not one of ours (it would come back to us)."""
+    checked = check_payable(address.strip(), network=bridge.network, field="address").text
+    if spare_addresses.is_used(tx, checked) or checked in bridge.treasury.cold_addresses:
+        raise Refused("own_address", "This address is one of our own.", field="address")
+    return checked
+
+
+def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: str, reason: str, now: datetime) -> None:
+    """Names or changes where a refund goes. Whatever was approved was approved for the old address, and is void.
+
+    Raises Refused (fixed_destination, already_submitted, bad_address, wrong_network, own_address).
+    """
+    if row.kind != "refund":
+        raise Refused("fixed_destination", "Only a refund's address can be named.", field="address")
+    if row.state not in ("requested", "approved") or row.attempts:
+        raise Refused("already_submitted", "This refund can no longer be changed.", field="address")
+    checked = checked_destination(tx, bridge, address)
+    if checked == row.destination:
+        return
+    values = {"destination": checked, "destination_set_at": now, "destination_set_by": actor}
+    detail = {"before": row.destination or "", "after": checked, "voided": row.state == "approved"}
+    void(tx, bridge, row, "refund_address_set", values, actor=actor, reason=reason, now=now, more=detail)
+
+
+def void(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    action: str,
+    values: dict[str, Any],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Changes what people approved: the approvals of this round are void, and their money is back where it came from."""
+    release(tx, row, now=now)
+    values = values | {"state": "requested", "round": row.round + 1, "approved_at": None, "waiting": ""}
+    payouts.change(tx, row, values, now=now)
+    after = payouts.find(tx, id=row.id)
+    note(tx, bridge, after, action, actor=actor, reason=reason, now=now, before=row.state, more=more)
+
+
+def release(tx: Tx, row: Any, *, now: datetime) -> None:
+    """Takes the money that an approval moved to refunds_payable back to where it came from."""
+    reverse = mirrored("refund_approve", ledger.of_payout(tx, row.id, kind="refund_approve"))
+    if reverse is not None:
+        post(tx, row, reverse, now=now)
+
+
+def post(tx: Tx, row: Any, *journals: Journal, now: datetime) -> None:
+    """Appends a payout's journals to the books."""
+    memo = {"payout": row.id, "currency": row.currency, "price_minor": row.price_minor}
+    ledger.post(
+        tx,
+        journals,
+        invoice_id=row.invoice_id,
+        merchant=row.merchant,
+        service_ref=row.service_ref,
+        at=now,
+        memo=json.dumps(memo, sort_keys=True),
+        family=PAYOUT,
+        payout_id=row.id,
+    )
+
+
+def note(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    action: str,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    before: str = "",
+    more: dict[str, Any] | None = None,
+) -> None:
+    """Audits one step of a payout, counts it and wakes whoever works on it."""
+    detail = {"payout": row.id, "payout_kind": row.kind, "net_sat": row.net_sat, "gross_sat": row.gross_sat}
+    detail |= {"destination": row.destination or ""} | (more or {})
+    audit.write(
+        tx,
+        at=now,
+        actor=actor,
+        action=action,
+        invoice_id=row.invoice_id,
+        from_status=before,
+        to_status=row.state,
+        reason=reason,
+        detail=detail,
+    )
+    bridge.metrics.payouts.labels(kind=row.kind, to=row.state).inc()
+    log(action.replace("_", ".", 1), payout_id=row.id, invoice_id=row.invoice_id, state=row.state, actor=actor)
+    announce_work(tx)
