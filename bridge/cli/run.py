@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from bridge.cli.opened import opened, settings_of
-from bridge.config import Settings
 from bridge.flows.check import alerts
 from bridge.flows.readiness import readiness
 from bridge.logs import set_up
@@ -56,9 +55,11 @@ def copy_database(source_url: str, target_url: str) -> None:
 @click.pass_context
 def serve(ctx: click.Context) -> None:
     """Serve the API, the callbacks and the pay pages."""
+    from bridge.cli.web_server import web_server
+
     settings = settings_of(ctx)
     set_up(settings.log_level)
-    _web_server(settings).run()
+    web_server(settings).run()
 
 
 @click.command()
@@ -117,36 +118,6 @@ def check(ctx: click.Context) -> None:
     if not tripped:
         click.echo("ok")
     sys.exit(2 if tripped else 0)
-
-
-def _web_server(settings: Settings):  # type: ignore[no-untyped-def]
-    """gunicorn with the settings' numbers. Each worker process builds its own bridge after the fork."""
-    from gunicorn.app.base import BaseApplication
-
-    from bridge.wsgi import application
-
-    options = {
-        "bind": settings.listen,
-        "workers": settings.web_processes,
-        "threads": settings.web_threads,
-        "worker_class": "gthread",
-        "keepalive": 30,
-        "graceful_timeout": 30,
-        # Its control socket would be opened in somebody's home, which a hardened unit does not have.
-        "control_socket_disable": True,
-        "loglevel": settings.log_level,
-        "worker_exit": lambda _server, gone: gone.app.callable.extensions["bridge"].bridge.store.close(),
-    }
-
-    class WebServer(BaseApplication):  # type: ignore[misc]
-        def load_config(self) -> None:
-            for name, value in options.items():
-                self.cfg.set(name, value)
-
-        def load(self) -> object:
-            return application(settings)
-
-    return WebServer()
 
 
 COMMANDS = (migrate, copy_database, serve, worker, demo, sandbox, doctor, check)

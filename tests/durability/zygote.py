@@ -16,7 +16,7 @@ def main() -> None:
     """One JSON order per line in, one JSON answer per line out."""
 
     import bridge.cli
-    import bridge.wsgi  # noqa: F401
+    import bridge.cli.web_server  # noqa: F401
 
     started: dict[int, int | None] = {}
     for line in sys.stdin:
