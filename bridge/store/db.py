@@ -16,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 Tx = Connection
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -87,18 +88,45 @@ class Store:
         if not self.is_postgresql:
             yield _just_wait
             return
-        with self.engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            driver.autocommit = True
-            driver.execute(f"LISTEN {CHANNEL}")
-            try:
-                yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
-            finally:
-                # This connection listens: it must not go back to the pool.
-                connection.invalidate()
+        listener = _Listener(self.engine)
+        try:
+            yield listener.wait
+        finally:
+            listener.close()
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+class _Listener:
+    """Waits for announced work on a connection of its own. While the database is away it waits by time alone."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def wait(self, seconds: float) -> bool:
+        try:
+            return any(True for _ in self._driver().notifies(timeout=seconds, stop_after=1))
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+            # The worker goes on polling; the next wait listens anew.
+            self.close()
+            return _just_wait(seconds)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            # This connection listens: it must not go back to the pool.
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _driver(self) -> Any:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            driver: Any = self._connection.connection.driver_connection
+            driver.autocommit = True
+            driver.execute(f"LISTEN {CHANNEL}")
+        return self._connection.connection.driver_connection
 
 
 def announce_work(tx: Connection) -> None:
