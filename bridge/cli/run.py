@@ -55,11 +55,9 @@ def copy_database(source_url: str, target_url: str) -> None:
 @click.pass_context
 def serve(ctx: click.Context) -> None:
     """Serve the API, the callbacks and the pay pages."""
-    from bridge.cli.web_server import web_server
-
     settings = settings_of(ctx)
     set_up(settings.log_level)
-    web_server(settings).run()
+    _web_server(settings).run()
 
 
 @click.command()
@@ -118,6 +116,13 @@ def check(ctx: click.Context) -> None:
     if not tripped:
         click.echo("ok")
     sys.exit(2 if tripped else 0)
+
+
+def _web_server(settings: Settings):  # type: ignore[no-untyped-def]
+    """The web server, imported only by who serves."""
+    from bridge.cli.web_server import web_server
+
+    return web_server(settings)
 
 
 COMMANDS = (migrate, copy_database, serve, worker, demo, sandbox, doctor, check)
