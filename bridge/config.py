@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
+from bridge.core.books import RETENTION_DAYS, BookRules
 from bridge.core.money import EXPONENTS
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
@@ -153,6 +154,8 @@ class RuleSettings(_Section):
         limits = [step.up_to_sat for step in self.confirmations]
         if limits != sorted(set(limits)):
             raise ValueError("confirmations must name rising up_to_sat limits")
+        if self.tolerance_sat >= self.minimum_sat:
+            raise ValueError("tolerance_sat must be below minimum_sat: the smallest invoice would be settled by nothing")
         if self.invoice_expiry_seconds < self.quote_ttl_seconds:
             raise ValueError("an invoice cannot expire before its first quote")
         return self
@@ -262,6 +265,24 @@ class OperatorSettings(_Section):
     lock_seconds: Positive = 900
 
 
+class ReconciliationSettings(_Section):
+    """How often ledger, outside and billing system are compared. `every_hours` 0 is only on demand."""
+
+    every_hours: Count = 6
+    days: Positive = 7
+    billing_grace_seconds: Count = 3_600
+
+
+class RetentionSettings(_Section):
+    """Days that records are kept which may be purged at all. Ledger, quotes, txids and audit are kept for ever."""
+
+    callback_bodies: Positive = RETENTION_DAYS["callback_bodies"]
+    callback_sessions: Positive = RETENTION_DAYS["callback_sessions"]
+    observations: Positive = RETENTION_DAYS["observations"]
+    payer_contacts: Positive = RETENTION_DAYS["payer_contacts"]
+    billing_statuses: Positive = RETENTION_DAYS["billing_statuses"]
+
+
 class MerchantSettings(_Section):
     """One billing system."""
 
@@ -325,6 +346,9 @@ class Settings(_Section):
     chain: Chain = Chain()
     prices: Prices
     screening: ScreeningSettings = ScreeningSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
+    retention_days: RetentionSettings = RetentionSettings()
+    receipt_key: SecretStr | None = None
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     payouts: PayoutSettings = PayoutSettings()
     treasury: TreasurySettings = TreasurySettings()
@@ -344,6 +368,17 @@ class Settings(_Section):
         _require_distinct(self)
         _require_roles(self)
         return self
+
+
+def book_rules(settings: Settings) -> BookRules:
+    """The rules of the books from their two sections."""
+    wanted = settings.reconciliation
+    return BookRules(
+        reconcile_every_seconds=wanted.every_hours * 3_600,
+        reconcile_days=wanted.days,
+        billing_grace_seconds=wanted.billing_grace_seconds,
+        retention_days=settings.retention_days.model_dump(),
+    )
 
 
 def _require_https(name: str, url: str, *, network: str) -> None:

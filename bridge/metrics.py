@@ -39,6 +39,34 @@ class Metrics:
         self.owed_sat = Gauge("bridge_owed_sat", "What may have to go back to payers", registry=r)
         self.stranded_sat = Gauge("bridge_stranded_sat", "Free money below the minimum send", registry=r)
 
+        self.recon_variance_sat = Gauge(
+            "recon_variance_sat", "Satoshi the last reconciliation could not explain, by side", ["side"], registry=r
+        )
+        self.recon_findings = Gauge("bridge_recon_findings", "Differences the last reconciliation found", registry=r)
+        self.recon_duration_seconds = Gauge(
+            "bridge_recon_duration_seconds", "How long the last reconciliation took", registry=r
+        )
+        self.recon_age_seconds = Gauge("bridge_recon_age_seconds", "Since the last finished reconciliation", registry=r)
+        self.billing_report_age_seconds = Gauge(
+            "bridge_billing_report_age_seconds",
+            "Since the billing system's last whole report",
+            ["merchant"],
+            registry=r,
+        )
+        self.first_paid_seconds = Histogram(
+            "bridge_first_paid_seconds",
+            "From a customer's first invoice to their first settled one",
+            buckets=_LAG_SECONDS,
+            registry=r,
+        )
+        self.doorbell_seconds = Histogram(
+            "bridge_doorbell_seconds",
+            "From a callback to the own read that answers it",
+            buckets=_LATENCY_SECONDS,
+            registry=r,
+        )
+        self.fees_sat = Gauge("bridge_fees_sat", "Satoshi paid in fees so far, by account", ["account"], registry=r)
+
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)

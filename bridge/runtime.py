@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from bridge.billmanager.notify import Notifier
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
-from bridge.config import ConfigError, MerchantSettings, Settings
+from bridge.config import ConfigError, MerchantSettings, Settings, book_rules
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
 from bridge.flows.context import (
@@ -92,6 +92,7 @@ def build(settings: Settings) -> Bridge:
         provider_calls_per_minute=settings.subtc.calls_per_minute,
         spare_addresses=settings.subtc.spare_addresses,
         screening=_screening(settings),
+        books=book_rules(settings),
         screening_patience_seconds=settings.screening.patience_seconds,
         billing_wallet=_wallet(settings, billing_id) if billing_id else None,
         billing_wallet_id=billing_id or "",

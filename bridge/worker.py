@@ -13,6 +13,7 @@ from bridge.flows.deliver import deliver_due
 from bridge.flows.follow_tip import follow_tip
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.reconcile_due import reconcile_due
 from bridge.flows.spare_addresses import fill_spare_addresses
 from bridge.flows.watch import arm_watches
 from bridge.flows.workers import give_back_leases
@@ -98,6 +99,7 @@ class Worker:
             "watch": lambda: arm_watches(bridge, limit=2),
             "spare": lambda: fill_spare_addresses(bridge, owner=owner),
             "number": lambda: number_events(bridge, owner=owner),
+            "reconcile": lambda: reconcile_due(bridge, owner=owner, submit=lookers.submit),
             "seal": lambda: seal_audit(bridge, owner=owner),
         }
 

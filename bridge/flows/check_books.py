@@ -4,14 +4,12 @@ Owns the comparison and the balances; must not post or repair anything: a differ
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from bridge.core.invoice import decide
 from bridge.core.ledger import Books
+from bridge.flows.compare import rebuilt_books
 from bridge.flows.context import Bridge
-from bridge.flows.record import rule_of
-from bridge.store import invoices, ledger
-from bridge.store.db import Tx
+from bridge.store import invoice_pages, ledger
+from bridge.store.invoice_pages import InvoiceFacts
 
 PAGE = 500
 
@@ -32,11 +30,11 @@ def book_differences(bridge: Bridge) -> list[BookDifference]:
     after = ""
     while True:
         with bridge.store.read() as tx:
-            rows = invoices.page(tx, after=after, limit=PAGE)
-            found += [difference for row in rows for difference in _differences(tx, bridge, row)]
-        if len(rows) < PAGE:
+            page = invoice_pages.page(tx, after=after, limit=PAGE)
+        found += [difference for facts in page for difference in _differences(bridge, facts)]
+        if len(page) < PAGE:
             return found
-        after = rows[-1].id
+        after = page[-1].row.id
 
 
 def balances(
@@ -51,23 +49,11 @@ def balances(
     return shown
 
 
-def _differences(tx: Tx, bridge: Bridge, row: Any) -> list[BookDifference]:
-    booked = asdict(Books.of_balances(ledger.balances(tx, invoice_id=row.id)))
-    rebuilt = asdict(_rebuilt(tx, bridge, row))
+def _differences(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
+    booked = asdict(Books.of_balances(facts.balances))
+    rebuilt = asdict(rebuilt_books(bridge, facts))
     return [
-        BookDifference(invoice_id=row.id, figure=figure, booked=booked[figure], rebuilt=rebuilt[figure])
+        BookDifference(invoice_id=facts.row.id, figure=figure, booked=booked[figure], rebuilt=rebuilt[figure])
         for figure in booked
         if booked[figure] != rebuilt[figure]
     ]
-
-
-def _rebuilt(tx: Tx, bridge: Bridge, row: Any) -> Books:
-    """The decision of the moment the invoice last changed, made again from nothing but facts."""
-    decision = decide(
-        invoices.facts(tx, row, has_chain_evidence=bridge.chain is not None),
-        quotes=invoices.quotes_of(tx, row.id, currency=row.currency),
-        payments=invoices.payments_of(tx, row.id),
-        now=row.updated_at,
-        rule=rule_of(bridge, row),
-    )
-    return Books.of_decision(decision, amount_minor=row.amount_minor, verdict=row.verdict)

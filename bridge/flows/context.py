@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from bridge.core.books import BookRules
 from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, Sent, WalletBalance
 from bridge.core.payout import PayoutRules
 from bridge.core.policy import Policy
@@ -163,6 +164,7 @@ class Bridge:
     spare_addresses: int = 0
     screening: Screening | None = None
     screening_patience_seconds: int = 600
+    books: BookRules = field(default_factory=BookRules)
     billing_wallet: Wallet | None = None
     billing_wallet_id: str = ""
     payouts: PayoutRules = field(default_factory=PayoutRules)

@@ -4,7 +4,8 @@ Owns their leases; must not touch invoices.
 """
 
 from bridge.flows.context import Bridge
-from bridge.store import audit, deliveries, events, invoices, leases, reviews
+from bridge.flows.reconciliation_report import refresh_reconciliation_gauges
+from bridge.store import audit, deliveries, events, invoices, leases, reconciliations, reviews
 
 LEASE_SECONDS = 30
 
@@ -50,3 +51,6 @@ def refresh_gauges(bridge: Bridge) -> None:
         for kind, count in reviews.count_open_by_kind(tx).items():
             bridge.metrics.reviews_open.labels(kind=kind).set(count)
         bridge.metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
+        refresh_reconciliation_gauges(bridge, tx, now=now)
+        for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
+            bridge.metrics.fees_sat.labels(account=account).set(sat)

@@ -23,11 +23,18 @@ def open_item(
     now: datetime,
     due_at: datetime,
     blocks: str,
+    is_refreshed: bool = False,
 ) -> bool:
-    """Opens an item, or counts one more sight of the open item of the same kind and invoice; True when it is new."""
+    """Opens an item, or counts one more sight of the open item of the same kind and invoice; True when it is new.
+
+    `is_refreshed`: another sight replaces what the item shows.
+    """
     same = (reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, reviews.c.state == "open")
     seen_again = update(reviews).where(*same, reviews.c.merchant == merchant)
-    again = tx.execute(seen_again.values(last_seen_at=now, times_seen=reviews.c.times_seen + 1))
+    values = {"last_seen_at": now, "times_seen": reviews.c.times_seen + 1} | (
+        {"blocks": blocks} if is_refreshed else {}
+    )
+    again = tx.execute(seen_again.values(**values))
     if again.rowcount:
         return False
     tx.execute(

@@ -1,0 +1,148 @@
+"""One invoice against its journals, the outside and the billing system: reading what the comparison needs.
+
+Owns the reads of a reconciliation; the comparisons are `core.reconciliation`'s.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.invoice import decide
+from bridge.core.ledger import Books
+from bridge.core.money import to_minor
+from bridge.core.reconciliation import (
+    BillingWord,
+    Finding,
+    OurWord,
+    compare_billing,
+    compare_books,
+    compare_outputs,
+    compare_records,
+    compare_total,
+    unknown_payment,
+)
+from bridge.flows.context import Bridge
+from bridge.flows.modes import may_call_provider
+from bridge.flows.record import rule_of
+from bridge.store import leases
+from bridge.store.invoice_pages import InvoiceFacts
+
+_NEVER = ("expired", "invalid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found about one invoice."""
+
+    invoice_id: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What chain and gateway said of one address. `is_starved`: there was no call left to ask with."""
+
+    findings: tuple[Finding, ...] = ()
+    has_news: bool = False
+    read: int = 0
+    unread: int = 0
+    is_starved: bool = False
+
+
+def rebuilt_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
+    """The books by the decision of the moment the invoice last changed, made again from nothing but facts."""
+    row = facts.row
+    decision = decide(
+        facts.decided_on(has_chain_evidence=bridge.chain is not None),
+        quotes=facts.quotes(),
+        payments=facts.payments,
+        now=row.updated_at,
+        rule=rule_of(row),
+    )
+    return Books.of_decision(decision, amount_minor=row.amount_minor, verdict=row.verdict)
+
+
+def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
+    """The journals against the facts, and what can never be right."""
+    records = compare_records(
+        unbalanced=facts.unbalanced_journals,
+        settled_events=facts.settled_events,
+        shared_outputs=facts.shared_outputs,
+    )
+    return compare_books(Books.of_balances(facts.balances), rebuilt_books(bridge, facts)) + records
+
+
+def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
+    """Reads the address again where money lies or is awaited, and compares."""
+    row = facts.row
+    if not facts.payments and row.status in _NEVER and row.closed_at is not None:
+        return Outside()
+    known, now = facts.payments, bridge.clock()
+    found, has_news, read = list[Finding](), False, 0
+    try:
+        if bridge.chain is not None:
+            reading = bridge.chain.read(row.address, asked_at=now)
+            compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at)
+            found, has_news, read = [*compared.findings], compared.has_news, 1
+        if polls:
+            allowed = _may_poll(bridge, now)
+            if allowed != "yes":
+                return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")
+            expected_sat = max(row.remaining_sat + row.received_sat, 1)
+            polled = bridge.wallet.poll(address=row.address, expected_sat=expected_sat, asked_at=now)
+            total = compare_total(known, provider_sat=polled.received_sat, last_provider_sat=row.provider_sat)
+            found, has_news, read = [*found, *total.findings], has_news or total.has_news, read + 1
+    except BridgeError:
+        return Outside(findings=tuple(found), has_news=has_news, read=read, unread=1)
+    return Outside(findings=tuple(found), has_news=has_news, read=read)
+
+
+def _may_poll(bridge: Bridge, now: datetime) -> str:
+    """yes, no (the wallet is paused) or later: half of the gateway's calls stay with those who wait for their money."""
+    with bridge.store.write() as tx:
+        if not may_call_provider(tx, bridge.wallet_id):
+            return "no"
+        is_granted = leases.spend(tx, "provider", now=now, limit=max(bridge.provider_calls_per_minute // 2, 1))
+        return "yes" if is_granted else "later"
+
+
+def billing_findings(
+    bridge: Bridge, facts: InvoiceFacts, covered: tuple[datetime, datetime] | None
+) -> Iterable[Finding]:
+    row = facts.row
+    ours = OurWord(
+        invoice_id=row.id,
+        status=row.status,
+        minor=row.amount_minor,
+        currency=row.currency,
+        received_sat=row.received_sat,
+        settled_at=row.settled_at,
+        created_at=row.created_at,
+    )
+    is_covered = covered is not None and covered[0] <= row.created_at
+    return compare_billing(
+        ours,
+        _word(facts.billing) if facts.billing is not None else None,
+        covered_at=covered[1] if covered is not None and is_covered else None,
+        grace=timedelta(seconds=bridge.books.billing_grace_seconds),
+    )
+
+
+def unknown_finding(row: Any) -> Finding | None:
+    return unknown_payment(_word(row), billing_payment_id=row.billing_payment_id)
+
+
+def _word(row: Any) -> BillingWord:
+    try:
+        minor = to_minor(row.amount_text, row.currency)
+    except Refused:
+        minor = None
+    return BillingWord(
+        status=row.status,
+        minor=minor,
+        currency=row.currency,
+        external_id=row.external_id,
+        reported_at=row.reported_at,
+    )

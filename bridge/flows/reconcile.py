@@ -1,0 +1,254 @@
+"""Reconciling three ways: our ledger, the outside (chain and gateway), the billing system.
+
+Owns one run: its phases, its cursor, its findings and review items. A run is resumed where it stood, by any worker; every
+step reads a page and holds no more in memory. Must not repair: a look through the one door may, a person does the rest.
+"""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.reconciliation import Finding, wallet_variance
+from bridge.flows.compare import Findings, billing_findings, ledger_findings, outside, unknown_finding
+from bridge.flows.context import Bridge
+from bridge.flows.observe import look
+from bridge.flows.record import open_loose_review, open_review
+from bridge.logs import log
+from bridge.store import billing_statuses, invoice_pages, invoices, reconciliations
+
+PHASES = ("invoices", "billing", "wallet")
+PAGE = 200
+SHOWN_FINDINGS = 50
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run under way. `counts` is all that survives a step; `wants_polls`: whether each address is asked at the gateway."""
+
+    id: str
+    from_at: datetime
+    to_at: datetime
+    phase: str
+    cursor: str
+    counts: Counter[str]
+    wants_polls: bool
+    is_over: bool = False
+    looks: list[str] = field(default_factory=list)
+
+
+def start_reconciliation(
+    bridge: Bridge,
+    *,
+    actor: str,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
+    is_scheduled: bool = False,
+) -> str:
+    """Begins a run and returns its id. Without times it covers the configured days up to now.
+
+    Every invoice's journals are checked; addresses and the billing system of invoices that moved in [from_at, to_at).
+    Raises Refused("actor_required") and Refused("empty_period").
+    """
+    if not actor.strip():
+        raise Refused("actor_required", "Say who asks.", field="actor")
+    now = bridge.clock()
+    from_at, to_at = from_at or now - timedelta(days=bridge.books.reconcile_days), to_at or now
+    if from_at >= to_at:
+        raise Refused("empty_period", "The period ends before it begins.", field="to")
+    with bridge.store.read() as tx:
+        total = reconciliations.count_invoices(tx)
+    variance_sat = _wallet_variance(bridge)
+    run_id = bridge.new_id("rec")
+    counts = {"total": total, "wants_polls": int(bridge.chain is None or bool(variance_sat))}
+    with bridge.store.write() as tx:
+        reconciliations.start(
+            tx,
+            reconciliation_id=run_id,
+            actor=actor,
+            is_scheduled=is_scheduled,
+            from_at=from_at,
+            to_at=to_at,
+            now=now,
+            phase=PHASES[0],
+            counts=counts,
+        )
+    log("reconciliation.started", reconciliation_id=run_id)
+    return run_id
+
+
+def step(bridge: Bridge, run_id: str, *, limit: int = PAGE) -> Run:
+    """Does the next page of a run and saves where it stands. `is_over` when nothing is left; doing it again is harmless."""
+    run = _load(bridge, run_id)
+    was_over = run.is_over
+    if was_over:
+        return run
+    {"invoices": _invoices, "billing": _billing, "wallet": _wallet}[run.phase](bridge, run, limit)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        reconciliations.advance(
+            tx, run.id, phase=run.phase, cursor=run.cursor, counts=run.counts, now=now, is_over=run.is_over
+        )
+    if run.is_over:
+        log("reconciliation.finished", reconciliation_id=run.id, findings=run.counts["findings"])
+    return run
+
+
+def _load(bridge: Bridge, run_id: str) -> Run:
+    with bridge.store.read() as tx:
+        row = reconciliations.find(tx, run_id)
+    if row is None:
+        raise Refused("unknown_reconciliation", "There is no such reconciliation.")
+    counts = Counter(json.loads(row.counts))
+    return Run(
+        id=row.id,
+        from_at=row.from_at,
+        to_at=row.to_at,
+        phase=row.phase,
+        cursor=row.cursor,
+        counts=counts,
+        wants_polls=bool(counts["wants_polls"]),
+        is_over=row.finished_at is not None,
+    )
+
+
+def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
+    """One page of invoices: journals of all, outside and billing of those that moved in the period."""
+    with bridge.store.read() as tx:
+        page = invoice_pages.page(tx, after=run.cursor, limit=limit)
+        covered = {merchant: billing_statuses.covered(tx, merchant) for merchant in bridge.merchants}
+    found, last_id = list[Findings](), run.cursor
+    for facts in page:
+        in_period = run.from_at <= facts.row.updated_at and facts.row.created_at < run.to_at
+        findings = list(ledger_findings(bridge, facts))
+        if in_period:
+            findings += billing_findings(bridge, facts, covered.get(facts.row.merchant))
+            seen = outside(bridge, facts, polls=run.wants_polls)
+            if seen.is_starved:
+                # The gateway's calls of this minute are used up: go on from here with the next step.
+                break
+            run.counts.update(read=seen.read, unread=seen.unread, caught_up=seen.has_news)
+            findings += seen.findings
+            if seen.findings or seen.has_news:
+                run.looks.append(facts.row.id)
+        if findings:
+            found.append(Findings(invoice_id=facts.row.id, findings=tuple(findings)))
+        last_id = facts.row.id
+        run.counts["checked"] += 1
+    _keep(bridge, run, found)
+    for invoice_id in run.looks:
+        _look(bridge, invoice_id)
+    run.cursor = last_id
+    if len(page) < limit and (not page or last_id == page[-1].row.id):
+        run.phase, run.cursor = "billing", ""
+
+
+def _look(bridge: Bridge, invoice_id: str) -> None:
+    try:
+        look(bridge, invoice_id, actor="reconcile")
+    except BridgeError as error:
+        # Somebody else wrote the invoice meanwhile, or no world answered: the schedule goes on.
+        log("reconciliation.not_looked", invoice_id=invoice_id, code=error.code)
+
+
+def _keep(bridge: Bridge, run: Run, found: list[Findings]) -> None:
+    """Keeps findings and opens their review items. What only the journals say is read again under the invoice's lock:
+    a payment may have been recorded between two of our reads.
+    """
+    if not found:
+        return
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        for each in found:
+            row = invoices.find(tx, lock=True, id=each.invoice_id)
+            if row is None:
+                continue
+            again = ledger_findings(bridge, invoice_pages.of_ids(tx, [each.invoice_id])[each.invoice_id])
+            lasting = [*again, *(f for f in each.findings if f.side != "ledger")]
+            for finding in lasting:
+                reconciliations.add_finding(tx, run.id, finding, invoice_id=row.id, merchant=row.merchant)
+                run.counts.update(_counted(finding))
+            if lasting:
+                more = {"reconciliation": run.id, "findings": [_shown(finding) for finding in lasting]}
+                open_review(tx, bridge, row, kind="recon_diff", now=now, more=more)
+
+
+def _billing(bridge: Bridge, run: Run, limit: int) -> None:
+    """Payments that the billing system reported and that have no invoice here."""
+    merchant, _, payment = run.cursor.partition("\x1f")
+    with bridge.store.read() as tx:
+        rows = billing_statuses.without_invoice(tx, from_at=run.from_at, after=(merchant, payment), limit=limit)
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for row in rows:
+        if finding := unknown_finding(row):
+            found[row.merchant].append(finding)
+    for of_merchant, findings in found.items():
+        _keep_loose(bridge, run, findings, merchant=of_merchant)
+    if len(rows) < limit:
+        run.phase, run.cursor = "wallet", ""
+    else:
+        run.cursor = f"{rows[-1].merchant}\x1f{rows[-1].billing_payment_id}"
+
+
+def _wallet(bridge: Bridge, run: Run, _limit: int) -> None:
+    """The gateway's whole wallet against our wallet accounts, last: by now every address was looked at."""
+    variance_sat = _wallet_variance(bridge)
+    run.is_over = True
+    if variance_sat is None:
+        run.counts["unread"] += 1
+        return
+    run.counts["wallet_variance_sat"] = variance_sat
+    if variance_sat:
+        finding = Finding(
+            code="wallet_differs", ours="our accounts", theirs=f"{variance_sat:+} sat", variance_sat=variance_sat
+        )
+        _keep_loose(bridge, run, [finding], merchant="")
+
+
+def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: str) -> None:
+    """Findings that belong to no invoice: kept one by one, shown to people as one item of the merchant, "" is ours."""
+    what = {"reconciliation": run.id, "findings": [_shown(finding) for finding in findings[:SHOWN_FINDINGS]]}
+    with bridge.store.write() as tx:
+        for finding in findings:
+            reconciliations.add_finding(tx, run.id, finding, invoice_id=None, merchant=merchant)
+            run.counts.update(_counted(finding))
+        open_loose_review(tx, bridge, merchant=merchant, kind="recon_diff", what=what, now=bridge.clock())
+
+
+def _wallet_variance(bridge: Bridge) -> int | None:
+    """The wallet minus the books in satoshi, None when the gateway does not answer. Books first, then the wallet."""
+    with bridge.store.read() as tx:
+        booked = reconciliations.balance_of(tx, ("wallet:hot", "inflight:unconfirmed"))
+        baseline_sat = reconciliations.baseline_sat(tx, bridge.wallet_id)
+        leaving_sat = reconciliations.leaving_sat(tx, wallet_id=bridge.wallet_id)
+    try:
+        balance = bridge.wallet.balance()
+    except BridgeError as error:
+        log("reconciliation.wallet_unread", code=error.code)
+        return None
+    return wallet_variance(
+        balance,
+        baseline_sat=baseline_sat,
+        confirmed_sat=booked["wallet:hot"],
+        unconfirmed_sat=booked["inflight:unconfirmed"],
+        leaving_sat=leaving_sat,
+        by_depth=bridge.chain is not None,
+    )
+
+
+def _counted(finding: Finding) -> dict[str, int]:
+    return {"findings": 1, f"{finding.side}_variance_sat": abs(finding.variance_sat) if finding.side != "wallet" else 0}
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "side": finding.side,
+        "kind": finding.kind,
+        "code": finding.code,
+        "ours": finding.ours,
+        "theirs": finding.theirs,
+        "variance_sat": finding.variance_sat,
+        "detail": dict(finding.detail),
+    }

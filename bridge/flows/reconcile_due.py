@@ -1,0 +1,48 @@
+"""The scheduled reconciliation: begun when it is due, one page at a time, by whichever worker has a free hand.
+
+Owns its lease and its pace; the run itself is `flows.reconcile`'s.
+"""
+
+import logging
+from datetime import timedelta
+
+from bridge.flows.context import Bridge
+from bridge.flows.poll import Submit
+from bridge.flows.reconcile import start_reconciliation, step
+from bridge.logs import log
+from bridge.store import leases, reconciliations
+
+LEASE = "reconcile"
+LEASE_SECONDS = 300
+WORKER_PAGE = 50
+
+
+def reconcile_due(bridge: Bridge, *, owner: str, submit: Submit) -> int:
+    """Hands one page to `submit` when a run is due or under way. Always 0: the pages must not keep the loop awake."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        unfinished = reconciliations.unfinished(tx)
+        last_at = reconciliations.last_scheduled_at(tx)
+        is_free = leases.is_free(tx, LEASE, now=now)
+    every_seconds = bridge.books.reconcile_every_seconds
+    is_due = 0 < every_seconds and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
+    if not is_free or (unfinished is None and not is_due):
+        return 0
+    # A lease of this page alone: a worker that stops in the middle of it lets it run out.
+    page_owner = f"{owner}:{bridge.new_id('page')}"
+    with bridge.store.write() as tx:
+        if not leases.take_free(tx, LEASE, owner=page_owner, now=now, lease_seconds=LEASE_SECONDS):
+            return 0
+    run_id = unfinished.id if unfinished is not None else None
+    submit(lambda: _page(bridge, run_id, page_owner))
+    return 0
+
+
+def _page(bridge: Bridge, run_id: str | None, page_owner: str) -> None:
+    try:
+        step(bridge, run_id or start_reconciliation(bridge, actor="worker", is_scheduled=True), limit=WORKER_PAGE)
+    except Exception:
+        log("reconciliation.failed", level=logging.ERROR, exc_info=True, reconciliation_id=run_id)
+    finally:
+        with bridge.store.write() as tx:
+            leases.give_back(tx, owner=page_owner)

@@ -1,0 +1,73 @@
+"""What the billing system says of its payments: the newest word on each, and which reports were whole.
+
+Owns both tables; must not judge a status.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.store.tables import billing_reports, billing_statuses, invoices
+
+
+def _insert(tx: Connection, table: Any) -> Any:
+    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def open_report(
+    tx: Connection, *, report_id: str, merchant: str, covers_from: datetime, now: datetime, source: str
+) -> Row[Any]:
+    """The report of this id, begun now if it is new; a repeated page of one report changes nothing about it."""
+    values = {"merchant": merchant, "covers_from": covers_from, "started_at": now, "source": source}
+    tx.execute(_insert(tx, billing_reports).values(id=report_id, **values).on_conflict_do_nothing())
+    return tx.execute(select(billing_reports).where(billing_reports.c.id == report_id)).one()
+
+
+def finish_report(tx: Connection, report_id: str, *, now: datetime) -> None:
+    over = update(billing_reports).where(billing_reports.c.id == report_id, billing_reports.c.finished_at.is_(None))
+    tx.execute(over.values(finished_at=now))
+
+
+def put(tx: Connection, *, merchant: str, rows: Iterable[Mapping[str, Any]], now: datetime) -> int:
+    """Takes the newest word on each payment; an older report that arrives late never undoes a newer one."""
+    count = 0
+    for row in rows:
+        fresh = _insert(tx, billing_statuses).values(merchant=merchant, first_reported_at=now, reported_at=now, **row)
+        said = {name: row[name] for name in ("status", "amount_text", "currency", "external_id")}
+        tx.execute(
+            fresh.on_conflict_do_update(
+                index_elements=["merchant", "billing_payment_id"],
+                set_=said | {"reported_at": now},
+                where=billing_statuses.c.reported_at <= now,
+            )
+        )
+        count += 1
+    return count
+
+
+def covered(tx: Connection, merchant: str) -> tuple[datetime, datetime] | None:
+    """(covers_from, started_at) of the newest whole report: what existed then and is not in it is not there."""
+    query = select(billing_reports.c.covers_from, billing_reports.c.started_at)
+    query = query.where(billing_reports.c.merchant == merchant, billing_reports.c.finished_at.is_not(None))
+    row = tx.execute(query.order_by(billing_reports.c.finished_at.desc()).limit(1)).one_or_none()
+    return (row.covers_from, row.started_at) if row is not None else None
+
+
+def newest_report_at(tx: Connection) -> dict[str, datetime]:
+    """When each merchant last finished a report."""
+    query = select(billing_reports.c.merchant, func.max(billing_reports.c.finished_at))
+    rows = tx.execute(query.where(billing_reports.c.finished_at.is_not(None)).group_by(billing_reports.c.merchant))
+    return {merchant: at for merchant, at in rows}
+
+
+def without_invoice(tx: Connection, *, from_at: datetime, after: tuple[str, str], limit: int) -> Sequence[Row[Any]]:
+    """Payments that a report named since `from_at` and that have no invoice here, in key order above the cursor."""
+    b = billing_statuses.c
+    known = exists().where(invoices.c.merchant == b.merchant, invoices.c.billing_payment_id == b.billing_payment_id)
+    merchant, payment = after
+    behind = (b.merchant > merchant) | and_(b.merchant == merchant, b.billing_payment_id > payment)
+    query = select(billing_statuses).where(b.reported_at >= from_at, behind, ~known)
+    return tx.execute(query.order_by(b.merchant, b.billing_payment_id).limit(limit)).all()

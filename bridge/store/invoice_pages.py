@@ -1,0 +1,164 @@
+"""Invoices by the page, each with everything the books need to know of it: a page costs a handful of queries.
+
+Owns these bulk reads; must not decide or change anything.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from bridge.core.credit import Payment
+from bridge.core.invoice import Invoice
+from bridge.core.quote import Quote
+from bridge.store import invoices as invoice_rows
+from bridge.store.ledger import RECEIPTS
+from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, quotes, reviews
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceFacts:
+    """One invoice as it stands. `balances` are its receipt journals', `billing` the newest word of the billing system."""
+
+    row: Row[Any]
+    quote_rows: Sequence[Row[Any]]
+    payments: Sequence[Payment]
+    review_rows: Sequence[Row[Any]]
+    balances: dict[str, int] = field(default_factory=dict)
+    unbalanced_journals: Sequence[int] = ()
+    settled_events: int = 0
+    shared_outputs: Sequence[str] = ()
+    billing: Row[Any] | None = None
+
+    def quotes(self) -> list[Quote]:
+        """The quotes that can value something: those in the invoice's own currency."""
+        return [invoice_rows.quote_of_row(q) for q in self.quote_rows if q.currency == self.row.currency]
+
+    def decided_on(self, *, has_chain_evidence: bool) -> Invoice:
+        return invoice_rows.facts_of(self.row, self.review_rows, has_chain_evidence=has_chain_evidence)
+
+
+def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
+    """All invoices in the order of their ids, `limit` at a time."""
+    return of_rows(tx, invoice_rows.page(tx, after=after, limit=limit))
+
+
+def created_page(
+    tx: Connection, *, from_at: datetime, to_at: datetime, after: tuple[datetime, str] | None, limit: int
+) -> list[InvoiceFacts]:
+    """Invoices created in [from, to), in the order they were created, above the cursor `after` (created_at, id)."""
+    query = select(invoices).where(invoices.c.created_at >= from_at, invoices.c.created_at < to_at)
+    if after is not None:
+        at, last_id = after
+        query = query.where((invoices.c.created_at > at) | ((invoices.c.created_at == at) & (invoices.c.id > last_id)))
+    return of_rows(tx, tx.execute(query.order_by(invoices.c.created_at, invoices.c.id).limit(limit)).all())
+
+
+def of_ids(tx: Connection, ids: Iterable[str]) -> dict[str, InvoiceFacts]:
+    wanted = sorted(set(ids))
+    rows = tx.execute(select(invoices).where(invoices.c.id.in_(wanted))).all() if wanted else []
+    return {facts.row.id: facts for facts in of_rows(tx, rows)}
+
+
+def of_rows(tx: Connection, rows: Sequence[Row[Any]]) -> list[InvoiceFacts]:
+    """The facts of invoices that were read already, in their order."""
+    ids = [row.id for row in rows]
+    if not ids:
+        return []
+    quotes_by = _grouped(tx, select(quotes).where(quotes.c.invoice_id.in_(ids)).order_by(quotes.c.version))
+    seen = select(payments).where(payments.c.invoice_id.in_(ids))
+    payments_by = _grouped(tx, seen.order_by(payments.c.first_seen_at, payments.c.key))
+    ruled = select(reviews.c.invoice_id, reviews.c.kind, reviews.c.state, reviews.c.decision)
+    reviews_by = _grouped(tx, ruled.where(reviews.c.invoice_id.in_(ids)))
+    balances, unbalanced = _balances(tx, ids), _unbalanced(tx, ids)
+    settled, shared, billing = _settled_events(tx, ids), _shared_outputs(tx, ids), _billing(tx, ids)
+    return [
+        InvoiceFacts(
+            row=row,
+            quote_rows=quotes_by[row.id],
+            payments=[invoice_rows.payment_of_row(p) for p in payments_by[row.id]],
+            review_rows=reviews_by[row.id],
+            balances=balances[row.id],
+            unbalanced_journals=unbalanced[row.id],
+            settled_events=settled.get(row.id, 0),
+            shared_outputs=shared[row.id],
+            billing=billing.get(row.id),
+        )
+        for row in rows
+    ]
+
+
+def walk(tx: Connection, *, limit: int) -> Iterator[InvoiceFacts]:
+    """Every invoice, in one transaction of the caller's."""
+    after = ""
+    while facts := page(tx, after=after, limit=limit):
+        yield from facts
+        after = facts[-1].row.id
+
+
+def _grouped(tx: Connection, query: Any) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in tx.execute(query):
+        found[row.invoice_id].append(row)
+    return found
+
+
+def _balances(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    query = (
+        select(journals.c.invoice_id, entries.c.account, func.sum(entries.c.units))
+        .join(journals, journals.c.id == entries.c.journal_id)
+        .where(journals.c.invoice_id.in_(ids), journals.c.family == RECEIPTS)
+        .group_by(journals.c.invoice_id, entries.c.account)
+    )
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for invoice_id, account, units in tx.execute(query):
+        found[invoice_id][account] = int(units)
+    return found
+
+
+def _unbalanced(tx: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
+    query = (
+        select(journals.c.invoice_id, journals.c.id)
+        .join(entries, journals.c.id == entries.c.journal_id)
+        .where(journals.c.invoice_id.in_(ids))
+        .group_by(journals.c.invoice_id, journals.c.id, entries.c.asset)
+        .having(func.sum(entries.c.units) != 0)
+    )
+    found: dict[str, list[int]] = defaultdict(list)
+    for invoice_id, journal_id in tx.execute(query):
+        found[invoice_id].append(journal_id)
+    return found
+
+
+def _settled_events(tx: Connection, ids: Sequence[str]) -> dict[str, int]:
+    query = select(events.c.invoice_id, func.count()).where(
+        events.c.invoice_id.in_(ids), events.c.type == "invoice.settled"
+    )
+    return {invoice_id: int(count) for invoice_id, count in tx.execute(query.group_by(events.c.invoice_id))}
+
+
+def _shared_outputs(tx: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Outputs of these invoices that another invoice counts too: money cannot pay two addresses at once."""
+    other = payments.alias("other")
+    query = (
+        select(payments.c.invoice_id, payments.c.key)
+        .join(other, (other.c.key == payments.c.key) & (other.c.invoice_id != payments.c.invoice_id))
+        .where(payments.c.invoice_id.in_(ids), payments.c.key.contains(":"))
+        .distinct()
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for invoice_id, key in tx.execute(query):
+        found[invoice_id].append(key)
+    return found
+
+
+def _billing(tx: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    query = select(invoices.c.id.label("invoice_id"), billing_statuses).join(
+        billing_statuses,
+        (billing_statuses.c.merchant == invoices.c.merchant)
+        & (billing_statuses.c.billing_payment_id == invoices.c.billing_payment_id),
+    )
+    return {row.invoice_id: row for row in tx.execute(query.where(invoices.c.id.in_(ids)))}
