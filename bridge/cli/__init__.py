@@ -5,7 +5,7 @@ Owns arguments and output; must not hold a rule, each command calls one flow.
 
 import click
 
-from bridge.cli import desk, outbox, run
+from bridge.cli import desk, first_config, operate, outbox, probe, reload, run
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -31,5 +31,7 @@ def main(ctx: click.Context, config_path: str) -> None:
     ctx.obj = config_path
 
 
-for command in (*run.COMMANDS, *desk.COMMANDS, *outbox.COMMANDS):
+# serve and worker of `reload` stand in for those of `run`: the same, and they hear SIGHUP.
+OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *probe.COMMANDS, *reload.COMMANDS)
+for command in (*run.COMMANDS, *desk.COMMANDS, *outbox.COMMANDS, *OPERATING):
     main.add_command(command)

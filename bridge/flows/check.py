@@ -1,34 +1,239 @@
 """The alert rules: what must make somebody look, evaluated on demand.
 
-Owns the rules; thresholds come with the bridge's settings.
+Owns the rules, what trips them and whom they call; must not change anything. The thresholds are the operator's.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
-from bridge.store import audit, deliveries, invoices, reviews
+from bridge.flows.price import current_rate
+from bridge.flows.reconciliation_report import age_seconds
+from bridge.store import audit, deliveries, invoices, leases, reviews
+from bridge.store.db import Tx
 
-STUCK_AFTER = timedelta(hours=6)
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """When a rule trips: above a count, an age or an amount. Whole seconds and whole satoshi; 0 counts everything."""
+
+    reviews_overdue: int = 0
+    reviews_open: int = 20
+    deliveries_parked: int = 0
+    deliveries_waiting: int = 500
+    deliveries_late_seconds: int = 900
+    looks_late_seconds: int = 600
+    invoices_stuck_seconds: int = 21_600
+    mode_changed_seconds: int = 3_600
+    hot_balance_sat: int = 10_000_000
+    clock_skew_seconds: int = 30
+    backup_age_seconds: int = 10_800
+    signature_failures: int = 0
+    books_differ: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One rule that is tripped now."""
+    """One rule that is tripped now, and the role that looks after it."""
 
     rule: str
     detail: str
+    owner: str
 
 
-def alerts(bridge: Bridge) -> list[Alert]:
-    """Every tripped rule; empty when all is well."""
-    now = bridge.clock()
-    with bridge.store.read() as tx:
-        counted = {
-            "reviews_overdue": reviews.count_overdue(tx, now=now),
-            "deliveries_parked": deliveries.depth(tx).get("parked", 0),
-            "invoices_stuck": invoices.count_stuck(tx, before=now - STUCK_AFTER),
-        }
-        broken_chain = audit.first_break(tx)
-    tripped = [Alert(rule=rule, detail=f"{count}") for rule, count in counted.items() if count]
-    return tripped + ([Alert(rule="audit_chain_broken", detail=broken_chain)] if broken_chain else [])
+# Every rule and its owner; the runbook of a rule is docs/runbooks.en.md#<rule>.
+OWNERS = {
+    "reviews_overdue": "support",
+    "reviews_open": "support",
+    "deliveries_parked": "operations",
+    "deliveries_waiting": "operations",
+    "deliveries_late": "operations",
+    "looks_late": "operations",
+    "invoices_stuck": "operations",
+    "mode_changed": "operations",
+    "signature_failures": "security",
+    "books_differ": "finance",
+    "reconciliation_old": "finance",
+    "audit_chain_broken": "security",
+    "backup_old": "operations",
+    "database_down": "operations",
+    "provider_down": "operations",
+    "chain_down": "operations",
+    "price_down": "operations",
+    "hot_balance": "finance",
+    "clock_skew": "operations",
+}
+
+# Who rules on which kind of review item, unless the operator's file says otherwise.
+REVIEW_OWNERS = {
+    "large_amount": "finance",
+    "provider_only_limit": "finance",
+    "provider_disagrees": "operations",
+    "billing_conflict": "support",
+    "suspicious_address": "security",
+    "wrong_network": "operations",
+    "late": "support",
+    "partial": "support",
+    "failed_to_confirm": "support",
+    "reorged": "finance",
+    "screening": "compliance",
+    "over": "support",
+    "replaced": "support",
+    "delivery_dead": "operations",
+    "claim": "support",
+    "outcome_unknown": "finance",
+    "recon_diff": "finance",
+    "bad_signature": "security",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Now:
+    """What the rules look at."""
+
+    bridge: Bridge
+    now: datetime
+    limits: Thresholds
+    newest_backup_at: datetime | None = None
+
+
+def alerts(
+    bridge: Bridge,
+    *,
+    thresholds: Thresholds | None = None,
+    owners: Mapping[str, str] | None = None,
+    newest_backup_at: datetime | None = None,
+    watch_backups: bool = False,
+    ask_outside: bool = False,
+) -> list[Alert]:
+    """Every tripped rule; empty when all is well.
+
+    `ask_outside` also asks gateway, chain and prices, each once. `watch_backups`: a missing backup is an alert too.
+    """
+    seen = _Now(bridge=bridge, now=bridge.clock(), limits=thresholds or Thresholds(), newest_backup_at=newest_backup_at)
+    try:
+        with bridge.store.read() as tx:
+            found = {rule: detail for rule, look in _STORED.items() if (detail := look(seen, tx))}
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        found = {"database_down": type(error).__name__}
+    if watch_backups and (detail := _backup_old(seen)):
+        found["backup_old"] = detail
+    if ask_outside:
+        found |= {rule: detail for rule, ask in _OUTSIDE.items() if (detail := _asked(ask, seen))}
+    called = OWNERS | dict(owners or {})
+    return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
+
+
+def _above(count: int, limit: int) -> str:
+    return f"{count}, limit {limit}" if count > limit else ""
+
+
+def _mode_changed(seen: _Now, tx: Tx) -> str:
+    before = seen.now - timedelta(seconds=seen.limits.mode_changed_seconds)
+    changed = [row for row in leases.all_modes(tx) if row.mode != "normal" and row.since < before]
+    return ", ".join(f"{row.scope} is {row.mode} since {row.since:%Y-%m-%d %H:%M} by {row.actor}" for row in changed)
+
+
+def _looks_late(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.looks_late_seconds
+    late = invoices.any_due(tx, now=seen.now - timedelta(seconds=limit))
+    return f"an invoice waits for its look for more than {limit} s: is a worker running?" if late else ""
+
+
+def _deliveries_late(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.deliveries_late_seconds
+    late = deliveries.any_due(tx, now=seen.now - timedelta(seconds=limit))
+    return f"an event waits for its delivery for more than {limit} s: is a worker running?" if late else ""
+
+
+def _invoices_stuck(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.invoices_stuck_seconds
+    count = invoices.count_stuck(tx, before=seen.now - timedelta(seconds=limit))
+    return f"{count} with money under way and no news for {limit} s" if count else ""
+
+
+def _reconciliation_old(seen: _Now, tx: Tx) -> str:
+    age = age_seconds(tx, now=seen.now)
+    is_old = age is not None and seen.bridge.books.is_old(age)
+    return f"the last finished reconciliation is {age} s old: is a worker running?" if is_old else ""
+
+
+def _open_reviews(tx: Tx, kind: str) -> int:
+    return reviews.count_open_by_kind(tx).get(kind, 0)
+
+
+_STORED: dict[str, Callable[[_Now, Tx], str]] = {
+    "reviews_overdue": lambda s, tx: _above(reviews.count_overdue(tx, now=s.now), s.limits.reviews_overdue),
+    "reviews_open": lambda s, tx: _above(sum(reviews.count_open_by_kind(tx).values()), s.limits.reviews_open),
+    "deliveries_parked": lambda s, tx: _above(deliveries.depth(tx).get("parked", 0), s.limits.deliveries_parked),
+    "deliveries_waiting": lambda s, tx: _above(deliveries.depth(tx).get("pending", 0), s.limits.deliveries_waiting),
+    "deliveries_late": _deliveries_late,
+    "looks_late": _looks_late,
+    "invoices_stuck": _invoices_stuck,
+    "mode_changed": _mode_changed,
+    "signature_failures": lambda s, tx: _above(_open_reviews(tx, "bad_signature"), s.limits.signature_failures),
+    "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
+    "reconciliation_old": _reconciliation_old,
+    "audit_chain_broken": lambda _s, tx: audit.first_break(tx) or "",
+}
+
+
+def _backup_old(seen: _Now) -> str:
+    if seen.newest_backup_at is None:
+        return "there is no backup"
+    age_seconds = int((seen.now - seen.newest_backup_at).total_seconds())
+    limit = seen.limits.backup_age_seconds
+    return f"the newest backup is {age_seconds} s old, limit {limit} s" if age_seconds > limit else ""
+
+
+def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
+    try:
+        return ask(seen)
+    except BridgeError as error:
+        return error.code
+
+
+def _provider_down(seen: _Now) -> str:
+    return "" if seen.bridge.wallet.health().ok else "the gateway says that it is not well"
+
+
+def _chain_down(seen: _Now) -> str:
+    if seen.bridge.chain is not None:
+        seen.bridge.chain.tip_height()
+    return ""
+
+
+def _price_down(seen: _Now) -> str:
+    for currency in sorted({c for m in seen.bridge.merchants.values() for c in m.currencies}):
+        try:
+            current_rate(seen.bridge, currency, seen.now)
+        except BridgeError as error:
+            return f"{currency}: {error.detail}"
+    return ""
+
+
+def _hot_balance(seen: _Now) -> str:
+    held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.limits.hot_balance_sat
+    return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
+
+
+def _clock_skew(seen: _Now) -> str:
+    skew = clock_skew_seconds(seen.bridge)
+    return f"{skew} s against the gateway" if abs(skew) > seen.limits.clock_skew_seconds else ""
+
+
+_OUTSIDE: dict[str, Callable[[_Now], str]] = {
+    "provider_down": _provider_down,
+    "chain_down": _chain_down,
+    "price_down": _price_down,
+    "hot_balance": _hot_balance,
+    "clock_skew": _clock_skew,
+}
+
+
+def clock_skew_seconds(bridge: Bridge) -> int:
+    """How far our clock is before (positive) or behind the gateway's Date header; 0 when it sends none."""
+    told = bridge.wallet.health().server_time
+    return int((bridge.clock() - told).total_seconds()) if told is not None else 0

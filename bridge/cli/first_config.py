@@ -1,0 +1,146 @@
+"""`subtc-bridge init`: the first configuration, by asking or from flags.
+
+Owns the files it writes, their modes and the new secrets; must not overwrite anything or print a secret.
+"""
+
+import os
+import secrets
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+import click
+
+from bridge.cli.operate import examined
+from bridge.cli.operations import NAME as OPERATIONS
+from bridge.cli.operations import example as operations_example
+from bridge.config import load_settings
+from bridge.store.db import migrate
+from bridge.subtc.client import SubtcWallet
+
+PRICES = (
+    "coinbase,https://api.coinbase.com/v2/prices/BTC-{currency}/spot,/data/amount",
+    "coingecko,https://api.coingecko.com/api/v3/simple/price?ids=bitcoin&vs_currencies={currency_lower},"
+    "/bitcoin/{currency_lower}",
+    "blockchain,https://blockchain.info/ticker,/{currency}/last",
+)
+EXPLORERS = {"main": "https://blockstream.info/api", "test": "https://blockstream.info/testnet/api"}
+
+
+@click.command()
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), show_default=True)
+@click.option("--network", type=click.Choice(["test", "main", "signet", "regtest"]), default="test", show_default=True)
+@click.option("--public-url", prompt="Where payers reach the bridge (https://…)")
+@click.option("--merchant", default="main", show_default=True, help="A short id for your billing system.")
+@click.option("--currencies", default="RUB,USD,EUR", show_default=True)
+@click.option("--notify-url", prompt="The module's result CGI (https://…/mancgi/subtcresult)")
+@click.option("--subtc-url", default="https://api.subtc.net", show_default=True)
+@click.option("--subtc-key-file", type=click.Path(exists=True, path_type=Path), help="Default: ask, or make a new key.")
+@click.option("--wallet-id", default="", help="Default: make a new wallet of the network.")
+@click.option("--esplora", default="", help="The chain reader's URL; default: a public one for main and test.")
+@click.option("--price", "prices", multiple=True, help="name,url,pointer; default: three public sources.")
+@click.option("--database-url", default="", help="Default: SQLite in the directory.")
+@click.option("--listen", default="127.0.0.1:8080", show_default=True)
+@click.option("--shop-name", default="Hosting", show_default=True)
+@click.pass_context
+def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **asked: str) -> None:
+    """Write a first config.yaml with new secrets beside it, make the database, and end with the doctor."""
+    directory = directory.resolve()
+    config = directory / "config.yaml"
+    if config.exists():
+        raise click.ClickException(f"{config} is there already; nothing was changed.")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    subtc_key = _subtc_key(asked, subtc_key_file)
+    wallet_id = asked["wallet_id"] or _wallet(asked, subtc_key).create_wallet()
+    for name, secret in _new_secrets(subtc_key).items():
+        _write(directory / "secrets" / name, secret + "\n")
+    _write(directory / OPERATIONS, operations_example(backup_directory=str(directory / "backups")))
+    _write(config, _config_text(directory, asked | {"wallet_id": wallet_id}))
+    migrate(load_settings(config).database_url)
+    click.echo(_next_steps(directory, asked))
+    ctx.obj = str(config)
+    sys.exit(0 if examined(ctx) else 1)
+
+
+def _subtc_key(asked: dict[str, str], path: Path | None) -> str:
+    if path is not None:
+        return path.read_text(encoding="utf-8").strip()
+    given = click.prompt("SUBTC key (empty: make a new one)", default="", hide_input=True, show_default=False)
+    return str(given) or _wallet(asked, "").create_key()
+
+
+def _wallet(asked: dict[str, str], key: str) -> SubtcWallet:
+    """A client that needs no wallet yet: it makes keys and wallets."""
+    return SubtcWallet(base_url=asked["subtc_url"], key=lambda: key, network=asked["network"])
+
+
+def _new_secrets(subtc_key: str) -> dict[str, str]:
+    return {
+        "subtc_key": subtc_key,
+        "token_secret": secrets.token_hex(32),
+        "api_key": secrets.token_urlsafe(36),
+        "notify_secret": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """A new file that only its owner may read from the first moment on. Raises when it is there already."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.ClickException(f"{path} is there already; it was not changed.") from None
+    with os.fdopen(opened, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _config_text(directory: Path, asked: dict[str, str]) -> str:
+    """Only what must be said; every other setting has its default, see config.example.yaml."""
+    quoted = {name: _quoted(value) for name, value in asked.items() if isinstance(value, str)}
+    explorer = asked["esplora"] or EXPLORERS.get(asked["network"], "")
+    sources = [source.split(",", 2) for source in asked["prices"] or PRICES]
+    lines = [
+        "# Written by `subtc-bridge init`. Every setting with its default and meaning: config.example.yaml.",
+        f"network: {asked['network']}",
+        f"database_url: {_quoted(asked['database_url'] or f'sqlite:///{directory}/bridge.db')}",
+        f"public_url: {quoted['public_url']}",
+        f"listen: {quoted['listen']}",
+        f"token_secret: ${{file:{directory}/secrets/token_secret}}",
+        "subtc:",
+        f"  base_url: {quoted['subtc_url']}",
+        f"  key: ${{file:{directory}/secrets/subtc_key}}",
+        f"  wallet_id: {quoted['wallet_id']}",
+        "chain:",
+        f"  esplora: [{_quoted(explorer) if explorer else ''}]",
+        "prices:",
+        "  sources:",
+        *(f"    - {{name: {_quoted(n)}, url: {_quoted(u)}, pointer: {_quoted(p)}}}" for n, u, p in sources),
+        "merchants:",
+        f"  - id: {quoted['merchant']}",
+        f'    api_keys: ["${{file:{directory}/secrets/api_key}}"]',
+        f"    currencies: [{', '.join(asked['currencies'].split(','))}]",
+        f"    notify_url: {quoted['notify_url']}",
+        f'    notify_secrets: ["${{file:{directory}/secrets/notify_secret}}"]',
+        "shop:",
+        f"  name: {quoted['shop_name']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML text in double quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _next_steps(directory: Path, asked: dict[str, str]) -> str:
+    return (
+        f"Written: {directory}/config.yaml, {directory}/{OPERATIONS}, {directory}/secrets/ (readable by this user only).\n"
+        "Into the payment method's form in BILLmanager go:\n"
+        f"  bridge URL     {asked['public_url']} (or the inside address, see docs/operator-guide.en.md)\n"
+        f"  API key        the text in {directory}/secrets/api_key\n"
+        f"  notify secret  the text in {directory}/secrets/notify_secret\n"
+        "Then: subtc-bridge serve, subtc-bridge worker.\n"
+    )
+
+
+COMMANDS = (init,)

@@ -1,0 +1,147 @@
+"""Commands that keep the bridge well: doctor, check, config, backup, restore, recheck.
+
+Owns arguments and output; each command calls one flow.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bridge.cli.opened import opened, settings_of
+from bridge.cli.operations import operations_of
+from bridge.cli.settings_text import compared, place_of, shown
+from bridge.config import load_settings
+from bridge.flows.after_restore import come_up_read_only, look_at_all
+from bridge.flows.check import alerts
+from bridge.flows.doctor import FAIL, examine
+from bridge.runtime import build, database_name, utc_now
+from bridge.store import backup as copies
+from bridge.store.db import migrate
+
+
+@click.command()
+@click.option("--tell-billing", is_flag=True, help="Also send one signed test event to every merchant's endpoint.")
+@click.option("--thresholds", "with_thresholds", is_flag=True, help="Print the thresholds of the alert rules too.")
+@click.pass_context
+def doctor(ctx: click.Context, tell_billing: bool, with_thresholds: bool) -> None:
+    """Check everything the bridge needs to work, each with its mend; non-zero when something fails."""
+    sys.exit(0 if examined(ctx, tell_billing=tell_billing, with_thresholds=with_thresholds) else 1)
+
+
+def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds: bool = False) -> bool:
+    """Prints the findings; False when one of them is a failure."""
+    settings, operations = settings_of(ctx), operations_of(ctx)
+    place = place_of(Path(ctx.obj), settings, newest_backup_at=operations.newest_backup_at())
+    with opened(ctx) as bridge:
+        findings = examine(bridge, place, thresholds=operations.thresholds, tell_billing=tell_billing)
+    for found in findings:
+        click.echo(f"{found.state:4} {found.name}" + (f": {found.detail}" if found.detail else ""))
+        if found.mend:
+            click.echo(f"     → {found.mend}")
+    if with_thresholds:
+        for name, value in asdict(operations.thresholds).items():
+            click.echo(f"     threshold {name} = {value}")
+    return all(found.state != FAIL for found in findings)
+
+
+@click.command()
+@click.option("--outside/--no-outside", default=True, help="Whether to ask gateway, chain and prices too.")
+@click.pass_context
+def check(ctx: click.Context, outside: bool) -> None:
+    """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
+    operations = operations_of(ctx)
+    with opened(ctx) as bridge:
+        tripped = alerts(
+            bridge,
+            thresholds=operations.thresholds,
+            owners=operations.owners,
+            newest_backup_at=operations.newest_backup_at(),
+            watch_backups=operations.backup_directory.is_dir(),
+            ask_outside=outside,
+        )
+    for alert in tripped:
+        click.echo(f"{alert.rule} ({alert.owner}): {alert.detail} — docs/runbooks.en.md#{alert.rule}")
+    if not tripped:
+        click.echo("ok")
+    sys.exit(2 if tripped else 0)
+
+
+@click.group("config")
+def config_group() -> None:
+    """The settings: checked, compared, shown without secrets."""
+
+
+@config_group.command("check")
+@click.pass_context
+def config_check(ctx: click.Context) -> None:
+    """Read the file as the bridge would; every fault is named with its path."""
+    settings_of(ctx)
+    operations_of(ctx)
+    click.echo("The configuration can be used.")
+
+
+@config_group.command("show")
+@click.pass_context
+def config_show(ctx: click.Context) -> None:
+    """Print every setting with its value or default; secrets stay hidden."""
+    for path, text in shown(settings_of(ctx)).items():
+        click.echo(f"{path}: {text}")
+
+
+@config_group.command("diff")
+@click.argument("other", type=click.Path(exists=True, dir_okay=False))
+@click.pass_context
+def config_diff(ctx: click.Context, other: str) -> None:
+    """Compare OTHER (before) with the file of --config (after); exit code 1 when they differ."""
+    lines = compared(load_settings(other), settings_of(ctx))
+    for line in lines:
+        click.echo(line)
+    sys.exit(1 if lines else 0)
+
+
+@click.command()
+@click.option("--directory", type=click.Path(path_type=Path), help="Default: backup_directory of operations.toml.")
+@click.option("--keep", default=14, show_default=True, help="How many copies stay.")
+@click.pass_context
+def backup(ctx: click.Context, directory: Path | None, keep: int) -> None:
+    """Copy the database while everything runs. Secrets are not in it: keep those of /etc elsewhere."""
+    place = directory or operations_of(ctx).backup_directory
+    path = copies.back_up(settings_of(ctx).database_url, place, now=utc_now())
+    gone = copies.prune(place, keep=keep)
+    click.echo(f"{path} ({path.stat().st_size} bytes); {len(gone)} old copies removed.")
+
+
+@click.command()
+@click.argument("copy", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--actor", required=True, help="Who restores.")
+@click.pass_context
+def restore(ctx: click.Context, copy: Path, actor: str) -> None:
+    """Fill the empty database of --config from COPY and bring it up read_only. Stop serve and worker first."""
+    settings = settings_of(ctx)
+    copies.restore(copy, settings.database_url)
+    migrate(settings.database_url)
+    bridge = build(settings)
+    try:
+        retired = come_up_read_only(bridge, copy_name=copy.name, actor=actor)
+    finally:
+        bridge.store.close()
+    click.echo(f"{database_name(settings)} is restored and read_only; {retired} spare addresses retired. Next:")
+    for step in ("recheck --actor NAME", "reconcile", "mode normal --actor NAME --reason '...'"):
+        click.echo(f"  subtc-bridge {step}")
+
+
+@click.command()
+@click.option("--actor", required=True, help="Who asks.")
+@click.pass_context
+def recheck(ctx: click.Context, actor: str) -> None:
+    """Read every invoice's address again at the gateway and on the chain, in any mode: after a restore."""
+    with opened(ctx) as bridge:
+        counted = look_at_all(bridge, actor=actor)
+    for outcome, count in sorted(counted.items()):
+        click.echo(f"{count:6} {outcome}")
+    sys.exit(1 if counted["no source answered"] else 0)
+
+
+COMMANDS = (doctor, check, config_group, backup, restore, recheck)

@@ -1,0 +1,85 @@
+"""Settings for people: shown without a secret, compared with another file, and where the secrets lie.
+
+Owns redaction and comparison; must not print a secret or anything that it could be guessed from.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from bridge.config import Settings
+from bridge.flows.doctor import Place
+
+HIDDEN = "(secret)"
+_FILE_REFERENCE = re.compile(r"\$\{file:([^}]+)\}")
+_INLINE = re.compile(
+    r"SUBTC-KEY-[A-Za-z0-9]{8}|whsec_[A-Za-z0-9+/]{8}|(?:api_keys|token_secret|password): *[\[\"']*[A-Za-z0-9]{16}"
+)
+# Others may not read, the group may not write.
+_LOOSE_BITS = 0o027
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Every setting by its path, secrets hidden and the database's password cut out."""
+    return {path: _text(path, value) for path, value in _flat(settings.model_dump())}
+
+
+def compared(before: Settings, after: Settings) -> list[str]:
+    """One line per setting that differs; of a secret only that it does."""
+    old, new = dict(_flat(before.model_dump())), dict(_flat(after.model_dump()))
+    lines = []
+    for path in sorted({*old, *new}):
+        if old.get(path) == new.get(path):
+            continue
+        was = _text(path, old[path]) if path in old else "(not set)"
+        now = _text(path, new[path]) if path in new else "(not set)"
+        lines.append(f"{path}: {was} → {now}" if HIDDEN not in (was, now) else f"{path}: {HIDDEN} changed")
+    return lines
+
+
+def place_of(config: Path, settings: Settings, *, newest_backup_at: datetime | None = None) -> Place:
+    """What the doctor wants to know of the files: their modes, and whether secrets stand in the config itself."""
+    text = config.read_text(encoding="utf-8")
+    files = [config, *(Path(name) for name in dict.fromkeys(_FILE_REFERENCE.findall(text)))]
+    loose = tuple(f"{path} is {path.stat().st_mode & 0o777:03o}" for path in files if path.stat().st_mode & _LOOSE_BITS)
+    lines = (number for number, line in enumerate(text.splitlines(), 1) if _INLINE.search(line.partition("#")[0]))
+    return Place(
+        loose_files=loose,
+        inline_secrets=tuple(f"{config.name} line {number}" for number in lines),
+        fixed_prices=bool(settings.prices.fixed),
+        newest_backup_at=newest_backup_at,
+    )
+
+
+def _flat(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{at}.{name}" if at else str(name))
+    elif isinstance(value, list | tuple) and value:
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{at}.{number}")
+    else:
+        yield at, value
+
+
+def _text(path: str, value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    if path.endswith("url") and isinstance(value, str):
+        return _without_password(value)
+    return str(value)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    # A password may also stand in the query of a database URL.
+    query = re.sub(r"(?<=password=)[^&]*", HIDDEN, parts.query)
+    hidden = f"{user}:{HIDDEN}{at}{host}" if colon else parts.netloc
+    return urlunsplit(parts._replace(netloc=hidden, query=query))

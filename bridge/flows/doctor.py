@@ -1,0 +1,150 @@
+"""The doctor: every condition for running well, each with what mends it.
+
+Owns the list and its sentences; must not change anything but send one test event per merchant when asked to.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.core.addresses import check_wallet_net
+from bridge.core.errors import BridgeError
+from bridge.flows.check import Thresholds, clock_skew_seconds
+from bridge.flows.context import Bridge
+from bridge.flows.readiness import readiness
+from bridge.flows.record import event_body
+
+PASS, WARN, FAIL = "ok", "warn", "FAIL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One item: `state` is ok, warn or FAIL; `mend` says what to do about the last two. Never a secret."""
+
+    name: str
+    state: str
+    detail: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What only the outside of the bridge knows: its files and its settings.
+
+    `loose_files`: config and secret files that others may read. `inline_secrets`: settings whose secret stands in the file.
+    """
+
+    loose_files: tuple[str, ...] = ()
+    inline_secrets: tuple[str, ...] = ()
+    fixed_prices: bool = False
+    public_url: str = ""
+    newest_backup_at: datetime | None = None
+
+
+MENDS = {
+    "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",
+    "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
+    "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
+    "price": "Check prices.sources and min_sources; `curl` each URL from this machine; see runbook price_down.",
+    "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
+    "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
+    "file_modes": "chmod 600 these files and chown them to the bridge's user.",
+    "inline_secrets": "Move the secret into a file of its own and write ${file:/path} in its place.",
+    "clock": "Start a time service (systemd-timesyncd or chrony) and check that UTC is right.",
+    "billing": "Check notify_url, its certificate, allow_hosts and the notify secret on both sides; see runbook deliveries_parked.",
+    "backup": "Enable subtc-bridge-backup.timer or run `subtc-bridge backup`; see runbook backup_old.",
+    "fixed_prices": "Remove prices.fixed: a fixed price loses money as soon as the market moves.",
+    "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
+    "mode": "Find out who switched it and why with `subtc-bridge check`; then `subtc-bridge mode normal`.",
+}
+
+
+def examine(
+    bridge: Bridge, place: Place, *, thresholds: Thresholds | None = None, tell_billing: bool = False
+) -> list[Finding]:
+    """Every item, passed or not. `tell_billing` sends each merchant's endpoint one signed test event."""
+    limits = thresholds or Thresholds()
+    findings = [*_ready(bridge), *_files(place)]
+    findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
+    findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
+    findings.append(_clock(bridge, limits))
+    findings.append(_backup(place, bridge.clock(), limits))
+    findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
+    findings += _limits(bridge)
+    if tell_billing:
+        findings += [_billing(bridge, m.id) for m in bridge.merchants.values() if m.wants_push]
+    return findings
+
+
+def _finding(name: str, is_well: bool, detail: str = "", *, worst: str = FAIL) -> Finding:
+    mend = "" if is_well else MENDS[name.partition(":")[0]]
+    return Finding(name=name, state=PASS if is_well else worst, detail=detail, mend=mend)
+
+
+def _attempt(name: str, step: Callable[[], object]) -> Finding:
+    try:
+        step()
+    except BridgeError as error:
+        return _finding(name, False, error.detail)
+    return _finding(name, True)
+
+
+def _worst(bridge: Bridge) -> str:
+    """What is a warning on a test network is a failure where money is real."""
+    return FAIL if bridge.network == "main" else WARN
+
+
+def _ready(bridge: Bridge) -> Iterator[Finding]:
+    for check in readiness(bridge):
+        mend = MENDS[check.name.partition("_")[0]]
+        yield Finding(
+            name=check.name, state=PASS if check.ok else FAIL, detail=check.detail, mend="" if check.ok else mend
+        )
+        if check.name == "database" and check.ok:
+            yield _finding("mode", check.detail.endswith("normal"), check.detail, worst=WARN)
+
+
+def _files(place: Place) -> Iterator[Finding]:
+    yield _finding("file_modes", not place.loose_files, ", ".join(place.loose_files))
+    yield _finding("inline_secrets", not place.inline_secrets, ", ".join(place.inline_secrets), worst=WARN)
+
+
+def _clock(bridge: Bridge, limits: Thresholds) -> Finding:
+    try:
+        skew = clock_skew_seconds(bridge)
+    except BridgeError as error:
+        return _finding("clock", False, f"the gateway did not tell the time: {error.code}")
+    return _finding("clock", abs(skew) <= limits.clock_skew_seconds, f"{skew} s against the gateway")
+
+
+def _backup(place: Place, now: datetime, limits: Thresholds) -> Finding:
+    newest = place.newest_backup_at
+    fresh = newest is not None and now - newest <= timedelta(seconds=limits.backup_age_seconds)
+    return _finding("backup", fresh, f"newest {newest:%Y-%m-%d %H:%M} UTC" if newest else "none yet", worst=WARN)
+
+
+def _limits(bridge: Bridge) -> Iterator[Finding]:
+    """Amounts that a new installation should not let through without a person."""
+    for merchant in bridge.merchants.values():
+        rules = [merchant.policy.default, *merchant.policy.rules.values()]
+        bold = [
+            f"{rule.name}.{name}"
+            for rule in rules
+            for name in ("provider_only_max_sat", "zero_conf_max_sat")
+            if getattr(rule, name) > 0
+        ]
+        yield _finding(f"staged_limits:{merchant.id}", not bold, ", ".join(bold), worst=WARN)
+
+
+def _billing(bridge: Bridge, merchant: str) -> Finding:
+    now, event_id = bridge.clock(), bridge.new_id("evt")
+    body = event_body(event_id, "test", 0, now, None).encode()
+    answer = bridge.billing.notify(merchant, event_id=event_id, body=body, now=now)
+    detail = f"HTTP {answer.status}" if answer.status is not None else str(answer.error)
+    return _finding(f"billing:{merchant}", answer.outcome == "delivered", detail)
+
+
+def as_json(findings: list[Finding]) -> str:
+    """For machines: one object per item."""
+    return json.dumps([vars(finding) for finding in findings], ensure_ascii=False)

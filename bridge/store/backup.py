@@ -1,0 +1,166 @@
+"""Copies of a running database and the way back from one.
+
+Owns the files, their names and modes, and what must change in a restored database; must never write over a database
+that holds anything.
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, func, insert, inspect, select, update
+from sqlalchemy.engine import URL, make_url
+
+from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.store.tables import event_positions, events, spare_addresses
+
+_NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
+_TIME = "%Y%m%dT%H%M%SZ"
+# Where Debian and the official images keep PostgreSQL's programs; the caller's PATH is not asked.
+_PLACES = "/usr/bin:/bin:/usr/local/bin:/usr/lib/postgresql/16/bin:/usr/lib/postgresql/15/bin"
+# Readers of the feed remember a position of the lost days: new events must come after it.
+POSITION_GAP = 1_000_000
+
+
+def back_up(database_url: str, directory: Path, *, now: datetime) -> Path:
+    """Writes a consistent copy while everything runs and returns its path; a copy is whole or not there.
+
+    Raises Unavailable("backup_failed") when it cannot be made or does not pass its own check.
+    """
+    url = make_url(database_url)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    suffix = "dump" if url.get_backend_name() == "postgresql" else "db"
+    path = directory / f"bridge-{now.astimezone(UTC):{_TIME}}.{suffix}"
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+    try:
+        if suffix == "dump":
+            _run(url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={unfinished}")
+        else:
+            _copy_sqlite(Path(url.database or ""), unfinished)
+        _to_disk(unfinished)
+        unfinished.rename(path)
+        _to_disk(directory)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def listing(directory: Path) -> list[tuple[datetime, Path]]:
+    """Every finished copy with its time, oldest first."""
+    if not directory.is_dir():
+        return []
+    found = [(match[1], path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return sorted((datetime.strptime(text, _TIME).replace(tzinfo=UTC), path) for text, path in found)
+
+
+def prune(directory: Path, *, keep: int) -> list[Path]:
+    """Removes all but the newest `keep` copies and returns what is gone. At least one copy always stays."""
+    gone = [path for _, path in listing(directory)[: -max(keep, 1)]]
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+def restore(path: Path, database_url: str) -> None:
+    """Fills an empty database from a copy. Raises Conflict("not_empty"), Refused("bad_backup") or Unavailable("backup_failed")."""
+    url = make_url(database_url)
+    wanted = "dump" if url.get_backend_name() == "postgresql" else "db"
+    match = _NAME.fullmatch(path.name)
+    if match is None or match[2] != wanted or not path.is_file():
+        raise Refused("bad_backup", f"{path.name} is no copy that this engine can read.", field="path")
+    if wanted == "dump":
+        _refuse_tables(url)
+        _run(url, "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", str(path))
+        return
+    target = Path(url.database or "")
+    if target.exists() and target.stat().st_size:
+        raise Conflict("not_empty", f"{target} is there already; move it away first.")
+    _check_sqlite(path)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = target.with_name(target.name + ".unfinished")
+    shutil.copyfile(path, unfinished)
+    unfinished.chmod(0o600)
+    _to_disk(unfinished)
+    # Logs of the lost database would be played into the restored one.
+    for left in ("-wal", "-shm"):
+        target.with_name(target.name + left).unlink(missing_ok=True)
+    unfinished.replace(target)
+
+
+def leave_the_past(tx: Connection, *, merchants: Sequence[str], now: datetime) -> int:
+    """What was given out after the copy was made is not given out again; returns how many spare addresses are retired.
+
+    A spare address may have been shown to a payer since, and a reader of the feed may already be past our newest position.
+    """
+    free = update(spare_addresses).where(spare_addresses.c.invoice_id.is_(None))
+    retired = tx.execute(free.values(invoice_id="retired:" + spare_addresses.c.address)).rowcount
+    last = tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one()
+    for number, merchant in enumerate(merchants):
+        marker = f"evt_restored_{now:{_TIME}}_{number}"
+        body = f'{{"id":"{marker}","type":"test","sequence":0,"created_at":"{now:%Y-%m-%dT%H:%M:%S.%fZ}"}}'
+        row = {"id": marker, "invoice_id": None, "merchant": merchant, "type": "test", "sequence": 0}
+        tx.execute(insert(events).values(**row, created_at=now, body=body))
+        position = last + POSITION_GAP + number
+        tx.execute(insert(event_positions).values(position=position, event_id=marker, merchant=merchant))
+    return int(retired)
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise Unavailable("backup_failed", f"There is no database {source}.")
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as reading,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        reading.backup(copy, pages=2_000, sleep=0)
+        # A copy is one file: it must not ask for a log beside it.
+        copy.execute("PRAGMA journal_mode=DELETE")
+    _check_sqlite(target)
+
+
+def _check_sqlite(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as copy:
+            verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    if verdict != "ok":
+        raise Unavailable("backup_failed", f"{path.name} is damaged: {verdict}")
+
+
+def _refuse_tables(url: URL) -> None:
+    engine = create_engine(url)
+    try:
+        if inspect(engine).get_table_names():
+            raise Conflict("not_empty", f"The database {url.database} already has tables; restore into a new one.")
+    finally:
+        engine.dispose()
+
+
+def _run(url: URL, program: str, *arguments: str) -> None:
+    """One of PostgreSQL's own programs. The password travels in its environment, never in its argument list."""
+    place = url.set(drivername="postgresql", password=None).render_as_string()
+    environment = {"PATH": _PLACES, "LC_ALL": "C.UTF-8"} | ({"PGPASSWORD": str(url.password)} if url.password else {})
+    found = shutil.which(program, path=_PLACES)
+    if found is None:
+        raise Unavailable("backup_failed", f"{program} is not installed (Debian: postgresql-client).")
+    command = [found, f"--dbname={place}", "--no-password", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable("backup_failed", f"{program}: {done.stderr.strip()[-300:]}")
+
+
+def _to_disk(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
