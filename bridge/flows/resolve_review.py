@@ -17,7 +17,7 @@ from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.read_invoices import shown
 from bridge.flows.record import record, rule_of
 from bridge.flows.review_blocks import ACTIONS
-from bridge.store import audit, invoices, reviews
+from bridge.store import audit, events, invoices, ledger, reviews
 from bridge.store.db import Tx
 
 DECISIONS = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
@@ -37,7 +37,8 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
     now = bridge.clock()
     with bridge.store.read() as tx:
         row = _found(reviews.find(tx, review_id))
-        return _shown(row, now) | {"blocks": json.loads(row.blocks), "decision": row.decision, "note": row.note}
+        blocks = json.loads(row.blocks) | {"outcome": _outcome(tx, row)}
+        return _shown(row, now) | {"blocks": blocks, "decision": row.decision, "note": row.note}
 
 
 def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason: str) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate:
     if decision == "credit" and row.disagrees_since is not None:
         facts["disagrees_since"] = None
     if decision == "ask_remainder" and rate is not None:
-        rule = rule_of(bridge, row)
+        rule = rule_of(row)
         expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
         facts |= {"expires_at": expires_at, "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds)}
     recorded = record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts=facts)
@@ -108,7 +109,7 @@ def _value_unquoted(tx: Tx, bridge: Bridge, row: Any, rate: Rate, *, now: dateti
     quotes = invoices.quotes_of(tx, row.id, currency=row.currency)
     payments = [p for p in invoices.payments_of(tx, row.id) if not p.replaced]
     unquoted = [p for p in payments if not _is_quoted(p, quotes, bridge, row)]
-    base_minor = remaining_minor(payments, quotes=quotes, amount_minor=row.amount_minor, rule=rule_of(bridge, row))
+    base_minor = remaining_minor(payments, quotes=quotes, amount_minor=row.amount_minor, rule=rule_of(row))
     if not unquoted or base_minor <= 0:
         return
     newest = invoices.quotes_of(tx, row.id)[-1]
@@ -118,7 +119,7 @@ def _value_unquoted(tx: Tx, bridge: Bridge, row: Any, rate: Rate, *, now: dateti
 
 
 def _is_quoted(payment: Payment, quotes: Any, bridge: Bridge, row: Any) -> bool:
-    return quote_at(quotes, payment, rule_of(bridge, row)) is not None
+    return quote_at(quotes, payment, rule_of(row)) is not None
 
 
 def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:
@@ -144,6 +145,22 @@ def _audit(tx: Tx, item: Any, row: Any, *, decision: str, actor: str, reason: st
         policy_version=row.policy_version if row is not None else "",
         detail=detail,
     )
+
+
+def _outcome(tx: Tx, row: Any) -> dict[str, Any] | None:
+    """What came of the ruling: the person, the reason, and the journals and events of the same transaction."""
+    if row.state != "resolved":
+        return None
+    kinds = ledger.kinds_at(tx, row.invoice_id, at=row.resolved_at) if row.invoice_id else []
+    told = [e.type for e in events.of_invoice(tx, row.invoice_id) if e.created_at == row.resolved_at]
+    return {
+        "decision": row.decision,
+        "reason": row.note,
+        "people": [row.actor],
+        "at": time_text(row.resolved_at),
+        "journals": kinds,
+        "events": told,
+    }
 
 
 def _found(row: Any) -> Any:

@@ -6,10 +6,10 @@ Owns the shape of the blocks; must not decide anything.
 from datetime import datetime
 from typing import Any
 
-from bridge.core.money import btc_text, minor_text
+from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
-from bridge.store import inbox, invoices, ledger, screenings
+from bridge.store import idempotency, inbox, invoices, ledger, reviews, screenings
 from bridge.store.db import Tx
 
 # The rulings a person may give on an item of each kind, with what follows. `flows/resolve_review.py` carries them out.
@@ -30,6 +30,18 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "delivery_dead": ("acknowledge",),
 }
 
+# What each ruling leads to, for the person who has to choose.
+CONSEQUENCES = {
+    "credit": "The money counts as it is; once it covers and is confirmed the billing system is told to mark it paid.",
+    "accept_late": "Late money is valued at today's price; if it covers, the billing system is told to mark it paid.",
+    "ask_remainder": "The invoice opens again and the client is shown what is missing at today's price.",
+    "refund": "The invoice ends; the money is booked as owed to the client and waits for an approved refund.",
+    "mark_settled": "The invoice counts as paid whatever has arrived; the billing system is told to mark it paid.",
+    "mark_invalid": "The invoice ends unpaid; what has arrived stays with the client's unallocated money.",
+    "acknowledge": "Nothing changes; the item leaves the queue.",
+}
+LAST = 20
+
 
 def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> dict[str, Any]:
     """The blocks as they stood when the item was opened."""
@@ -42,7 +54,11 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             "billing_payment_id": invoice.billing_payment_id,
             "service_ref": invoice.service_ref,
             "billing_told": "paid" if invoice.settled_at is not None else "not paid",
+            "access": "started by this invoice" if invoice.settled_at is not None else "not started by this invoice",
+            "client_told": invoice.reason,
             "client_sees": f"{bridge.public_url}/pay/{invoice.public_id}",
+            "expires_at": time_text(invoice.expires_at),
+            "cancelled_if_empty_at": time_text(invoice.monitor_until),
         },
         "money": {
             "amount": minor_text(invoice.amount_minor, invoice.currency),
@@ -51,13 +67,28 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             "confirmed_sat": invoice.confirmed_sat,
             "remaining_sat": invoice.remaining_sat,
             "received_btc": btc_text(invoice.received_sat),
+            "received_worth": _worth(tx, bridge, invoice),
             "balances": ledger.balances(tx, invoice_id=invoice.id),
         },
         "screening": [
             {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
             for s in screenings.of_invoice(tx, invoice.id)
         ],
-        "actions": list(ACTIONS.get(kind, ("acknowledge",))),
+        "actions": [
+            {"decision": decision, "consequence": CONSEQUENCES[decision], "approvals": 1}
+            for decision in ACTIONS.get(kind, ("acknowledge",))
+        ],
+    }
+
+
+def _worth(tx: Tx, bridge: Bridge, invoice: Any) -> dict[str, str]:
+    """What has arrived in the invoice's currency, at the newest quote and at the last price we saw; rounded down."""
+    prices = {"at_quote": invoices.quote_rows(tx, invoice.id)[-1].price_minor}
+    if (last := bridge.last_rates.get(invoice.currency)) is not None:
+        prices["now"] = last.price_minor
+    return {
+        name: minor_text(invoice.received_sat * price // SAT_PER_BTC, invoice.currency)
+        for name, price in prices.items()
     }
 
 
@@ -95,6 +126,14 @@ def _wallet_history(tx: Tx, invoice: Any) -> dict[str, Any]:
             }
             for p in invoices.payment_rows(tx, invoice.id)
         ],
+        "snapshots": [
+            {"asked_at": time_text(seen.asked_at), "source": seen.source, "body": seen.body}
+            for seen in invoices.observation_rows(tx, invoice.id)[-LAST:]
+        ],
+        "earlier_reviews": [
+            {"kind": r.kind, "opened_at": time_text(r.opened_at), "state": r.state, "decision": r.decision}
+            for r in reviews.of_invoice(tx, invoice.id)
+        ],
         "other_invoices": [
             {"id": other.id, "status": other.status, "received_sat": other.received_sat}
             for other in _others(tx, invoice)
@@ -107,15 +146,23 @@ def _others(tx: Tx, invoice: Any) -> list[Any]:
     if not invoice.customer_id:
         return []
     match = {"customer_id": invoice.customer_id}
-    return list(invoices.listing(tx, merchant=invoice.merchant, limit=21, match=match, before=None))
+    return list(invoices.listing(tx, merchant=invoice.merchant, limit=LAST + 1, match=match, before=None))
 
 
 def _session(tx: Tx, invoice: Any) -> dict[str, Any]:
     return {
         "trace_id": invoice.trace_id,
         "locale": invoice.locale,
+        "idempotency_keys": idempotency.keys_of(tx, invoice.id),
         "callbacks": [
-            {"id": row.id, "received_at": time_text(row.received_at), "headers": row.headers, "bytes": len(row.body)}
-            for row in inbox.of_invoice(tx, invoice.id)[-20:]
+            {
+                "id": row.id,
+                "received_at": time_text(row.received_at),
+                "headers": row.headers,
+                "bytes": len(row.body),
+                "copies": row.copies,
+                "signature": "bad" if row.state == "dead" else "none or good",
+            }
+            for row in inbox.of_invoice(tx, invoice.id)[-LAST:]
         ],
     }

@@ -117,6 +117,12 @@ def finish(
     tx.execute(_FINISH, values | its_scope)
 
 
+def keys_of(tx: Connection, invoice_id: str) -> list[str]:
+    """The keys whose requests led to this invoice."""
+    query = select(idempotency.c.key).where(idempotency.c.invoice_id == invoice_id).order_by(idempotency.c.created_at)
+    return list(tx.execute(query).scalars())
+
+
 def forget(tx: Connection, scope: Scope) -> None:
     """Frees a key whose request failed without an effect, so that the caller may try it again."""
     tx.execute(delete(idempotency).where(_is(scope), idempotency.c.state == "running"))

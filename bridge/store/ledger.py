@@ -99,6 +99,19 @@ def totals(
     return {(account, asset): int(units) for account, asset, units in tx.execute(query)}
 
 
+def sums(tx: Connection, accounts: tuple[str, ...]) -> dict[str, int]:
+    """Signed satoshi on some accounts over all journals."""
+    query = select(entries.c.account, func.sum(entries.c.units)).group_by(entries.c.account)
+    mine = (entries.c.account.in_(accounts), entries.c.asset == BTC)
+    return {account: int(units) for account, units in tx.execute(query.where(*mine))}
+
+
+def kinds_at(tx: Connection, invoice_id: str, *, at: datetime) -> list[str]:
+    """Kinds of the journals that were posted for the invoice at one moment, in order."""
+    query = select(journals.c.kind).where(journals.c.invoice_id == invoice_id, journals.c.at == at)
+    return list(tx.execute(query.order_by(journals.c.id)).scalars())
+
+
 def _mirrored(tx: Connection, kind: str, invoice_id: str | None, payout_id: str | None) -> int | None:
     original, is_reverse = kind.removesuffix("_reverse"), kind.endswith("_reverse")
     if not is_reverse:
