@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from bridge.cli.opened import opened, settings_of
+from bridge.config import Settings
 from bridge.flows.check import alerts
 from bridge.flows.readiness import readiness
 from bridge.logs import set_up
