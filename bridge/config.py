@@ -4,6 +4,7 @@ Owns every setting, its default and its check; must not build anything, `bridge.
 in the file; secrets come as references (${env:NAME}, ${file:/path}) and never show in a repr.
 """
 
+import base64
 import hashlib
 import os
 import re
@@ -31,6 +32,8 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Network = Literal["main", "test", "signet", "regtest"]
+# It may hold a password or a key, so it shows in no text of the settings.
+PrivateUrl = Annotated[str, Field(repr=False)]
 
 
 class ConfigError(Exception):
@@ -45,7 +48,7 @@ class Subtc(_Section):
     """The wallet gateway."""
 
     base_url: str
-    key: SecretStr
+    key: Annotated[SecretStr, Field(min_length=1)]
     wallet_id: str
     address_mode: Literal["inbox_create", "wallet_receive"] = "inbox_create"
     destination_field: Literal["to", "to_address"] = "to"
@@ -58,11 +61,17 @@ class Subtc(_Section):
     callback_signature_secrets: tuple[SecretStr, ...] = ()
     spare_addresses: Count = 0
 
+    @model_validator(mode="after")
+    def _checkable(self) -> "Subtc":
+        if self.callback_signature_header is not None and not self.callback_signature_secrets:
+            raise ValueError("callback_signature_header needs callback_signature_secrets: else every callback is refused")
+        return self
+
 
 class CoreRpc(_Section):
     """A Bitcoin Core node as chain reader."""
 
-    url: str
+    url: PrivateUrl
     user: str
     password: SecretStr
 
@@ -81,7 +90,7 @@ class PriceSource(_Section):
     """
 
     name: str
-    url: str
+    url: PrivateUrl
     pointer: str
     time_pointer: str | None = None
 
@@ -309,6 +318,19 @@ class MerchantSettings(_Section):
             raise ValueError("an API key needs at least 24 characters")
         return value
 
+    @field_validator("notify_secrets")
+    @classmethod
+    def _usable(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in value:
+            prefix, _, text = secret.get_secret_value().partition("_")
+            try:
+                is_key = prefix == "whsec" and len(base64.b64decode(text, validate=True)) >= 16
+            except ValueError:
+                is_key = False
+            if not is_key:
+                raise ValueError("a notify secret is whsec_ and the base64 of at least 16 bytes")
+        return value
+
     def key_sha256s(self) -> list[str]:
         return [hashlib.sha256(key.get_secret_value().encode()).hexdigest() for key in self.api_keys]
 
@@ -327,7 +349,7 @@ class Settings(_Section):
     """The whole file."""
 
     network: Network
-    database_url: str
+    database_url: PrivateUrl
     public_url: str
     listen: str = "127.0.0.1:8080"
     web_processes: Positive = 2
@@ -336,7 +358,7 @@ class Settings(_Section):
     trusted_proxies: Count = 0
     requests_per_minute: Count = 0
     metrics_open: bool = True
-    token_secret: SecretStr
+    token_secret: Annotated[SecretStr, Field(min_length=24)]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     review_due_seconds: Positive = 86_400
     allow_hosts: tuple[str, ...] = ()
@@ -357,7 +379,7 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _safe(self) -> "Settings":
-        for name, url in (("public_url", self.public_url), ("subtc.base_url", self.subtc.base_url)):
+        for name, url in _reached_urls(self).items():
             _require_https(name, url, network=self.network)
         if self.clock_offset_file is not None and self.network == "main":
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
@@ -379,6 +401,17 @@ def book_rules(settings: Settings) -> BookRules:
         billing_grace_seconds=wanted.billing_grace_seconds,
         retention_days=settings.retention_days.model_dump(),
     )
+
+
+def _reached_urls(settings: Settings) -> dict[str, str]:
+    """What is spoken to or reached over the network, by its path in the file; left-out ones are missing."""
+    urls = {
+        "public_url": settings.public_url,
+        "subtc.base_url": settings.subtc.base_url,
+        "subtc.callback_base_url": settings.subtc.callback_base_url,
+    }
+    urls |= {f"merchants.{n}.notify_url": merchant.notify_url for n, merchant in enumerate(settings.merchants)}
+    return {name: url for name, url in urls.items() if url is not None}
 
 
 def _require_https(name: str, url: str, *, network: str) -> None:
@@ -422,6 +455,8 @@ def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) ->
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text in UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{path}: not YAML" + (f" at line {mark.line + 1}" if mark else "")) from None
