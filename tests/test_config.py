@@ -1,0 +1,209 @@
+"""The settings file: what it accepts, how each fault names its place, and that no secret ever shows."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bridge.config import ConfigError, load_settings
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "config.example.yaml"
+SECRETS = {
+    "BRIDGE_TOKEN_SECRET": "token-" + "t" * 32,
+    "SUBTC_KEY": "SUBTC-KEY-" + "5" * 48,
+    "BRIDGE_API_KEY": "api-key-" + "a" * 30,
+    "BRIDGE_NOTIFY_SECRET": "whsec_" + "bm90aWZ5" * 5,
+}
+
+
+def example() -> dict[str, Any]:
+    return dict(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
+
+
+def load(tmp_path: Path, document: Any, **environment: str):
+    path = tmp_path / "config.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document), encoding="utf-8")
+    return load_settings(path, SECRETS | environment)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The example with members replaced; `subtc__key` is `key` of section `subtc`, `merchants__0__id` of a list."""
+    document = copy.deepcopy(example())
+    for path, value in changes.items():
+        *sections, last = [int(part) if part.isdigit() else part for part in path.split("__")]
+        target: Any = document
+        for section in sections:
+            target = target[section]
+        target[last] = value
+    return document
+
+
+def fault(tmp_path: Path, document: Any, **environment: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, document, **environment)
+    said = str(refused.value)
+    for secret in SECRETS.values():
+        assert secret not in said
+    return said
+
+
+def test_the_example_loads_with_its_environment(tmp_path: Path) -> None:
+    settings = load(tmp_path, EXAMPLE.read_text(encoding="utf-8"))
+    assert settings.network == "test"
+    assert settings.subtc.key.get_secret_value() == SECRETS["SUBTC_KEY"]
+    assert [merchant.id for merchant in settings.merchants] == ["main"]
+    policy = settings.merchants[0].policy.policy()
+    assert policy.rule_for("trusted").tolerance_bps == 50
+    assert policy.rule_for(None, failed_attempts=3).name == "exact"
+    assert settings.prices.guards().min_sources == 2
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_missing_environment_variable_is_named_with_its_place(tmp_path: Path, name: str) -> None:
+    known = {key: value for key, value in SECRETS.items() if key != name}
+    with pytest.raises(ConfigError) as refused:
+        load_settings(EXAMPLE, known)
+    assert name in str(refused.value)
+    assert str(refused.value).partition(":")[0] in (
+        "token_secret",
+        "subtc.key",
+        "merchants.0.api_keys.0",
+        "merchants.0.notify_secrets.0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"network": "bitcoin"}, "network: "),
+        ({"nonsense": 1}, "nonsense: "),
+        ({"subtc__calls_per_minute": 0}, "subtc.calls_per_minute: "),
+        ({"subtc__calls_per_minute": "60"}, "subtc.calls_per_minute: "),
+        ({"subtc__calls_per_minute": True}, "subtc.calls_per_minute: "),
+        ({"subtc__address_mode": "guess"}, "subtc.address_mode: "),
+        ({"subtc__surprise": 1}, "subtc.surprise: "),
+        ({"prices__min_sources": 4}, "prices: "),
+        ({"prices__fixed": {"USD": "65000.00"}}, "prices: "),
+        ({"prices__max_spread_bps": 10_001}, "prices.max_spread_bps: "),
+        ({"merchants": []}, "merchants: "),
+        ({"merchants__0__id": "Main Shop"}, "merchants.0.id: "),
+        ({"merchants__0__api_keys": ["short"]}, "merchants.0.api_keys: "),
+        ({"merchants__0__api_keys": []}, "merchants.0.api_keys: "),
+        ({"merchants__0__currencies": ["USD", "XXX"]}, "merchants.0.currencies: "),
+        ({"merchants__0__policy__exact_tier": "nobody"}, "merchants.0.policy: "),
+        ({"merchants__0__policy__default__risk_bps": -1}, "merchants.0.policy.default.risk_bps: "),
+        ({"merchants__0__policy__default__invoice_expiry_seconds": 60}, "merchants.0.policy.default: "),
+        ({"merchants__0__policy__default__confirmations": [{"up_to_sat": 5, "depth": 0}]}, "confirmations.0.depth: "),
+        ({"merchants__0__policy__default__late": "maybe"}, "merchants.0.policy.default.late: "),
+        ({"shop__accent": "red"}, "shop.accent: "),
+        ({"log_level": "loud"}, "log_level: "),
+        ({"token_secret": "short"}, "token_secret: "),
+        ({"token_secret": ""}, "token_secret: "),
+        ({"subtc__key": ""}, "subtc.key: "),
+        ({"merchants__0__notify_secrets": ["not-whsec"]}, "merchants.0.notify_secrets: "),
+        ({"merchants__0__notify_secrets": ["whsec_???"]}, "merchants.0.notify_secrets: "),
+        ({"public_url": "http://pay.example.com"}, "public_url must be https"),
+        ({"subtc__base_url": "http://api.example.com"}, "subtc.base_url must be https"),
+        ({"merchants__0__notify_url": "http://billing.example.com/x"}, "merchants.0.notify_url must be https"),
+        ({"subtc__callback_base_url": "http://pay.example.com"}, "subtc.callback_base_url must be https"),
+        ({"subtc__callback_signature_header": "X-Signature"}, "subtc: "),
+    ],
+)
+def test_every_fault_names_its_place(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(**changes))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    said = fault(tmp_path, changed(network="bitcoin", log_level="loud", shop__accent="red"))
+    assert len(said.splitlines()) == 3
+
+
+def test_plain_http_is_for_loopback_and_never_with_real_money(tmp_path: Path) -> None:
+    local = {"public_url": "http://127.0.0.1:8080", "subtc__base_url": "http://localhost:9"}
+    assert load(tmp_path, changed(**local)).public_url == "http://127.0.0.1:8080"
+    assert "public_url must be https" in fault(tmp_path, changed(network="main", public_url="http://127.0.0.1:8080"))
+
+
+@pytest.mark.parametrize("name", ["clock_offset_file", "crash_at"])
+def test_what_is_for_the_sandbox_is_refused_with_real_money(tmp_path: Path, name: str) -> None:
+    assert name in fault(tmp_path, changed(network="main", **{name: "open.claimed"}))
+
+
+def test_a_fixed_price_needs_its_warning_read(tmp_path: Path) -> None:
+    fixed = {"prices__fixed": {"USD": "65000.00"}, "prices__i_know_fixed_prices_lose_money": True}
+    assert load(tmp_path, changed(**fixed)).prices.fixed == {"USD": "65000.00"}
+
+
+@pytest.mark.parametrize(
+    ("path", "same_as"),
+    [
+        ("token_secret", "SUBTC_KEY"),
+        ("merchants__0__api_keys__0", "BRIDGE_TOKEN_SECRET"),
+        ("merchants__0__notify_secrets__0", "BRIDGE_NOTIFY_SECRET"),
+    ],
+)
+def test_the_same_secret_in_two_roles_is_refused(tmp_path: Path, path: str, same_as: str) -> None:
+    changes = {path: f"${{env:{same_as}}}"}
+    if same_as == "BRIDGE_NOTIFY_SECRET":
+        changes["token_secret"] = f"${{env:{same_as}}}"
+    assert "the same secret" in fault(tmp_path, changed(**changes))
+
+
+def test_two_merchants_may_not_share_a_key_or_a_name(tmp_path: Path) -> None:
+    other = example()["merchants"][0]
+    assert "the same id" in fault(tmp_path, changed(merchants=[other, other]))
+    assert "the same secret" in fault(tmp_path, changed(merchants=[other, other | {"id": "second"}]))
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("SUBTC-KEY-from-a-file\n")
+    settings = load(tmp_path, changed(subtc__key=f"${{file:{tmp_path}/key}}"))
+    assert settings.subtc.key.get_secret_value() == "SUBTC-KEY-from-a-file"
+    assert "subtc.key: " in fault(tmp_path, changed(subtc__key=f"${{file:{tmp_path}/nothing}}"))
+
+
+def test_no_secret_shows_in_any_text_of_the_settings(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://bridge:the-database-password@db/bridge"
+    document = changed(
+        database_url=url, chain__core_rpc={"url": "http://n", "user": "u", "password": "the-rpc-password"}
+    )
+    settings = load(tmp_path, document)
+    shown = repr(settings) + str(settings) + "".join(repr(merchant) for merchant in settings.merchants)
+    for secret in (*SECRETS.values(), "the-database-password", "the-rpc-password"):
+        assert secret not in shown
+
+
+def test_a_key_in_the_address_of_a_price_source_does_not_show(tmp_path: Path) -> None:
+    source = {"name": "paid", "url": "https://prices.example/btc?key=the-price-key", "pointer": "/p"}
+    assert "the-price-key" not in repr(load(tmp_path, changed(prices__sources__0=source)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "not YAML"),
+        ("", "must be a mapping"),
+        ("- 1", "must be a mapping"),
+        ("{}", "network: "),
+        ("network: !!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in fault(tmp_path, text)
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "nothing.yaml", {})
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not text"):
+        load_settings(tmp_path / "binary.yaml", {})
+
+
+def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
+    settings = load(tmp_path, example())
+    with pytest.raises(Exception, match="frozen"):
+        settings.network = "main"
