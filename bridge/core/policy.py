@@ -3,8 +3,10 @@
 Owns the settings that decide about money and their resolution; must not name any tier, merchant or currency itself.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -64,6 +66,20 @@ class Rule:
         return max(self.confirmations.needed(total_sat), 1)
 
 
+    def terms(self) -> str:
+        """The whole rule as text, to be kept with each invoice: a policy that changes later changes no decision made."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=1_000)
+def rule_of_terms(terms: str) -> Rule:
+    """The rule that `Rule.terms` wrote down."""
+    values = json.loads(terms)
+    steps = tuple((up_to_sat, depth) for up_to_sat, depth in values["confirmations"]["steps"])
+    confirmations = Confirmations(steps=steps, above=values["confirmations"]["above"])
+    return Rule(**values | {"confirmations": confirmations})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """All rules of one merchant in one version. `exact_tier` takes customers whose last attempts failed in a row."""
@@ -79,7 +95,3 @@ class Policy:
         if self.exact_tier is not None and failed_attempts >= self.failed_attempts_before_exact:
             return self.rules.get(self.exact_tier, self.default)
         return self.rules.get(tier or "", self.default)
-
-    def rule_named(self, name: str) -> Rule:
-        """The rule an invoice was opened under; a rule that was removed since falls back to the default."""
-        return self.rules.get(name, self.default)

@@ -114,7 +114,7 @@ def _figures(bridge: Bridge, told: Told, view: PayView, words: Words) -> dict[st
         "asks": words.sat(view.shown_sat),
         "seen": words.count("confirmation", row.confirmations_seen),
         "needed": words.count("confirmation", row.confirmations_needed),
-        "final": words.count("confirmation", rule_of(bridge, row).final_depth),
+        "final": words.count("confirmation", rule_of(row).final_depth),
         "until": words.when(told.quotes[-1].expires_at),
         "expires": words.when(row.expires_at),
         "monitor": words.when(row.monitor_until),

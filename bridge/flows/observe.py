@@ -104,7 +104,8 @@ def take_in(
         facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
     if readings.suspicion is not None:
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
-    inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done")
+    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done"):
+        bridge.metrics.doorbell_seconds.observe((readings.asked_at - rung_at).total_seconds())
     # An old answer is judged by the time we have already reached, else it would bring an expired invoice back.
     reached = [at for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at) if at is not None]
     return record(tx, bridge, row, now=max(readings.asked_at, *reached), actor=actor, action="observed", facts=facts)
@@ -131,7 +132,7 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
             [p for p in payments if not p.replaced],
             quotes=quotes,
             amount_minor=row.amount_minor,
-            rule=rule_of(bridge, row),
+            rule=rule_of(row),
         )
         if base_minor > 0 and any(p.first_seen_at >= seen_from for p in payments):
             quote = late_quote(

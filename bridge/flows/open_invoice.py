@@ -273,6 +273,7 @@ def _new_row(
         "address": address,
         "callback_token_sha256": hashlib.sha256(token.encode()).hexdigest(),
         "rule": rule.name,
+        "rule_terms": rule.terms(),
         "policy_version": asked.merchant.policy.version,
         "status": "new",
         "exception": "none",
@@ -302,7 +303,7 @@ def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | Bridge
     if is_changed or (is_lapsed and row.status in ("new", "expired") and row.hold is None):
         try:
             if is_changed:
-                _first_quote(asked, rule_of(bridge, row))  # a changed amount has the limits of a first one
+                _first_quote(asked, rule_of(row))  # a changed amount has the limits of a first one
             recorded = renew(
                 tx, bridge, row, rate=asked.rate_or_raise(), now=asked.now, amount_minor=asked.amount_minor
             )
@@ -327,7 +328,7 @@ def renew(
     """The next quote version on the same invoice and address; an expired invoice with nothing received opens again."""
     if rate.currency != row.currency and row.received_sat > 0:
         raise Conflict("amount_changed", "Money has arrived in another currency.", field="currency")
-    rule = rule_of(bridge, row)
+    rule = rule_of(row)
     quotes, payments = invoices.quotes_of(tx, row.id), invoices.payments_of(tx, row.id)
     facts: dict[str, Any] = {"amount_minor": amount_minor or row.amount_minor, "currency": rate.currency}
     base_minor = remaining_minor(

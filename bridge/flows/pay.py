@@ -133,7 +133,7 @@ def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
     reason: str = row.reason
     if row.status == "new" and now >= row.expires_at and row.received_sat == 0:
         return "expired"
-    if row.status == "new" and reason in ("awaiting_payment", "replaced") and not is_active:
+    if row.status == "new" and reason == "awaiting_payment" and not is_active:
         return "quote_lapsed"
     return reason
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core.invoice import Decision, decide
 from bridge.core.ledger import Books, journals
-from bridge.core.policy import Rule
+from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.schedule import next_look_at
 from bridge.flows.context import Bridge
@@ -34,8 +34,9 @@ class Recorded:
     decision: Decision
 
 
-def rule_of(bridge: Bridge, row: Any) -> Rule:
-    return bridge.merchants[row.merchant].policy.rule_named(row.rule)
+def rule_of(row: Any) -> Rule:
+    """The rule the invoice was opened under, as it was then."""
+    return rule_of_terms(row.rule_terms)
 
 
 def record(
@@ -53,7 +54,7 @@ def record(
     `row` must have been read in this transaction. Raises Conflict("invoice_changed") when somebody was faster.
     """
     facts = dict(facts or {})
-    rule = rule_of(bridge, row)
+    rule = rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
     known = SimpleNamespace(**dict(row._mapping) | facts)
     payments = invoices.payments_of(tx, row.id)
@@ -81,7 +82,7 @@ def record(
         announce_work(tx)
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
-    _count(bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
+    _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 
 
@@ -98,7 +99,7 @@ def record_first(
         quotes=[quote],
         payments=[],
         now=now,
-        rule=rule_of(bridge, row),
+        rule=rule_of(row),
     )
     told = ("invoice.created", *decision.events)
     decided = _columns(row, decision, now=now) | {"sequence": len(told)}
@@ -276,8 +277,11 @@ def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: 
     return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
 
 
-def _count(bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:
+def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:
     if before.status != after.status:
         bridge.metrics.moves.labels(to=after.status).inc()
     if before.settled_at is None and after.settled_at is not None:
         bridge.metrics.settlement_lag_seconds.observe((after.settled_at - first_seen_at).total_seconds())
+        if after.customer_id and not invoices.has_paid_before(tx, after):
+            began_at = invoices.first_created_at(tx, merchant=after.merchant, customer_id=after.customer_id)
+            bridge.metrics.first_paid_seconds.observe((after.settled_at - (began_at or after.created_at)).total_seconds())

@@ -165,7 +165,7 @@ def _quoted_price(tx: Tx, bridge: Bridge, invoice: Any) -> int:
     """The price that the first money was taken at, else the newest one that was offered."""
     quotes = invoices.quotes_of(tx, invoice.id, currency=invoice.currency)
     payments = [payment for payment in invoices.payments_of(tx, invoice.id) if not payment.replaced]
-    at_sight = (quote_at(quotes, payment, rule_of(bridge, invoice)) for payment in payments)
+    at_sight = (quote_at(quotes, payment, rule_of(invoice)) for payment in payments)
     return next((quote for quote in at_sight if quote is not None), quotes[-1]).price_minor
 
 

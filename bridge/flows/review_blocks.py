@@ -28,6 +28,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "over": ("acknowledge",),
     "replaced": ("acknowledge",),
     "delivery_dead": ("acknowledge",),
+    "outcome_unknown": ("payout_sent", "payout_failed", "payout_retry"),
 }
 
 # What each ruling leads to, for the person who has to choose.
@@ -39,6 +40,9 @@ CONSEQUENCES = {
     "mark_settled": "The invoice counts as paid whatever has arrived; the billing system is told to mark it paid.",
     "mark_invalid": "The invoice ends unpaid; what has arrived stays with the client's unallocated money.",
     "acknowledge": "Nothing changes; the item leaves the queue.",
+    "payout_sent": "The payout counts as sent by the transaction you name; the chain must show it.",
+    "payout_failed": "The payout ends unsent and its money is free for a new request; the chain must not show it.",
+    "payout_retry": "The gateway is asked once more with the same key: it sends, or says what it sent before.",
 }
 LAST = 20
 
@@ -74,11 +78,16 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
             for s in screenings.of_invoice(tx, invoice.id)
         ],
-        "actions": [
-            {"decision": decision, "consequence": CONSEQUENCES[decision], "approvals": 1}
-            for decision in ACTIONS.get(kind, ("acknowledge",))
-        ],
+        "actions": shown_actions(kind),
     }
+
+
+def shown_actions(kind: str) -> list[dict[str, Any]]:
+    """The rulings that an item of this kind allows, each with what follows."""
+    return [
+        {"decision": decision, "consequence": CONSEQUENCES[decision], "approvals": 1}
+        for decision in ACTIONS.get(kind, ("acknowledge",))
+    ]
 
 
 def _worth(tx: Tx, bridge: Bridge, invoice: Any) -> dict[str, str]:

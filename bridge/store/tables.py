@@ -80,6 +80,7 @@ invoices = Table(
     Column("address", Text, nullable=False, unique=True),
     Column("callback_token_sha256", Text, nullable=False, unique=True),
     Column("rule", Text, nullable=False),
+    Column("rule_terms", Text, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("exception", Text, nullable=False),

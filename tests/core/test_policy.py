@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.core.policy import Confirmations, Policy, Rule
+from bridge.core.policy import Confirmations, Policy, Rule, rule_of_terms
 
 TRUSTED = Rule(name="trusted", tolerance_bps=50)
 EXACT = Rule(name="exact", tolerance_bps=0)
@@ -18,11 +18,6 @@ def test_a_tier_has_its_own_rule_and_strangers_get_the_default() -> None:
 def test_three_failed_attempts_put_even_a_trusted_customer_into_the_exact_tier() -> None:
     assert [POLICY.rule_for("gold", failed_attempts=n).name for n in (2, 3, 4)] == ["trusted", "exact", "exact"]
     assert Policy(rules={"gold": TRUSTED}).rule_for("gold", failed_attempts=9) is TRUSTED
-
-
-def test_a_rule_that_was_removed_since_falls_back_to_the_default() -> None:
-    assert POLICY.rule_named("gold") is TRUSTED
-    assert POLICY.rule_named("removed") is POLICY.default
 
 
 @pytest.mark.parametrize(
@@ -51,3 +46,8 @@ def test_unconfirmed_money_counts_only_under_its_limit_and_never_when_replaceabl
     assert rule.confirmations_for(20_000, replaceable=False) == 0
     assert rule.confirmations_for(20_001, replaceable=False) == 1
     assert rule.confirmations_for(1, replaceable=True) == 1
+
+
+def test_a_rule_that_was_written_down_is_the_same_rule_again() -> None:
+    rule = Rule(name="gold", tolerance_bps=50, fee_buffer_minor={"USD": 25}, confirmations=Confirmations(above=9))
+    assert rule_of_terms(rule.terms()) == rule

@@ -30,6 +30,7 @@ def invoice(number: int, **changes: Any) -> dict[str, Any]:
         "address": f"tb1q{number}",
         "callback_token_sha256": f"{number:064}",
         "rule": "default",
+        "rule_terms": "{}",
         "policy_version": "1",
         "status": "new",
         "exception": "none",

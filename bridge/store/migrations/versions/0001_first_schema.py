@@ -26,7 +26,6 @@ APPEND_ONLY = (
 
 
 def upgrade() -> None:
-
     op.create_table(
         "billing_reports",
         sa.Column("id", sa.Text(), nullable=False),
@@ -104,6 +103,7 @@ def upgrade() -> None:
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("callback_token_sha256", sa.Text(), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("rule_terms", sa.Text(), nullable=False),
         sa.Column("policy_version", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("exception", sa.Text(), nullable=False),
