@@ -64,6 +64,8 @@ class Worker:
         self.owner = name or bridge.new_id("wrk")
         # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
         self._lookers, self._carriers = Hands(threads), Hands(threads)
+        # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
+        self._runner = Hands(1)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -80,6 +82,7 @@ class Worker:
                     pause = SHORTEST_PAUSE_SECONDS
         self._lookers.drain()
         self._carriers.drain()
+        self._runner.drain()
         give_back_leases(self._bridge, owner=self.owner)
         log("worker.stopped", owner=self.owner)
 
@@ -95,13 +98,28 @@ class Worker:
             "doorbells": lambda: answer_doorbells(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
             "poll": lambda: poll_due(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
             "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
-            "tip": lambda: follow_tip(bridge, owner=owner),
-            "watch": lambda: arm_watches(bridge, limit=2),
-            "spare": lambda: fill_spare_addresses(bridge, owner=owner),
+            "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
             "reconcile": lambda: reconcile_due(bridge, owner=owner, submit=lookers.submit),
             "seal": lambda: seal_audit(bridge, owner=owner),
         }
+
+    def _send_errands(self) -> int:
+        if self._runner.free:
+            self._runner.submit(self._run_errands)
+        return 0
+
+    def _run_errands(self) -> None:
+        """Tip, watches and spare addresses, round after round while there is work."""
+        bridge, owner = self._bridge, self.owner
+        errands: dict[str, Callable[[], int]] = {
+            "tip": lambda: follow_tip(bridge, owner=owner),
+            "watch": lambda: arm_watches(bridge, limit=2),
+            "spare": lambda: fill_spare_addresses(bridge, owner=owner),
+        }
+        was_busy = True
+        while was_busy and not self._stopping.is_set():
+            was_busy = any([self._attempt(name, errand) for name, errand in errands.items()])
 
     def _attempt(self, name: str, job: Callable[[], int]) -> bool:
         """A job that fails is logged and tried again on the next round; the other jobs go on."""
