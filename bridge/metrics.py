@@ -39,6 +39,10 @@ class Metrics:
         self.owed_sat = Gauge("bridge_owed_sat", "What may have to go back to payers", registry=r)
         self.stranded_sat = Gauge("bridge_stranded_sat", "Free money below the minimum send", registry=r)
 
+        self._count_books(r)
+
+    def _count_books(self, r: CollectorRegistry) -> None:
+        """What finance looks at: reconciliation, fees, how soon customers pay."""
         self.recon_variance_sat = Gauge(
             "recon_variance_sat", "Satoshi the last reconciliation could not explain, by side", ["side"], registry=r
         )

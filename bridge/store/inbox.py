@@ -55,10 +55,11 @@ def mark(tx: Connection, ids: Sequence[int], *, state: str, note: str) -> None:
     tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state, note=note))
 
 
-def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, note: str) -> None:
-    """Every doorbell of the invoice that rang before our read was asked has been answered by that read."""
+def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, note: str) -> list[datetime]:
+    """Every doorbell of the invoice that rang before our read was asked has been answered by that read. When each rang."""
     rung = (inbox.c.invoice_id == invoice_id, inbox.c.state == "new", inbox.c.received_at <= up_to)
-    tx.execute(update(inbox).where(*rung).values(state="done", note=note))
+    answered = update(inbox).where(*rung).values(state="done", note=note).returning(inbox.c.received_at)
+    return list(tx.execute(answered).scalars())
 
 
 def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:

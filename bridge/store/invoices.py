@@ -135,6 +135,22 @@ def fresh(values: Mapping[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**{**_EMPTY, **values})
 
 
+def has_paid_before(tx: Connection, row: Any) -> bool:
+    """Whether another invoice of the same customer was ever settled."""
+    others = (invoices.c.merchant == row.merchant, invoices.c.customer_id == row.customer_id, invoices.c.id != row.id)
+    query = select(invoices.c.id).where(*others, invoices.c.settled_at.is_not(None))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> datetime | None:
+    """When the customer's first invoice was opened."""
+    query = select(func.min(invoices.c.created_at))
+    at: datetime | None = tx.execute(
+        query.where(invoices.c.merchant == merchant, invoices.c.customer_id == customer_id)
+    ).scalar()
+    return at
+
+
 def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
     """The row and its reviews as the facts that a decision takes."""
     kinds = tx.execute(_REVIEWS, {"invoice_id": row.id}).all()
