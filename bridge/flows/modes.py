@@ -5,6 +5,7 @@ Owns what each mode forbids; the rows are `store.leases`'.
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.flows.context import Bridge
+from bridge.flows.permit import check_actor_in, require_words
 from bridge.logs import log
 from bridge.store import audit, leases
 from bridge.store.db import Tx
@@ -40,10 +41,10 @@ def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) 
     allowed = MODES if scope == "bridge" else WALLET_MODES
     if mode not in allowed:
         raise Refused("unknown_mode", f"The mode must be one of {', '.join(allowed)}.", field="mode")
-    if not actor.strip() or not reason.strip():
-        raise Refused("actor_and_reason_required", "Say who switches and why.", field="reason")
+    require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "mode.set", now=now)
         before = leases.mode_of(tx, scope)
         leases.set_mode(tx, scope, mode=mode, now=now, actor=actor, reason=reason)
         detail = {"scope": scope, "before": before, "after": mode}

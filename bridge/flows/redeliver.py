@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
+from bridge.flows.permit import check_actor_in
 from bridge.flows.present import time_text
 from bridge.store import audit, deliveries
 
@@ -50,6 +51,7 @@ def redeliver(bridge: Bridge, delivery_id: str, *, actor: str) -> bool:
         raise Refused("actor_required", "Say who sends again.", field="actor")
     now = bridge.clock()
     with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "delivery.redeliver", now=now)
         done = deliveries.send_again(tx, delivery_id, now=now)
         if done:
             audit.write(tx, at=now, actor=actor, action="redelivered", detail={"delivery": delivery_id})

@@ -10,6 +10,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
+from bridge.flows.permit import check_actor
 from bridge.flows.present import time_text
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.record import event_body
@@ -58,6 +59,7 @@ def replay(bridge: Bridge, event_id: str, *, actor: str) -> str:
     """
     if not actor.strip():
         raise Refused("actor_required", "Say who replays.", field="actor")
+    check_actor(bridge, actor, "delivery.redeliver")
     outcome = _replay_inbound(bridge, event_id) if event_id.startswith("in:") else _replay_outbound(bridge, event_id)
     now = bridge.clock()
     with bridge.store.write() as tx:
@@ -71,6 +73,7 @@ def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str) -> str:
     merchant = bridge.merchants.get(merchant_id)
     if merchant is None or not merchant.wants_push:
         raise Refused("unknown_merchant", "There is no such merchant with a notify URL.", field="merchant")
+    check_actor(bridge, actor, "delivery.redeliver")
     now, event_id = bridge.clock(), bridge.new_id("evt")
     with bridge.store.write() as tx:
         events.append(

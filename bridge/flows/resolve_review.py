@@ -10,17 +10,21 @@ from typing import Any
 from bridge.core.credit import Payment, quote_at, remaining_minor
 from bridge.core.errors import Conflict, Refused
 from bridge.core.quote import Rate
+from bridge.core.roles import permission_of_ruling
 from bridge.flows.context import Bridge
 from bridge.flows.open_invoice import renew
+from bridge.flows.permit import check_actor, require_words
 from bridge.flows.present import time_text
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.read_invoices import shown
 from bridge.flows.record import record, rule_of
 from bridge.flows.review_blocks import ACTIONS
+from bridge.flows.settle_unknown import RULINGS, payout_of_review, settle_unknown
 from bridge.store import audit, events, invoices, ledger, reviews
 from bridge.store.db import Tx
 
-DECISIONS = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
+ON_INVOICES = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
+DECISIONS = (*ON_INVOICES, *RULINGS)
 NEED_PRICE = frozenset({"accept_late", "ask_remainder"})
 VERDICTS = frozenset({"refund", "mark_settled", "mark_invalid"})
 
@@ -41,14 +45,19 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
         return _shown(row, now) | {"blocks": blocks, "decision": row.decision, "note": row.note}
 
 
-def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason: str) -> dict[str, Any]:
-    """Carries out a ruling and returns the invoice's JSON.
+def resolve(
+    bridge: Bridge, review_id: str, *, decision: str, actor: str, reason: str, txid: str = ""
+) -> dict[str, Any]:
+    """Carries out a ruling and returns the invoice's JSON; `txid` is what payout_sent needs.
 
-    Raises Refused (unknown_review, decision_not_legal, actor_and_reason_required, not_covered),
-    Conflict("review_resolved") and, for rulings that need today's price, Unavailable("price_unavailable").
+    Raises Refused (unknown_review, decision_not_legal, actor_and_reason_required, not_covered, forbidden, and those of
+    `settle_unknown`), Conflict("review_resolved") and, for rulings that need today's price or the chain, Unavailable.
     """
-    if not actor.strip() or not reason.strip():
-        raise Refused("actor_and_reason_required", "Say who decides and why.", field="reason")
+    require_words(actor, reason)
+    check_actor(bridge, actor, permission_of_ruling(decision))
+    if (payout := payout_of_review(bridge, review_id)) is not None:
+        settle_unknown(bridge, payout, review_id, decision=decision, actor=actor, reason=reason, txid=txid)
+        return _invoice_of(bridge, payout)
     now = bridge.clock()
     with bridge.store.read() as tx:
         item = _found(reviews.find(tx, review_id))
@@ -76,6 +85,12 @@ def resolve(bridge: Bridge, review_id: str, *, decision: str, actor: str, reason
         bridge.crash_point("ruling.committing")
     bridge.crash_point("ruling.committed")
     return ruled
+
+
+def _invoice_of(bridge: Bridge, payout: Any) -> dict[str, Any]:
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=payout.invoice_id) if payout.invoice_id else None
+        return shown(tx, bridge, row) if row is not None else {}
 
 
 def _require_covered(invoice: dict[str, Any]) -> None:
@@ -125,7 +140,8 @@ def _is_quoted(payment: Payment, quotes: Any, bridge: Bridge, row: Any) -> bool:
 def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:
     """A final word on the invoice answers its other open questions too."""
     for other in reviews.of_invoice(tx, row.id):
-        if other.state == "open":
+        # Whether a send happened is no question about the invoice: nobody's last word on it answers that.
+        if other.state == "open" and other.kind != "outcome_unknown":
             reviews.resolve(
                 tx, other.id, decision=decision, actor=actor, note="by the final word on the invoice", now=now
             )

@@ -99,10 +99,23 @@ def any_work(tx: Connection, *, now: datetime) -> bool:
     return tx.execute(select(payouts.c.id).where(due).limit(1)).first() is not None
 
 
-def lapsed(tx: Connection, *, now: datetime) -> Sequence[PayoutRow]:
+def is_due(tx: Connection, *, wallet_id: str, now: datetime) -> bool:
+    """Whether a wallet has anything to send; not yet a claim."""
+    due = and_(payouts.c.state.in_(("approved", "submitting")), payouts.c.lease_until.is_(None))
+    mine = (payouts.c.wallet_id == wallet_id, due, payouts.c.next_try_at <= now)
+    return tx.execute(select(payouts.c.id).where(*mine).limit(1)).first() is not None
+
+
+def lapsed(tx: Connection, *, now: datetime, lock: bool = False) -> Sequence[PayoutRow]:
     """Payouts whose sender died between its intent and the answer."""
-    died = (payouts.c.state == "submitting", payouts.c.lease_until < now)
-    return tx.execute(select(payouts).where(*died).with_for_update()).all()
+    died = select(payouts).where(payouts.c.state == "submitting", payouts.c.lease_until < now)
+    return tx.execute(died.with_for_update() if lock else died).all()
+
+
+def txids_to(tx: Connection, destination: str) -> set[str]:
+    """Transactions of ours that paid an address."""
+    query = select(payouts.c.txid).where(payouts.c.destination == destination, payouts.c.txid.is_not(None))
+    return set(tx.execute(query).scalars())
 
 
 def next_due(tx: Connection, *, wallet_id: str, now: datetime) -> PayoutRow | None:

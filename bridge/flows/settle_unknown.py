@@ -1,0 +1,99 @@
+"""A person says what became of a send whose outcome nobody knew; the chain has a say too.
+
+Owns the three rulings: it was sent, it was not, ask the gateway again with the same key.
+"""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from bridge.core.errors import Conflict, Refused
+from bridge.core.evidence import ChainOutput, Sent
+from bridge.flows.context import Bridge
+from bridge.flows.payout_outcome import book_failed, book_sent
+from bridge.flows.payout_steps import found, note
+from bridge.store import audit, payouts, reviews
+
+RULINGS = ("payout_sent", "payout_failed", "payout_retry")
+_TXID = re.compile(r"[0-9a-f]{64}")
+
+
+def payout_of_review(bridge: Bridge, review_id: str) -> Any:
+    """The payout whose unknown outcome an item asks about, None when it asks something else."""
+    with bridge.store.read() as tx:
+        row = payouts.find(tx, review_id=review_id)
+    return row if row is not None and row.state == "unknown" else None
+
+
+def settle_unknown(
+    bridge: Bridge, row: Any, review_id: str, *, decision: str, actor: str, reason: str, txid: str
+) -> None:
+    """Carries out a ruling on an unknown outcome.
+
+    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money), Conflict("review_resolved") and,
+    while a chain reader is configured and cannot answer, Unavailable.
+    """
+    if decision not in RULINGS:
+        raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
+    now = bridge.clock()
+    outputs = _on_chain(bridge, row, now=now) if decision != "payout_retry" else None
+    sent = _sent(row, txid, outputs) if decision == "payout_sent" else None
+    if decision == "payout_failed" and outputs:
+        detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
+        raise Refused("chain_shows_money", detail, field="decision")
+    with bridge.store.write() as tx:
+        item = reviews.find(tx, review_id, lock=True)
+        fresh = found(payouts.find(tx, lock=True, id=row.id))
+        if item is None or item.state != "open" or fresh.version != row.version:
+            raise Conflict("review_resolved", "Somebody settled this already.")
+        reviews.resolve(tx, review_id, decision=decision, actor=actor, note=reason, now=now)
+        detail_of = {"review": review_id, "decision": decision, "payout": row.id, "txid": txid}
+        audit.write(
+            tx,
+            at=now,
+            actor=actor,
+            action="payout_ruled",
+            invoice_id=row.invoice_id,
+            from_status="unknown",
+            reason=reason,
+            detail=detail_of,
+        )
+        if sent is not None:
+            book_sent(tx, bridge, fresh, sent, actor=actor, reason=reason, now=now)
+        elif decision == "payout_failed":
+            book_failed(tx, bridge, fresh, actor=actor, reason=reason, now=now)
+        else:
+            _order_retry(tx, bridge, fresh, actor=actor, reason=reason, now=now)
+
+
+def _order_retry(tx: Any, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> None:
+    """The same key and the same body, once more; only a clear answer ends the uncertainty."""
+    payouts.change(tx, row, {"state": "submitting", "next_try_at": now, "waiting": "retry_ordered"}, now=now)
+    after = payouts.find(tx, id=row.id)
+    note(tx, bridge, after, "payout_retry_ordered", actor=actor, reason=reason, now=now, before="unknown")
+
+
+def _on_chain(bridge: Bridge, row: Any, *, now: datetime) -> list[ChainOutput] | None:
+    """Outputs to the destination that could be this payout: none of another payout of ours. None without a reader."""
+    if bridge.chain is None:
+        return None
+    outputs = bridge.chain.read(row.destination, asked_at=now).outputs
+    with bridge.store.read() as tx:
+        known = payouts.txids_to(tx, row.destination)
+    likely = (row.net_sat, row.gross_sat)
+    fresh = [output for output in outputs if output.outpoint.partition(":")[0] not in known]
+    return [output for output in fresh if likely[0] - 1 <= output.amount_sat <= likely[1]]
+
+
+def _sent(row: Any, txid: str, outputs: list[ChainOutput] | None) -> Sent:
+    if not _TXID.fullmatch(txid):
+        raise Refused("txid_missing", "Say by its txid which transaction it was.", field="txid")
+    arrived_sat = row.net_sat
+    if outputs is not None:
+        amounts = [output.amount_sat for output in outputs if output.outpoint.startswith(f"{txid}:")]
+        if not amounts:
+            raise Refused("txid_not_seen", "No chain reader sees this transaction paying this address.", field="txid")
+        arrived_sat = amounts[0]
+    return Sent(
+        txid=txid, requested_sat=row.gross_sat, sent_sat=arrived_sat, fee_sat=max(row.gross_sat - arrived_sat, 0)
+    )
