@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -51,7 +51,7 @@ def run_demo(*, once: bool, directory: Path | None) -> int:
     # A demo that somebody ends with TERM must end its programs too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with _running(place) as demo:
+        with running(place) as demo:
             Walk(demo).run()
             _say_where(demo)
             if not once:
@@ -70,10 +70,20 @@ def _stay_up(demo: Demo) -> None:
 
 
 @contextlib.contextmanager
-def _running(place: Path) -> Iterator[Demo]:
+def running(
+    place: Path,
+    *,
+    wanted_ports: Mapping[str, int] = PORTS,
+    changes: Mapping[str, Any] | None = None,
+    tick_seconds: int = 180,
+) -> Iterator[Demo]:
+    """Every program of the demo, up until the end of the block. `changes` replace members of the bridge's settings.
+
+    `tick_seconds` is the period of the billing system's checkpay; 0 is never. Raises DemoFailed.
+    """
     demo = Demo(
         directory=place,
-        ports={name: _free_port(wanted) for name, wanted in PORTS.items()},
+        ports={name: _free_port(wanted) for name, wanted in wanted_ports.items()},
         secrets={
             "subtc_key": f"SUBTC-KEY-{secrets.token_hex(24)}",
             "wallet_id": f"wt_{secrets.token_hex(22)}",
@@ -83,7 +93,7 @@ def _running(place: Path) -> Iterator[Demo]:
         },
     )
     try:
-        _start_all(demo)
+        _start_all(demo, _settings(demo) | dict(changes or {}), tick_seconds=tick_seconds)
         yield demo
     finally:
         for program in reversed(demo.programs):
@@ -95,36 +105,48 @@ def _running(place: Path) -> Iterator[Demo]:
             program.wait()
 
 
-def _start_all(demo: Demo) -> None:
+def _start_all(demo: Demo, settings: dict[str, Any], *, tick_seconds: int) -> None:
     config = demo.directory / "config.yaml"
-    config.write_text(json.dumps(_settings(demo), indent=2))
+    config.write_text(json.dumps(settings, indent=2))
     config.chmod(0o600)
     key, wallet_id = demo.secrets["subtc_key"], demo.secrets["wallet_id"]
     bitcoin = ["-m", "bridge.sandbox.bitcoin", "--port", str(demo.ports["bitcoin"]), "--net", "test"]
     _start(demo, "bitcoin", [*bitcoin, "--api-key", key, "--wallet-id", wallet_id], ready="/health")
-    base = ["--base", str(demo.directory / "mgr5"), "--tick-seconds", "180"]
+    base = ["--base", str(demo.directory / "mgr5"), "--tick-seconds", str(tick_seconds)]
     billing = ["-m", "bridge.sandbox.billmanager", "--port", str(demo.ports["billmanager"]), *base]
     _start(demo, "billmanager", billing, ready="/_control/state")
-    bridge = ["-m", "bridge.cli", "--config", str(config)]
-    subprocess.run([sys.executable, *bridge, "migrate"], check=True, stdout=subprocess.DEVNULL)
-    _start(demo, "bridge", [*bridge, "serve"], ready="/readyz")
-    _start(demo, "worker", [*bridge, "worker"], ready=None)
+    subprocess.run([sys.executable, *_bridge(demo), "migrate"], check=True, stdout=subprocess.DEVNULL)
+    start_web(demo)
+    start_worker(demo)
 
 
-def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) -> None:
+def start_web(demo: Demo) -> subprocess.Popen[bytes]:
+    """The bridge's web server, ready to answer."""
+    return _start(demo, "bridge", [*_bridge(demo), "serve"], ready="/readyz")
+
+
+def start_worker(demo: Demo) -> subprocess.Popen[bytes]:
+    return _start(demo, "worker", [*_bridge(demo), "worker"], ready=None)
+
+
+def _bridge(demo: Demo) -> list[str]:
+    return ["-m", "bridge.cli", "--config", str(demo.directory / "config.yaml")]
+
+
+def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) -> subprocess.Popen[bytes]:
     """Starts one program with its log in the demo's folder and waits until it answers."""
-    with (demo.directory / f"{name}.log").open("wb") as log_file:
+    with (demo.directory / f"{name}.log").open("ab") as log_file:
         program = subprocess.Popen(
             [sys.executable, *arguments], stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL
         )
     demo.programs.append(program)
     if ready is None:
-        return
+        return program
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and program.poll() is None:
         with contextlib.suppress(OSError):
             if call(demo.url(name) + ready).status == 200:
-                return
+                return program
         time.sleep(0.05)
     raise DemoFailed(f"{name} did not start; see {demo.directory / name}.log")
 
@@ -200,24 +222,26 @@ def call(url: str, sent: Any = None, *, headers: dict[str, str] | None = None) -
 class Walk:
     """One order from the client's click to the active service, a line per step."""
 
-    def __init__(self, demo: Demo):
+    def __init__(self, demo: Demo, *, api_key: str = "", **wanted: str):
         self._demo = demo
         self._started = time.monotonic()
+        self._api_key = api_key or demo.secrets["api_key"]
+        self._wanted = {"product": "vps", "amount": "499.00", "currency": "RUB"} | wanted
         self.order: dict[str, Any] = {}
         self.invoice: dict[str, Any] = {}
 
     def run(self) -> None:
         steps: list[tuple[str, Callable[[], str]]] = [
-            ("payment method added", self._add_method),
-            ("order placed", self._place_order),
-            ("quote locked, address shown", self._open_pay_page),
-            ("paid by the client", self._pay),
-            ("doorbell heard", self._doorbell),
-            ("own read: money seen", self._seen),
-            ("block mined, confirmed", self._mine),
-            ("settled", self._settled),
-            ("payment.setpaid, status 4", self._paid),
-            ("service active", self._active),
+            ("payment method added", self.add_method),
+            ("order placed", self.place_order),
+            ("quote locked, address shown", self.open_pay_page),
+            ("paid by the client", self.pay),
+            ("doorbell heard", self.doorbell),
+            ("own read: money seen", self.seen),
+            ("block mined, confirmed", self.mine),
+            ("settled", self.settled),
+            ("payment.setpaid, status 4", self.paid),
+            ("service active", self.active),
         ]
         for number, (name, step) in enumerate(steps, 1):
             try:
@@ -226,26 +250,27 @@ class Walk:
                 raise DemoFailed(f"{name}: {type(error).__name__}: {error}") from error
             click.echo(f"[{number:2}/{len(steps)}] {time.monotonic() - self._started:6.2f} s  {name:28} {seen}")
 
-    def _control(self, world: str, path: str, sent: Any = None) -> Any:
+    def control(self, world: str, path: str, sent: Any = None) -> Any:
         reply = call(f"{self._demo.url(world)}/_control/{path}", sent)
         if reply.status != 200:
             raise DemoFailed(f"{world} {path}: {reply.status} {reply.body[:300].decode(errors='replace')}")
         return reply.json()
 
-    def _add_method(self) -> str:
+    def add_method(self) -> str:
         wanted = {
             "subtc_bridge_url": self._demo.url("bridge"),
             "subtc_api_key": self._demo.secrets["api_key"],
             "subtc_notify_secret": self._demo.secrets["notify_secret"],
         }
-        made = self._control("billmanager", "setup", {"settings": wanted})
+        made = self.control("billmanager", "setup", {"settings": wanted})
         return "checked by the module: " + ", ".join(made["paymethods"])
 
-    def _place_order(self) -> str:
-        self.order = self._control("billmanager", "order", {"product": "vps", "amount": "499.00", "currency": "RUB"})
-        return f"VPS for 499.00 RUB, billing payment {self.order['payment_id']}"
+    def place_order(self) -> str:
+        self.order = self.control("billmanager", "order", self._wanted)
+        price = f"{self._wanted['amount']} {self._wanted['currency']}"
+        return f"VPS for {price}, billing payment {self.order['payment_id']}"
 
-    def _open_pay_page(self) -> str:
+    def open_pay_page(self) -> str:
         cookie = {"Cookie": f"{self.order['cookie']}={self.order['session']}"}
         redirect = call(self.order["pay_url"], headers=cookie)
         page = redirect.headers.get("location", "")
@@ -253,69 +278,72 @@ class Walk:
             raise DemoFailed(f"the module sent no pay page: {redirect.status} {redirect.body[:300]!r}")
         if call(page).status != 200:
             raise DemoFailed("the pay page does not open")
-        self.invoice = self._api_invoice()
+        self.invoice = self.api_invoice()
         quote = self.invoice["quote"]
-        return f"{quote['due_sat']} sat at {quote['rate']} RUB to {self.invoice['address']}"
+        return f"{quote['due_sat']} sat at {quote['rate']} {self.invoice['currency']} to {self.invoice['address']}"
 
-    def _api_invoice(self) -> dict[str, Any]:
-        key = {"Authorization": f"Bearer {self._demo.secrets['api_key']}"}
+    def api_invoice(self) -> dict[str, Any]:
+        key = {"Authorization": f"Bearer {self._api_key}"}
         query = f"/v1/invoices?billing_payment_id={self.order['payment_id']}"
         found: list[dict[str, Any]] = call(self._demo.url("bridge") + query, headers=key).json()["invoices"]
         return found[0]
 
-    def _pay(self) -> str:
+    def pay(self) -> str:
         due = {"address": self.invoice["address"], "amount_sat": self.invoice["remaining_sat"], "replaceable": True}
-        _until(lambda: self._control("bitcoin", "watches")["watches"] or None, "no watch was armed")
-        return "transaction " + str(self._control("bitcoin", "pay", due)["txid"][:16]) + "…"
+        until(lambda: self._mine_of("watches", "address") or None, "no watch was armed")
+        return "transaction " + str(self.control("bitcoin", "pay", due)["txid"][:16]) + "…"
 
-    def _doorbell(self) -> str:
+    def _mine_of(self, kind: str, member: str) -> list[dict[str, Any]]:
+        """What the gateway says about this invoice's address."""
+        return [each for each in self.control("bitcoin", kind)[kind] if self.invoice["address"] in each[member]]
+
+    def doorbell(self) -> str:
         def delivered() -> Any:
-            rung = self._control("bitcoin", "deliveries")["deliveries"]
-            return next((d for d in rung if d["state"] == "delivered"), None)
+            return next((d for d in self._mine_of("deliveries", "body") if d["state"] == "delivered"), None)
 
-        _until(delivered, "the gateway's callback was not taken")
+        until(delivered, "the gateway's callback was not taken")
         return "callback answered after its row was durable"
 
-    def _seen(self) -> str:
+    def seen(self) -> str:
         seen = self._until_invoice(lambda i: i["status"] == "processing", "the money was not seen")
         return f"{seen['received_sat']} sat, {seen['reason']}"
 
-    def _mine(self) -> str:
-        return f"height {self._control('bitcoin', 'mine', {'blocks': 1})['height']}"
+    def mine(self) -> str:
+        return f"height {self.control('bitcoin', 'mine', {'blocks': 1})['height']}"
 
-    def _settled(self) -> str:
-        call_on = self._control("bitcoin", "state")
+    def settled(self) -> str:
+        call_on = self.control("bitcoin", "state")
         seen = self._until_invoice(
             lambda i: i["status"] == "settled", f"not settled (chain at {call_on.get('height')})"
         )
         return f"{seen['confirmed_sat']} sat confirmed"
 
-    def _paid(self) -> str:
+    def paid(self) -> str:
         def paid() -> Any:
-            payment = self._control("billmanager", f"payments/{self.order['payment_id']}")
+            payment = self.control("billmanager", f"payments/{self.order['payment_id']}")
             return payment if payment["status"] == 4 else None
 
-        payment = _until(paid, "BILLmanager was not told")
+        payment = until(paid, "BILLmanager was not told")
         return f"BILLmanager status {payment['status']}, externalid {payment['externalid']}"
 
-    def _active(self) -> str:
+    def active(self) -> str:
         def active() -> Any:
-            services = self._control("billmanager", "services")["services"]
+            services = self.control("billmanager", "services")["services"]
             return next((s for s in services if s["id"] == self.order["service_id"] and s["status"] == "active"), None)
 
-        service = _until(active, "the service did not become active")
+        service = until(active, "the service did not become active")
         return f"service {service['id']} is {service['status']}"
 
     def _until_invoice(self, is_so: Callable[[dict[str, Any]], bool], otherwise: str) -> dict[str, Any]:
         def reached() -> dict[str, Any] | None:
-            self.invoice = self._api_invoice()
+            self.invoice = self.api_invoice()
             return self.invoice if is_so(self.invoice) else None
 
-        found: dict[str, Any] = _until(reached, otherwise)
+        found: dict[str, Any] = until(reached, otherwise)
         return found
 
 
-def _until(look: Callable[[], Any], otherwise: str) -> Any:
+def until(look: Callable[[], Any], otherwise: str) -> Any:
     """What `look` returns once it is something; DemoFailed after a bounded time."""
     deadline = time.monotonic() + STEP_SECONDS
     while time.monotonic() < deadline:
