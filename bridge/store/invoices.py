@@ -22,6 +22,11 @@ ASK_REMAINDER = "ask_remainder"
 _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
 _CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
+_COUNT_OPEN = select(func.count()).where(
+    invoices.c.merchant == bindparam("merchant"),
+    invoices.c.customer_id == bindparam("customer_id"),
+    invoices.c.status == "new",
+)
 _QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
 _PAYMENTS = select(payments).where(payments.c.invoice_id == bindparam("invoice_id"))
 _PAYMENTS = _PAYMENTS.order_by(payments.c.first_seen_at, payments.c.key)
@@ -107,10 +112,7 @@ def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
 
 def count_open(tx: Connection, *, merchant: str, customer_id: str) -> int:
     """Open invoices of one customer, for the limit on invoice floods."""
-    query = select(func.count()).where(
-        invoices.c.merchant == merchant, invoices.c.customer_id == customer_id, invoices.c.status == "new"
-    )
-    return int(tx.execute(query).scalar_one())
+    return int(tx.execute(_COUNT_OPEN, {"merchant": merchant, "customer_id": customer_id}).scalar_one())
 
 
 def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most: int) -> int:
