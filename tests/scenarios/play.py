@@ -12,26 +12,25 @@ from typing import Any
 import requests
 
 from bridge.chain.esplora import EsploraReader
+from bridge.cli.scenario import FlowDesk
 from bridge.config import PolicySettings
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
 from bridge.flows.billing_change import note_billing_change
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
-from bridge.flows.explain import explain
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.observe import look
 from bridge.flows.open_invoice import NewInvoice, open_invoice
-from bridge.flows.pay import pay_view, requote
+from bridge.flows.pay import requote
 from bridge.flows.poll import answer_doorbells, poll_due
-from bridge.flows.read_invoices import invoice_by_id, read_feed
+from bridge.flows.read_invoices import invoice_by_id
 from bridge.flows.receive_event import receive_callback
-from bridge.flows.resolve_review import resolve
 from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.sandbox.scenario import Refusal, Scenario
-from bridge.store import invoices, ledger, reviews
+from bridge.store import invoices
 from bridge.subtc.client import SubtcWallet
 from tests.builders import build_bridge, build_merchant
 from tests.fakes import SettableClock, answer
@@ -121,6 +120,7 @@ class FlowBridge:
         self.ids: dict[str, str] = {}
         self._keys = itertools.count(1)
         self._is_working = True
+        self._desk = FlowDesk(bridge)
 
     def clock_to(self, seconds: int) -> None:
         self._clock.now = START + timedelta(seconds=seconds)
@@ -193,53 +193,20 @@ class FlowBridge:
         answer_doorbells(self.bridge, owner=OWNER, limit=10, submit=_at_once)
 
     def _rule(self, name: str, details: dict[str, Any]) -> None:
-        with self.bridge.store.read() as tx:
-            items = reviews.of_invoice(tx, self.ids[name])
-        found = [item.id for item in items if item.kind == details["kind"]]
-        resolve(
-            self.bridge,
-            found[-1],
-            decision=details["decision"],
-            actor=details["actor"],
-            reason=details["reason"],
-        )
+        self._desk.rule(self.ids[name], **details)
 
     def _worker(self, name: str, details: dict[str, Any]) -> None:
         self._is_working = details["state"] == "running"
 
     def seen(self, name: str, wanted: frozenset[str]) -> dict[str, Any]:
-        """What each party sees of one invoice now."""
-        bridge, invoice_id = self.bridge, self.ids[name]
-        with bridge.store.read() as tx:
-            row = invoices.find(tx, id=invoice_id)
-            assert row is not None
-            quotes = invoices.quote_rows(tx, invoice_id)
-            payments = [p for p in invoices.payment_rows(tx, invoice_id) if not p.replaced]
-            items = reviews.of_invoice(tx, invoice_id)
-            balances = ledger.balances(tx, invoice_id=invoice_id)
-        view = pay_view(bridge, row.public_id)
-        shown = view.invoice
-        feed = read_feed(bridge, "shop", after=0, limit=500)["events"]
+        """What each party sees of one invoice now; "told" is what its endpoint really took."""
+        shown = self.invoice(name)
         return {
             **{key: shown[key] for key in ("status", "exception", "hold", "reason")},
             **{key: shown[f"{key}_sat"] for key in ("received", "confirmed", "remaining")},
-            "page": view.reason,
-            "asks": view.shown_sat,
-            "due": shown["quote"]["due_sat"],
-            "rate": shown["quote"]["rate"],
-            "quote": shown["quote"]["version"],
-            "quotes": " ".join(q.kind for q in quotes),
-            "rule": row.rule,
-            "payments": len(payments),
-            "confirmations": f"{row.confirmations_seen}/{row.confirmations_needed}",
-            "events": [_short(e) for e in feed if e["invoice"]["id"] == invoice_id],
-            "told": [_short(e) for e in self._billing_port.told if e["invoice"]["id"] == invoice_id],
-            "reviews": sorted(item.kind for item in items if item.state == "open"),
-            "ruled": [f"{item.kind}={item.decision}" for item in items if item.state == "resolved"],
-            "ledger": balances,
-            "explain": {lang: explain(bridge, invoice_id, lang=lang) for lang in ("en", "ru")}
-            if "explain" in wanted
-            else {},
+            **{"due": shown["quote"]["due_sat"], "rate": shown["quote"]["rate"], "quote": shown["quote"]["version"]},
+            **self._desk.sights(self.ids[name], wanted),
+            "told": [_short(e) for e in self._billing_port.told if e["invoice"]["id"] == self.ids[name]],
         }
 
 
