@@ -8,13 +8,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from bridge.flows.confirm_payouts import confirm_payouts
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
 from bridge.flows.follow_tip import follow_tip
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.poll import answer_doorbells, poll_due
 from bridge.flows.reconcile_due import reconcile_due
+from bridge.flows.send_payouts import send_payouts
 from bridge.flows.spare_addresses import fill_spare_addresses
+from bridge.flows.sweep import sweep_due
+from bridge.flows.treasury import read_balances
 from bridge.flows.watch import arm_watches
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
@@ -66,6 +70,7 @@ class Worker:
         self._lookers, self._carriers = Hands(threads), Hands(threads)
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
         self._runner = Hands(1)
+        self._treasurer = Hands(1)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -82,6 +87,7 @@ class Worker:
                     pause = SHORTEST_PAUSE_SECONDS
         self._lookers.drain()
         self._carriers.drain()
+        self._treasurer.drain()
         self._runner.drain()
         give_back_leases(self._bridge, owner=self.owner)
         log("worker.stopped", owner=self.owner)
@@ -101,6 +107,7 @@ class Worker:
             "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
             "reconcile": lambda: reconcile_due(bridge, owner=owner, submit=lookers.submit),
+            "money_out": self._money_out,
             "seal": lambda: seal_audit(bridge, owner=owner),
         }
 
@@ -120,6 +127,19 @@ class Worker:
         was_busy = True
         while was_busy and not self._stopping.is_set():
             was_busy = any([self._attempt(name, errand) for name, errand in errands.items()])
+
+    def _money_out(self) -> int:
+        """Payouts wait for the gateway in a hand of their own, one after the other; the loop waits for none of them."""
+        if self._treasurer.free:
+            self._treasurer.submit(self._all_money_out)
+        return 0
+
+    def _all_money_out(self) -> None:
+        bridge, owner = self._bridge, self.owner
+        self._attempt("payouts", lambda: send_payouts(bridge, owner=owner))
+        self._attempt("payouts_confirmed", lambda: confirm_payouts(bridge))
+        self._attempt("balances", lambda: read_balances(bridge, owner=owner))
+        self._attempt("sweep", lambda: sweep_due(bridge, owner=owner))
 
     def _attempt(self, name: str, job: Callable[[], int]) -> bool:
         """A job that fails is logged and tried again on the next round; the other jobs go on."""

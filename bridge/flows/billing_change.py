@@ -3,16 +3,19 @@
 Owns what that means for the invoice's facts; with money in it means a person, never a machine's cancel.
 """
 
+from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Refused
 from bridge.core.money import to_minor
 from bridge.flows.context import Bridge
+from bridge.flows.present_payout import refundable_of
 from bridge.flows.read_invoices import shown
-from bridge.flows.record import record
-from bridge.store import invoices
+from bridge.flows.record import open_review, record
+from bridge.store import audit, invoices, payouts
+from bridge.store.db import Tx
 
-CHANGES = ("cancelled", "deleted", "amount", "restored")
+CHANGES = ("cancelled", "deleted", "amount", "restored", "refunded")
 
 
 def note_billing_change(
@@ -29,6 +32,8 @@ def note_billing_change(
         row = invoices.find(tx, lock=True, id=invoice_id)
         if row is None or row.merchant != merchant_id:
             raise Refused("unknown_invoice", "There is no such invoice.")
+        if change == "refunded":
+            return _note_refund(tx, bridge, row, amount_text, currency, now=now)
         noted: str | None = None if change == "restored" else change
         if change == "amount" and (_is_same(row, amount_text, currency) or row.received_sat == 0):
             # Nothing came yet: the next opening of the payment re-quotes it at the new amount.
@@ -38,6 +43,26 @@ def note_billing_change(
         after = invoices.find(tx, id=invoice_id)
         bridge.crash_point("billing_change.committing")
         return shown(tx, bridge, after)
+
+
+def _note_refund(
+    tx: Tx, bridge: Bridge, row: Any, amount_text: str | None, currency: str | None, *, now: datetime
+) -> dict[str, Any]:
+    """The billing system paid money back by itself: the amount is all it ever paid back, none named means everything.
+
+    That money is not refunded here again; where a refund is promised already, a person must look.
+    """
+    if (currency or row.currency) != row.currency:
+        raise Refused("invalid_amount", "A refund is in the invoice's currency.", field="currency")
+    refunded_minor = to_minor(amount_text, row.currency) if amount_text else row.amount_minor
+    before_minor = payouts.billing_refunded_minor(tx, row.id)
+    if refunded_minor != before_minor:
+        payouts.set_billing_refund(tx, row.id, refunded_minor=refunded_minor, now=now)
+        detail = {"refunded_minor": refunded_minor, "before_minor": before_minor}
+        audit.write(tx, at=now, actor="module", action="billing_refunded", invoice_id=row.id, detail=detail)
+    if refundable_of(tx, row).is_overdrawn:
+        open_review(tx, bridge, row, kind="claim", now=now)
+    return shown(tx, bridge, row)
 
 
 def _is_same(row: Any, amount_text: str | None, currency: str | None) -> bool:

@@ -20,6 +20,7 @@ from bridge.flows.modes import require_mode, require_wallet
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
 from bridge.flows.record import Recorded, open_loose_review, record, record_first, rule_of
+from bridge.flows.treasury import require_room
 from bridge.logs import log
 from bridge.store import idempotency, invoices, spare_addresses
 from bridge.store.db import Tx
@@ -156,6 +157,7 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
         return _again(tx, bridge, asked, row)
     require_mode(tx, "read_only", "limited")
     require_wallet(tx, bridge.wallet_id)
+    require_room(tx, bridge)
     rule = _rule_for(tx, asked)
     quote = _first_quote(asked, rule)
     invoice_id = bridge.new_id("inv")

@@ -145,6 +145,9 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words
         kind=words(f"reviews.{detail['kind']}.is").rstrip(".") if "kind" in detail else "",
         decision=decisions.get(detail.get("decision", ""), ""),
         why=row.reason,
+        sat=words.sat(detail.get("net_sat", 0)),
+        destination=detail.get("destination", ""),
+        txid=detail.get("txid", "")[:12] + "…",
     )
 
 

@@ -55,7 +55,7 @@ class Words:
 
     def actor(self, name: str) -> str:
         """A part of the bridge in words; a person's own name as it is."""
-        return str(self._catalogue["actors"].get(name, name))
+        return str(self._catalogue["actors"].get(name.partition(":")[0], name))
 
     def _plural_form(self, n: int) -> str:
         for form, rule in self._catalogue["plural_rules"].items():

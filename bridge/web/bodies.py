@@ -84,7 +84,7 @@ class NewInvoiceBody(_Body):
 class BillingChangeBody(_Body):
     """What happened to the billing payment in the billing system."""
 
-    change: Literal["cancelled", "deleted", "amount", "restored"]
+    change: Literal["cancelled", "deleted", "amount", "restored", "refunded"]
     billing_status: int | None = None
     amount: DecimalText | None = None
     currency: Currency | None = None
