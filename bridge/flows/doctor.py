@@ -3,7 +3,6 @@
 Owns the list and its sentences; must not change anything but send one test event per merchant when asked to.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +44,7 @@ class Place:
 MENDS = {
     "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",
     "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
+    "provider_key": "The gateway refuses the key for this wallet: check subtc.key and subtc.wallet_id; see key rotation.",
     "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
     "price": "Check prices.sources and min_sources; `curl` each URL from this machine; see runbook price_down.",
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
@@ -66,6 +66,7 @@ def examine(
     """Every item, passed or not. `tell_billing` sends each merchant's endpoint one signed test event."""
     limits = thresholds or Thresholds()
     findings = [*_ready(bridge), *_files(place)]
+    findings.append(_attempt("provider_key", bridge.wallet.balance))
     findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
     findings.append(_clock(bridge, limits))
@@ -143,8 +144,3 @@ def _billing(bridge: Bridge, merchant: str) -> Finding:
     answer = bridge.billing.notify(merchant, event_id=event_id, body=body, now=now)
     detail = f"HTTP {answer.status}" if answer.status is not None else str(answer.error)
     return _finding(f"billing:{merchant}", answer.outcome == "delivered", detail)
-
-
-def as_json(findings: list[Finding]) -> str:
-    """For machines: one object per item."""
-    return json.dumps([vars(finding) for finding in findings], ensure_ascii=False)

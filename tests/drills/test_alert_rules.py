@@ -1,0 +1,213 @@
+"""Every alert rule, tripped by the thing it is there for.
+
+Owns one way to trip each rule; the table at the end holds the list to the code.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from bridge.core.errors import Unavailable
+from bridge.core.reasons import REVIEW_KINDS
+from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, alerts
+from bridge.flows.context import Bridge
+from bridge.flows.deliver import deliver_due
+from bridge.flows.modes import set_mode
+from bridge.flows.observe import look
+from bridge.flows.open_invoice import open_invoice
+from bridge.flows.reconcile import start_reconciliation, step
+from bridge.flows.record import open_loose_review
+from tests.builders import World, build_bridge, build_request
+from tests.fakes import answer
+
+Case = tuple[Bridge, World]
+
+
+@pytest.fixture
+def case(sqlite_url: str) -> Iterator[Case]:
+    world = World()
+    bridge = build_bridge(sqlite_url, world=world)
+    world.wallet.server_time = world.clock.now
+    with closing(bridge.store):
+        yield bridge, world
+
+
+def opened(bridge: Bridge) -> dict:
+    done = open_invoice(bridge, merchant=bridge.merchants["shop"], request=build_request(), key="k", body_sha256="b")
+    return json.loads(done.body)
+
+
+def review(bridge: Bridge, kind: str) -> None:
+    with bridge.store.write() as tx:
+        open_loose_review(tx, bridge, merchant="shop", kind=kind, what={}, now=bridge.clock())
+
+
+def overdue(bridge: Bridge, world: World) -> None:
+    review(bridge, "over")
+    world.clock.advance(bridge.review_due_seconds + 1)
+
+
+def many_reviews(bridge: Bridge, _world: World) -> None:
+    with bridge.store.write() as tx:
+        for number in range(21):
+            merchant = f"shop{number}"
+            open_loose_review(tx, bridge, merchant=merchant, kind="over", what={"n": number}, now=bridge.clock())
+
+
+def settled(bridge: Bridge, world: World) -> dict:
+    invoice = opened(bridge)
+    world.money.pay(invoice["address"], invoice["remaining_sat"], confirmations=1)
+    look(bridge, invoice["id"])
+    return invoice
+
+
+def parked(bridge: Bridge, world: World) -> None:
+    settled(bridge, world)
+    world.billing.answers = [answer("parked", 422)]
+    deliver_due(bridge, owner="w", limit=1, submit=lambda work: work())
+
+
+def late_delivery(bridge: Bridge, world: World) -> None:
+    settled(bridge, world)
+    world.clock.advance(901)
+
+
+def late_look(bridge: Bridge, world: World) -> None:
+    opened(bridge)
+    world.clock.advance(1_800)
+
+
+def stuck(bridge: Bridge, world: World) -> None:
+    invoice = opened(bridge)
+    world.money.pay(invoice["address"], invoice["remaining_sat"])
+    look(bridge, invoice["id"])
+    world.clock.advance(21_601)
+
+
+def forgotten_mode(bridge: Bridge, world: World) -> None:
+    set_mode(bridge, scope="bridge", mode="read_only", actor="anna", reason="a test")
+    world.clock.advance(3_601)
+
+
+def broken_chain(bridge: Bridge, world: World) -> None:
+    from bridge.flows.keep_books import seal_audit
+
+    settled(bridge, world)
+    seal_audit(bridge, owner="w")
+    with bridge.store.write() as tx:
+        tx.execute(text("DROP TRIGGER audit_no_update"))
+        tx.execute(text("UPDATE audit SET actor = 'somebody' WHERE id = (SELECT min(audit_id) FROM audit_chain)"))
+
+
+def no_database(bridge: Bridge, _world: World) -> None:
+    with bridge.store.write() as tx:
+        tx.execute(text("DROP TABLE modes"))
+
+
+def no_gateway(_bridge: Bridge, world: World) -> None:
+    world.wallet.fails_with = Unavailable("provider_unavailable", "It does not answer.")
+
+
+def no_chain(_bridge: Bridge, world: World) -> None:
+    world.chain.fails_with = Unavailable("chain_unavailable", "It does not answer.")
+
+
+def no_price(_bridge: Bridge, world: World) -> None:
+    del world.rates.prices["RUB"]
+
+
+def rich(_bridge: Bridge, world: World) -> None:
+    world.money.pay("tb1qanywhere", 10_000_001, confirmations=1)
+
+
+def wrong_clock(_bridge: Bridge, world: World) -> None:
+    world.wallet.server_time = world.clock.now - timedelta(minutes=10)
+
+
+def no_reconciliation(bridge: Bridge, world: World) -> None:
+    run_id = start_reconciliation(bridge, actor="anna")
+    for _ in range(20):
+        if step(bridge, run_id).is_over:
+            break
+    world.clock.advance(2 * bridge.books.reconcile_every_seconds + 1)
+
+
+def nothing(_bridge: Bridge, _world: World) -> None:
+    """The rule trips by what the command hands in."""
+
+
+TRIPS: dict[str, Callable[[Bridge, World], object]] = {
+    "reviews_overdue": overdue,
+    "reviews_open": many_reviews,
+    "deliveries_parked": parked,
+    "deliveries_waiting": settled,
+    "deliveries_late": late_delivery,
+    "looks_late": late_look,
+    "invoices_stuck": stuck,
+    "mode_changed": forgotten_mode,
+    "signature_failures": lambda bridge, _world: review(bridge, "bad_signature"),
+    "books_differ": lambda bridge, _world: review(bridge, "recon_diff"),
+    "reconciliation_old": no_reconciliation,
+    "audit_chain_broken": broken_chain,
+    "backup_old": nothing,
+    "database_down": no_database,
+    "provider_down": no_gateway,
+    "chain_down": no_chain,
+    "price_down": no_price,
+    "hot_balance": rich,
+    "clock_skew": wrong_clock,
+}
+
+
+def tripped(bridge: Bridge, **options: object) -> dict[str, str]:
+    return {alert.rule: alert.owner for alert in alerts(bridge, ask_outside=True, **options)}
+
+
+def test_when_all_is_well_no_rule_is_tripped(case):
+    assert tripped(case[0]) == {}
+
+
+@pytest.mark.parametrize("rule", TRIPS)
+def test_the_rule_trips_and_names_its_owner(case, rule):
+    bridge, world = case
+    TRIPS[rule](bridge, world)
+    limits = Thresholds(deliveries_waiting=0) if rule == "deliveries_waiting" else Thresholds()
+    assert tripped(bridge, thresholds=limits, watch_backups=rule == "backup_old").get(rule) == OWNERS[rule]
+
+
+def test_every_rule_has_a_way_to_trip_it():
+    assert set(TRIPS) == set(OWNERS)
+
+
+def test_every_review_kind_has_an_owner():
+    assert set(REVIEW_OWNERS) == REVIEW_KINDS
+
+
+def test_an_old_backup_trips_and_a_fresh_one_does_not(case):
+    bridge, world = case
+    now = world.clock.now
+    assert "backup_old" in tripped(bridge, newest_backup_at=now - timedelta(hours=4), watch_backups=True)
+    assert "backup_old" not in tripped(bridge, newest_backup_at=now - timedelta(hours=2), watch_backups=True)
+
+
+def test_an_operator_may_give_a_rule_to_somebody_else(case):
+    bridge, world = case
+    rich(bridge, world)
+    assert tripped(bridge, owners={"hot_balance": "treasurer"})["hot_balance"] == "treasurer"
+
+
+def test_thresholds_are_the_operators(case):
+    bridge, world = case
+    rich(bridge, world)
+    assert tripped(bridge, thresholds=replace(Thresholds(), hot_balance_sat=20_000_000)) == {}
+
+
+def test_without_the_outside_nobody_is_called(case):
+    bridge, world = case
+    world.wallet.fails_with = RuntimeError("somebody called")
+    assert alerts(bridge) == []

@@ -1,0 +1,150 @@
+"""The first hour of an operator: init, doctor, config."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from bridge.config import load_settings
+from tests.drills.place import Place
+from tests.flows.world import KEY
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {p.name: stat.filemode(p.stat().st_mode) for p in directory.rglob("*") if p.suffix != ".lock"}
+
+
+def test_init_writes_what_the_doctor_finds_well(empty_place):
+    done = empty_place.init()
+    assert done.exit_code == 0, done.output
+    assert "FAIL" not in done.output
+    assert "ok   provider" in done.output
+    settings = load_settings(empty_place.config)
+    assert (settings.network, settings.subtc.wallet_id[:1]) == ("test", "w")
+
+
+def test_init_shows_no_secret_and_lets_nobody_else_read_one(empty_place):
+    done = empty_place.init()
+    found = modes(empty_place.directory)
+    assert {found[n] for n in ("config.yaml", "subtc_key", "api_key", "notify_secret", "token_secret")} == {
+        "-rw-------"
+    }
+    assert found["secrets"] == "drwx------"
+    for path in (empty_place.directory / "secrets").iterdir():
+        assert path.read_text().strip() not in done.output
+        assert path.read_text().strip() not in empty_place.config.read_text()
+
+
+def test_init_never_overwrites_anything(place):
+    before = place.config.read_bytes(), (place.directory / "secrets" / "api_key").read_bytes()
+    assert place.init().exit_code == 1
+    assert (place.config.read_bytes(), (place.directory / "secrets" / "api_key").read_bytes()) == before
+
+
+def test_two_installations_share_no_secret(place, tmp_path):
+    other = Place(directory=tmp_path / "second", sandbox=place.sandbox, notify_url=place.notify_url)
+    assert other.init().exit_code == 0
+    for name in ("api_key", "notify_secret", "token_secret"):
+        assert (place.directory / "secrets" / name).read_text() != (other.directory / "secrets" / name).read_text()
+
+
+def test_the_doctor_tells_billing_only_when_asked(place):
+    assert place.told == []
+    done = place.run("doctor", "--tell-billing", "--thresholds")
+    assert "ok   billing:main: HTTP 200" in done.output
+    assert "threshold backup_age_seconds = 10800" in done.output
+    assert len(place.told) == 1
+    assert b'"type":"test"' in place.told[0]
+
+
+def test_the_doctor_names_a_file_that_others_may_read(place):
+    (place.directory / "secrets" / "api_key").chmod(0o644)
+    done = place.run("doctor")
+    assert done.exit_code == 1
+    assert f"FAIL file_modes: {place.directory}/secrets/api_key is 644" in done.output
+    assert "→ chmod 600" in done.output
+
+
+def test_the_doctor_names_a_secret_that_stands_in_the_config(place):
+    text = place.config.read_text()
+    place.config.write_text(text.replace(f"${{file:{place.directory}/secrets/subtc_key}}", KEY))
+    done = place.run("doctor")
+    assert "warn inline_secrets: config.yaml line" in done.output
+    assert KEY not in done.output
+
+
+def test_the_doctor_warns_of_a_fixed_price(place):
+    text = place.config.read_text()
+    fixed = 'prices:\n  fixed: {USD: "65000.00"}\n  i_know_fixed_prices_lose_money: true\n'
+    place.config.write_text(text.replace("prices:\n", fixed))
+    assert "warn fixed_prices" in place.run("doctor").output
+
+
+def test_the_doctor_fails_when_the_gateway_is_gone(place):
+    place.sandbox.stop()
+    done = place.run("doctor")
+    assert done.exit_code == 1
+    for name in ("provider", "chain", "price_USD", "clock"):
+        assert f"FAIL {name}" in done.output
+
+
+def test_a_bad_file_is_refused_with_the_path_of_every_fault(place):
+    text = place.config.read_text()
+    place.config.write_text(text.replace("network: test", "network: moon\nlissten: 1"))
+    done = place.run("config", "check")
+    assert done.exit_code == 1
+    assert "network:" in done.output
+    assert "lissten:" in done.output
+
+
+def test_config_show_hides_every_secret(place):
+    shown = place.run("config", "show").output
+    assert "subtc.key: (secret)" in shown
+    assert "merchants.0.policy.default.quote_ttl_seconds: 900" in shown
+    for path in (place.directory / "secrets").iterdir():
+        assert path.read_text().strip() not in shown
+
+
+def test_config_show_hides_the_databases_password(place):
+    text = place.config.read_text()
+    start = text.index("database_url: ")
+    line = text[start : text.index("\n", start)]
+    url = 'database_url: "postgresql+psycopg://bridge:hidden-word@db/bridge?password=other-word"'
+    place.config.write_text(text.replace(line, url))
+    shown = place.run("config", "show").output
+    assert "postgresql+psycopg://bridge:(secret)@db/bridge" in shown
+    assert "hidden-word" not in shown
+    assert "other-word" not in shown
+
+
+def test_config_diff_names_settings_and_never_a_secret(place):
+    before = place.copy("before") / "config.yaml"
+    (place.directory / "secrets" / "api_key").write_text("a-new-key-of-the-shop-0123456789\n")
+    place.config.write_text(place.config.read_text() + "log_level: debug\n")
+    done = place.run("config", "diff", str(before))
+    assert done.exit_code == 1
+    assert "log_level: info → debug" in done.output
+    assert "a-new-key" not in done.output
+
+
+def test_equal_files_have_no_difference(place):
+    done = place.run("config", "diff", str(place.config))
+    assert (done.exit_code, done.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[thresholds]\nreviews_overdu = 1\n", "thresholds.reviews_overdu: there is no such setting"),
+        ("[thresholds]\nreviews_open = -1\n", "thresholds.reviews_open: must be a whole number"),
+        ("[owners]\nreviews_open = 3\n", "owners.reviews_open: must name a role"),
+        ("backup_directory = [", "operations.toml"),
+        ("backup_directory = 3", "backup_directory: must be a path"),
+        ("thresholds = 3", "thresholds: must be a table"),
+    ],
+)
+def test_a_bad_operators_file_is_refused(place, text, complaint):
+    (place.directory / "operations.toml").write_text(text)
+    done = place.run("check", "--no-outside")
+    assert done.exit_code == 1
+    assert complaint in done.output

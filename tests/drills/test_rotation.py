@@ -1,0 +1,117 @@
+"""Key rotations as an operator does them: nothing is lost in between, and the old key opens nothing at the end.
+
+Owns the drills for the notify secret and the gateway's key; the API key's is in test_reload.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.core.errors import BridgeError
+from bridge.runtime import build
+from bridge.sandbox.bitcoin import serve_in_thread
+from tests.durability.receiver import Receiver
+from tests.flows.world import KEY, WALLET, World, open_world, settings_for
+
+OLD = "whsec_" + b64encode(b"the old secret of the shop").decode()
+NEW = "whsec_" + b64encode(b"the new secret of the shop").decode()
+
+
+@contextmanager
+def receivers() -> Iterator[dict[str, Receiver]]:
+    """The module before and after its own setting was changed: one knows the old secret only, one the new."""
+    made = {"old": Receiver(OLD), "new": Receiver(NEW)}
+    try:
+        yield made
+    finally:
+        for receiver in made.values():
+            receiver.close()
+
+
+def deliver_test_event(world: World, secrets: list[str], receiver: Receiver) -> str:
+    """How the receiver's answer was taken when the bridge signs with `secrets`."""
+    settings = settings_for(
+        world.sandbox.url,
+        str(world.bridge.store.engine.url),
+        shop={"notify_url": receiver.url, "notify_secrets": secrets},
+    )
+    bridge = build(settings)
+    with closing(bridge.store):
+        body = b'{"id":"evt_rotation","type":"test"}'
+        return bridge.billing.notify("shop", event_id="evt_rotation", body=body, now=bridge.clock()).outcome
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_notify_secret_rotates_without_a_refused_event(database_url):
+    with open_world(database_url) as world, receivers() as module:
+        # 1. The bridge signs with both; 2. the module's setting changes; 3. the bridge drops the old one.
+        assert deliver_test_event(world, [OLD], module["old"]) == "delivered"
+        assert deliver_test_event(world, [NEW, OLD], module["old"]) == "delivered"
+        assert deliver_test_event(world, [NEW, OLD], module["new"]) == "delivered"
+        assert deliver_test_event(world, [NEW], module["new"]) == "delivered"
+        # Afterwards the old secret opens nothing, and an event signed with it alone is parked for a person.
+        assert deliver_test_event(world, [NEW], module["old"]) == "parked"
+        assert deliver_test_event(world, [OLD], module["new"]) == "parked"
+
+
+def with_wallet(world: World, database_url: str, **subtc: Any) -> World:
+    """The same bridge after a restart with another key or wallet at the gateway."""
+    built = build(settings_for(world.sandbox.url, database_url, subtc=subtc))
+    built.store.close()
+    return replace(world, bridge=replace(world.bridge, wallet=built.wallet, wallet_id=built.wallet_id))
+
+
+def test_the_gateways_key_rotates_by_a_new_key_and_wallet_after_a_quiet_end(database_url):
+    """A gateway's key opens only its own wallets, so rotating it is moving: no new invoices, wait, switch."""
+    with open_world(database_url) as world:
+        invoice = world.open("before")
+        world.switch("limited")
+        with pytest.raises(BridgeError):
+            world.open("refused")
+        world.pay(invoice)
+        world.mine()
+        assert world.seen(invoice)[0] == "settled"
+
+        account = world.sandbox.world.gateway.create_key("SUBTC-KEY-" + "c" * 48)
+        moved = with_wallet(world, database_url, key=account.key, wallet_id=new_wallet(account.key, world))
+        moved.switch("normal")
+        later = moved.open("after")
+        moved.pay(later)
+        moved.mine()
+        assert moved.seen(later)[0] == "settled"
+        # The old invoice is still watched on the chain, which needs no key of anybody's.
+        assert moved.seen(invoice)[0] == "settled"
+
+
+def new_wallet(key: str, world: World) -> str:
+    from bridge.subtc.client import SubtcWallet
+
+    return SubtcWallet(base_url=world.sandbox.url, key=key, network="test").create_wallet()
+
+
+def test_a_revoked_key_gives_nothing_and_loses_nothing(sqlite_url):
+    with open_world(sqlite_url) as world:
+        invoice = world.open()
+        world.pay(invoice)
+        revoked = with_wallet(world, sqlite_url, key="SUBTC-KEY-" + "d" * 48)
+        # The gateway refuses us; the chain reader goes on and the money is seen.
+        assert revoked.seen(invoice)[0] == "processing"
+        with pytest.raises(BridgeError):
+            revoked.open("other")
+
+
+def test_no_key_is_shared_between_two_gateways_accounts():
+    served = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
+    try:
+        from bridge.subtc.client import SubtcWallet
+
+        other = SubtcWallet(base_url=served.url, network="test").create_key()
+        stranger = SubtcWallet(base_url=served.url, key=other, network="test", wallet_id=WALLET)
+        with pytest.raises(BridgeError):
+            stranger.balance()
+    finally:
+        served.stop()
