@@ -74,10 +74,10 @@ def running(
     place: Path,
     *,
     wanted_ports: Mapping[str, int] = PORTS,
-    changes: Mapping[str, Any] | None = None,
+    change: Callable[[dict[str, Any]], None] | None = None,
     tick_seconds: int = 180,
 ) -> Iterator[Demo]:
-    """Every program of the demo, up until the end of the block. `changes` replace members of the bridge's settings.
+    """Every program of the demo, up until the end of the block. `change` may edit the bridge's settings.
 
     `tick_seconds` is the period of the billing system's checkpay; 0 is never. Raises DemoFailed.
     """
@@ -93,7 +93,10 @@ def running(
         },
     )
     try:
-        _start_all(demo, _settings(demo) | dict(changes or {}), tick_seconds=tick_seconds)
+        settings = _settings(demo)
+        if change is not None:
+            change(settings)
+        _start_all(demo, settings, tick_seconds=tick_seconds)
         yield demo
     finally:
         for program in reversed(demo.programs):
