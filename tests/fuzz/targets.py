@@ -1,0 +1,306 @@
+"""The targets: one function of bytes per parser, and the only errors each may raise.
+
+Owns what counts as a finding: any other exception, and any answer that promises more than it read. Bytes that a
+stranger sends must never become anybody's traceback.
+"""
+
+import io
+import json
+import os
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from requests.structures import CaseInsensitiveDict
+
+from bridge.billmanager.wire import verify
+from bridge.chain.esplora import EsploraReader
+from bridge.core.addresses import check_payable
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.money import to_minor
+from bridge.outbound import Outbound, Reply
+from bridge.rates.http_source import HttpPriceSource
+from bridge.subtc.client import SubtcWallet
+from bridge.subtc.signature import CallbackSignature
+from tests.web.conftest import API_KEY, Site
+
+NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
+PLUGIN = Path(__file__).parents[2] / "plugin_stub" / "lib" / "python"
+SECRET = "whsec_" + "A" * 32
+ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+WALLET = "wt_" + "b" * 44
+
+
+class Canned(Outbound):
+    """Every call is answered with the same bytes, with a status of 200 or 500 by their first bit."""
+
+    def __init__(self, body: bytes):
+        super().__init__()
+        self._body = body
+
+    def call(self, method: str, url: str, **_: Any) -> Reply:
+        status = 500 if self._body[:1] > b"\x7f" else 200
+        headers = CaseInsensitiveDict({"Date": self._body[:40].decode("latin-1")})
+        return Reply(status=status, headers=headers, body=self._body, seconds=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`run` may raise only `expected`. `seeds` are where mutation begins."""
+
+    run: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    expected: tuple[type[BaseException], ...] = ()
+    words: tuple[bytes, ...] = field(default=())
+
+
+def targets(site: Site) -> dict[str, Target]:
+    """All of them; the HTTP ones call `site`, which must hold one open invoice."""
+    return _web(site) | _answers() | _signatures() | _texts() | _module()
+
+
+def _web(site: Site) -> dict[str, Target]:
+    invoice = site.open("fuzz")
+    token = site.bridge.callback_token(invoice["id"])
+    pay = invoice["payment_url"].removeprefix(site.bridge.public_url)
+    order = json.dumps(site.order("1", customer={"id": "1", "email": "a@b.example", "tier": "trusted"})).encode()
+    change = b'{"change":"amount","billing_status":9,"amount":"12.00","currency":"RUB"}'
+
+    def api(path: str, method: str = "POST") -> Callable[[bytes], object]:
+        return lambda body: _answered(site.api(method, path, body, key="fuzz"))
+
+    def query(path: str) -> Callable[[bytes], object]:
+        return lambda raw: _answered(site.api("GET", f"{path}?{_line(raw)}"))
+
+    def header(name: str, path: str, method: str) -> Callable[[bytes], object]:
+        return lambda raw: _answered(site.call(method, path, headers={name: _line(raw)}, data=order))
+
+    ring = f"/callbacks/subtc/{token}"
+    return {
+        "callback_body": Target(
+            run=lambda body: _answered(site.call("POST", ring, data=body)),
+            seeds=(b'{"ok":true,"event":"deposit","address":"tb1q","received_sat":1000}', b"", b"\xff\x00"),
+        ),
+        "callback_token": Target(
+            run=lambda raw: _answered(site.call("POST", f"/callbacks/subtc/{_line(raw)}", data=b"{}")),
+            seeds=(token.encode(), b"%2e%2e/%00", "ключ".encode()),
+        ),
+        "callback_header": Target(run=header("X-Signature", ring, "POST"), seeds=(b"ab" * 32, b"sha256=")),
+        "api_order": Target(run=api("/v1/invoices"), seeds=(order, b"[]", b'{"amount":1e999}')),
+        "api_change": Target(run=api(f"/v1/invoices/{invoice['id']}/billing-changes"), seeds=(change,)),
+        "api_check": Target(run=api("/v1/check"), seeds=(b'{"currency":"RUB","nonce":"n0nce"}',)),
+        "api_query": Target(run=query("/v1/invoices"), seeds=(b"billing_payment_id=1&status=new&limit=5&cursor=eyJh",)),
+        "feed_query": Target(
+            run=query("/v1/events"), seeds=(b"after=0&limit=100", b"after=-1&limit=99999999999999999999")
+        ),
+        "api_key": Target(
+            run=header("Authorization", "/v1/events", "GET"), seeds=(f"Bearer {API_KEY}".encode(), b"Basic YTpi")
+        ),
+        "idempotency_key": Target(run=header("Idempotency-Key", "/v1/invoices", "POST"), seeds=(b"bm-1-2",)),
+        "language": Target(run=header("Accept-Language", pay, "GET"), seeds=(b"ru-RU,ru;q=0.9,en;q=0.8", b"*;q=nan")),
+        "pay_page": Target(
+            run=lambda raw: _answered(site.call("GET", f"/pay/{_line(raw)}")),
+            seeds=(pay.removeprefix("/pay/").encode(), b"abc/status?lang=ru", b"a/quote"),
+        ),
+    }
+
+
+def _answered(response: Any) -> None:
+    """No stranger gets a 500, nor the 503 that stands for a defect of ours."""
+    assert response.status_code < 500 or ('"internal"' not in response.text and response.status_code == 503), (
+        response.text
+    )
+
+
+def _line(raw: bytes) -> str:
+    """Bytes as far as a server would let them into a request line or a header."""
+    return raw.decode("latin-1").replace("\r", "").replace("\n", "")[:2_000]
+
+
+def _answers() -> dict[str, Target]:
+    """What gateways, explorers and price sources answer."""
+    envelope = b'{"ok":true,"request_id":"r","result":%s}'
+    sent = b'{"txid":"%s","requested_sat":50000,"sent_sat":48500,"service_fee_sat":1500}' % (b"a" * 64)
+    status = b'{"confirmed":true,"block_height":100,"block_hash":"%s","block_time":1700000000}' % (b"b" * 64)
+    vin = b'{"txid":"%s","vout":0,"sequence":4294967293,"prevout":{"scriptpubkey_address":"x","value":5}}' % (b"c" * 64)
+    vout = b'{"scriptpubkey_address":"%s","value":15924}' % ADDRESS.encode()
+    page = b'[{"txid":"%s","vin":[%s],"vout":[%s],"status":%s}]' % (b"a" * 64, vin, vout, status)
+
+    def wallet(body: bytes) -> SubtcWallet:
+        return SubtcWallet(
+            base_url="http://127.0.0.1:1", key="k", network="test", wallet_id=WALLET, outbound=Canned(body)
+        )
+
+    def reader(body: bytes) -> EsploraReader:
+        return EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=Canned(body))
+
+    def source(body: bytes) -> HttpPriceSource:
+        place = {"pointer": "/data/{currency}/last", "time_pointer": "/time"}
+        return HttpPriceSource(name="a", url_template="http://127.0.0.1:1/{currency}", outbound=Canned(body), **place)
+
+    poll = envelope % b'{"address":"%s","received_sat":5,"reached":true,"expected_sat":5}' % ADDRESS.encode()
+    balance = envelope % b'{"balance_sat":3,"confirmed_sat":2,"unconfirmed_sat":1,"immature_sat":0}'
+    ask = {"address": ADDRESS, "asked_at": NOW}
+    allowed = (BridgeError,)
+    return {
+        "subtc_poll": Target(run=lambda b: wallet(b).poll(expected_sat=5, **ask), seeds=(poll,), expected=allowed),
+        "subtc_inbox": Target(
+            run=lambda b: wallet(b).create_inbox(expected_sat=5),
+            seeds=(envelope % b'{"address":"%s","net":"test","coin":"btc"}' % ADDRESS.encode(),),
+            expected=allowed,
+        ),
+        "subtc_balance": Target(run=lambda b: wallet(b).balance(), seeds=(balance,), expected=allowed),
+        "subtc_health": Target(
+            run=lambda b: wallet(b).health(),
+            seeds=(b'{"ok":true,"configured":true,"fee_bps":300}', envelope % b'{"testnet_synced":true}'),
+            expected=allowed,
+        ),
+        "subtc_sent": Target(
+            run=lambda b: wallet(b).send(destination=ADDRESS, gross_sat=50_000, idempotency_key="k"),
+            seeds=(envelope % sent, b'{"ok":false,"error":"SEND_FAILED","hint":"rpc error"}'),
+            expected=allowed,
+        ),
+        "esplora": Target(
+            run=lambda b: reader(b).read(ADDRESS, asked_at=NOW), seeds=(page, b"100", b"[]"), expected=allowed
+        ),
+        # Tip and transactions are asked at different paths; here one answer serves both, so the pages are also read alone.
+        "esplora_page": Target(run=_pages, seeds=(page,), expected=allowed),
+        "price": Target(
+            run=lambda b: source(b).price("USD", NOW),
+            seeds=(b'{"data":{"USD":{"last":"65000.00"}},"time":1700000000}', b'{"time":"2026-03-14T12:00:00Z"}'),
+            expected=allowed,
+        ),
+    }
+
+
+class _Pages(Canned):
+    def call(self, method: str, url: str, **options: Any) -> Reply:
+        if url.endswith("/blocks/tip/height"):
+            return Reply(status=200, headers={}, body=b"120", seconds=0.0)
+        return super().call(method, url, **options)
+
+
+def _pages(body: bytes) -> None:
+    reading = EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=_Pages(body)).read(ADDRESS, asked_at=NOW)
+    assert all(type(o.amount_sat) is int and o.amount_sat > 0 and o.confirmations >= 0 for o in reading.outputs)
+
+
+def _signatures() -> dict[str, Target]:
+    def webhook(raw: bytes) -> None:
+        parts = (raw.decode("latin-1").split("\n", 3) + [""] * 4)[:4]
+        headers = dict(zip(("webhook-id", "webhook-timestamp", "webhook-signature"), parts, strict=False))
+        verify(headers=headers, body=parts[3].encode("latin-1"), secrets=[SECRET], now=NOW)
+        raise AssertionError("a signature nobody made was taken")
+
+    check = CallbackSignature(header="X-Signature", secrets=[b"secret"])
+
+    def callback(raw: bytes) -> None:
+        given, _, body = raw.partition(b"\n")
+        check.check({"x-signature": given.decode("latin-1")}, body)
+        raise AssertionError("a signature nobody made was taken")
+
+    return {
+        "webhook_signature": Target(
+            run=webhook, seeds=(b"evt_1\n1773489600\nv1,AAAA v1,BBBB\n{}",), expected=(Refused,)
+        ),
+        "callback_signature": Target(run=callback, seeds=(b"ab" * 32 + b"\n{}",), expected=(Refused,)),
+    }
+
+
+def _texts() -> dict[str, Target]:
+    def address(raw: bytes) -> None:
+        assert check_payable(raw.decode("utf-8", "replace"), network="test").text
+
+    def money(raw: bytes) -> None:
+        text, _, currency = raw.decode("utf-8", "replace").partition(" ")
+        assert to_minor(text, currency if currency in {"USD", "JPY", "KWD"} else "USD") > 0
+
+    seeds = (
+        ADDRESS.encode(),
+        b"mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",
+        b"bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+    )
+    return {
+        "address": Target(run=address, seeds=seeds, expected=(Refused,)),
+        "money": Target(run=money, seeds=(b"10.00 USD", b"1000 JPY", b"1.005 KWD", b"1e5 USD"), expected=(Refused,)),
+    }
+
+
+def _module() -> dict[str, Target]:
+    """The module inside BILLmanager: its CGI wire, its signatures, the bridge's events, the panel's XML."""
+    sys.path.insert(0, str(PLUGIN))
+    try:
+        from subtc import invoice, mgrctl, payment, signature, webio
+    finally:
+        sys.path.remove(str(PLUGIN))
+
+    def cgi(raw: bytes) -> None:
+        query, _, rest = raw.partition(b"\n")
+        cookie, _, body = rest.partition(b"\n")
+        variables = {"REQUEST_METHOD": "POST", "QUERY_STRING": _environment(query), "HTTP_COOKIE": _environment(cookie)}
+        with _as_cgi(variables | {"CONTENT_LENGTH": str(len(body))}, body):
+            request = webio.read_request()
+            assert len(request.session()) <= 128
+            assert request.language() in {"en", "ru"}
+
+    def webhook(raw: bytes) -> None:
+        parts = (raw.decode("latin-1").split("\n", 3) + [""] * 4)[:4]
+        headers = dict(zip(("webhook-id", "webhook-timestamp", "webhook-signature"), parts, strict=False))
+        now = int(NOW.timestamp())
+        signature.verify(secrets=[b"secret"], headers=headers, body=parts[3].encode("latin-1"), now=now)
+        raise AssertionError("a signature nobody made was taken")
+
+    def event(raw: bytes) -> None:
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError):
+            return
+        invoice.read_event(found)
+
+    def panel(raw: bytes) -> None:
+        payment.read(mgrctl.parse(raw))
+
+    told = {"id": "inv_1", "billing_payment_id": "77", "status": "settled", "amount": "10.00", "currency": "USD"}
+    told |= {"received_sat": 15_924, "sequence": 2, "exception": "none", "hold": None, "payment_url": "https://p/x"}
+    wrapped = json.dumps({"id": "evt_1", "type": "invoice.settled", "invoice": told}).encode()
+    golden = Path(__file__).parents[1] / "sandbox_billmanager" / "golden_payment_info.xml"
+    bomb = b'<!DOCTYPE a [<!ENTITY b "cc"><!ENTITY d "&b;&b;&b;">]><doc><payment><id>&d;</id></payment></doc>'
+    return {
+        "module_cgi": Target(
+            run=cgi,
+            seeds=(b"elid=77&auth=abc\nbillmgrses5=abc%3A1; x=y\nfunc=pay&elid=77",),
+            expected=(webio.BadRequest,),
+        ),
+        "module_signature": Target(
+            run=webhook, seeds=(b"evt_1\n1773489600\nv1,AAAA\n{}",), expected=(signature.BadSignature,)
+        ),
+        "module_event": Target(run=event, seeds=(wrapped,), expected=(invoice.Malformed,)),
+        "module_xml": Target(
+            run=panel,
+            seeds=(golden.read_bytes(), bomb),
+            expected=(mgrctl.MgrctlDown, mgrctl.Refused, payment.Foreign, ET.ParseError),
+        ),
+    }
+
+
+def _environment(raw: bytes) -> str:
+    return raw.replace(b"\x00", b"").decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _as_cgi(variables: dict[str, str], body: bytes) -> Any:
+    before = {name: os.environ.get(name) for name in variables}
+    stdin = sys.stdin
+    os.environ.update(variables)
+    sys.stdin = io.TextIOWrapper(io.BytesIO(body))
+    try:
+        yield
+    finally:
+        sys.stdin = stdin
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)

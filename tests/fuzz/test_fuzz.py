@@ -1,0 +1,78 @@
+"""Every seed and every finding of the corpus, and a short run from them with a fixed beginning.
+
+Owns nothing but the loop; long runs are `make fuzz`.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.fuzz.__main__ import CORPUS, attempt, seeds_of
+from tests.fuzz.mutate import mutated
+from tests.fuzz.targets import Target, targets
+from tests.web.conftest import build_site
+
+INPUTS = 120
+NAMES = [
+    "callback_body",
+    "callback_token",
+    "callback_header",
+    "api_order",
+    "api_change",
+    "api_check",
+    "api_query",
+    "feed_query",
+    "api_key",
+    "idempotency_key",
+    "language",
+    "pay_page",
+    "subtc_poll",
+    "subtc_inbox",
+    "subtc_balance",
+    "subtc_health",
+    "subtc_sent",
+    "esplora",
+    "esplora_page",
+    "price",
+    "webhook_signature",
+    "callback_signature",
+    "address",
+    "money",
+    "module_cgi",
+    "module_signature",
+    "module_event",
+    "module_xml",
+]
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory, sqlite_template) -> Iterator[dict[str, Target]]:
+    path = tmp_path_factory.mktemp("fuzz") / "bridge.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    site = build_site(f"sqlite:///{path}")
+    with closing(site.bridge.store):
+        yield targets(site)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_bytes_of_a_stranger_become_a_traceback(known, name):
+    chance = random.Random(name)
+    seeds = seeds_of(name, known[name])
+    for raw in [*seeds, *(mutated(chance.choice(seeds), chance) for _ in range(INPUTS))]:
+        assert attempt(known[name], raw) == "", raw
+
+
+def test_every_target_is_run(known):
+    assert sorted(NAMES) == sorted(known)
+    assert {path.name for path in CORPUS.glob("*") if path.is_dir()} <= set(NAMES)
+
+
+def test_the_fuzzer_finds_a_planted_fault():
+    def faulty(raw: bytes) -> None:
+        int(raw)
+
+    planted = Target(run=faulty, seeds=(b"1",), expected=())
+    chance = random.Random(1)
+    assert any("ValueError" in attempt(planted, mutated(b"1", chance)) for _ in range(50))
