@@ -5,10 +5,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
-TEST_PROGRAMS := postgresql nginx $(if $(wildcard tests/browser),chromium) $(if $(wildcard tests/php),php)
+TEST_PROGRAMS := postgresql nginx chromium zbar npm $(if $(wildcard tests/php),php)
+
+# axe-core from npm, pinned in tests/browser/package-lock.json; instant when it is there.
+AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json || \
+	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint fmt types bench soak clean
+.PHONY: help setup demo run test gallery lint fmt types bench soak clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,7 +32,12 @@ run: setup ## migrate, then serve and work with config.yaml
 
 test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 	@sh scripts/install_debian.sh $(TEST_PROGRAMS)
+	@$(AXE)
 	$(BIN)/pytest -q -n 2 $(ARGS)
+
+gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
+	@sh scripts/install_debian.sh chromium
+	$(BIN)/python -m tests.browser.gallery $(ARGS)
 
 lint: setup ## style and types, changing nothing
 	$(BIN)/ruff check .

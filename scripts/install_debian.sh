@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Python's own registry cannot bring: venv, postgresql, nginx, wrk, chromium, php. Silent and instant when all is there.
+# Installs what Python's own registry cannot bring: venv, postgresql, nginx, wrk, chromium, zbar, npm, php. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -10,6 +10,8 @@ present() {
         nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
         wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
+        zbar) command -v zbarimg >/dev/null ;;
+        npm) command -v npm >/dev/null ;;
         php) command -v php >/dev/null ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
     esac
@@ -22,6 +24,8 @@ packages_of() {
         nginx) echo nginx-light ;;
         wrk) echo wrk ;;
         chromium) echo chromium fonts-dejavu-core ;;
+        zbar) echo zbar-tools ;;
+        npm) echo npm ;;
         php) echo php-cli php-curl php-xml ;;
     esac
 }

@@ -6,17 +6,20 @@ Owns the way from HTTP to flows; must not decide anything, nor answer before the
 import hashlib
 import re
 import secrets
+from datetime import UTC
 
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.core.errors import Refused
 from bridge.flows.billing_change import note_billing_change
+from bridge.flows.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
 from bridge.flows.open_invoice import NewInvoice, open_invoice
 from bridge.flows.present import time_text
 from bridge.flows.read_invoices import invoice_by_id, list_invoices, read_feed
 from bridge.web.auth import require_merchant
 from bridge.web.bodies import (
     BillingChangeBody,
+    BillingStatusesBody,
     CheckBody,
     FeedQuery,
     ListQuery,
@@ -84,6 +87,30 @@ def post_billing_change(invoice_id: str) -> Response:
             here().bridge, merchant.id, invoice_id, change=told.change, amount_text=told.amount, currency=told.currency
         )
     )
+
+
+@routes.post("/billing-statuses")
+def post_billing_statuses() -> Response:
+    """Take one page of what the billing system says of its payments, for reconciliation."""
+    merchant = require_merchant()
+    told = read_json(BillingStatusesBody, read_body())
+    payments = (
+        BillingPaymentStatus(
+            billing_payment_id=p.billing_payment_id,
+            status=p.status,
+            amount_text=p.amount,
+            currency=p.currency,
+            external_id=p.externalid,
+        )
+        for p in told.payments
+    )
+    report = BillingReport(
+        report_id=told.report_id,
+        covers_from=told.covers_from.astimezone(UTC),
+        payments=tuple(payments),
+        is_last=told.last,
+    )
+    return jsonify(take_billing_report(here().bridge, merchant.id, report))
 
 
 @routes.post("/check")

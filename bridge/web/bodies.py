@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.core.errors import Refused
@@ -88,6 +88,25 @@ class BillingChangeBody(_Body):
     billing_status: int | None = None
     amount: DecimalText | None = None
     currency: Currency | None = None
+
+
+class BillingPaymentBody(_Body):
+    """One payment as the billing system has it now; `externalid` is what it keeps of ours."""
+
+    billing_payment_id: BillingPaymentId
+    status: Annotated[int, Field(ge=0, le=10_000)]
+    amount: DecimalText
+    currency: Currency
+    externalid: Annotated[Text, Field(max_length=200)] = ""
+
+
+class BillingStatusesBody(_Body):
+    """One page of a report that names every payment created since `covers_from`; `last` ends the report."""
+
+    report_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    covers_from: AwareDatetime
+    payments: Annotated[tuple[BillingPaymentBody, ...], Field(max_length=500)]
+    last: bool
 
 
 class CheckBody(_Body):

@@ -25,6 +25,8 @@ STATUS_OF_REFUSAL = {
     "bad_signature": 401,
     "unknown_invoice": 404,
     "unknown_token": 404,
+    "no_receipt": 404,
+    "no_receipt_key": 404,
     "too_many_requests": 429,
 }
 CODE_OF_STATUS = {
@@ -105,4 +107,4 @@ def answer(
 
 
 def _is_payer() -> bool:
-    return request.path.startswith("/pay/") and not request.path.endswith("/status")
+    return request.path.startswith("/pay/") and not request.path.endswith(("/status", ".json"))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
-from bridge.web.bodies import BillingChangeBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
+from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
 
 VERSION = "1"
 _REF = "#/components/schemas/{model}"
@@ -90,6 +90,35 @@ class CheckedShape(_Shape):
     nonce: str
 
 
+class TakenShape(_Shape):
+    """A page of a billing report was kept."""
+
+    report_id: str
+    taken: int
+    finished: bool
+
+
+class ReceiptKeyShape(_Shape):
+    """The public key (PEM) that checks receipts."""
+
+    algorithm: str
+    key_id: str
+    public_key: str
+
+
+class ReceiptShape(BaseModel):
+    """The payment receipt as a document; "signature" covers everything else in canonical JSON."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    is_tax_document: bool
+    invoice_id: str
+    amount: str
+    currency: str
+    received_sat: int
+
+
 class PayStatusShape(_Shape):
     """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
 
@@ -150,12 +179,15 @@ class ProblemShape(_Shape):
     trace: str | None = None
 
 
-_BODIES: tuple[type[BaseModel], ...] = (NewInvoiceBody, BillingChangeBody, CheckBody)
+_BODIES: tuple[type[BaseModel], ...] = (NewInvoiceBody, BillingChangeBody, BillingStatusesBody, CheckBody)
 _ANSWERS: tuple[type[BaseModel], ...] = (
     InvoiceShape,
     InvoicePageShape,
     FeedShape,
     CheckedShape,
+    TakenShape,
+    ReceiptKeyShape,
+    ReceiptShape,
     PayStatusShape,
     HeardShape,
     ReadyShape,
@@ -213,6 +245,11 @@ def _api_paths() -> dict[str, Any]:
         "/v1/events": {
             "get": _operation("The ordered feed", {"200": _json(FeedShape)}, parameters=_query(FeedQuery), secured=True)
         },
+        "/v1/billing-statuses": {
+            "post": _operation(
+                "What the billing system says", {"200": _json(TakenShape)}, body=BillingStatusesBody, secured=True
+            )
+        },
         "/v1/check": {
             "post": _operation("Prove the secret", {"200": _json(CheckedShape)}, body=CheckBody, secured=True)
         },
@@ -237,6 +274,12 @@ def _public_paths() -> dict[str, Any]:
         },
         "/pay/{public_id}/receipt": {
             "get": _operation("The payment receipt", {"200": page} | back, parameters=[public], problem=page)
+        },
+        "/pay/{public_id}/receipt.json": {
+            "get": _operation("The receipt as a signed document", {"200": _json(ReceiptShape)}, parameters=[public])
+        },
+        "/.well-known/subtc-bridge-receipt-key": {
+            "get": _operation("The key of receipts", {"200": _json(ReceiptKeyShape)})
         },
         "/healthz": {"get": _operation("Alive", {"200": _json(HeardShape)})},
         "/readyz": {"get": _operation("Ready", ready)},

@@ -65,7 +65,7 @@ SCENES: Mapping[str, Scene] = {
     "reorged": Scene(tone="attention", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
     "failed_to_confirm": Scene(tone="bad", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
     "marked_invalid": _ENDED,
-    "refund_due": _ENDED,
+    "refund_due": Scene(tone="attention", service="stopped", poll_seconds=SLOW_SECONDS, retrying=False),
     "price_unavailable": Scene(tone="bad", family="service", service="kept", may_requote=True, poll_seconds=0),
     "large_amount": _CHECKED,
     "provider_only_limit": _CHECKED,

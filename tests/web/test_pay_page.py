@@ -249,7 +249,7 @@ def test_a_replaced_payment_is_told_and_crossed_out(lite_site):
     state, page = state_of(lite_site, invoice)
     assert state == "replaced" and "vanished, does not count" in page.text
     lite_site.world.clock.advance(901)
-    assert state_of(lite_site, invoice)[0] in ("quote_lapsed", "replaced_over")
+    assert state_of(lite_site, invoice)[0] == "replaced_over"
 
 
 def test_a_large_amount_waits_for_a_person_and_says_so(lite_site):

@@ -1,0 +1,64 @@
+"""Debian's Chromium through playwright, and a server on loopback for it to look at.
+
+Owns starting and stopping both; must not know a page.
+"""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+# Quiet about everything that is not ours: a browser that phones home is no witness against foreign requests.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--force-color-profile=srgb",
+]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Keep silent."""
+
+
+def chromium_path() -> str | None:
+    """The browser of this machine; `make test` installs it."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def open_chromium() -> Iterator[Browser]:
+    """A running browser without a window. Raises FileNotFoundError when there is none."""
+    path = chromium_path()
+    if path is None:
+        raise FileNotFoundError("chromium is not installed")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def served(application: Any) -> Iterator[str]:
+    """The address of `application` on a free port of loopback."""
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

@@ -1,0 +1,217 @@
+"""Every state of the pay page, brought about through the bridge's own doors: orders, money, time and rulings.
+
+Owns the way to each state; must not write a row itself.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bridge.core.errors import ProtocolError
+from bridge.core.policy import Policy, Rule
+from bridge.core.screening import Screened
+from bridge.flows.resolve_review import list_reviews, resolve
+from bridge.store.db import migrate
+from bridge.web import Shop
+from tests.builders import World, build_merchant
+from tests.fakes import FakeOutput
+from tests.web.conftest import Site, build_site
+
+DAY = 86_400
+SHOP = Shop(
+    name="Example Hosting",
+    support_url="https://shop.example/support",
+    explorer_url_template="https://explorer.example/tx/{txid}",
+)
+ORDER = {
+    "amount": "1490.50",
+    "currency": "RUB",
+    "description": "VPS Start, 2 vCPU, 4 GB, web-eu-01.example.com, 1 month",
+}
+BIG = {"amount": "64000.00"}
+HUGE = {"amount": "1600000.00"}
+
+Invoice = dict[str, Any]
+Make = Callable[[Site], Invoice]
+
+
+class EverybodyIsListed:
+    """A screening that lets nobody pass."""
+
+    def version(self) -> str:
+        return "1"
+
+    def screen(self, _subject: object) -> Screened:
+        return Screened(verdict="hit", matched="list", detail="example")
+
+
+def open_one(site: Site, **changes: Any) -> Invoice:
+    return site.open("100241", **ORDER | changes)
+
+
+def paid(site: Site, *, share: int = 100, confirmations: int = 0, after: int = 0, **changes: Any) -> Invoice:
+    """An invoice on which `share` percent came after so many seconds."""
+    invoice = open_one(site, **changes)
+    site.world.clock.advance(after)
+    site.pay(invoice, invoice["quote"]["due_sat"] * share // 100, confirmations=confirmations)
+    return invoice
+
+
+def later(site: Site, invoice: Invoice, seconds: int) -> Invoice:
+    site.world.clock.advance(seconds)
+    site.look(invoice)
+    return invoice
+
+
+def output_of(site: Site) -> FakeOutput:
+    return site.world.money.outputs[-1]
+
+
+def vanished(site: Site, *, seconds: int = 60) -> Invoice:
+    invoice = paid(site)
+    output_of(site).gone = True
+    return later(site, invoice, seconds)
+
+
+def ruled(site: Site, invoice: Invoice, decision: str) -> Invoice:
+    item = list_reviews(site.bridge, match={"state": "open"}, limit=1)[0]
+    resolve(site.bridge, item["id"], decision=decision, actor="operator", reason="as agreed with the client")
+    return invoice
+
+
+def changed(site: Site, invoice: Invoice, change: str) -> Invoice:
+    answer = site.api("POST", f"/v1/invoices/{invoice['id']}/billing-changes", {"change": change})
+    assert answer.status_code == 200, answer.text
+    site.look(invoice)
+    return invoice
+
+
+def disagreeing(site: Site) -> Invoice:
+    invoice = paid(site, confirmations=1, share=60)
+    site.world.wallet.reports_sat[invoice["address"]] = invoice["quote"]["due_sat"]
+    later(site, invoice, 60)
+    return later(site, invoice, 700)
+
+
+def of_another_network(site: Site) -> Invoice:
+    invoice = open_one(site)
+    site.world.wallet.fails_with = ProtocolError("provider_other_answer", "another network", field="net")
+    return later(site, invoice, 60)
+
+
+def reorganised(site: Site) -> Invoice:
+    invoice = paid(site, confirmations=1)
+    output_of(site).gone = True
+    return later(site, invoice, 60)
+
+
+def never_confirmed(site: Site) -> Invoice:
+    return later(site, paid(site), 8 * DAY + 60)
+
+
+def without_prices(site: Site) -> Invoice:
+    """Lapsed, and the button will bring no price: the page for that is the answer to the button."""
+    invoice = open_one(site)
+    site.world.clock.advance(901)
+    site.world.rates.prices.clear()
+    return invoice
+
+
+def late_without_prices(site: Site) -> Invoice:
+    invoice = open_one(site)
+    site.world.clock.advance(DAY + 600)
+    site.world.rates.prices.clear()
+    site.pay(invoice, invoice["quote"]["due_sat"], confirmations=1)
+    return invoice
+
+
+STATES: dict[str, Make] = {
+    "awaiting_payment": open_one,
+    "quote_lapsed": lambda site: later(site, open_one(site), 901),
+    "partial": lambda site: paid(site, share=37),
+    "partial_lapsed": lambda site: later(site, paid(site, share=37), 901),
+    "partial_expired": lambda site: _moved(site, paid(site, share=37, confirmations=1), DAY + 60),
+    "partial_held": lambda site: later(site, paid(site, share=37, confirmations=1), 8 * DAY + 60),
+    "seen": paid,
+    "confirming": lambda site: paid(site, confirmations=1, **BIG),
+    "settled": lambda site: paid(site, confirmations=1),
+    "overpaid": lambda site: paid(site, share=130, confirmations=1),
+    "paid_late": lambda site: later(site, paid(site, share=120, confirmations=1, after=DAY + 600), 60),
+    "marked_settled": lambda site: ruled(site, STATES["partial_held"](site), "mark_settled"),
+    "expired": lambda site: later(site, open_one(site), DAY + 60),
+    "closed": lambda site: later(site, open_one(site), 8 * DAY + 60),
+    "late_checking": late_without_prices,
+    "replaced": vanished,
+    "replaced_over": lambda site: vanished(site, seconds=901),
+    "reorged": reorganised,
+    "failed_to_confirm": never_confirmed,
+    "marked_invalid": lambda site: ruled(site, STATES["partial_held"](site), "mark_invalid"),
+    "refund_due": lambda site: ruled(site, STATES["large_amount"](site), "refund"),
+    "price_unavailable": without_prices,
+    "large_amount": lambda site: paid(site, confirmations=6, **HUGE),
+    "provider_only_limit": lambda site: paid(site, confirmations=1),
+    "provider_disagrees": disagreeing,
+    "billing_conflict": lambda site: changed(site, paid(site), "cancelled"),
+    "billing_cancelled": lambda site: changed(site, open_one(site), "cancelled"),
+    "suspicious_address": open_one,
+    "wrong_network": of_another_network,
+    "late": lambda site: paid(site, confirmations=1, after=DAY + 7_300),
+    "screening": lambda site: paid(site, confirmations=1),
+}
+
+
+def _moved(site: Site, invoice: Invoice, seconds: int) -> Invoice:
+    """Later, but nobody has looked yet."""
+    site.world.clock.advance(seconds)
+    return invoice
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """Every state on its own little bridge, behind one WSGI application that finds it by the invoice in the path."""
+
+    folder: Path
+    sites: dict[str, Site] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    _closing: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        migrate(f"sqlite:///{self.folder / 'empty.db'}")
+
+    def set_up(self, key: str) -> None:
+        """Brings the state about; the page itself then says the state's key."""
+        place = self.folder / f"{key}.db"
+        shutil.copyfile(self.folder / "empty.db", place)
+        site = build_site(f"sqlite:///{place}", World(), bridge=_bridge_for(key), shop=SHOP)
+        self._closing.callback(site.bridge.store.close)
+        invoice = STATES[key](site)
+        self.sites[key], self.paths[key] = site, invoice["payment_url"].removeprefix(site.bridge.public_url)
+
+    def set_up_all(self) -> "Stage":
+        for key in STATES:
+            self.set_up(key)
+        return self
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        key = next((key for key, known in self.paths.items() if path.startswith(known)), next(iter(self.sites)))
+        return self.sites[key].app(environ, start_response)
+
+    def close(self) -> None:
+        self._closing.close()
+
+
+def _bridge_for(key: str) -> dict[str, Any]:
+    """What is unusual about the bridge of a state."""
+    rule = Rule(risk_bps=100, fee_buffer_minor={"RUB": 2_500})
+    options: dict[str, Any] = {"merchants": {"shop": build_merchant(policy=Policy(default=rule))}}
+    if key == "provider_only_limit":
+        options["chain"] = None
+    if key == "suspicious_address":
+        options["network"] = "main"
+    if key == "screening":
+        options["screening"] = EverybodyIsListed()
+    return options

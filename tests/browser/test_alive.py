@@ -1,0 +1,170 @@
+"""The pay page in time: its code is read by a camera's program, its clock survives sleep, its questions stop at the end."""
+
+import subprocess
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from tests.browser.chromium import served
+from tests.browser.pages import go
+from tests.browser.seen import watch, words
+from tests.browser.states import Stage
+from tests.fakes import START
+
+
+@pytest.fixture
+def own_stage(tmp_path):
+    """A stage that a test may change: one state at a time."""
+    with closing(Stage(folder=tmp_path)) as made:
+        yield made
+
+
+def decoded(picture, tmp_path):
+    """What zbar reads off a picture."""
+    place = tmp_path / "code.png"
+    place.write_bytes(picture)
+    read = subprocess.run(["zbarimg", "--quiet", "--raw", str(place)], capture_output=True, text=True, check=True)
+    return read.stdout.strip()
+
+
+def same_request(left, right):
+    """Whether two BIP-21 links ask for the same: scheme and bech32 address do not mind case."""
+    (left_head, _, left_tail), (right_head, _, right_tail) = left.partition("?"), right.partition("?")
+    return left_head.lower() == right_head.lower() and left_tail == right_tail
+
+
+@pytest.mark.parametrize(("state", "view"), [
+    ("awaiting_payment", {"width": 390, "scheme": "dark"}),
+    ("awaiting_payment", {"width": 1280, "scheme": "light", "script": False}),
+    ("partial", {"width": 390, "scheme": "light"}),
+])  # fmt: skip
+def test_a_camera_reads_the_wallet_link_off_the_screen(open_page, stage, base, tmp_path, state, view):
+    page = open_page(**view)
+    go(page, stage, base, state, "en")
+    read = decoded(page.locator(".qr-card").screenshot(), tmp_path)
+    link = page.get_attribute("#wallet", "href")
+    assert same_request(read, link) and "?amount=0.000" in link
+    assert page.get_attribute("#address", "data-address") in link
+
+
+def test_copying_puts_the_address_and_the_amount_into_the_clipboard(open_page, stage, base):
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    go(page, stage, base, "awaiting_payment", "en")
+    page.click("[data-copy=address]")
+    page.wait_for_selector(".button.done")
+    clipboard = "navigator.clipboard.readText()"
+    assert page.evaluate(clipboard) == page.get_attribute("#address", "data-address")
+    page.click("[data-copy=amount]")
+    page.wait_for_selector(".copy.done")
+    assert page.evaluate(clipboard) == page.inner_text("#amount").strip()
+    page.wait_for_function("document.getElementById('say').textContent === 'Copied'")
+
+
+def test_an_address_that_something_changed_on_the_page_is_not_copied(open_page, stage, base):
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    go(page, stage, base, "awaiting_payment", "ru")
+    page.evaluate("document.getElementById('wallet').href = 'bitcoin:tb1qattacker?amount=0.00029431'")
+    page.click("[data-copy=address]")
+    assert page.locator("#copy-note").is_visible() and "Не платите" in page.inner_text("#copy-note").replace("\n", " ")
+    assert page.evaluate("navigator.clipboard.readText()") != page.get_attribute("#address", "data-address")
+
+
+def test_the_countdown_is_right_after_sleep(open_page, own_stage):
+    own_stage.set_up("awaiting_payment")
+    site = own_stage.sites["awaiting_payment"]
+    with served(own_stage) as base:
+        page = open_page()
+        page.clock.install(time=START)
+        go(page, own_stage, base, "awaiting_payment", "en")
+        assert page.inner_text(".timer strong") == "15:00"
+        site.world.clock.advance(600)
+        page.clock.fast_forward(600_000)
+        page.wait_for_function("document.querySelector('.timer strong').textContent <= '5:00'")
+        assert page.inner_text(".timer strong") in ("5:00", "4:59", "4:58")
+
+
+def test_a_wrong_clock_in_the_phone_changes_nothing(open_page, stage, base):
+    page = open_page()
+    page.clock.install(time=START + timedelta(days=400))
+    go(page, stage, base, "awaiting_payment", "en")
+    assert page.inner_text(".timer strong") in ("15:00", "14:59")
+
+
+def test_the_price_lapses_before_the_eyes_and_one_tap_brings_a_new_one(open_page, own_stage):
+    own_stage.set_up("awaiting_payment")
+    site = own_stage.sites["awaiting_payment"]
+    with served(own_stage) as base:
+        page = open_page()
+        page.clock.install(time=START)
+        go(page, own_stage, base, "awaiting_payment", "en")
+        before = page.inner_text("#amount")
+        site.world.clock.advance(901)
+        site.world.rates.prices["RUB"] = 500_000_000
+        page.clock.fast_forward(901_000)
+        page.clock.run_for(2_000)
+        page.wait_for_selector("#live[data-state=quote_lapsed]")
+        assert page.locator("#address").count() == 0 and "has lapsed" in page.title()
+        page.click("#requote")
+        page.wait_for_selector("#live[data-state=awaiting_payment]")
+        assert page.inner_text("#amount") != before and page.locator("#address").is_visible()
+
+
+def test_news_come_by_themselves_keep_the_focus_and_are_said(open_page, own_stage):
+    own_stage.set_up("awaiting_payment")
+    site, path = own_stage.sites["awaiting_payment"], own_stage.paths["awaiting_payment"]
+    with served(own_stage) as base:
+        page = open_page(lang="ru")
+        page.clock.install(time=START)
+        go(page, own_stage, base, "awaiting_payment", "ru")
+        page.focus("#wallet")
+        state = site.call("GET", f"{path}/status").json
+        site.world.money.pay(page.get_attribute("#address", "data-address"), state["shown_sat"])
+        invoice = site.api("GET", "/v1/invoices").json["invoices"][0]
+        site.look(invoice)
+        page.clock.run_for(6_000)
+        page.wait_for_selector("#live[data-state=seen]")
+        assert page.evaluate("document.activeElement.id") == "title"
+        page.clock.run_for(100)
+        assert page.inner_text("#say").startswith("Платёж")
+
+
+def test_nothing_new_costs_an_empty_answer(open_page, stage, base):
+    page = open_page()
+    seen = watch(page)
+    page.clock.install(time=START)
+    go(page, stage, base, "awaiting_payment", "en")
+    for _ in range(3):
+        with page.expect_response("**/status*") as answered:
+            page.clock.run_for(6_000)
+        assert answered.value.status == 304
+    assert set(seen.kinds()) == {"document", "script", "fetch"} and seen.complaints == []
+
+
+@pytest.mark.parametrize("state", ["settled", "closed", "marked_invalid"])
+def test_at_the_end_nobody_asks_any_more(open_page, stage, base, state):
+    page = open_page()
+    seen = watch(page)
+    page.clock.install(time=START)
+    go(page, stage, base, state, "en")
+    page.clock.run_for(120_000)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(120_000)
+    assert seen.kinds() == ["document", "script"]
+
+
+def test_without_a_connection_the_page_says_so_and_recovers(open_page, stage, base):
+    page = open_page()
+    page.clock.install(time=START)
+    go(page, stage, base, "awaiting_payment", "en")
+    page.context.set_offline(True)
+    for _ in range(8):
+        page.clock.run_for(15_000)
+        if page.locator("#offline").is_visible():
+            break
+    assert "No connection." in words(page)
+    page.context.set_offline(False)
+    page.clock.run_for(61_000)
+    page.wait_for_selector("#offline", state="hidden")
