@@ -5,6 +5,7 @@ Owns the order of jobs and the way to stop; must not know what a job does inside
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from bridge.flows.deliver import deliver_due
 from bridge.flows.follow_tip import follow_tip
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.poll import answer_doorbells, poll_due
+from bridge.flows.purge import purge_due
 from bridge.flows.reconcile_due import reconcile_due
 from bridge.flows.send_payouts import send_payouts
 from bridge.flows.spare_addresses import fill_spare_addresses
@@ -26,6 +28,8 @@ from bridge.logs import log
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
 SHORTEST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
+# Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
+MONEY_OUT_PAUSE_SECONDS = 1
 
 
 class Hands:
@@ -71,6 +75,7 @@ class Worker:
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
         self._runner = Hands(1)
         self._treasurer = Hands(1)
+        self._money_out_at = time.monotonic()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -106,6 +111,7 @@ class Worker:
             "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
             "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
+            "purge": lambda: purge_due(bridge),
             "reconcile": lambda: reconcile_due(bridge, owner=owner, submit=lookers.submit),
             "money_out": self._money_out,
             "seal": lambda: seal_audit(bridge, owner=owner),
@@ -130,7 +136,8 @@ class Worker:
 
     def _money_out(self) -> int:
         """Payouts wait for the gateway in a hand of their own, one after the other; the loop waits for none of them."""
-        if self._treasurer.free:
+        if self._treasurer.free and time.monotonic() >= self._money_out_at:
+            self._money_out_at = time.monotonic() + MONEY_OUT_PAUSE_SECONDS
             self._treasurer.submit(self._all_money_out)
         return 0
 
