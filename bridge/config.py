@@ -17,8 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from bridge.core.addresses import check_payable
-from bridge.core.errors import Refused
 from bridge.core.books import RETENTION_DAYS, BookRules
+from bridge.core.columns import RFC_3339, Column, ColumnMap
+from bridge.core.errors import Refused
 from bridge.core.money import EXPONENTS
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
@@ -469,6 +470,38 @@ def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) ->
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         lines = [f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {f['msg']}" for f in faults]
         raise ConfigError("\n".join(lines)) from None
+
+
+class _ColumnLine(_Section):
+    name: str
+    field: str | None = None
+    value: str = ""
+
+
+class _ColumnFile(_Section):
+    """A column map: which column of an export comes from which field."""
+
+    columns: Annotated[tuple[_ColumnLine, ...], Field(min_length=1)]
+    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
+    decimal_point: Literal[".", ","] = "."
+    time_format: str = RFC_3339
+
+
+def load_column_map(path: str | Path) -> ColumnMap:
+    """Reads a column map for `export`. Raises ConfigError with one line per fault."""
+    try:
+        wanted = _ColumnFile.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {f['loc']}: {f['msg']}" for f in error.errors())) from None
+    columns = tuple(Column(name=line.name, field=line.field, value=line.value) for line in wanted.columns)
+    return ColumnMap(
+        columns=columns,
+        delimiter=wanted.delimiter,
+        decimal_point=wanted.decimal_point,
+        time_format=wanted.time_format,
+    )
 
 
 def _resolve(value: Any, environ: Mapping[str, str], *, at: str) -> Any:

@@ -34,6 +34,7 @@ from bridge.outbound.connection import Limits
 from bridge.rates.fixed import FixedPrice
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader, Source
+from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
 from bridge.subtc.client import SubtcWallet
@@ -92,6 +93,7 @@ def build(settings: Settings) -> Bridge:
         provider_calls_per_minute=settings.subtc.calls_per_minute,
         spare_addresses=settings.subtc.spare_addresses,
         screening=_screening(settings),
+        signer=_signer(settings),
         books=book_rules(settings),
         screening_patience_seconds=settings.screening.patience_seconds,
         billing_wallet=_wallet(settings, billing_id) if billing_id else None,
@@ -166,6 +168,15 @@ def _rates(settings: Settings) -> RateReader:
 
 def _billing(settings: Settings) -> Billing:
     return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
+
+
+def _signer(settings: Settings) -> DocumentSigner | None:
+    if settings.receipt_key is None:
+        return None
+    try:
+        return DocumentSigner(settings.receipt_key.get_secret_value())
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _screening(settings: Settings) -> Screenings | None:

@@ -42,6 +42,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "psycopg": frozenset({"store"}),
     "requests": ADAPTERS | {"outbound", "sandbox"},
     "yaml": frozenset({"config", "sandbox"}),
+    "cryptography": frozenset({"receipts"}),
     "click": frozenset({"cli", "demo"}),
 }
 ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.core.books import BookRules
 from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, Sent, WalletBalance
@@ -76,6 +76,15 @@ class LoginRules:
     idle_seconds: int = 1_800
     failures_before_lock: int = 5
     lock_seconds: int = 900
+
+
+class Signer(Protocol):
+    """The key that signs receipts and evidence; `key_id` names its public half."""
+
+    key_id: str
+    public_pem: str
+
+    def sign(self, document: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +173,7 @@ class Bridge:
     spare_addresses: int = 0
     screening: Screening | None = None
     screening_patience_seconds: int = 600
+    signer: Signer | None = None
     books: BookRules = field(default_factory=BookRules)
     billing_wallet: Wallet | None = None
     billing_wallet_id: str = ""

@@ -1,0 +1,231 @@
+"""Commands of finance: reconcile, export, report, evidence, receipts, purge.
+
+Owns arguments and output; each command calls one flow.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bridge.cli.opened import opened, settings_of, show
+from bridge.config import load_column_map
+from bridge.core.errors import Refused
+from bridge.flows import beancount as beancount_flow
+from bridge.flows import export as exporting
+from bridge.flows.context import Bridge
+from bridge.flows.day_report import period_report
+from bridge.flows.day_report import report as day_report
+from bridge.flows.evidence import evidence as evidence_of
+from bridge.flows.export_rows import KINDS
+from bridge.flows.purge import purge_step
+from bridge.flows.reconcile import start_reconciliation, step
+from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.receipts import DocumentSigner, new_key, verify
+
+_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None else None
+
+
+@click.group(invoke_without_command=True)
+@click.option("--from", "from_at", type=_MOMENT, help="Compare what moved since, UTC (default: the configured days).")
+@click.option("--to", "to_at", type=_MOMENT, help="Compare what was opened before, UTC (default: now).")
+@click.option("--actor", default="cli", show_default=True)
+@click.pass_context
+def reconcile(ctx: click.Context, from_at: datetime | None, to_at: datetime | None, actor: str) -> None:
+    """Compare ledger, gateway and chain, and billing system now; 2 when they differ, 1 when a world did not answer."""
+    if ctx.invoked_subcommand is not None:
+        return
+    with opened(ctx) as bridge:
+        run_id = start_reconciliation(bridge, actor=actor, from_at=_utc(from_at), to_at=_utc(to_at))
+        _finish(bridge, run_id)
+        found = show_reconciliation(bridge, run_id)
+    _print_run(found)
+    sys.exit(2 if found["findings_count"] else 0 if found["is_clean"] else 1)
+
+
+def _finish(bridge: Bridge, run_id: str) -> None:
+    """Every page of the run. When the gateway's calls of this minute are used up, it waits for the next."""
+    run, checked = step(bridge, run_id), 0
+    with click.progressbar(length=max(run.counts["total"], 1), label="Comparing") as bar:
+        while True:
+            bar.update(run.counts["checked"] - checked)
+            if run.is_over:
+                return
+            if run.counts["checked"] == checked and run.phase == "invoices":
+                time.sleep(1)
+            checked = run.counts["checked"]
+            run = step(bridge, run_id)
+
+
+def _print_run(run: dict[str, Any]) -> None:
+    for finding in run["findings"]:
+        about = finding["invoice_id"] or finding["merchant"] or "wallet"
+        click.echo(f"{finding['code']:24} {about}  ours: {finding['ours']}  theirs: {finding['theirs']}")
+    click.echo(f"{run['id']}: {run['checked']} invoices, {run['findings_count']} findings, {run['unread']} unread.")
+
+
+@reconcile.command("list")
+@click.option("--limit", default=20, show_default=True)
+@click.pass_context
+def reconcile_list(ctx: click.Context, limit: int) -> None:
+    """List reconciliations, newest first."""
+    with opened(ctx) as bridge:
+        for run in list_reconciliations(bridge, limit=limit):
+            click.echo(f"{run['id']}  {run['started_at']}  {run['phase']:9}  {run['findings_count']} findings")
+
+
+@reconcile.command("show")
+@click.argument("run_id")
+@click.option("--after", default=0, help="Only findings above this cursor.")
+@click.pass_context
+def reconcile_show(ctx: click.Context, run_id: str, after: int) -> None:
+    """Show a reconciliation with its findings."""
+    with opened(ctx) as bridge:
+        show(show_reconciliation(bridge, run_id, after=after))
+
+
+@reconcile.command("baseline")
+@click.argument("baseline_sat", type=int)
+@click.option("--actor", required=True)
+@click.option("--reason", required=True)
+@click.pass_context
+def reconcile_baseline(ctx: click.Context, baseline_sat: int, actor: str, reason: str) -> None:
+    """Say how many satoshi in the gateway's wallet are not the bridge's."""
+    with opened(ctx) as bridge:
+        set_baseline(bridge, baseline_sat=baseline_sat, actor=actor, reason=reason)
+    click.echo(f"{baseline_sat} satoshi of the wallet are not counted as ours from now on.")
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(KINDS), default="journal", show_default=True)
+@click.option("--from", "from_at", type=_MOMENT, required=True, help="From this time on, UTC.")
+@click.option("--to", "to_at", type=_MOMENT, required=True, help="Before this time, UTC.")
+@click.option(
+    "--format", "form", type=click.Choice([*exporting.FORMATS, "beancount"]), default="csv", show_default=True
+)
+@click.option("--columns", type=click.Path(exists=True, dir_okay=False), help="A column map (YAML).")
+@click.option("--bare", is_flag=True, help="beancount: without the accounts, to be included by another file.")
+@click.option("--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
+@click.pass_context
+def export(
+    ctx: click.Context,
+    kind: str,
+    from_at: datetime,
+    to_at: datetime,
+    form: str,
+    columns: str | None,
+    bare: bool,
+    output: Path | None,
+) -> None:
+    """Write the books of a period: for a spreadsheet, an accounting program, or beancount."""
+    period = {"from_at": from_at.replace(tzinfo=UTC), "to_at": to_at.replace(tzinfo=UTC)}
+    chosen = load_column_map(columns) if columns else None
+    with opened(ctx) as bridge:
+        if form == "beancount":
+            _write(beancount_flow.beancount(bridge, is_bare=bare, **period), output)
+        else:
+            _write(exporting.export(bridge, kind=kind, format=form, columns=chosen, **period), output)
+
+
+def _write(chunks: Iterable[str], output: Path | None) -> None:
+    """A file appears whole or not at all."""
+    if output is None:
+        for chunk in chunks:
+            click.echo(chunk, nl=False)
+        return
+    unfinished = output.with_name(output.name + ".part")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(chunks)
+    unfinished.replace(output)
+
+
+@click.command()
+@click.argument("day", type=click.DateTime(["%Y-%m-%d"]), required=False)
+@click.option("--days", default=1, show_default=True, help="How many days from DAY on.")
+@click.option("--merchant")
+@click.pass_context
+def report(ctx: click.Context, day: datetime | None, days: int, merchant: str | None) -> None:
+    """The report of a day (default: yesterday, UTC): expected, received, confirmed, settled, refunded, under review."""
+    with opened(ctx) as bridge:
+        start = day or bridge.clock() - timedelta(days=1)
+        if days == 1:
+            show(day_report(bridge, start.date(), merchant=merchant))
+            return
+        from_at = datetime(start.year, start.month, start.day, tzinfo=UTC)
+        show(period_report(bridge, from_at=from_at, to_at=from_at + timedelta(days=days), merchant=merchant))
+
+
+@click.command()
+@click.argument("reference")
+@click.option("--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
+@click.pass_context
+def evidence(ctx: click.Context, reference: str, lang: str, output: Path | None) -> None:
+    """Write everything about one invoice as one signed bundle, for a dispute."""
+    with opened(ctx) as bridge:
+        bundle = evidence_of(bridge, reference, lang=lang)
+    _write([json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True) + "\n"], output)
+    if "signature" not in bundle:
+        click.echo("Not signed: no receipt_key is configured.", err=True)
+
+
+@click.command("verify-receipt")
+@click.argument("file", type=click.File("rb"))
+@click.option("--key", type=click.File("r"), help="The public key (PEM); default: of the configured receipt_key.")
+@click.pass_context
+def verify_receipt(ctx: click.Context, file: Any, key: Any) -> None:
+    """Check the signature of a receipt or a bundle of evidence; needs no network and no database."""
+    public_pem = key.read() if key is not None else _own_key(ctx)
+    try:
+        document = json.load(file)
+    except ValueError:
+        raise Refused("receipt_invalid", "The file is not JSON.") from None
+    verify(document if isinstance(document, dict) else {}, public_pem)
+    click.echo(
+        f"The signature is good: {document.get('kind')} of {document.get('issuer')}, {document.get('issued_at')}."
+    )
+
+
+def _own_key(ctx: click.Context) -> str:
+    configured = settings_of(ctx).receipt_key
+    if configured is None:
+        raise Refused("no_receipt_key", "Name the public key with --key; no receipt_key is configured.")
+    return DocumentSigner(configured.get_secret_value()).public_pem
+
+
+@click.command("new-receipt-key")
+@click.argument("path", type=click.Path(path_type=Path))
+def new_receipt_key(path: Path) -> None:
+    """Write a fresh private key for receipts to PATH (mode 0600); an existing file is never overwritten."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(new_key(), encoding="ascii")
+    click.echo(f"Written. Set receipt_key: ${{file:{path}}}")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be purged.")
+@click.pass_context
+def purge(ctx: click.Context, dry_run: bool) -> None:
+    """Remove what its class no longer needs: callback bodies and headers, readings, contacts. Never ledger or audit."""
+    with opened(ctx) as bridge:
+        total: dict[str, int] = {}
+        while done := purge_step(bridge, dry_run=dry_run):
+            for name, count in done.items():
+                total[name] = total.get(name, 0) + count
+            if dry_run:
+                break
+    for name, count in sorted(total.items()):
+        click.echo(f"{count:9} {name}")
+    click.echo("Nothing else was touched." if not dry_run else "Nothing was touched.")
+
+
+COMMANDS = (reconcile, export, report, evidence, verify_receipt, new_receipt_key, purge)

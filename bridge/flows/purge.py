@@ -1,0 +1,60 @@
+"""Removing what its record class no longer needs, a little at a time, once a day by one worker.
+
+Owns the pace; what may go at all is said by `store.purge`.
+"""
+
+from datetime import timedelta
+
+from bridge.flows.context import Bridge
+from bridge.logs import log
+from bridge.store import leases
+from bridge.store.purge import CLASSES, RecordClass, count_due, purge
+
+PAGE = 500
+LEASE = "purge"
+DAY_SECONDS = 86_400
+MOST_A_DAY = 10_000
+
+
+def purge_step(bridge: Bridge, *, dry_run: bool = False, limit: int = PAGE) -> dict[str, int]:
+    """Purges up to `limit` records of each class and says how many of which; empty when nothing is due any more.
+
+    With `dry_run` it only counts all that is due.
+    """
+    done: dict[str, int] = {}
+    for each in CLASSES:
+        before = bridge.clock() - timedelta(days=_days(bridge, each))
+        if dry_run:
+            with bridge.store.read() as tx:
+                count = count_due(tx, each, before=before)
+        else:
+            with bridge.store.write() as tx:
+                count = purge(tx, each, before=before, limit=limit)
+        if count:
+            done[each.name] = done.get(each.name, 0) + count
+    if done and not dry_run:
+        log("purge.done", removed=done)
+    return done
+
+
+def purge_due(bridge: Bridge) -> int:
+    """Purges what is due, at most once a day over all workers. Returns how many records."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not leases.is_free(tx, LEASE, now=now):
+            return 0
+    # The lease is the pause until tomorrow: it is nobody's, so that a worker that stops does not give it back.
+    with bridge.store.write() as tx:
+        if not leases.take_free(tx, LEASE, owner="nobody", now=now, lease_seconds=DAY_SECONDS):
+            return 0
+    total = 0
+    while done := purge_step(bridge):
+        total += sum(done.values())
+        if total >= MOST_A_DAY:
+            break
+    return total
+
+
+def _days(bridge: Bridge, each: RecordClass) -> int:
+    """The configured days. A class that no setting names is over when its own time says so: operators' sessions."""
+    return bridge.books.retention_days.get(each.name, 0)
