@@ -25,7 +25,7 @@ def reconcile_due(bridge: Bridge, *, owner: str, submit: Submit) -> int:
         last_at = reconciliations.last_scheduled_at(tx)
         is_free = leases.is_free(tx, LEASE, now=now)
     every_seconds = bridge.books.reconcile_every_seconds
-    is_due = 0 < every_seconds and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
+    is_due = every_seconds > 0 and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
     if not is_free or (unfinished is None and not is_due):
         return 0
     # A lease of this page alone: a worker that stops in the middle of it lets it run out.
