@@ -3,6 +3,7 @@
 Owns that desk; the file's format and steps are `bridge.sandbox.scenario`'s.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from bridge.sandbox.scenario import Player, Refusal, Scenario, ScenarioFailed, l
 from bridge.sandbox.scenario_http import RunningBridge, RunningSandbox
 from bridge.store import deliveries, invoices, ledger, reviews
 
+LOOK_TRIES, LOOK_PAUSE_SECONDS = 100, 0.05
+
 
 class FlowDesk:
     """The operator's side of one bridge, by its flows."""
 
     def __init__(self, bridge: Bridge):
         self._bridge = bridge
+        self._is_stopped = False
 
     def rule(self, invoice_id: str, *, kind: str, decision: str, actor: str, reason: str) -> None:
         """Rules on the newest item of a kind. Raises Refusal with the code."""
@@ -37,9 +41,22 @@ class FlowDesk:
         except BridgeError as error:
             raise Refusal(error.code) from None
 
+    def check_again(self, invoice_id: str) -> None:
+        """Makes the invoice due and waits, within reason, until the worker has looked at its address."""
+        woken_at = self._bridge.clock()
+        with self._bridge.store.write() as tx:
+            invoices.wake(tx, invoice_id, now=woken_at)
+        for _ in range(0 if self._is_stopped else LOOK_TRIES):
+            with self._bridge.store.read() as tx:
+                row = invoices.find(tx, id=invoice_id)
+            if row is None or row.next_look_at > woken_at:
+                return
+            time.sleep(LOOK_PAUSE_SECONDS)
+
     def worker(self, state: str) -> None:
         """`stopped` keeps every worker from looking and telling, as long as the scenario wants it."""
-        mode = "read_only" if state == "stopped" else "normal"
+        self._is_stopped = state == "stopped"
+        mode = "read_only" if self._is_stopped else "normal"
         set_mode(self._bridge, scope="bridge", mode=mode, actor="scenario", reason="a scenario is played")
 
     def sights(self, invoice_id: str, wanted: frozenset[str]) -> dict[str, Any]:

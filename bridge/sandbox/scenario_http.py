@@ -29,6 +29,8 @@ class Desk(Protocol):
 
     def sights(self, invoice_id: str, wanted: frozenset[str]) -> dict[str, Any]: ...
 
+    def check_again(self, invoice_id: str) -> None: ...
+
     def worker(self, state: str) -> None: ...
 
 
@@ -88,7 +90,9 @@ class RunningBridge:
         time.sleep(PAUSE_S)
 
     def work(self) -> None:
-        """The bridge's own worker does it."""
+        """The bridge's own worker does it; as an operator would, ask it to look now and not within the hour."""
+        for invoice_id in self.ids.values():
+            self._desk.check_again(invoice_id)
 
     def open(self, name: str, wanted: Mapping[str, Any]) -> None:
         asked = dict(wanted)
