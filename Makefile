@@ -5,14 +5,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
-TEST_PROGRAMS := postgresql nginx chromium zbar npm $(if $(wildcard tests/php),php)
+TEST_PROGRAMS := postgresql nginx systemd openssl promtool php chromium zbar npm
+SECONDS ?= 60
 
 # axe-core from npm, pinned in tests/browser/package-lock.json; instant when it is there.
 AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json || \
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test gallery lint fmt types bench soak clean
+.PHONY: help setup demo run test gallery lint fmt types bench soak fuzz clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -38,6 +39,9 @@ test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
 	@sh scripts/install_debian.sh chromium
 	$(BIN)/python -m tests.browser.gallery $(ARGS)
+
+fuzz: setup ## throw mutated bytes at everything that parses a stranger's; SECONDS=60
+	$(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 lint: setup ## style and types, changing nothing
 	$(BIN)/ruff check .

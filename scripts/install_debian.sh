@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what Python's own registry cannot bring: venv, postgresql, nginx, wrk, chromium, zbar, npm, php. Silent and instant when all is there.
+# Installs what Python's own registry cannot bring: venv, postgresql, nginx, systemd, openssl, promtool,
+# wrk, chromium, zbar, npm, php. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -8,6 +9,9 @@ present() {
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null ;;
         nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
+        systemd) command -v systemd-analyze >/dev/null ;;
+        openssl) command -v openssl >/dev/null ;;
+        promtool) command -v promtool >/dev/null ;;
         wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
         zbar) command -v zbarimg >/dev/null ;;
@@ -22,6 +26,9 @@ packages_of() {
         venv) echo python3-venv ;;
         postgresql) echo postgresql ;;
         nginx) echo nginx-light ;;
+        systemd) echo systemd ;;
+        openssl) echo openssl ;;
+        promtool) ;;  # unpacked below
         wrk) echo wrk ;;
         chromium) echo chromium fonts-dejavu-core ;;
         zbar) echo zbar-tools ;;
@@ -45,9 +52,20 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# Debian's package prometheus would start a server on this machine; only its checker of rules is taken.
+unpack_promtool() {
+    place=$(mktemp -d)
+    (cd "$place" && apt-get download -qq prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb .)
+    as_root install -m 755 "$place/usr/bin/promtool" /usr/local/bin/promtool
+    rm -rf "$place"
+}
+
 packages=""
+wants_promtool=""
 for name in "$@"; do
-    present "$name" || packages="$packages $(packages_of "$name")"
+    present "$name" && continue
+    packages="$packages $(packages_of "$name")"
+    [ "$name" != promtool ] || wants_promtool=yes
 done
 if [ -z "$packages" ]; then
     exit 0
@@ -62,4 +80,5 @@ echo "Installing with apt-get:$packages"
 as_root apt-get update -qq
 # Word splitting makes the list of packages.
 # shellcheck disable=SC2086
-apt_install $packages
+[ -z "${packages# }" ] || apt_install $packages
+[ -z "$wants_promtool" ] || unpack_promtool
