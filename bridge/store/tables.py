@@ -635,4 +635,5 @@ APPEND_ONLY = (
     "screenings",
     "wallet_baselines",
     "reconciliation_findings",
+    "payout_approvals",
 )

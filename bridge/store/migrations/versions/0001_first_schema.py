@@ -22,10 +22,12 @@ APPEND_ONLY = (
     "screenings",
     "wallet_baselines",
     "reconciliation_findings",
+    "payout_approvals",
 )
 
 
 def upgrade() -> None:
+
     op.create_table(
         "billing_reports",
         sa.Column("id", sa.Text(), nullable=False),
