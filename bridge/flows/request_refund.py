@@ -68,12 +68,15 @@ def request_refund(
             check_actor_in(tx, actor, "payout.propose", now=now)
         # The lock on the invoice lines up everybody who wants money of it.
         invoice = _found(invoices.find(tx, lock=True, id=request.invoice_id), merchant_id)
+        known = payouts.find(tx, merchant=invoice.merchant, request_key=key)
+        if known is not None:  # a double click was faster
+            return _answer(tx, bridge, invoice, known, request, is_replay=True)
         values = _values(tx, bridge, invoice, request, terms, today_minor=today_minor, now=now)
         values |= {"request_key": key, "proposed_by": actor, "reason": reason}
         if request.destination:
             address = checked_destination(tx, bridge, request.destination)
             values |= {"destination": address, "destination_set_at": now, "destination_set_by": actor}
-        # A double click commits the same key first: then its refund is the answer.
+        # The same key for another invoice does not wait for this one's lock.
         is_new = payouts.add(tx, values)
         row = payouts.find(tx, merchant=invoice.merchant, request_key=key)
         if is_new:
