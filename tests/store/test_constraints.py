@@ -17,28 +17,15 @@ NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 
 def invoice(number: int, **changes: Any) -> dict[str, Any]:
     """A complete row; two with different numbers do not collide."""
-    fields = {
+    own = {
         "id": f"inv_{number}",
         "public_id": f"pub_{number}",
         "merchant": "shop",
         "billing_payment_id": f"{number}",
-        "amount_minor": 1_000,
-        "currency": "USD",
-        "trace_id": "trc",
-        "network": "test",
-        "wallet_id": "wt",
         "address": f"tb1q{number}",
         "callback_token_sha256": f"{number:064}",
-        "rule": "default",
-        "rule_terms": "{}",
-        "policy_version": "1",
-        "status": "new",
-        "exception": "none",
-        "reason": "awaiting_payment",
-        "remaining_sat": 15_539,
     }
-    times = dict.fromkeys(("created_at", "updated_at", "expires_at", "monitor_until", "next_look_at"), NOW)
-    return fields | times | changes
+    return any_values(tables.invoices) | own | changes
 
 
 def put(store: Store, table: Table, **values: Any) -> Any:
@@ -93,17 +80,24 @@ def delivery() -> dict[str, Any]:
     return told | {"id": "dlv_1", "event_id": "evt_1", "state": "pending", "created_at": NOW, "next_try_at": NOW}
 
 
-def put_any(store: Store, table: Table) -> dict[str, Any]:
-    """Puts a row that the table accepts, after its parents: the first allowed word, else something of the type."""
+def any_values(table: Table) -> dict[str, Any]:
+    """What a row must have: the first allowed word where a check lists them, else something of the type."""
     checks = " ".join(str(c.sqltext) for c in table.constraints if isinstance(c, CheckConstraint))
     row: dict[str, Any] = {}
     for column in table.columns:
         if column.nullable or column.server_default is not None or column.autoincrement is True:
             continue
-        kind: Any = NOW if isinstance(column.type, tables.UtcTime) else "x" if isinstance(column.type, Text) else 1
+        value: Any = NOW if isinstance(column.type, tables.UtcTime) else "x" if isinstance(column.type, Text) else 1
         allowed = re.search(rf"{column.name} IN \('([^']*)'", checks)
-        row[column.name] = allowed[1] if allowed else kind
-        for parent in column.foreign_keys:
+        row[column.name] = allowed[1] if allowed else value
+    return row
+
+
+def put_any(store: Store, table: Table) -> dict[str, Any]:
+    """Puts a row that the table accepts, after its parents."""
+    row = any_values(table)
+    for column in table.columns:
+        for parent in column.foreign_keys if column.name in row else ():
             row[column.name] = _first_key(store, parent.column)
     put(store, table, **row)
     return row
