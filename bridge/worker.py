@@ -30,6 +30,7 @@ SHORTEST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
 # Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
 MONEY_OUT_PAUSE_SECONDS = 1
+BOOKS_PAUSE_SECONDS = 5
 
 
 class Hands:
@@ -76,6 +77,8 @@ class Worker:
         self._runner = Hands(1)
         self._treasurer = Hands(1)
         self._money_out_at = time.monotonic()
+        self._bookkeeper = Hands(1)
+        self._books_at = time.monotonic()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -93,6 +96,7 @@ class Worker:
         self._lookers.drain()
         self._carriers.drain()
         self._treasurer.drain()
+        self._bookkeeper.drain()
         self._runner.drain()
         give_back_leases(self._bridge, owner=self.owner)
         log("worker.stopped", owner=self.owner)
@@ -111,8 +115,7 @@ class Worker:
             "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
             "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
-            "purge": lambda: purge_due(bridge),
-            "reconcile": lambda: reconcile_due(bridge, owner=owner, submit=lookers.submit),
+            "books": self._keep_books,
             "money_out": self._money_out,
             "seal": lambda: seal_audit(bridge, owner=owner),
         }
@@ -133,6 +136,19 @@ class Worker:
         was_busy = True
         while was_busy and not self._stopping.is_set():
             was_busy = any([self._attempt(name, errand) for name, errand in errands.items()])
+
+    def _keep_books(self) -> int:
+        """Reconciliation and purge have a hand of their own: they are long, seldom and never urgent."""
+        if self._bookkeeper.free and time.monotonic() >= self._books_at:
+            self._books_at = time.monotonic() + BOOKS_PAUSE_SECONDS
+            self._bookkeeper.submit(self._all_books)
+        return 0
+
+    def _all_books(self) -> None:
+        bridge, owner = self._bridge, self.owner
+        self._attempt("purge", lambda: purge_due(bridge))
+        while self._attempt("reconcile", lambda: reconcile_due(bridge, owner=owner)) and not self._stopping.is_set():
+            pass
 
     def _money_out(self) -> int:
         """Payouts wait for the gateway in a hand of their own, one after the other; the loop waits for none of them."""

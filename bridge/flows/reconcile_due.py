@@ -3,13 +3,10 @@
 Owns its lease and its pace; the run itself is `flows.reconcile`'s.
 """
 
-import logging
 from datetime import timedelta
 
 from bridge.flows.context import Bridge
-from bridge.flows.poll import Submit
 from bridge.flows.reconcile import start_reconciliation, step
-from bridge.logs import log
 from bridge.store import leases, reconciliations
 
 LEASE = "reconcile"
@@ -17,8 +14,8 @@ LEASE_SECONDS = 300
 WORKER_PAGE = 50
 
 
-def reconcile_due(bridge: Bridge, *, owner: str, submit: Submit) -> int:
-    """Hands one page to `submit` when a run is due or under way. Always 0: the pages must not keep the loop awake."""
+def reconcile_due(bridge: Bridge, *, owner: str) -> int:
+    """Does one page when a run is due or under way; 1 when there is more to do at once."""
     now = bridge.clock()
     with bridge.store.read() as tx:
         unfinished = reconciliations.unfinished(tx)
@@ -33,16 +30,13 @@ def reconcile_due(bridge: Bridge, *, owner: str, submit: Submit) -> int:
     with bridge.store.write() as tx:
         if not leases.take_free(tx, LEASE, owner=page_owner, now=now, lease_seconds=LEASE_SECONDS):
             return 0
-    run_id = unfinished.id if unfinished is not None else None
-    submit(lambda: _page(bridge, run_id, page_owner))
-    return 0
-
-
-def _page(bridge: Bridge, run_id: str | None, page_owner: str) -> None:
     try:
-        step(bridge, run_id or start_reconciliation(bridge, actor="worker", is_scheduled=True), limit=WORKER_PAGE)
-    except Exception:
-        log("reconciliation.failed", level=logging.ERROR, exc_info=True, reconciliation_id=run_id)
+        if unfinished is None:
+            start_reconciliation(bridge, actor="worker", is_scheduled=True)
+            return 1
+        run = step(bridge, unfinished.id, limit=WORKER_PAGE)
+        # A page that came no further waits for the gateway's calls of the next minute.
+        return int(not run.is_over and (run.cursor, run.phase) != (unfinished.cursor, unfinished.phase))
     finally:
         with bridge.store.write() as tx:
             leases.give_back(tx, owner=page_owner)

@@ -9,6 +9,7 @@ from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.reconcile_due import reconcile_due
 from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
 from bridge.flows.resolve_review import list_reviews, resolve, show_review
+from bridge.store import leases
 from tests.books.runs import HOUR, change, codes, paid, reconcile, report_of, told
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -288,17 +289,17 @@ def test_old_invoices_have_their_journals_checked_but_not_their_addresses(world)
 @ONE_ENGINE
 def test_the_schedule_begins_a_run_resumes_a_dead_ones_page_and_trips_when_it_stands_still(world):
     world.open()
-    reconcile_due(world.bridge, owner="w1", submit=lambda work: work())
+    assert reconcile_due(world.bridge, owner="w1") == 0
     assert list_reconciliations(world.bridge, limit=5) == []
     world.advance(6 * HOUR)
-    submitted = []
-    reconcile_due(world.bridge, owner="w1", submit=submitted.append)
-    reconcile_due(world.bridge, owner="w2", submit=submitted.append)
-    assert len(submitted) == 1
-    submitted[0]()
+    with world.bridge.store.write() as tx:
+        leases.take_free(tx, "reconcile", owner="died", now=world.bridge.clock(), lease_seconds=300)
+    assert reconcile_due(world.bridge, owner="w1") == 0
+    assert list_reconciliations(world.bridge, limit=5) == []
+    world.advance(301)
+    assert reconcile_due(world.bridge, owner="w1") == 1
     assert list_reconciliations(world.bridge, limit=5)[0]["finished_at"] is None
-    for _ in range(3):
-        reconcile_due(world.bridge, owner="w2", submit=lambda work: work())
+    assert [reconcile_due(world.bridge, owner="w2") for _ in range(4)] == [1, 1, 0, 0]
     [run] = list_reconciliations(world.bridge, limit=5)
     assert run["is_clean"] and run["is_scheduled"]
     assert "reconciliation_old" not in [alert.rule for alert in alerts(world.bridge)]
