@@ -11,15 +11,21 @@ transaction", rounding, and that unconfirmed money reaches by default. Chain, Es
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import socket
+import sys
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from bridge.sandbox import control, esplora, gateway_http, prices, wallet_page
+from bridge.sandbox.node import NodeRpc, start_node
 from bridge.sandbox.record import Call
 from bridge.sandbox.world import World
 
@@ -31,6 +37,11 @@ def create_app(**options: Any) -> Flask:
     app.extensions["world"] = world
     for module in (gateway_http, esplora, prices, control, wallet_page):
         app.register_blueprint(module.blueprint(world))
+
+    @app.before_request
+    def refresh() -> None:
+        with world.lock:
+            world.chain.refresh()
 
     @app.after_request
     def record(response: Response) -> Response:
@@ -121,7 +132,20 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve the simulated SUBTC gateway, chain and price sources until interrupted."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
-    host, port = options.pop("host"), options.pop("port")
+    host, port, url, programs = (options.pop(name) for name in ("host", "port", "node_url", "node"))
+    with contextlib.ExitStack() as stack:
+        if programs:
+            # Ended by a signal, the node must be ended too.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subtc-node-")))
+            node = start_node(programs / "bitcoind", place)
+            stack.callback(node.stop)
+            url = node.url
+        options["node"] = NodeRpc(url) if url else None
+        _serve(parser, host, port, options)
+
+
+def _serve(parser: argparse.ArgumentParser, host: str, port: int, options: dict[str, Any]) -> None:
     try:
         app = create_app(**options)
     except ValueError as error:
@@ -145,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--api-key", help="preset this API key")
     add("--wallet-id", help="preset this wallet under --api-key")
     add("--seed", type=int, help="the same addresses and ids on every start")
+    add("--node", type=Path, metavar="DIR", help="real blocks: start the node that scripts/get_node.sh put into DIR")
+    add("--node-url", metavar="URL", help="real blocks: a running regtest node, http://user:password@host:port")
     add("--callback-host", action="append", default=[], dest="callback_hosts", help="may get callbacks, like loopback")
     return parser
 

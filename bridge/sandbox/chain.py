@@ -74,6 +74,7 @@ class Chain:
 
     def __init__(self, net: str, rng: random.Random, now: Callable[[], float]) -> None:
         self.net, self._rng, self._now = net, rng, now
+        self.start_height = START_HEIGHT
         self.transactions: dict[str, Transaction] = {}
         self.heights: dict[str, int] = {}
         self.mempool: dict[str, None] = {}
@@ -83,13 +84,20 @@ class Chain:
         self.history_of: dict[str, list[str]] = {}
         self.mine(START_BLOCKS)
 
+    def refresh(self) -> None:
+        """Nothing happens on this chain but through it."""
+
+    def new_address(self) -> str:
+        """A fresh address for whoever receives here; nobody has its key."""
+        return random_address(self.net, self._rng)
+
     @property
     def tip(self) -> Block:
         return self.blocks[-1]
 
     def block_at(self, height: int) -> Block | None:
         """The block of the best chain at `height`, or None."""
-        place = height - START_HEIGHT
+        place = height - self.start_height
         return self.blocks[place] if 0 <= place < len(self.blocks) else None
 
     def confirmations(self, txid: str) -> int:

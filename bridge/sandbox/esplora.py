@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 
 from bridge.sandbox import wire
 from bridge.sandbox.addresses import BadAddress, script_of, script_type
-from bridge.sandbox.chain import START_HEIGHT, Chain, Transaction
+from bridge.sandbox.chain import Chain, Transaction
 from bridge.sandbox.world import World
 
 MEMPOOL_PAGE, CHAIN_PAGE = 50, 25
@@ -224,7 +224,7 @@ def _route(world: World, look: Callable[..., Any]) -> Callable[..., Response]:
         by_kind = {fault.kind: fault for fault in faults}
         with world.lock:
             lag = int(by_kind["lag"].params.get("blocks", 1)) if "lag" in by_kind else 0
-            top = max(START_HEIGHT, world.chain.tip.height - lag)
+            top = max(world.chain.start_height, world.chain.tip.height - lag)
             try:
                 found = look(View(world.chain, top=top, blind="blind" in by_kind), **asked)
             except NotThere as error:

@@ -105,7 +105,7 @@ class Gateway:
 
     def mint(self, wallet: Wallet, *, inbox: bool, net: str | None = None) -> str:
         """A fresh address of `wallet`; another `net` only for the fault that hands out a foreign one."""
-        address = random_address(net or self.net, self._rng)
+        address = random_address(net, self._rng) if net else self.chain.new_address()
         (wallet.inboxes if inbox else wallet.received_on).append(address)
         self.owner_of[address] = wallet
         return address
@@ -116,7 +116,7 @@ class Gateway:
 
     def mint_change(self, wallet: Wallet) -> str:
         """A hidden change address; it never shows among the wallet's addresses."""
-        address = random_address(self.net, self._rng)
+        address = self.chain.new_address()
         wallet.change.append(address)
         return address
 

@@ -18,6 +18,8 @@ from bridge.sandbox.clock import Clock
 from bridge.sandbox.faults import FaultTable
 from bridge.sandbox.gateway import Gateway
 from bridge.sandbox.knobs import Knobs
+from bridge.sandbox.node import NodeRpc
+from bridge.sandbox.node_chain import NodeChain
 from bridge.sandbox.prices import Prices
 from bridge.sandbox.record import Call
 
@@ -29,7 +31,7 @@ class World:
 
     `net` is test (default), regtest, or main, the last only with `allow_main`: a person who is shown a random
     valid `bc1q` address can burn real money (SUBTC contract 12.1). `api_key` and `wallet_id` preset one account.
-    `callback_hosts` are hosts besides loopback that callbacks may go to.
+    `callback_hosts` are hosts besides loopback that callbacks may go to. With `node` the chain is that regtest node's.
     """
 
     def __init__(
@@ -42,12 +44,15 @@ class World:
         wallet_id: str | None = None,
         callback_hosts: Iterable[str] = (),
         knobs: dict[str, object] | None = None,
+        node: NodeRpc | None = None,
     ) -> None:
         if net not in HRP:
             raise ValueError(f"net must be one of {', '.join(HRP)}")
         if net == "main" and not allow_main:
             raise ValueError("net main needs allow_main: money sent to a random main address is lost")
-        self.net = net
+        if node is not None and net != "regtest":
+            raise ValueError("a node of one's own is on net regtest")
+        self.net, self.node = net, node
         self.seed, self.api_key, self.wallet_id = seed, api_key, wallet_id
         self.first_knobs = dict(knobs or {})
         self.lock = threading.RLock()
@@ -66,7 +71,9 @@ class World:
             self.knobs = Knobs()
             self.knobs.turn(self.first_knobs)
             self.faults = FaultTable()
-            self.chain = Chain(self.net, rng, self.clock.now)
+            self.chain = (
+                NodeChain(self.node, rng, self.clock.now) if self.node else Chain(self.net, rng, self.clock.now)
+            )
             self.gateway = Gateway(net=self.net, chain=self.chain, rng=rng)
             self.prices = Prices()
             self.calls: deque[Call] = deque(maxlen=KEPT_CALLS)
