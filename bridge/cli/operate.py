@@ -4,6 +4,7 @@ Owns arguments and output; each command calls one flow.
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
 from bridge.config import load_settings
 from bridge.flows.after_restore import come_up_read_only, look_at_all
-from bridge.flows.check import alerts
+from bridge.flows.check import OWNERS, Alert, alerts
 from bridge.flows.doctor import FAIL, examine
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
@@ -48,8 +49,11 @@ def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds:
 
 @click.command()
 @click.option("--outside/--no-outside", default=True, help="Whether to ask gateway, chain and prices too.")
+@click.option(
+    "--textfile", type=click.Path(path_type=Path), help="Also write the result for Prometheus's node exporter."
+)
 @click.pass_context
-def check(ctx: click.Context, outside: bool) -> None:
+def check(ctx: click.Context, outside: bool, textfile: Path | None) -> None:
     """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
     operations = operations_of(ctx)
     with opened(ctx) as bridge:
@@ -61,11 +65,30 @@ def check(ctx: click.Context, outside: bool) -> None:
             watch_backups=operations.backup_directory.is_dir(),
             ask_outside=outside,
         )
+    if textfile is not None:
+        _write_textfile(textfile, tripped, OWNERS | dict(operations.owners))
     for alert in tripped:
-        click.echo(f"{alert.rule} ({alert.owner}): {alert.detail} — docs/runbooks.en.md#{alert.rule}")
+        click.echo(f"{alert.rule} ({alert.owner}): {alert.detail} — docs/runbooks.md#{alert.rule}")
     if not tripped:
         click.echo("ok")
     sys.exit(2 if tripped else 0)
+
+
+def _write_textfile(path: Path, tripped: list[Alert], owners: Mapping[str, str]) -> None:
+    """Every rule as 0 or 1, put in place at once: a scrape never reads half a file."""
+    names = {alert.rule for alert in tripped}
+    lines = ["# HELP bridge_check_tripped Whether an alert rule is tripped.", "# TYPE bridge_check_tripped gauge"]
+    for rule in OWNERS:
+        lines.append(f'bridge_check_tripped{{rule="{rule}",owner="{owners[rule]}"}} {int(rule in names)}')
+    lines += [
+        "# HELP bridge_check_finished_seconds When the rules were evaluated.",
+        "# TYPE bridge_check_finished_seconds gauge",
+    ]
+    lines.append(f"bridge_check_finished_seconds {int(utc_now().timestamp())}")
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    unfinished.chmod(0o644)
+    unfinished.replace(path)
 
 
 @click.group("config")

@@ -66,7 +66,7 @@ def example(*, backup_directory: str) -> str:
     """The whole file with every default, for `init`."""
     lines = [
         "# Thresholds of the alert rules (`subtc-bridge check`), whole seconds, satoshi or counts; a rule trips above them.",
-        "# Read at each command: nothing needs a restart. What each rule means: docs/runbooks.en.md.",
+        "# Read at each command: nothing needs a restart. What each rule means: docs/runbooks.md.",
         f'backup_directory = "{backup_directory}"',
         "",
         "[thresholds]",

@@ -1,0 +1,130 @@
+"""Alert rules and dashboard: correct to promtool, and about metrics that exist.
+
+Owns the checks of deploy/monitoring; the runbooks they lead to are checked in test_runbooks.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from bridge.cli import operate
+from bridge.flows.check import OWNERS, Alert
+from bridge.metrics import Metrics
+
+PLACE = Path(__file__).parents[2] / "deploy" / "monitoring"
+# Set by Prometheus itself for every target.
+OF_PROMETHEUS = {"up"}
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], cwd=PLACE, capture_output=True, text=True)
+
+
+def panels() -> list[dict]:
+    return json.loads((PLACE / "dashboard.json").read_text())["panels"]
+
+
+def rules() -> list[dict]:
+    return yaml.safe_load((PLACE / "rules.yml").read_text())["groups"][0]["rules"]
+
+
+def textfile(tmp_path: Path, tripped: list[Alert]) -> str:
+    operate._write_textfile(tmp_path / "check.prom", tripped, OWNERS)
+    return (tmp_path / "check.prom").read_text()
+
+
+def known_metrics(tmp_path: Path) -> set[str]:
+    """Every name of the exposition format, with the suffixes that histograms and counters get."""
+    text = Metrics().text().decode() + textfile(tmp_path, [])
+    names = set()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
+        names |= {name + suffix for suffix in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    return names
+
+
+def metrics_of(expression: str) -> set[str]:
+    bare = re.sub(r'"[^"]*"', "", expression)
+    without_labels = re.sub(r"\{[^}]*\}|\bby \([^)]*\)", "", bare)
+    words = set(re.findall(r"\b[a-z_]{2,}\b(?!\s*\()", without_labels))
+    return words - {"or", "and", "by", "sum", "max", "time", "absent", "le"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "rules", "rules.yml"),
+        ("test", "rules", "rules_test.yml"),
+        ("check", "config", "--syntax-only", "prometheus.yml"),
+    ],
+)
+def test_promtool_has_nothing_to_complain_about(command):
+    done = promtool(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_unit_test_that_fires_it():
+    tested = yaml.safe_load((PLACE / "rules_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tested for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules()}
+
+
+def test_every_alert_is_about_metrics_that_exist(tmp_path):
+    known = known_metrics(tmp_path) | OF_PROMETHEUS
+    for rule in rules():
+        assert metrics_of(rule["expr"]), rule["alert"]
+        assert metrics_of(rule["expr"]) <= known, rule["alert"]
+
+
+def test_every_panel_is_about_metrics_that_exist(tmp_path):
+    known = known_metrics(tmp_path)
+    for panel in panels():
+        for target in panel["targets"]:
+            assert metrics_of(target["expr"]), panel["title"]
+            assert metrics_of(target["expr"]) <= known, panel["title"]
+
+
+def test_every_expression_of_the_dashboard_is_promql(tmp_path):
+    recorded = [
+        {"record": f"panel:{panel['id']}", "expr": target["expr"]} for panel in panels() for target in panel["targets"]
+    ]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    done = promtool("check", "rules", str(tmp_path / "panels.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_lies_on_a_grid_and_names_no_data_source_of_its_own():
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels()]
+    assert len(set(places)) == len(panels()) == len({p["id"] for p in panels()})
+    assert {p["datasource"]["uid"] for p in panels()} == {"${source}"}
+
+
+def test_labels_are_bounded():
+    """No label takes a value that a stranger chooses: no ids, addresses, paths."""
+    collectors = Metrics().registry._collector_to_names
+    names = {label for collector in collectors for label in getattr(collector, "_labelnames", ())}
+    assert names <= {"merchant", "to", "outcome", "kind", "status", "state", "side", "role", "account", "verdict"}
+
+
+def test_the_check_writes_every_rule_for_node_exporter(tmp_path):
+    text = textfile(tmp_path, [Alert(rule="hot_balance", detail="too much", owner="finance")])
+    assert 'bridge_check_tripped{rule="hot_balance",owner="finance"} 1\n' in text
+    assert text.count(" 0\n") == len(OWNERS) - 1
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_metrics_of_the_bridge_are_well_formed():
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=Metrics().text().decode(), capture_output=True, text=True
+    )
+    # promtool also has opinions on naming; what it must not have is trouble reading.
+    assert "error while linting" not in done.stderr
+
+
+def test_the_command_offers_the_file():
+    assert "--textfile" in CliRunner().invoke(operate.check, ["--help"]).output
