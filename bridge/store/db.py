@@ -10,18 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 
 Tx = Connection
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
 CHANNEL = "bridge_work"
+PING_AFTER_SECONDS = 5
 
 
 class FairLock:
@@ -56,31 +57,42 @@ class Store:
         self.engine = engine
         self.is_postgresql = engine.dialect.name == "postgresql"
         self._threads = FairLock()
-        self._lock_path = None if self.is_postgresql else Path(f"{engine.url.database}.lock")
-        self._read_engine = engine
-        self._write_engine = engine.execution_options(is_write=True)
+        self._lock_path = Path(f"{engine.url.database}.lock")
+        self._lock_file: IO[bytes] | None = None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock."""
-        if self._lock_path is None:
-            with self._write_engine.begin() as tx:
+        if self.is_postgresql:
+            with self.engine.begin() as tx:
                 yield tx
             return
-        self._threads.acquire()
-        try:
-            with self._lock_path.open("wb") as lock_file:
-                fcntl.flock(lock_file, fcntl.LOCK_EX)
-                with self._write_engine.begin() as tx:
-                    yield tx
-        finally:
-            self._threads.release()
+        with self._turn_to_write(), self.engine.begin() as tx:
+            # By hand: a listener for SQLAlchemy's begin would make every statement slower.
+            tx.exec_driver_sql("BEGIN IMMEDIATE")
+            yield tx
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that waits for no writer."""
-        with self._read_engine.begin() as tx:
+        with self.engine.begin() as tx:
+            if not self.is_postgresql:
+                tx.exec_driver_sql("BEGIN")
             yield tx
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        self._threads.acquire()
+        try:
+            # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
+            self._lock_file = self._lock_file or self._lock_path.open("wb")
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
 
     @contextmanager
     def wake_ups(self) -> Iterator[Callable[[float], bool]]:
@@ -89,6 +101,7 @@ class Store:
             yield _just_wait
             return
         listener = _Listener(self.engine)
+        listener.wait(0)  # so that nothing announced from here on is missed
         try:
             yield listener.wait
         finally:
@@ -96,6 +109,9 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
 
 
 class _Listener:
@@ -147,9 +163,9 @@ def open_store(database_url: str, *, pool_size: int = 20) -> Store:
     """
     url = make_url(database_url)
     if url.get_backend_name() == "postgresql":
-        engine = create_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, hide_parameters=True
-        )
+        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _ping_after_idling)
     else:
         engine = create_engine(
             url,
@@ -159,7 +175,6 @@ def open_store(database_url: str, *, pool_size: int = 20) -> Store:
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     return Store(engine)
 
 
@@ -191,6 +206,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    is_write = connection.get_execution_options().get("is_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ping_after_idling(connection: Any, record: Any, _proxy: Any) -> None:
+    """A connection that just worked needs no ping, which would cost as much as a statement; a stale one is replaced."""
+    if time.monotonic() - record.info.get("used_at", 0) < PING_AFTER_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1").close()
+        connection.rollback()
+    except Exception as lost:
+        raise DisconnectionError from lost
