@@ -43,7 +43,7 @@ class Alert:
     owner: str
 
 
-# Every rule and its owner; the runbook of a rule is docs/runbooks.en.md#<rule>.
+# Every rule and its owner; the runbook of a rule is docs/runbooks.md#<rule>.
 OWNERS = {
     "reviews_overdue": "support",
     "reviews_open": "support",
