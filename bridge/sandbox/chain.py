@@ -175,6 +175,13 @@ class Chain:
         self._remove(txid)
         return self.spend((first, *old.inputs[1:]), kept)
 
+    def double_spend(self, txid: str) -> None:
+        """A block confirms another spending of the same coins; the transaction vanishes."""
+        rival = self.replace(txid, value_sat=None, address=random_address(self.net, self._rng), force=True)
+        self.mine(1)
+        if rival.txid not in self.heights:
+            raise ChainError("the rival was not mined")
+
     def drop(self, txid: str) -> Transaction:
         """An unconfirmed transaction and its descendants leave the mempool for good."""
         transaction = self._unconfirmed(txid)

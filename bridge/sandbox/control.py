@@ -53,6 +53,13 @@ def replace(world: World, body: Body) -> Body:
     return {**_shown(transaction), "vout": _whole(body, "vout", 0), "replaced": _txid(body)}
 
 
+def double_spend(world: World, body: Body) -> Body:
+    """`{txid}`: a block confirms another spending of the same coins, first seen in that block."""
+    world.chain.double_spend(_txid(body))
+    world.chain_changed()
+    return _tip(world)
+
+
 def drop(world: World, body: Body) -> Body:
     """`{txid}`: an unconfirmed transaction leaves the mempool, and what spends it."""
     transaction = world.chain.drop(_txid(body))
@@ -178,6 +185,7 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("POST", "pay"): pay,
     ("POST", "mine"): mine,
     ("POST", "replace"): replace,
+    ("POST", "double_spend"): double_spend,
     ("POST", "drop"): drop,
     ("POST", "reorg"): reorg,
     ("POST", "knobs"): knobs,

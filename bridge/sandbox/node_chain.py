@@ -102,7 +102,7 @@ class NodeChain(Chain):
         height = self.tip.height
         if not 1 <= depth <= height - self.start_height:
             raise ChainError(f"depth must be 1 to {height - self.start_height}")
-        rivals = [self._double_spend(txid) for txid in drop]
+        rivals = [self.rival_of(txid) for txid in drop]
         self._rpc("invalidateblock", self._rpc("getblockhash", height - depth + 1))
         self.refresh()
         blocks = depth + 1 if mine is None else mine
@@ -112,7 +112,7 @@ class NodeChain(Chain):
 
     def double_spend(self, txid: str) -> None:
         """A block confirms another spending of the same coins, which no mempool has seen before."""
-        self._ask("generateblock", self._rpc("getnewaddress", wallet=PAYER), [self._double_spend(txid)])
+        self._ask("generateblock", self._rpc("getnewaddress", wallet=PAYER), [self.rival_of(txid)])
         self.refresh()
 
     def _open_wallets(self) -> None:
@@ -215,7 +215,8 @@ class NodeChain(Chain):
         change = Output(address=self._rpc("getrawchangeaddress", wallet=wallet), value_sat=change_sat)
         return self._signed(old.inputs, [*kept, change], wallet=wallet, sequence=REPLACEABLE)
 
-    def _double_spend(self, txid: str) -> str:
+    def rival_of(self, txid: str) -> str:
+        """Another spending of the same coins, back to their payer: signed, not sent."""
         if txid not in self.transactions:
             raise ChainError(f"no such transaction: {txid}")
         old = self.transactions[txid]

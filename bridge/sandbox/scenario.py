@@ -232,6 +232,10 @@ class Player:
             body["amount_sat"] = whole_number(sat, self._figures(FIRST))
         self._txids[given.get("as", name)] = self._outside.control("replace", body)["txid"]
 
+    def _do_double_spend(self, details: Any) -> None:
+        """A block confirms another spending of the payment's coins."""
+        self._outside.control("double_spend", {"txid": self._txids[str(details or "tx")]})
+
     def _do_drop(self, details: Any) -> None:
         self._outside.control("drop", {"txid": self._txids[str(details or "tx")]})
 

@@ -17,7 +17,7 @@ from bridge.config import PolicySettings
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
 from bridge.flows.billing_change import note_billing_change
-from bridge.flows.context import Bridge
+from bridge.flows.context import Bridge, Chain
 from bridge.flows.deliver import deliver_due
 from bridge.flows.keep_books import number_events, seal_audit
 from bridge.flows.observe import look
@@ -86,8 +86,10 @@ class RecordingBilling:
         return answer("parked" if status in (401, 409, 422) else "retry", status or None)
 
 
-def build(database_url: str, scenario: Scenario, url: str) -> "FlowBridge":
-    """A bridge with the scenario's policy over the sandbox at `url`."""
+def build(
+    database_url: str, scenario: Scenario, url: str, *, network: str = "test", reader: Chain | None = None
+) -> "FlowBridge":
+    """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora view."""
     clock, billing = SettableClock(START), RecordingBilling()
     policy = PolicySettings.model_validate(scenario.policy).policy()
     sources = [
@@ -98,8 +100,9 @@ def build(database_url: str, scenario: Scenario, url: str) -> "FlowBridge":
     ]
     bridge = build_bridge(
         database_url,
-        wallet=SubtcWallet(base_url=url, key=KEY, network="test", wallet_id=WALLET, limits=QUICK),
-        chain=EsploraReader(base_urls=[f"{url}/esplora"]) if scenario.evidence == "chain" else None,
+        wallet=SubtcWallet(base_url=url, key=KEY, network=network, wallet_id=WALLET, limits=QUICK),
+        chain=(reader or EsploraReader(base_urls=[f"{url}/esplora"])) if scenario.evidence == "chain" else None,
+        network=network,
         rates=RateReader(sources, keep_seconds=0),
         billing=billing,
         clock=clock,
