@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -76,10 +76,12 @@ def running(
     wanted_ports: Mapping[str, int] = PORTS,
     change: Callable[[dict[str, Any]], None] | None = None,
     tick_seconds: int = 180,
+    chain: Sequence[str] = ("--net", "test"),
 ) -> Iterator[Demo]:
     """Every program of the demo, up until the end of the block. `change` may edit the bridge's settings.
 
-    `tick_seconds` is the period of the billing system's checkpay; 0 is never. Raises DemoFailed.
+    `chain` are the bitcoin sandbox's options: `--net regtest --node DIR` for real blocks. `tick_seconds` is the period
+    of the billing system's checkpay; 0 is never. Raises DemoFailed.
     """
     demo = Demo(
         directory=place,
@@ -96,7 +98,7 @@ def running(
         settings = _settings(demo)
         if change is not None:
             change(settings)
-        _start_all(demo, settings, tick_seconds=tick_seconds)
+        _start_all(demo, settings, tick_seconds=tick_seconds, chain=chain)
         yield demo
     finally:
         for program in reversed(demo.programs):
@@ -108,12 +110,12 @@ def running(
             program.wait()
 
 
-def _start_all(demo: Demo, settings: dict[str, Any], *, tick_seconds: int) -> None:
+def _start_all(demo: Demo, settings: dict[str, Any], *, tick_seconds: int, chain: Sequence[str]) -> None:
     config = demo.directory / "config.yaml"
     config.write_text(json.dumps(settings, indent=2))
     config.chmod(0o600)
     key, wallet_id = demo.secrets["subtc_key"], demo.secrets["wallet_id"]
-    bitcoin = ["-m", "bridge.sandbox.bitcoin", "--port", str(demo.ports["bitcoin"]), "--net", "test"]
+    bitcoin = ["-m", "bridge.sandbox.bitcoin", "--port", str(demo.ports["bitcoin"]), *chain]
     _start(demo, "bitcoin", [*bitcoin, "--api-key", key, "--wallet-id", wallet_id], ready="/health")
     base = ["--base", str(demo.directory / "mgr5"), "--tick-seconds", str(tick_seconds)]
     billing = ["-m", "bridge.sandbox.billmanager", "--port", str(demo.ports["billmanager"]), *base]

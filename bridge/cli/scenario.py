@@ -110,6 +110,22 @@ def play_against_demo(path: Path, settings: Settings, bridge: Bridge, *, say: Ca
         say(f"{name}  {invoice_id}  {running.invoice(name)['payment_url']}")
 
 
+def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
+    """What a demo that is to play this file changes in its settings: policy, evidence, currencies, a clock that can jump."""
+    scenario = load(path)
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["clock_offset_file"] = str(place / "clock")
+        settings["prices"]["keep_seconds"] = 0
+        for source in settings["prices"]["sources"]:
+            source |= {"time_pointer": "/data/{currency}/time"} if source["name"] == "alpha" else {}
+        settings["merchants"][0] |= {"policy": scenario.policy, "currencies": ["RUB", "USD", "EUR", "JPY", "KWD"]}
+        if scenario.evidence == "provider":
+            settings["chain"] = {}
+
+    return change
+
+
 def _require_policy(scenario: Scenario, settings: Settings) -> None:
     """A policy is fixed when an invoice opens, so the bridge must have been started with the scenario's."""
     if PolicySettings.model_validate(scenario.policy) != settings.merchants[0].policy:
