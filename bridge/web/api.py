@@ -4,7 +4,6 @@ Owns the way from HTTP to flows; must not decide anything, nor answer before the
 """
 
 import hashlib
-import re
 import secrets
 from datetime import UTC
 
@@ -28,18 +27,17 @@ from bridge.web.bodies import (
     read_query,
 )
 from bridge.web.context import here
+from bridge.web.keys import idempotency_key
 from bridge.web.limits import read_body
 
 routes = Blueprint("api", __name__, url_prefix="/v1")
-
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @routes.post("/invoices")
 def create_invoice() -> Response:
     """Open, re-open or find the invoice of a billing payment."""
     merchant = require_merchant()
-    key, body = _idempotency_key(), read_body()
+    key, body = idempotency_key(), read_body()
     answered = open_invoice(
         here().bridge,
         merchant=merchant,
@@ -132,16 +130,6 @@ def post_check() -> Response:
     message_id = f"chk_{secrets.token_hex(12)}"
     response.headers.update(here().sign(merchant.id, message_id, response.get_data(), now))
     return response
-
-
-def _idempotency_key() -> str:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        raise Refused("idempotency_key_missing", "Send an Idempotency-Key header.", field="Idempotency-Key")
-    if not _KEY.fullmatch(key):
-        detail = "An Idempotency-Key is 1 to 64 letters, digits, '-' or '_'."
-        raise Refused("idempotency_key_invalid", detail, field="Idempotency-Key")
-    return key
 
 
 def _new_invoice(body: NewInvoiceBody) -> NewInvoice:

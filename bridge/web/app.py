@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.flows.context import Bridge
-from bridge.web import api, callbacks, errors, headers, limits, ops, pay, receipts
+from bridge.web import api, callbacks, desk_api, errors, headers, limits, ops, pay, receipts
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
 
@@ -47,7 +47,7 @@ def create_app(
     limits.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
     headers.register(app)
-    for routes in (api.routes, callbacks.routes, pay.routes, receipts.routes, ops.routes):
+    for routes in (api.routes, desk_api.routes, callbacks.routes, pay.routes, receipts.routes, ops.routes):
         app.register_blueprint(routes)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_host=0)  # type: ignore[method-assign]

@@ -9,7 +9,9 @@ import hmac
 from flask import request
 
 from bridge.core.errors import Refused
+from bridge.core.roles import may
 from bridge.flows.context import Merchant
+from bridge.flows.login import Identity, identity_of_token
 from bridge.web.context import here
 
 _LONGEST_KEY = 512
@@ -21,6 +23,25 @@ def require_merchant() -> Merchant:
     if merchant is None:
         raise Refused("unauthorized", "Send a valid API key as 'Authorization: Bearer …'.")
     return merchant
+
+
+def require_operator(*permissions: str) -> Identity:
+    """The person whose API token the request carries, holding at least one of the permissions.
+
+    Raises Refused("unauthorized") or ("forbidden").
+    """
+    person = identity_of_token(here().bridge, _bearer_key())
+    if person is None:
+        raise Refused("unauthorized", "Send a valid operator token as 'Authorization: Bearer …'.")
+    if not any(may(person.role, permission) for permission in permissions):
+        raise Refused("forbidden", f"The role {person.role} may not do this: it needs {' or '.join(permissions)}.")
+    return person
+
+
+def merchant_or_operator(permission: str) -> tuple[Merchant | None, Identity | None]:
+    """Who calls what both may call: exactly one of the two. Raises Refused like `require_operator`."""
+    merchant = _merchant_of(_bearer_key())
+    return (merchant, None) if merchant is not None else (None, require_operator(permission))
 
 
 def is_insider() -> bool:

@@ -9,16 +9,23 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
+from bridge.web.openapi_desk import DESK_MODELS, desk_paths
+from bridge.web.openapi_parts import (
+    KEY_SCHEMA,
+    REF,
+    ProblemShape,
+    Shape,
+    json_of,
+    operation_of,
+    path_of,
+    query_of,
+    text_of,
+)
 
 VERSION = "1"
-_REF = "#/components/schemas/{model}"
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class QuoteShape(_Shape):
+class QuoteShape(Shape):
     """One locked price."""
 
     version: int
@@ -28,7 +35,7 @@ class QuoteShape(_Shape):
     expires_at: str
 
 
-class InvoiceShape(_Shape):
+class InvoiceShape(Shape):
     """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
 
     id: str
@@ -54,14 +61,14 @@ class InvoiceShape(_Shape):
     updated_at: str
 
 
-class InvoicePageShape(_Shape):
+class InvoicePageShape(Shape):
     """Invoices, newest first; ask again with `next_cursor` for the next page."""
 
     invoices: list[InvoiceShape]
     next_cursor: str | None
 
 
-class EventShape(_Shape):
+class EventShape(Shape):
     """Something that happened to an invoice, with the whole invoice as it was then."""
 
     id: str
@@ -72,7 +79,7 @@ class EventShape(_Shape):
     invoice: InvoiceShape | None = None
 
 
-class FeedShape(_Shape):
+class FeedShape(Shape):
     """Events in the order of their positions; ask again after `next_after`."""
 
     events: list[EventShape]
@@ -80,7 +87,7 @@ class FeedShape(_Shape):
     has_more: bool
 
 
-class CheckedShape(_Shape):
+class CheckedShape(Shape):
     """Signed with the merchant's notify secret in the headers of Standard Webhooks."""
 
     merchant: str
@@ -90,7 +97,7 @@ class CheckedShape(_Shape):
     nonce: str
 
 
-class TakenShape(_Shape):
+class TakenShape(Shape):
     """A page of a billing report was kept."""
 
     report_id: str
@@ -98,7 +105,7 @@ class TakenShape(_Shape):
     finished: bool
 
 
-class ReceiptKeyShape(_Shape):
+class ReceiptKeyShape(Shape):
     """The public key (PEM) that checks receipts."""
 
     algorithm: str
@@ -119,7 +126,7 @@ class ReceiptShape(BaseModel):
     received_sat: int
 
 
-class PayStatusShape(_Shape):
+class PayStatusShape(Shape):
     """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
 
     state: str
@@ -146,13 +153,13 @@ class PayStatusShape(_Shape):
     expires_at: str
 
 
-class HeardShape(_Shape):
+class HeardShape(Shape):
     """Taken note of."""
 
     ok: bool
 
 
-class CheckShape(_Shape):
+class CheckShape(Shape):
     """One thing that must work; `detail` only for those who may see it."""
 
     name: str
@@ -160,23 +167,11 @@ class CheckShape(_Shape):
     detail: str | None = None
 
 
-class ReadyShape(_Shape):
+class ReadyShape(Shape):
     """Whether the bridge can do its work now."""
 
     ready: bool
     checks: list[CheckShape]
-
-
-class ProblemShape(_Shape):
-    """Problem details (RFC 9457). `code` is stable; `field` names the input at fault; `trace` finds the log line."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    field: str | None = None
-    trace: str | None = None
 
 
 _BODIES: tuple[type[BaseModel], ...] = (NewInvoiceBody, BillingChangeBody, BillingStatusesBody, CheckBody)
@@ -198,13 +193,13 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 def document(public_url: str) -> dict[str, Any]:
     """The whole document for a bridge that is reached at `public_url`."""
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*_BODIES, *_ANSWERS)], ref_template=_REF, title="Schemas"
+        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *DESK_MODELS)], ref_template=REF, title="Schemas"
     )
     return {
         "openapi": "3.1.0",
         "info": {"title": "SUBTC bridge for BILLmanager", "version": VERSION},
         "servers": [{"url": public_url}],
-        "paths": _api_paths() | _public_paths(),
+        "paths": _api_paths() | desk_paths() | _public_paths(),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
@@ -214,27 +209,27 @@ def document(public_url: str) -> dict[str, Any]:
 
 def _api_paths() -> dict[str, Any]:
     """What the billing system calls with its API key."""
-    invoice, invoice_id = _json(InvoiceShape), _path("invoice_id")
+    invoice, invoice_id = json_of(InvoiceShape), path_of("invoice_id")
     opened = invoice | {"headers": {"Idempotent-Replayed": {"schema": {"type": "string", "enum": ["true"]}}}}
-    key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": _KEY_SCHEMA}
+    key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
     return {
         "/v1/invoices": {
-            "post": _operation(
+            "post": operation_of(
                 "Open or find an invoice",
                 {"200": opened, "201": opened},
                 body=NewInvoiceBody,
                 parameters=[key],
                 secured=True,
             ),
-            "get": _operation(
-                "List invoices", {"200": _json(InvoicePageShape)}, parameters=_query(ListQuery), secured=True
+            "get": operation_of(
+                "List invoices", {"200": json_of(InvoicePageShape)}, parameters=query_of(ListQuery), secured=True
             ),
         },
         "/v1/invoices/{invoice_id}": {
-            "get": _operation("One invoice", {"200": invoice}, parameters=[invoice_id], secured=True)
+            "get": operation_of("One invoice", {"200": invoice}, parameters=[invoice_id], secured=True)
         },
         "/v1/invoices/{invoice_id}/billing-changes": {
-            "post": _operation(
+            "post": operation_of(
                 "The billing payment changed",
                 {"200": invoice},
                 body=BillingChangeBody,
@@ -243,92 +238,48 @@ def _api_paths() -> dict[str, Any]:
             )
         },
         "/v1/events": {
-            "get": _operation("The ordered feed", {"200": _json(FeedShape)}, parameters=_query(FeedQuery), secured=True)
+            "get": operation_of(
+                "The ordered feed", {"200": json_of(FeedShape)}, parameters=query_of(FeedQuery), secured=True
+            )
         },
         "/v1/billing-statuses": {
-            "post": _operation(
-                "What the billing system says", {"200": _json(TakenShape)}, body=BillingStatusesBody, secured=True
+            "post": operation_of(
+                "What the billing system says", {"200": json_of(TakenShape)}, body=BillingStatusesBody, secured=True
             )
         },
         "/v1/check": {
-            "post": _operation("Prove the secret", {"200": _json(CheckedShape)}, body=CheckBody, secured=True)
+            "post": operation_of("Prove the secret", {"200": json_of(CheckedShape)}, body=CheckBody, secured=True)
         },
     }
 
 
 def _public_paths() -> dict[str, Any]:
     """What gateways, payers and operators open without a key."""
-    page, public = _text("text/html"), _path("public_id")
+    page, public = text_of("text/html"), path_of("public_id")
     back = {"303": {"description": "Back to the page", "headers": {"Location": {"schema": {"type": "string"}}}}}
-    status = {"200": _json(PayStatusShape), "304": {"description": "Not changed"}}
-    ready = {"200": _json(ReadyShape), "503": _json(ReadyShape)}
+    status = {"200": json_of(PayStatusShape), "304": {"description": "Not changed"}}
+    ready = {"200": json_of(ReadyShape), "503": json_of(ReadyShape)}
     return {
         "/callbacks/subtc/{token}": {
-            "post": _operation("The gateway's doorbell", {"200": _json(HeardShape)}, parameters=[_path("token")])
+            "post": operation_of("The gateway's doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
         },
-        "/pay/{public_id}": {"get": _operation("The pay page", {"200": page}, parameters=[public], problem=page)},
-        "/pay/{public_id}/status": {"get": _operation("Live status", status, parameters=[public])},
+        "/pay/{public_id}": {"get": operation_of("The pay page", {"200": page}, parameters=[public], problem=page)},
+        "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=[public])},
         "/pay/{public_id}/quote": {
-            "post": _operation("A new price", back, parameters=[public], problem=page),
-            "get": _operation("Back to the page", back, parameters=[public], problem=page),
+            "post": operation_of("A new price", back, parameters=[public], problem=page),
+            "get": operation_of("Back to the page", back, parameters=[public], problem=page),
         },
         "/pay/{public_id}/receipt": {
-            "get": _operation("The payment receipt", {"200": page} | back, parameters=[public], problem=page)
+            "get": operation_of("The payment receipt", {"200": page} | back, parameters=[public], problem=page)
         },
         "/pay/{public_id}/receipt.json": {
-            "get": _operation("The receipt as a signed document", {"200": _json(ReceiptShape)}, parameters=[public])
+            "get": operation_of("The receipt as a signed document", {"200": json_of(ReceiptShape)}, parameters=[public])
         },
         "/.well-known/subtc-bridge-receipt-key": {
-            "get": _operation("The key of receipts", {"200": _json(ReceiptKeyShape)})
+            "get": operation_of("The key of receipts", {"200": json_of(ReceiptKeyShape)})
         },
-        "/healthz": {"get": _operation("Alive", {"200": _json(HeardShape)})},
-        "/readyz": {"get": _operation("Ready", ready)},
-        "/metrics": {"get": _operation("Prometheus metrics", {"200": _text("text/plain")})},
-        "/openapi.json": {"get": _operation("This document", {"200": _text("application/json")})},
+        "/healthz": {"get": operation_of("Alive", {"200": json_of(HeardShape)})},
+        "/readyz": {"get": operation_of("Ready", ready)},
+        "/metrics": {"get": operation_of("Prometheus metrics", {"200": text_of("text/plain")})},
+        "/openapi.json": {"get": operation_of("This document", {"200": text_of("application/json")})},
     }
-
-
-_KEY_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
-
-
-def _operation(
-    summary: str,
-    answers: dict[str, Any],
-    *,
-    body: type[BaseModel] | None = None,
-    parameters: list[dict[str, Any]] | None = None,
-    secured: bool = False,
-    problem: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    operation: dict[str, Any] = {"summary": summary, "responses": answers | {"default": problem or _problem()}}
-    if parameters:
-        operation["parameters"] = parameters
-    if body is not None:
-        content = {"application/json": {"schema": {"$ref": _REF.format(model=body.__name__)}}}
-        operation["requestBody"] = {"required": True, "content": content}
-    if secured:
-        operation["security"] = [{"api_key": []}]
-    return operation
-
-
-def _json(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=model.__name__)}
-    return {"description": (model.__doc__ or "").split("\n")[0], "content": {"application/json": {"schema": schema}}}
-
-
-def _problem() -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=ProblemShape.__name__)}
-    return {"description": "An error", "content": {"application/problem+json": {"schema": schema}}}
-
-
-def _text(mimetype: str) -> dict[str, Any]:
-    return {"description": "A document", "content": {mimetype: {}}}
-
-
-def _path(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
-    properties = model.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]

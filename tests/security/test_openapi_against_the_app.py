@@ -70,7 +70,8 @@ def real_ids(site: Site, path: str) -> str:
     invoice = site.open("1001")
     public_id = invoice["payment_url"].rpartition("/")[2]
     token = site.bridge.callback_token(invoice["id"])
-    return path.format_map({"invoice_id": invoice["id"], "public_id": public_id, "token": token})
+    known = {"invoice_id": invoice["id"], "public_id": public_id, "token": token}
+    return re.sub(r"{(\w+)}", lambda name: known.get(name[1], name[0]), path)
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -1,0 +1,98 @@
+"""The JSON bodies and queries of the operators' part of the API, strictly typed.
+
+Owns their shapes; must not judge a sum, an address or a right: the flows do.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.web.bodies import DecimalText, Text, Whole
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Reason = Annotated[Text, Field(min_length=1, max_length=1_000)]
+Address = Annotated[Text, Field(max_length=100)]
+Sat = Annotated[int, Field(ge=1, le=2_100_000_000_000_000)]
+Id = Annotated[Text, Field(max_length=64)]
+Limit = Annotated[Whole, Field(ge=1, le=200)]
+
+
+class RefundBody(_Body):
+    """A refund that is asked for. Without an address the payer names one in the form that the answer links to."""
+
+    variant: Literal["paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom"]
+    net_sat: Sat | None = None
+    amount: DecimalText | None = None
+    address: Address = ""
+    reason: Reason
+
+
+class ReasonBody(_Body):
+    """Why."""
+
+    reason: Reason
+
+
+class AddressBody(_Body):
+    """Where a refund goes, and why it changes."""
+
+    address: Address
+    reason: Reason
+
+
+class WriteOffBody(_Body):
+    """Dust that is given up."""
+
+    role: Literal["hot", "billing"]
+    gross_sat: Sat
+    reason: Reason
+
+
+class RulingBody(_Body):
+    """A ruling on a review item; `txid` belongs to payout_sent."""
+
+    decision: Annotated[Text, Field(max_length=32)]
+    reason: Reason
+    txid: Annotated[Text, Field(max_length=64)] = ""
+
+
+class ModeBody(_Body):
+    """A switch: scope is bridge or wallet:<id>."""
+
+    scope: Annotated[Text, Field(max_length=160)] = "bridge"
+    mode: Literal["normal", "read_only", "queued", "limited", "paused"]
+    reason: Reason
+
+
+class PayoutQuery(_Body):
+    """Which payouts, and which page of them."""
+
+    state: (
+        Literal["requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed"] | None
+    ) = None
+    kind: Literal["refund", "sweep", "write_off"] | None = None
+    invoice_id: Id | None = None
+    limit: Limit = 50
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+
+class ReviewQuery(_Body):
+    """Which review items."""
+
+    state: Literal["open", "resolved"] | None = None
+    kind: Id | None = None
+    merchant: Id | None = None
+    limit: Limit = 50
+
+
+class DeliveryQuery(_Body):
+    """Which deliveries."""
+
+    state: Literal["pending", "delivered", "parked"] | None = None
+    merchant: Id | None = None
+    invoice_id: Id | None = None
+    limit: Limit = 50
