@@ -15,9 +15,8 @@ import psycopg
 from psycopg import sql
 
 # Nothing here must survive a power cut: durability is what makes a test database slow.
-_SERVER_OPTIONS = (
-    "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=100"
-)
+_SERVER_OPTIONS = "-c listen_addresses='' -c max_connections=100"
+_NOT_DURABLE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 # initdb refuses root.
 _AS_SERVER = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
@@ -50,8 +49,11 @@ class Cluster:
             connection.execute(statement)
 
 
-def start_cluster() -> Cluster:
-    """Starts a server and waits until it answers. Raises FileNotFoundError when PostgreSQL is not installed."""
+def start_cluster(*, durable: bool = False) -> Cluster:
+    """Starts a server and waits until it answers; `durable` makes commits survive a power cut, as measuring needs.
+
+    Raises FileNotFoundError when PostgreSQL is not installed.
+    """
     binaries = _find_binaries()
     # Not under TMPDIR: the path of a socket has about a hundred characters, and user postgres must be able to enter.
     directory = Path(tempfile.mkdtemp(prefix="bridge-pg-", dir="/tmp"))
@@ -61,7 +63,7 @@ def start_cluster() -> Cluster:
     initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
     try:
         _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
-        options = f"{_SERVER_OPTIONS} -c unix_socket_directories={directory}"
+        options = f"{_SERVER_OPTIONS} {'' if durable else _NOT_DURABLE} -c unix_socket_directories={directory}"
         _run_as_server(
             binaries / "pg_ctl", "start", "-D", directory / "db", "-l", directory / "log", "-o", options, "-w"
         )

@@ -1,0 +1,53 @@
+"""`python -m bench`: prints a table, a line per figure beside its yardsticks, and writes them as JSON.
+
+Owns the order of measurements; the exit code is 0 when every target was reached.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench import http_routes, latency, scale
+from bench.place import ENGINES, open_bench
+from bench.table import Report
+
+PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale")
+
+
+@click.command()
+@click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
+@click.option("--only", multiple=True, type=click.Choice(PARTS), help="Only these parts.")
+@click.option("--engine", multiple=True, type=click.Choice(ENGINES), help="Only on these engines.")
+@click.option("--peer", is_flag=True, help="Install LNbits into an environment of its own and measure it too.")
+@click.option("--output", default="var/bench.json", show_default=True, type=click.Path(path_type=Path))
+def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], peer: bool, output: Path) -> None:
+    """Measure the bridge. Figures of another machine or another run compare with nothing here."""
+    report, parts, engines = Report(), only or PARTS, engine or ENGINES
+    with open_bench(seconds=seconds) as bench:
+        for name in engines:
+            if "routes" in parts:
+                http_routes.measure(bench, report, name)
+            if "latency" in parts:
+                latency.callback_to_settled(bench, report, name)
+            if "dead" in parts:
+                latency.dead_endpoint(bench, report, name)
+            if "polls" in parts:
+                latency.status_polls(bench, report, name)
+            if "scale" in parts:
+                scale.measure(bench, report, name)
+        if "nodes" in parts and "postgresql" in engines:
+            latency.more_nodes(bench, report)
+        if peer:
+            from bench import peer as other
+
+            other.measure(bench, report)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report.write(output, seconds=seconds)
+    short = [figure for figure in report.figures if not figure.is_reached]
+    click.echo(f"{len(short)} of {sum(bool(f.target) for f in report.figures)} targets short; written to {output}")
+    sys.exit(1 if short else 0)
+
+
+if __name__ == "__main__":
+    main()

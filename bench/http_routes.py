@@ -1,0 +1,104 @@
+"""Throughput of opening and of callbacks beside the bare and the reference route, at rising numbers of clients.
+
+Owns these measurements; each is taken right after its yardstick, so that a noisy neighbour spoils both.
+"""
+
+import time
+
+from bench import load
+from bench.place import API_KEY, Bench, Place, open_place
+from bench.table import Report
+from bridge.config import load_settings
+from bridge.runtime import build
+
+CLIENTS = (1, 4, 16, 64)
+TOKENS = 200
+
+
+def measure(bench: Bench, report: Report, engine: str) -> None:
+    with open_place(bench, engine) as place:
+        report.note(f"{engine}: raw durable commits", commits := raw_commits(place), f"{commits:.0f}/s")
+        with place.yardstick() as yardstick:
+            bridge = place.web()
+            bare = load.wrk(f"{yardstick}/bare", clients=4, seconds=bench.seconds)
+            report.note(f"{engine}: bare Flask route, 4 clients", bare.per_second, _shown(bare))
+            load.wrk(f"{bridge}/v1/invoices", clients=4, seconds=1, request=load.OPEN, key=API_KEY)
+            reference, opened = _pairs(bench, report, engine, yardstick, f"{bridge}/v1/invoices", "open", load.OPEN, "")
+            _judge_open(report, engine, reference, opened)
+            tokens = "tokens = {" + ",".join(f'"{token}"' for token in _tokens(place)) + "}\n"
+            reference, rung = _pairs(bench, report, engine, yardstick, bridge, "callback", load.CALLBACK, tokens)
+            _judge_callback(report, engine, reference, rung)
+
+
+Runs = dict[int, load.Measured]
+
+
+def _pairs(
+    bench: Bench, report: Report, engine: str, yardstick: str, url: str, name: str, request: str, head: str
+) -> tuple[Runs, Runs]:
+    reference, measured = {}, {}
+    for clients in CLIENTS:
+        reference[clients] = load.wrk(
+            f"{yardstick}/reference", clients=clients, seconds=bench.seconds, request=load.REFERENCE
+        )
+        report.note(
+            f"{engine}: reference, {clients} clients", reference[clients].per_second, _shown(reference[clients])
+        )
+        measured[clients] = load.wrk(
+            url, clients=clients, seconds=bench.seconds, request=request, key=API_KEY, head=head
+        )
+        report.note(f"{engine}: {name}, {clients} clients", measured[clients].per_second, _shown(measured[clients]))
+    return reference, measured
+
+
+def _judge_open(report: Report, engine: str, reference: Runs, opened: Runs) -> None:
+    for clients in (1, 16):
+        ratio = opened[clients].per_second / reference[clients].per_second
+        report.at_least(f"{engine}: open / reference, {clients} clients", ratio, 0.30)
+    report.at_least(f"{engine}: open, 64 clients / 4", opened[64].per_second / opened[4].per_second, 0.9)
+    worst = max(run.p99_us / run.p50_us for run in opened.values())
+    report.at_most(f"{engine}: open, worst p99 / p50", worst, 10)
+
+
+def _judge_callback(report: Report, engine: str, reference: Runs, rung: Runs) -> None:
+    for clients in (1, 16):
+        ratio = rung[clients].per_second / reference[clients].per_second
+        report.at_least(f"{engine}: callback / reference, {clients} clients", ratio, 0.70)
+    report.at_least(f"{engine}: callback, 64 clients / 4", rung[64].per_second / rung[4].per_second, 0.9)
+    worst = max(run.p99_us / run.p50_us for run in rung.values())
+    report.at_most(f"{engine}: callback, worst p99 / p50", worst, 5)
+
+
+def raw_commits(place: Place) -> float:
+    """One row per durable commit through the driver alone, in one thread."""
+    connection = place.store.engine.raw_connection()
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE bench_raw (id INTEGER PRIMARY KEY, note TEXT)")
+    connection.commit()
+    mark = "?" if place.engine == "sqlite" else "%s"
+    started, count = time.monotonic(), 0
+    while time.monotonic() - started < place.bench.seconds:
+        count += 1
+        if place.engine == "sqlite":
+            cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute(f"INSERT INTO bench_raw VALUES ({mark}, {mark})", (count, "x"))
+        connection.commit()
+    elapsed = time.monotonic() - started
+    connection.close()
+    return count / elapsed
+
+
+def _tokens(place: Place) -> list[str]:
+    bridge = build(load_settings(place.config()))
+    try:
+        from sqlalchemy import text
+
+        with bridge.store.read() as tx:
+            ids = tx.execute(text(f"SELECT id FROM invoices LIMIT {TOKENS}")).scalars().all()
+        return [bridge.callback_token(invoice_id) for invoice_id in ids]
+    finally:
+        bridge.store.close()
+
+
+def _shown(run: load.Measured) -> str:
+    return f"{run.per_second:.0f}/s p50 {run.p50_us / 1_000:.1f} p99 {run.p99_us / 1_000:.1f} ms"
