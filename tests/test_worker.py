@@ -42,7 +42,8 @@ def test_a_payment_goes_from_the_chain_to_the_merchant_without_any_callback(worl
         world.advance(31)
         until(lambda: world.billing.types() == ["invoice.settled"])
         until(lambda: len(world.rows("SELECT * FROM event_positions")) == 2)
-        until(lambda: world.rows("SELECT count(*) AS n FROM audit_chain")[0].n == 3)
+        unsealed = "SELECT id FROM audit WHERE id NOT IN (SELECT audit_id FROM audit_chain)"
+        until(lambda: not world.rows(unsealed))
     assert verify_audit(world.bridge).is_intact
 
 

@@ -93,9 +93,13 @@ def any_values(table: Table) -> dict[str, Any]:
     return row
 
 
+# Where a check ties columns together, what satisfies it.
+TIED = {"payouts": {"gross_sat": 2, "net_sat": 1, "fee_sat": 1}}
+
+
 def put_any(store: Store, table: Table) -> dict[str, Any]:
     """Puts a row that the table accepts, after its parents."""
-    row = any_values(table)
+    row = any_values(table) | TIED.get(table.name, {})
     for column in table.columns:
         for parent in column.foreign_keys if column.name in row else ():
             row[column.name] = _first_key(store, parent.column)
@@ -115,9 +119,6 @@ def filled(store: Store) -> Store:
     put(store, tables.invoices, **invoice(1))
     for name, row in ROWS.items():
         put(store, tables.metadata.tables[name], **row())
-    for name in tables.APPEND_ONLY:
-        if name not in ROWS:
-            put_any(store, tables.metadata.tables[name])
     return store
 
 
@@ -201,6 +202,8 @@ def test_a_row_that_makes_no_sense_is_refused(filled: Store, table: str, row: An
 @pytest.mark.parametrize("table", tables.APPEND_ONLY)
 def test_history_can_neither_be_changed_nor_removed(filled: Store, table: str) -> None:
     rows = tables.metadata.tables[table]
+    if table not in ROWS:
+        put_any(filled, rows)
     before = _all(filled, rows)
     assert before
     column = next(c for c in rows.columns if not c.foreign_keys)
