@@ -1,0 +1,97 @@
+"""The commands of finance, run as a person runs them, and the billing system's reports over HTTP."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from bridge.cli import main
+from bridge.receipts import new_key
+from bridge.runtime import api_keys, build
+from bridge.web import create_app
+from tests.books.runs import change, paid
+from tests.flows.world import settings_for
+
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
+
+
+@pytest.fixture
+def run(world, database_url, tmp_path):
+    """One command over the world's database and sandbox."""
+    settings = settings_for(world.sandbox.url, database_url, receipt_key=new_key())
+    shown = json.loads(settings.model_dump_json())
+    secrets = {"token_secret": settings.token_secret, "receipt_key": settings.receipt_key}
+    shown |= {name: secret.get_secret_value() for name, secret in secrets.items()}
+    shown["subtc"]["key"] = settings.subtc.key.get_secret_value()
+    for merchant, original in zip(shown["merchants"], settings.merchants, strict=True):
+        merchant["api_keys"] = [key.get_secret_value() for key in original.api_keys]
+        merchant["notify_secrets"] = [secret.get_secret_value() for secret in original.notify_secrets]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(shown))
+
+    def command(*words: str):
+        return CliRunner().invoke(main, ["--config", str(tmp_path / "config.yaml"), *words])
+
+    return command
+
+
+@ONE_ENGINE
+def test_reconcile_says_clean_then_names_what_differs(world, run):
+    invoice = paid(world)
+    clean = run("reconcile")
+    assert (clean.exit_code, "1 invoices, 0 findings" in clean.output) == (0, True), clean.output
+    change(world, "UPDATE payments SET amount_sat = amount_sat - 1")
+    differs = run("reconcile", "--from", "2020-01-01")
+    assert differs.exit_code == 2
+    assert "output_different" in differs.output and invoice["id"] in differs.output
+    runs = run("reconcile", "list").output.splitlines()
+    shown = json.loads(run("reconcile", "show", runs[0].split()[0]).output)
+    assert shown["summary"][0]["code"] == "output_different"
+    assert run("reconcile", "baseline", "5", "--actor", "a", "--reason", "b").exit_code == 0
+
+
+@ONE_ENGINE
+def test_files_are_written_whole(world, run, tmp_path):
+    invoice = paid(world)
+    period = ("--from", "2020-01-01", "--to", "2100-01-01")
+    for form in ("csv", "jsonl", "beancount"):
+        path = tmp_path / f"books.{form}"
+        assert run("export", *period, "--format", form, "--output", str(path)).exit_code == 0
+        printed = run("export", *period, "--format", form).output
+        assert path.read_text().splitlines() == printed.splitlines() != []
+    bundle = tmp_path / "evidence.json"
+    assert run("evidence", invoice["id"], "--output", str(bundle)).exit_code == 0
+    assert "good" in run("verify-receipt", str(bundle)).output
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+@ONE_ENGINE
+def test_report_and_purge_answer(world, run):
+    world.open()
+    today = world.bridge.clock().date().isoformat()
+    shown = json.loads(run("report", today).output)
+    assert shown["counts"]["opened"] == 1
+    assert json.loads(run("report", today, "--days", "2").output)["counts"]["opened"] == 1
+    assert "Nothing was touched." in run("purge", "--dry-run").output
+    assert "Nothing else was touched." in run("purge").output
+
+
+@ONE_ENGINE
+def test_a_report_comes_in_pages_over_http(world, database_url):
+    settings = settings_for(world.sandbox.url, database_url)
+    built = build(settings)
+    web = create_app(world.bridge, api_keys=api_keys(settings), sign=lambda *_: {}).test_client()
+    built.store.close()
+    key = {"Authorization": f"Bearer {'k' * 30}"}
+    row = {"billing_payment_id": "7", "status": 4, "amount": "10.00", "currency": "USD", "externalid": "inv_lost"}
+    page = {"report_id": "r1", "covers_from": "2026-01-01T00:00:00+00:00", "payments": [row], "last": False}
+    assert web.post("/v1/billing-statuses", json=page).status_code == 401
+    taken = web.post("/v1/billing-statuses", json=page, headers=key)
+    assert (taken.status_code, taken.json) == (200, {"report_id": "r1", "taken": 1, "finished": False})
+    assert web.post("/v1/billing-statuses", json=page | {"last": True, "payments": []}, headers=key).json["finished"]
+    [kept] = world.rows("SELECT status, external_id FROM billing_statuses")
+    assert tuple(kept) == (4, "inv_lost")
+    for wrong in ({"covers_from": "yesterday"}, {"report_id": "a b"}, {"payments": [row | {"status": "4"}]}, {"x": 1}):
+        assert web.post("/v1/billing-statuses", json=page | wrong, headers=key).status_code == 422
+    too_many = [row | {"billing_payment_id": str(n)} for n in range(501)]
+    assert web.post("/v1/billing-statuses", json=page | {"payments": too_many}, headers=key).status_code in (413, 422)

@@ -1,0 +1,126 @@
+"""What its class no longer needs goes; ledger, quotes, transactions and audit never do."""
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from bridge.core.books import RETENTION_DAYS
+from bridge.flows.evidence import evidence
+from bridge.flows.purge import purge_due, purge_step
+from bridge.flows.receive_event import receive_callback
+from bridge.flows.verify_audit import verify_audit
+from bridge.store.purge import CLASSES, KEPT, MACHINERY
+from bridge.store.tables import APPEND_ONLY, metadata
+from tests.books.runs import codes, paid, reconcile, report_of, told
+
+ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
+PAGE = Path(__file__).parents[2] / "docs" / "records.md"
+DAY = 86_400
+NEVER = (
+    "journals",
+    "entries",
+    "quotes",
+    "payments",
+    "audit",
+    "audit_chain",
+    "events",
+    "deliveries",
+    "delivery_attempts",
+)
+
+
+def everything(world, table):
+    return [tuple(row) for row in world.rows(f"SELECT * FROM {table}")]
+
+
+def a_past(world):
+    invoice = paid(world, customer_email="a@example.com", return_url="https://shop.example/back")
+    token = world.bridge.callback_token(invoice["id"])
+    receive_callback(world.bridge, token=token, headers={"user-agent": "x"}, body=b'{"a": 1}', signature="unchecked")
+    world.work()
+    report_of(world, [told(invoice)])
+    return invoice
+
+
+def test_after_years_only_what_may_go_is_gone(world):
+    invoice = a_past(world)
+    kept = {table: everything(world, table) for table in KEPT - {"inbox", "invoices"}}
+    world.advance(731 * DAY)
+    assert set(purge_step(world.bridge)) == set(RETENTION_DAYS)
+    assert purge_step(world.bridge) == {}
+    assert {table: everything(world, table) for table in kept} == kept
+    [rung] = world.rows("SELECT body, headers, state FROM inbox")
+    assert (bytes(rung.body), rung.headers, rung.state) == (b"", "{}", "done")
+    [row] = world.rows("SELECT customer_email, return_url, address, status FROM invoices")
+    assert tuple(row) == ("", "", invoice["address"], "settled")
+    assert everything(world, "observations") == everything(world, "billing_statuses") == []
+    assert verify_audit(world.bridge).is_intact
+    assert codes(reconcile(world.bridge)) == []
+    assert evidence(world.bridge, invoice["id"])["txids"]
+
+
+def test_nothing_goes_before_its_time(world):
+    a_past(world)
+    world.advance(29 * DAY)
+    assert purge_step(world.bridge) == {}
+    world.advance(2 * DAY)
+    assert purge_step(world.bridge, dry_run=True) == {"callback_sessions": 1}
+    assert purge_step(world.bridge) == {"callback_sessions": 1}
+
+
+@ONE_ENGINE
+def test_a_doorbell_that_nobody_answered_is_kept_whole(world):
+    invoice = world.open()
+    world.ring(invoice, body=b"waiting")
+    world.advance(900 * DAY)
+    assert "callback_bodies" not in purge_step(world.bridge)
+
+
+@ONE_ENGINE
+def test_a_purge_writes_to_the_purgeable_tables_alone(world):
+    a_past(world)
+    world.advance(1_000 * DAY)
+    written = set()
+
+    def note(_connection, _cursor, statement, *_rest):
+        if found := re.match(r"\s*(?:UPDATE|DELETE FROM|INSERT INTO)\s+(\w+)", statement):
+            written.add(found[1])
+
+    event.listen(world.bridge.store.engine, "before_cursor_execute", note)
+    assert purge_due(world.bridge) > 0
+    assert written == {"inbox", "observations", "invoices", "billing_statuses", "billing_reports", "leases"}
+    assert not written & set(NEVER)
+    assert purge_due(world.bridge) == 0
+
+
+@ONE_ENGINE
+def test_a_shop_chooses_its_own_days(worlds):
+    world = worlds(retention_days={"callback_bodies": 1})
+    a_past(world)
+    world.advance(2 * DAY)
+    assert purge_step(world.bridge) == {"callback_bodies": 1}
+
+
+def test_what_is_kept_can_not_be_purged_and_every_table_has_its_place():
+    removed = {each.table.name for each in CLASSES if not each.emptied}
+    assert removed | KEPT | MACHINERY == set(metadata.tables)
+    assert not removed & set(APPEND_ONLY)
+    assert not {each.table.name for each in CLASSES} & set(NEVER)
+    assert set(APPEND_ONLY) | set(NEVER) <= KEPT
+
+
+def test_the_page_lists_exactly_what_is_kept_and_what_goes():
+    may_go, kept = PAGE.read_text().split("## What is kept for ever")
+    tables = {
+        name
+        for line in kept.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    classes = set(re.findall(r"^\| `(\w+)`", may_go, re.MULTILINE))
+    assert tables == KEPT
+    assert classes == {each.name for each in CLASSES}
+    for name, days in RETENTION_DAYS.items():
+        assert re.search(rf"^\| `{name}` \|.*\| {days} days \|$", may_go, re.MULTILINE), name
