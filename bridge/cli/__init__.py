@@ -5,7 +5,7 @@ Owns arguments and output; must not hold a rule, each command calls one flow.
 
 import click
 
-from bridge.cli import books, desk, first_config, operate, outbox, probe, reload, run
+from bridge.cli import books, desk, first_config, money, operate, outbox, people, probe, reload, run
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -33,5 +33,13 @@ def main(ctx: click.Context, config_path: str) -> None:
 
 # serve and worker of `reload` stand in for those of `run`: the same, and they hear SIGHUP.
 OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *probe.COMMANDS, *reload.COMMANDS)
-for command in (*run.COMMANDS, *desk.COMMANDS, *outbox.COMMANDS, *books.COMMANDS, *OPERATING):
+for command in (
+    *run.COMMANDS,
+    *desk.COMMANDS,
+    *outbox.COMMANDS,
+    *books.COMMANDS,
+    *money.COMMANDS,
+    *people.COMMANDS,
+    *OPERATING,
+):
     main.add_command(command)

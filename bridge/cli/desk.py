@@ -91,12 +91,13 @@ def review_show(ctx: click.Context, review_id: str) -> None:
 @click.argument("decision", type=click.Choice(resolve_review.DECISIONS))
 @click.option("--actor", required=True, help="Who decides.")
 @click.option("--reason", required=True, help="Why, in a sentence.")
+@click.option("--txid", default="", help="The transaction, for payout_sent.")
 @click.pass_context
-def review_resolve(ctx: click.Context, review_id: str, decision: str, actor: str, reason: str) -> None:
+def review_resolve(ctx: click.Context, review_id: str, decision: str, actor: str, reason: str, txid: str) -> None:
     """Rule on an item; the consequences follow at once and are audited."""
     with opened(ctx) as bridge:
         invoice: dict[str, Any] = resolve_review.resolve(
-            bridge, review_id, decision=decision, actor=actor, reason=reason
+            bridge, review_id, decision=decision, actor=actor, reason=reason, txid=txid
         )
     click.echo("Resolved." + (f" The invoice is now {invoice['status']}/{invoice['exception']}." if invoice else ""))
 

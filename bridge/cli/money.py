@@ -1,0 +1,172 @@
+"""Commands of finance and treasury: refunds, payouts, treasury.
+
+Owns arguments and output; each command calls one flow.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bridge.cli.opened import opened, show
+from bridge.core.payout import KINDS, ROLES, STATES, VARIANTS
+from bridge.flows import decide_payout, sweep
+from bridge.flows.permit import check_actor
+from bridge.flows.refund_address import change_address
+from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.flows.treasury import read_balance, treasury_view
+
+
+def who_and_why(command: Callable[..., None]) -> Callable[..., None]:
+    """Every write says who and why."""
+    command = click.option("--reason", required=True, help="Why, in a sentence.")(command)
+    return click.option("--actor", required=True, help="Who: the name of an active operator.")(command)
+
+
+def _key(command: Callable[..., None]) -> Callable[..., None]:
+    """Repeating a command with its key asks for nothing new."""
+    return click.option("--key", default=lambda: f"cli-{secrets.token_hex(8)}", help="The same key asks once.")(command)
+
+
+@click.group()
+def refunds() -> None:
+    """Money that goes back to a payer."""
+
+
+@refunds.command("request")
+@click.argument("invoice_id")
+@click.option("--variant", type=click.Choice(VARIANTS), default="paid_sat", show_default=True)
+@click.option("--net-sat", type=int, help="What arrives, for the variant custom.")
+@click.option("--amount", "fiat_text", default="", help="Part of the invoice's amount, for the fiat variants.")
+@click.option("--to", "destination", default="", help="The address; without it the payer is asked by a form.")
+@_key
+@who_and_why
+@click.pass_context
+def refunds_request(ctx: click.Context, /, key: str, actor: str, reason: str, **wanted: Any) -> None:
+    """Ask for a refund. Somebody else approves it."""
+    with opened(ctx) as bridge:
+        check_actor(bridge, actor, "payout.propose")
+        asked = request_refund(
+            bridge, merchant_id=None, request=NewRefund(**wanted), key=key, actor=actor, reason=reason
+        )
+    show(asked.payout | {"address_form_url": asked.form_url})
+
+
+@click.group()
+def payouts() -> None:
+    """Everything that leaves: refunds, sweeps, write-offs."""
+
+
+@payouts.command("list")
+@click.option("--state", type=click.Choice(STATES))
+@click.option("--kind", type=click.Choice(KINDS))
+@click.option("--invoice", "invoice_id", help="Only this invoice's.")
+@click.option("--limit", default=50, show_default=True)
+@click.option("--cursor", help="The next_cursor of the page before.")
+@click.pass_context
+def payouts_list(ctx: click.Context, /, limit: int, cursor: str | None, **wanted: str | None) -> None:
+    """List payouts, newest first."""
+    match = {name: value for name, value in wanted.items() if value}
+    with opened(ctx) as bridge:
+        page = decide_payout.list_payouts(bridge, match=match, limit=limit, cursor=cursor)
+    for row in page["payouts"]:
+        note = f"  waits: {row['waiting']}" if row["waiting"] else ""
+        approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
+        click.echo(f"{row['id']}  {row['state']:10}  {row['kind']:9}  {row['net_sat']:>12} sat  {approvals}{note}")
+    click.echo(f"{len(page['payouts'])} payouts" + (f", next {page['next_cursor']}" if page["next_cursor"] else ""))
+
+
+@payouts.command("show")
+@click.argument("payout_id")
+@click.pass_context
+def payouts_show(ctx: click.Context, payout_id: str) -> None:
+    """Show a payout with every approval."""
+    with opened(ctx) as bridge:
+        show(decide_payout.show_payout(bridge, payout_id))
+
+
+@payouts.command("approve")
+@click.argument("payout_id")
+@who_and_why
+@click.pass_context
+def payouts_approve(ctx: click.Context, payout_id: str, actor: str, reason: str) -> None:
+    """Approve what somebody else proposed; it is sent after the cooling time."""
+    with opened(ctx) as bridge:
+        show(decide_payout.approve_payout(bridge, payout_id, actor=actor, reason=reason))
+
+
+@payouts.command("reject")
+@click.argument("payout_id")
+@who_and_why
+@click.pass_context
+def payouts_reject(ctx: click.Context, payout_id: str, actor: str, reason: str) -> None:
+    """End a payout that was surely not sent."""
+    with opened(ctx) as bridge:
+        show(decide_payout.reject_payout(bridge, payout_id, actor=actor, reason=reason))
+
+
+@payouts.command("address")
+@click.argument("payout_id")
+@click.argument("address")
+@who_and_why
+@click.pass_context
+def payouts_address(ctx: click.Context, payout_id: str, address: str, actor: str, reason: str) -> None:
+    """Name or change where a refund goes; approvals given before are void."""
+    with opened(ctx) as bridge:
+        show(change_address(bridge, payout_id, address=address, actor=actor, reason=reason))
+
+
+@click.group()
+def treasury() -> None:
+    """The wallets: what is in them, what is owed, what a sweep would take."""
+
+
+@treasury.command("show")
+@click.option("--read", is_flag=True, help="Ask the gateway for the balances first.")
+@click.pass_context
+def treasury_show(ctx: click.Context, read: bool) -> None:
+    """Show balances, liabilities, the cap and the next sweep."""
+    with opened(ctx) as bridge:
+        for role in bridge.wallets if read else ():
+            read_balance(bridge, role)
+        show(treasury_view(bridge))
+
+
+@treasury.command("sweep")
+@_key
+@who_and_why
+@click.pass_context
+def treasury_sweep(ctx: click.Context, key: str, actor: str, reason: str) -> None:
+    """Propose to send everything free to a cold address. Somebody else approves it."""
+    with opened(ctx) as bridge:
+        show(sweep.propose_sweep(bridge, actor=actor, reason=reason, key=key))
+
+
+@treasury.command("write-off")
+@click.argument("gross_sat", type=int)
+@click.option("--wallet", "role", type=click.Choice(ROLES), default="hot", show_default=True)
+@_key
+@who_and_why
+@click.pass_context
+def treasury_write_off(ctx: click.Context, gross_sat: int, role: str, key: str, actor: str, reason: str) -> None:
+    """Propose to give up dust below the minimum send. Somebody else approves it."""
+    with opened(ctx) as bridge:
+        asked = sweep.propose_write_off(bridge, role=role, gross_sat=gross_sat, actor=actor, reason=reason, key=key)
+    show(asked)
+
+
+@treasury.command("funded")
+@click.argument("sat", type=int)
+@click.option("--wallet", "role", type=click.Choice(ROLES), default="billing", show_default=True)
+@click.option("--txid", required=True, help="The transaction that brought it.")
+@who_and_why
+@click.pass_context
+def treasury_funded(ctx: click.Context, sat: int, role: str, txid: str, actor: str, reason: str) -> None:
+    """Book money that you put into a wallet yourself, such as the float for refunds."""
+    with opened(ctx) as bridge:
+        sweep.record_funding(bridge, role=role, sat=sat, txid=txid, actor=actor, reason=reason)
+    click.echo("Booked.")
+
+
+COMMANDS = (refunds, payouts, treasury)

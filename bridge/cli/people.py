@@ -1,0 +1,184 @@
+"""Commands about people: operators, their passwords and their API tokens.
+
+Owns arguments and output; a password never stands on a command line, where every process could read it.
+"""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+
+from bridge.cli.money import who_and_why
+from bridge.cli.opened import opened, show
+from bridge.core.roles import ROLES
+from bridge.flows import operators
+
+DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+
+
+@click.group()
+def operator() -> None:
+    """People who may act, and what each of them may do."""
+
+
+@operator.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(sorted(ROLES)), required=True)
+@click.option("--expires", type=DAY, help="The day their access ends, UTC.")
+@who_and_why
+@click.pass_context
+def operator_add(ctx: click.Context, name: str, role: str, expires: datetime | None, actor: str, reason: str) -> None:
+    """Add an operator; the password is asked for, or read from standard input. The first one must be an admin."""
+    password = _password()
+    with opened(ctx) as bridge:
+        url = operators.add_operator(
+            bridge, name=name, role=role, password=password, expires_at=_utc(expires), actor=actor, reason=reason
+        )
+    click.echo(f"Added. For the authenticator app, shown this once:\n{url}")
+
+
+@operator.command("list")
+@click.pass_context
+def operator_list(ctx: click.Context) -> None:
+    """List everybody, the disabled too."""
+    with opened(ctx) as bridge:
+        people = operators.list_operators(bridge)
+    for person in people:
+        state = "active" if person["is_active"] else "disabled"
+        state = "locked" if person["is_locked"] else state
+        click.echo(
+            f"{person['name']:32}  {person['role']:9}  {state:8}  until {person['expires_at'] or 'further notice'}"
+        )
+    click.echo(f"{len(people)} operators")
+
+
+@operator.command("disable")
+@click.argument("name")
+@who_and_why
+@click.pass_context
+def operator_disable(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+    """End an operator's access at once: sessions and tokens with it."""
+    with opened(ctx) as bridge:
+        operators.change_operator(bridge, name, is_active="disabled", actor=actor, reason=reason)
+    click.echo(f"{name} is disabled.")
+
+
+@operator.command("enable")
+@click.argument("name")
+@who_and_why
+@click.pass_context
+def operator_enable(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+    """Give a disabled or locked operator access again."""
+    with opened(ctx) as bridge:
+        operators.change_operator(bridge, name, is_active="enabled", actor=actor, reason=reason)
+    click.echo(f"{name} is enabled.")
+
+
+@operator.command("change")
+@click.argument("name")
+@click.option("--role", type=click.Choice(sorted(ROLES)))
+@click.option("--expires", type=DAY, help="The day their access ends, UTC.")
+@who_and_why
+@click.pass_context
+def operator_change(
+    ctx: click.Context, name: str, role: str | None, expires: datetime | None, actor: str, reason: str
+) -> None:
+    """Change an operator's role or the end of their access."""
+    with opened(ctx) as bridge:
+        operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), actor=actor, reason=reason)
+    click.echo(f"{name} is changed.")
+
+
+@operator.command("password")
+@click.argument("name")
+@who_and_why
+@click.pass_context
+def operator_password(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+    """Set a new password; it is asked for, or read from standard input."""
+    password = _password()
+    with opened(ctx) as bridge:
+        operators.set_password(bridge, name, password=password, actor=actor, reason=reason)
+    click.echo("The password is set; open sessions have ended.")
+
+
+@operator.command("totp")
+@click.argument("name")
+@who_and_why
+@click.pass_context
+def operator_totp(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+    """Make a new one-time secret for a lost authenticator."""
+    with opened(ctx) as bridge:
+        url = operators.renew_totp(bridge, name, actor=actor, reason=reason)
+    click.echo(f"For the authenticator app, shown this once:\n{url}")
+
+
+@operator.group("token")
+def token() -> None:
+    """API tokens of operators."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(sorted(ROLES)), required=True, help="The operator's own role, or viewer.")
+@click.option("--from", "starts_at", type=DAY, help="Good from this day on, UTC (default: at once).")
+@click.option("--until", "ends_at", type=DAY, required=True, help="Good until this day, UTC.")
+@click.option("--note", default="", help="What it is for.")
+@who_and_why
+@click.pass_context
+def token_add(
+    ctx: click.Context,
+    name: str,
+    role: str,
+    starts_at: datetime | None,
+    ends_at: datetime,
+    note: str,
+    actor: str,
+    reason: str,
+) -> None:
+    """Make a token; it is shown this once."""
+    end = ends_at.replace(tzinfo=UTC)
+    with opened(ctx) as bridge:
+        made = operators.issue_token(
+            bridge,
+            operator=name,
+            role=role,
+            starts_at=_utc(starts_at),
+            ends_at=end,
+            note=note,
+            actor=actor,
+            reason=reason,
+        )
+    click.echo(f"{made.id}\n{made.token}")
+
+
+@token.command("list")
+@click.option("--operator", "name", help="Only this operator's.")
+@click.pass_context
+def token_list(ctx: click.Context, name: str | None) -> None:
+    """List tokens by id; the tokens themselves nobody has."""
+    with opened(ctx) as bridge:
+        show(operators.list_tokens(bridge, name))
+
+
+@token.command("revoke")
+@click.argument("token_id")
+@who_and_why
+@click.pass_context
+def token_revoke(ctx: click.Context, token_id: str, actor: str, reason: str) -> None:
+    """End a token at once."""
+    with opened(ctx) as bridge:
+        operators.revoke_token(bridge, token_id, actor=actor, reason=reason)
+    click.echo(f"{token_id} is revoked.")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None else None
+
+
+COMMANDS = (operator,)
