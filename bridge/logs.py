@@ -14,13 +14,16 @@ _SECRET = re.compile(
 )
 
 
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
 def redact(text: str) -> str:
     """Replaces anything that looks like a key, a token or a signature."""
     return _SECRET.sub("[redacted]", text)
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as JSON; the keys of `extra={"fields": {…}}` become members."""
+    """Formats a record as JSON; whatever a caller gave as `extra` becomes members."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -28,7 +31,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "action": record.getMessage(),
         }
-        line |= getattr(record, "fields", {})
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return redact(json.dumps(line, ensure_ascii=False, default=str))
@@ -47,4 +50,4 @@ def set_up(level: str) -> None:
 
 def log(action: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any) -> None:
     """One line: what happened, and the ids it happened to."""
-    logging.getLogger("bridge").log(level, action, exc_info=exc_info, extra={"fields": fields})
+    logging.getLogger("bridge").log(level, action, exc_info=exc_info, extra=fields)
