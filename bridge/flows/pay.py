@@ -6,11 +6,12 @@ Owns the view; must not show anything of another invoice.
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
+from bridge.core.schedule import next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
 from bridge.flows.open_invoice import renew
@@ -19,10 +20,17 @@ from bridge.flows.price import current_rate
 from bridge.flows.read_invoices import shown
 from bridge.store import invoices
 
+# A look that is overdue by this has not been answered several times, whatever the schedule.
+BLIND_SECONDS = 300
+
 
 @dataclass(frozen=True, kw_only=True)
 class PayView:
-    """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment."""
+    """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment.
+
+    `looked_at` is when gateway or chain last answered about the address; `is_blind` that this is longer ago than it
+    should be, so that a payment may have come and not be shown.
+    """
 
     invoice: dict[str, Any]
     public_id: str
@@ -42,6 +50,8 @@ class PayView:
     payments: list[dict[str, Any]]
     settled_at: datetime | None
     closed_at: datetime | None
+    looked_at: datetime | None
+    is_blind: bool
     now: datetime
     risk_bps: int
     fee_buffer: str
@@ -82,6 +92,8 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         payments=payments,
         settled_at=row.settled_at,
         closed_at=row.closed_at,
+        looked_at=_looked_at(row),
+        is_blind=_is_blind(row, now=now),
         now=now,
         risk_bps=newest.risk_bps,
         fee_buffer=minor_text(newest.fee_buffer_minor, newest.currency),
@@ -136,6 +148,27 @@ def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
     if row.status == "new" and reason == "awaiting_payment" and not is_active:
         return "quote_lapsed"
     return reason
+
+
+def _looked_at(row: Any) -> datetime | None:
+    return max((at for at in (row.provider_asked_at, row.chain_asked_at) if at is not None), default=None)
+
+
+def _is_blind(row: Any, *, now: datetime) -> bool:
+    """Whether the look that was due after the last answer is overdue, while the payer waits for news."""
+    if row.status in ("settled", "invalid") or row.closed_at is not None:
+        return False
+    looked_at = _looked_at(row) or row.created_at
+    due_at = next_look_at(
+        status=row.status,
+        is_final=False,
+        has_money=row.received_sat > 0,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        monitor_until=row.monitor_until,
+        now=looked_at,
+    )
+    return now > due_at + timedelta(seconds=BLIND_SECONDS)
 
 
 def _etag(row: Any, quote: Any, *, is_active: bool) -> str:

@@ -6,7 +6,9 @@ Owns both ways; every change after an approval voids it, `flows.payout_steps` do
 import hmac
 from typing import Any
 
+from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
+from bridge.core.messages import check_signed
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
 from bridge.flows.payout_steps import found, set_destination
@@ -27,21 +29,36 @@ def refund_form(bridge: Bridge, public_id: str, *, proof: str) -> dict[str, Any]
         "destination": row.destination,
         "network": row.network,
         "txid": row.txid,
+        "message": message_to_sign(bridge, invoice),
         "may_change": row.state in ("requested", "approved") and not row.attempts,
     }
 
 
-def set_refund_address(bridge: Bridge, public_id: str, *, address: str, proof: str) -> dict[str, Any]:
+def message_to_sign(bridge: Bridge, invoice: Any) -> str:
+    """What the payer may sign with the key of the address, to show that it is theirs."""
+    return f"Refund of {invoice.id}, {bridge.public_url}"
+
+
+def set_refund_address(
+    bridge: Bridge, public_id: str, *, address: str, proof: str, signature: str = ""
+) -> dict[str, Any]:
     """The payer names the address of the refund; again is allowed until it is sent. Returns what the form shows.
 
-    Raises Refused (unknown_invoice, bad_proof, already_submitted, bad_address, wrong_network, own_address).
+    `signature` over `message_to_sign` is optional; a wrong one refuses the address.
+    Raises Refused (unknown_invoice, bad_proof, already_submitted, bad_address, wrong_network, own_address,
+    signature_differs, signature_unsupported).
     """
     now = bridge.clock()
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
         invoice = _invoice(invoices.find(tx, lock=True, public_id=public_id))
         row = found(payouts.find(tx, lock=True, id=_of_proof(tx, bridge, invoice, proof).id))
-        set_destination(tx, bridge, row, address=address, actor="payer", reason="named by the payer", now=now)
+        reason = "named by the payer"
+        if signature.strip():
+            checked = check_payable(address.strip(), network=bridge.network)
+            check_signed(message_to_sign(bridge, invoice), address=checked, signature=signature)
+            reason = "named by the payer, signed with its key"
+        set_destination(tx, bridge, row, address=address, actor="payer", reason=reason, now=now)
     return refund_form(bridge, public_id, proof=proof)
 
 

@@ -149,6 +149,8 @@ class PayStatusShape(Shape):
     shown_sat: int
     confirmations_seen: int
     confirmations_needed: int
+    is_blind: bool
+    looked_at: str | None
     quote_expires_at: str
     expires_at: str
 
@@ -268,6 +270,10 @@ def _public_paths() -> dict[str, Any]:
         "/pay/{public_id}/quote": {
             "post": operation_of("A new price", back, parameters=[public], problem=page),
             "get": operation_of("Back to the page", back, parameters=[public], problem=page),
+        },
+        "/pay/{public_id}/refund": {
+            "get": operation_of("Form for a refund's address", {"200": page}, parameters=[public], problem=page),
+            "post": operation_of("Name a refund's address", {"422": page} | back, parameters=[public], problem=page),
         },
         "/pay/{public_id}/receipt": {
             "get": operation_of("The payment receipt", {"200": page} | back, parameters=[public], problem=page)

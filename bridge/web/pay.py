@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from bridge.core.errors import Unavailable
 from bridge.flows.pay import PayView, pay_view, requote
 from bridge.flows.present import bip21, time_text
+from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.figures import breakdown, ends_of, groups_of_four, page_link, shown_payments
 from bridge.web.language import Texts
@@ -20,6 +21,7 @@ from bridge.web.qr import qr_svg, qr_text
 from bridge.web.story import Story, tell
 
 routes = Blueprint("pay", __name__, url_prefix="/pay")
+routes.register_blueprint(refund.routes)
 
 
 @routes.get("/<public_id>")
@@ -123,7 +125,7 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "exception": view.exception,
         "hold": view.hold,
         "reason": view.reason,
-        "trouble": scene.family,
+        "trouble": "service" if view.is_blind else scene.family,
         "title": story.title,
         "happened": story.happened,
         "service": story.service,
@@ -138,6 +140,8 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "shown_sat": view.shown_sat if story.shows_address else 0,
         "confirmations_seen": view.confirmations_seen,
         "confirmations_needed": view.confirmations_needed,
+        "is_blind": view.is_blind,
+        "looked_at": time_text(view.looked_at) if view.looked_at else None,
         "quote_expires_at": invoice["quote"]["expires_at"],
         "expires_at": invoice["expires_at"],
     }
@@ -145,7 +149,7 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
 
 def _etag(view: PayView, story: Story, texts: Texts) -> str:
     """Changes exactly when the page would: with the invoice, with time (a quote lapses), with the language."""
-    parts = (view.etag, story.key, str(view.shown_sat), str(story.can_requote), texts.code)
+    parts = (view.etag, story.key, str(view.shown_sat), str(story.can_requote), str(view.is_blind), texts.code)
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
 
 

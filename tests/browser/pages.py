@@ -9,7 +9,7 @@ from itertools import product
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.states import STATES, Stage
+from tests.browser.states import BLIND, STATES, Stage
 
 LANGUAGES = ("en", "ru")
 WIDTHS = (390, 1280)
@@ -17,7 +17,7 @@ SCHEMES = ("light", "dark")
 # What hangs under a state's page: name, state, path under it.
 BESIDES = {"receipt": ("settled", "/receipt")}
 NOT_FOUND = "not_found"
-PAGES = (*STATES, *BESIDES, NOT_FOUND)
+PAGES = (*STATES, *BLIND, *BESIDES, NOT_FOUND)
 
 
 @dataclass(frozen=True, kw_only=True)

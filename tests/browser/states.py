@@ -114,8 +114,7 @@ def never_confirmed(site: Site) -> Invoice:
 
 def without_prices(site: Site) -> Invoice:
     """Lapsed, and the button will bring no price: the page for that is the answer to the button."""
-    invoice = open_one(site)
-    site.world.clock.advance(901)
+    invoice = later(site, open_one(site), 901)
     site.world.rates.prices.clear()
     return invoice
 
@@ -133,7 +132,7 @@ STATES: dict[str, Make] = {
     "quote_lapsed": lambda site: later(site, open_one(site), 901),
     "partial": lambda site: paid(site, share=37),
     "partial_lapsed": lambda site: later(site, paid(site, share=37), 901),
-    "partial_expired": lambda site: _moved(site, paid(site, share=37, confirmations=1), DAY + 60),
+    "partial_expired": lambda site: _moved(site, later(site, paid(site, share=37, confirmations=1), DAY - 10), 70),
     "partial_held": lambda site: later(site, paid(site, share=37, confirmations=1), 8 * DAY + 60),
     "seen": paid,
     "confirming": lambda site: paid(site, confirmations=1, **BIG),
@@ -161,6 +160,11 @@ STATES: dict[str, Make] = {
     "late": lambda site: paid(site, confirmations=1, after=DAY + 7_300),
     "screening": lambda site: paid(site, confirmations=1),
 }
+# The same states seen while neither gateway nor chain answers.
+BLIND: dict[str, Make] = {
+    "blind_before_payment": lambda site: _moved(site, open_one(site), 600),
+    "blind_after_payment": lambda site: _moved(site, paid(site), 1_800),
+}
 
 
 def _moved(site: Site, invoice: Invoice, seconds: int) -> Invoice:
@@ -187,11 +191,11 @@ class Stage:
         shutil.copyfile(self.folder / "empty.db", place)
         site = build_site(f"sqlite:///{place}", World(), bridge=_bridge_for(key), shop=SHOP)
         self._closing.callback(site.bridge.store.close)
-        invoice = STATES[key](site)
+        invoice = (STATES | BLIND)[key](site)
         self.sites[key], self.paths[key] = site, invoice["payment_url"].removeprefix(site.bridge.public_url)
 
     def set_up_all(self) -> "Stage":
-        for key in STATES:
+        for key in (*STATES, *BLIND):
             self.set_up(key)
         return self
 

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bridge.core.errors import Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.flows.pay import pay_view
 from bridge.web import Shop
@@ -300,6 +301,8 @@ def test_four_kinds_of_trouble_are_told_apart(lite_site):
     lite_site.pay(chain, 15_539)
     lite_site.pay(verification, verification["quote"]["due_sat"])
     lite_site.world.clock.advance(901)
+    for invoice in (chain, quote, verification):
+        lite_site.look(invoice)
     kinds = [lite_site.page(i, "/status").json["trouble"] for i in (chain, quote, verification)]
     lite_site.world.rates.prices.clear()
     service = Page(lite_site.page(quote, "/quote", method="POST").text)
@@ -310,7 +313,35 @@ def test_the_page_is_served_while_everything_outside_is_down(site):
     invoice = site.open()
     site.world.wallet.fails_with = site.world.chain.fails_with = RuntimeError("down")
     site.world.rates.prices.clear()
-    assert "awaiting_payment" in page_of(site, invoice).source
+    page = page_of(site, invoice)
+    assert page.live["data-state"] == "awaiting_payment" and not page.found("p", id="blind")
+
+
+def test_a_gateway_and_a_chain_that_do_not_answer_are_told_with_the_last_answer(site):
+    invoice = site.open()
+    site.pay(invoice, 15_539)
+    before = site.page(invoice, "/status")
+    site.world.wallet.fails_with = site.world.chain.fails_with = Unavailable("provider_unavailable", "down")
+    site.world.clock.advance(331)
+    site.look(invoice)
+    page, status = page_of(site, invoice), site.page(invoice, "/status")
+    assert page.found("p", id="blind") and "Last answer: 14 March 2026, 12:00 UTC." in page.text
+    assert "Do not pay again: what has been sent is recognised" in page.text
+    assert (status.json["trouble"], status.json["is_blind"]) == ("service", True)
+    assert status.json["looked_at"] == "2026-03-14T12:00:00Z" and status.headers["ETag"] != before.headers["ETag"]
+    site.world.wallet.fails_with = site.world.chain.fails_with = None
+    site.look(invoice)
+    assert not page_of(site, invoice).found("p", id="blind")
+
+
+def test_an_old_invoice_that_is_rarely_looked_at_is_not_called_blind(lite_site):
+    invoice = lite_site.open()
+    lite_site.world.clock.advance(7_300)
+    lite_site.look(invoice)
+    lite_site.world.clock.advance(900)
+    assert lite_site.page(invoice, "/status").json["is_blind"] is False
+    lite_site.world.clock.advance(301)
+    assert lite_site.page(invoice, "/status").json["is_blind"] is True
 
 
 # Languages

@@ -1,0 +1,85 @@
+"""The payer's form for the address of a refund, opened by a link that the billing system or an operator handed on.
+
+Owns the way from HTTP to that flow; must not tell a wrong link from a wrong invoice.
+"""
+
+from typing import Any
+
+from flask import Blueprint, Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import Refused
+from bridge.flows.pay import pay_view
+from bridge.flows.refund_address import refund_form, set_refund_address
+from bridge.web.context import here
+from bridge.web.figures import groups_of_four
+from bridge.web.look import clean, look, render, texts_for
+
+routes = Blueprint("refund", __name__)
+
+LONGEST_FIELD = 1_000
+# What can be put right in the form itself; everything else ends on an error page.
+IN_THE_FORM = frozenset(
+    {"bad_address", "wrong_network", "own_address", "already_submitted", "signature_differs", "signature_unsupported"}
+)
+
+
+@routes.get("/<public_id>/refund")
+def form(public_id: str) -> AnyResponse:
+    """How the refund stands, and the form while the address may still be named or changed."""
+    return _page(public_id, request.args.get("proof", ""))
+
+
+@routes.post("/<public_id>/refund")
+def name_address(public_id: str) -> AnyResponse:
+    """Names the address and leads back; what is wrong with it is said beside the field."""
+    proof, address, signature = (_sent(name) for name in ("proof", "address", "signature"))
+    try:
+        set_refund_address(here().bridge, public_id, address=address, proof=proof, signature=signature)
+    except Refused as refused:
+        if refused.code not in IN_THE_FORM:
+            raise _same_for_all(refused) from None
+        return _page(public_id, proof, wrong=refused, address=address, signature=signature)
+    lang = request.args.get("lang")
+    chosen = lang if lang in look().languages.all else None
+    return redirect(url_for("pay.refund.form", public_id=public_id, proof=proof, lang=chosen), code=303)
+
+
+def _page(public_id: str, proof: str, *, wrong: Refused | None = None, **sent: str) -> Response:
+    try:
+        refund = refund_form(here().bridge, public_id, proof=proof)
+    except Refused as refused:
+        raise _same_for_all(refused) from None
+    view = pay_view(here().bridge, public_id)
+    body = render(
+        "refund.html",
+        texts_for(view.locale),
+        view=view,
+        refund=refund,
+        state=_state(refund),
+        groups=groups_of_four(refund["destination"] or ""),
+        explorer_url=here().shop.explorer_url(refund["txid"]) if refund["txid"] else "",
+        description=clean(view.description),
+        wrong=wrong,
+        sent=sent,
+        proof=proof,
+        pay_url=url_for("pay.page", public_id=public_id),
+    )
+    return Response(body, status=422 if wrong else 200, mimetype="text/html")
+
+
+def _state(refund: dict[str, Any]) -> str:
+    """The payout's state, told apart where the payer has something to do."""
+    if refund["state"] == "requested":
+        return "address_known" if refund["destination"] else "address_wanted"
+    return str(refund["state"])
+
+
+def _sent(name: str) -> str:
+    return request.form.get(name, "")[:LONGEST_FIELD]
+
+
+def _same_for_all(refused: Refused) -> Refused:
+    if refused.code == "bad_proof":
+        return Refused("unknown_invoice", "There is no such invoice.")
+    return refused

@@ -1,0 +1,153 @@
+"""The form for the address of a refund, as a payer without a script uses it."""
+
+import html
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from btclib.b58 import prv_key_data_from_wif
+from btclib.ecc import bms
+
+from bridge.core.payout import STATES
+from bridge.flows.decide_payout import reject_payout, show_payout
+from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.store import operators
+from bridge.web.language import Languages
+from tests.web.test_pay_page import Page
+
+OWN = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+TAPROOT = "tb1pqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesf3hn0c"
+# The private key 7 and its three addresses that can sign.
+KEY = prv_key_data_from_wif("cMahea7zqjxrtgAbB7LSGbcQUr1uX1ojuat9jZodMN87MbvFSpLf")
+LEGACY, NESTED = "mp5cELDJZ2pUNYrF1i5dCyT34j48UzaKRU", "2N34MozbZgun3wHRya6RbMcia91trTTC9xY"
+SEGWIT = "tb1qthklh702txwafc72d2qtxv7ywt7sk0mfwhqaph"
+TEXTS = Languages().all
+
+
+class Form:
+    """The form of one refund, by the link that the shop was given."""
+
+    def __init__(self, site):
+        self.site, self.invoice = site, site.open(amount="100.00")
+        site.pay(self.invoice, self.invoice["quote"]["due_sat"], confirmations=6)
+        request = NewRefund(invoice_id=self.invoice["id"], variant="paid_sat")
+        asked = request_refund(
+            site.bridge, merchant_id="shop", request=request, key="r1", actor="module:shop", reason="cancelled order"
+        )
+        self.payout, link = asked.payout["id"], urlsplit(asked.form_url)
+        self.path, self.proof = link.path, link.query.removeprefix("proof=")
+
+    def open(self, **query):
+        return self.site.app.test_client().get(self.path, query_string={"proof": self.proof} | query)
+
+    def send(self, address, *, query="", **sent):
+        filled = {"proof": self.proof, "address": address} | sent
+        return self.site.app.test_client().post(self.path + query, data=filled)
+
+    def state(self):
+        return Page(self.open().text).found("section", id="refund-state")[0]["data-state"]
+
+    def stored(self):
+        return show_payout(self.site.bridge, self.payout)
+
+
+@pytest.fixture
+def form(lite_site):
+    return Form(lite_site)
+
+
+def test_the_payer_names_the_address_and_sees_it_in_groups(form):
+    page = Page(form.open().text)
+    assert "Where should your money go?" in page.text and form.state() == "address_wanted"
+    answer = form.send(f"  {OWN.upper()} ")
+    assert answer.status_code == 303 and answer.headers["Location"].startswith(form.path)
+    page = Page(form.open().text)
+    assert form.state() == "address_known" and page.found("p", id="address")[0]["data-address"] == OWN
+    assert (form.stored()["destination"], form.stored()["destination_set_by"]) == (OWN, "payer")
+
+
+@pytest.mark.parametrize("address", [TAPROOT, LEGACY, NESTED])
+def test_every_kind_of_address_is_taken(form, address):
+    assert form.send(address).status_code == 303
+    assert form.stored()["destination"] == address
+
+
+@pytest.mark.parametrize("lang", TEXTS)
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        (OWN[:-1] + "q", "bad_address"),
+        ("", "bad_address"),
+        ("<script>alert(1)</script>", "bad_address"),
+        ("a" * 5_000, "bad_address"),
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "wrong_network"),
+        ("OWN INVOICE", "own_address"),
+    ],
+)
+def test_a_wrong_address_is_told_in_words_beside_the_field(form, lang, address, code):
+    answer = form.send(address.replace("OWN INVOICE", form.invoice["address"]), query=f"?lang={lang}")
+    page = Page(answer.text)
+    assert answer.status_code == 422
+    assert TEXTS[lang](f"refund.errors.{code}", network="test") in page.text
+    field = page.found("input", id="to")[0]
+    assert "aria-invalid" in field and "to-error" in field["aria-describedby"]
+    assert code not in page.text and "<script>alert" not in answer.text
+    assert form.stored()["destination"] is None
+
+
+@pytest.mark.parametrize("address", [LEGACY, NESTED, SEGWIT])
+def test_a_signature_of_the_address_is_checked(form, address):
+    message = html.unescape(re.search(r'class="mono message"[^>]*>(.*?)</p>', form.open().text)[1])
+    assert form.invoice["id"] in message
+    signature, other = (bms.sign(text.encode(), KEY, address).b64encode() for text in (message, "another text"))
+    for bad in (other, "nonsense", "A" * 500):
+        answer = form.send(address, signature=bad)
+        assert answer.status_code == 422 and "does not fit this address and this text" in Page(answer.text).text
+    assert form.stored()["destination"] is None
+    assert form.send(address, signature=f" {signature}\n").status_code == 303
+    assert form.stored()["destination"] == address
+
+
+def test_taproot_with_a_signature_is_told_that_it_needs_none(form):
+    answer = form.send(TAPROOT, signature="A" * 88)
+    assert answer.status_code == 422 and "there is no such signature" in answer.text
+
+
+def test_the_pay_page_alone_does_not_open_the_form_and_wrong_links_look_alike(form):
+    answers = [
+        form.open(proof=""),
+        form.open(proof=form.proof[:-1] + ("A" if form.proof[-1] != "A" else "B")),
+        form.open(proof="ы"),
+        form.site.call("GET", f"/pay/nope/refund?proof={form.proof}"),
+        form.site.call("POST", "/pay/nope/refund", data={"proof": form.proof, "address": OWN}),
+        form.send(OWN, proof="forged"),
+    ]
+    assert {a.status_code for a in answers} == {404} and len({a.data for a in answers}) == 1
+    assert form.stored()["destination"] is None
+
+
+def test_an_ended_refund_says_so_and_has_no_form(form):
+    with form.site.bridge.store.write() as tx:
+        person = {"name": "ann", "role": "approver", "is_active": True, "password_hash": "", "totp_nonce": ""}
+        operators.add(tx, person | {"created_at": form.site.bridge.clock(), "created_by": "setup"})
+    reject_payout(form.site.bridge, form.payout, actor="ann", reason="a mistake")
+    page = Page(form.open().text)
+    assert form.state() == "rejected" and not page.found("form", method="post")
+    answer = Page(form.send(OWN).text)
+    assert "can no longer be changed" in answer.text and not answer.found("form", method="post")
+
+
+def test_the_form_is_in_the_payers_language_and_fetches_nothing_elsewhere(form):
+    page = Page(form.open(lang="ru").text)
+    assert "Куда вернуть деньги?" in page.text
+    assert page.found("form", method="post")[0]["action"] == f"{form.path}?lang=ru"
+    assert form.send(OWN, query="?lang=ru").headers["Location"].endswith("lang=ru")
+    scripts = [a.get("src") for t, a in page.tags if t == "script"]
+    assert len(scripts) == 1 and scripts[0].startswith("/static/")
+
+
+@pytest.mark.parametrize("lang", TEXTS)
+def test_every_state_of_a_refund_has_its_sentences(lang):
+    told = TEXTS[lang].section("refund.states")
+    assert set(told) == (set(STATES) - {"requested"}) | {"address_wanted", "address_known"}
+    assert all(set(of) == {"title", "happened", "next", "you"} for of in told.values())
