@@ -52,17 +52,19 @@ def run_demo(*, once: bool, directory: Path | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with running(place) as demo:
-            Walk(demo).run()
-            _say_where(demo)
+            walk = Walk(demo)
+            walk.run()
+            click.echo(f"BILLmanager: payment {walk.order['payment_id']} has status 4, its service is active.")
             if not once:
-                _stay_up(demo)
+                _stay_up(demo, walk)
     except DemoFailed as failure:
         click.echo(f"FAILED  {failure}\nThe logs are in {place}", err=True)
         return 1
     return 0
 
 
-def _stay_up(demo: Demo) -> None:
+def _stay_up(demo: Demo, walk: "Walk") -> None:
+    _say_where(demo, walk)
     click.echo("Everything stays up; order and pay by hand in the client panel. Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         while all(program.poll() is None for program in demo.programs):
@@ -358,8 +360,9 @@ def until(look: Callable[[], Any], otherwise: str) -> Any:
     raise DemoFailed(f"{otherwise} within {STEP_SECONDS} s")
 
 
-def _say_where(demo: Demo) -> None:
+def _say_where(demo: Demo, walk: Walk) -> None:
     click.echo(f"client panel   {demo.url('billmanager')}/   (demo / demo; admin / admin)")
+    click.echo(f"pay page       {walk.invoice['payment_url']}   (of the order above)")
     click.echo(f"payer's wallet {demo.url('bitcoin')}/wallet   (pays what the newest pay page asks for, and mines)")
     click.echo(f"bridge         {demo.url('bridge')}/healthz")
     click.echo(f"files, logs    {demo.directory}")
