@@ -16,7 +16,7 @@ present() {
         chromium) command -v chromium >/dev/null ;;
         zbar) command -v zbarimg >/dev/null ;;
         npm) command -v npm >/dev/null ;;
-        php) command -v php >/dev/null ;;
+        php) php -m 2>/dev/null | grep -q pdo_sqlite ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
     esac
 }
@@ -33,7 +33,7 @@ packages_of() {
         chromium) echo chromium fonts-dejavu-core ;;
         zbar) echo zbar-tools ;;
         npm) echo npm ;;
-        php) echo php-cli php-curl php-xml ;;
+        php) echo php-cli php-curl php-xml php-sqlite3 ;;
     esac
 }
 
