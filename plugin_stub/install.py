@@ -36,6 +36,7 @@ MODULES = [
     "place",
     "pull",
     "refund",
+    "report",
     "result",
     "settings",
     "settle",

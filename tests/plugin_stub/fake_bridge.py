@@ -31,6 +31,7 @@ class FakeBridge:
         self.feed: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.changes: list[tuple[str, dict[str, Any]]] = []
+        self.reports: list[dict[str, Any]] = []
         self.status = 0
         self.force: Answer | None = None
         self.clock_offset = 0
@@ -103,6 +104,9 @@ class FakeBridge:
             return self._events(int(parse_qs(parts.query)["after"][0]))
         if parts.path == "/v1/invoices":
             return self._open(headers, body)
+        if parts.path == "/v1/billing-statuses":
+            self.reports.append(body)
+            return 200, {"report_id": body["report_id"], "taken": len(body["payments"]), "finished": body["last"]}, {}
         words = parts.path.split("/")
         invoice = self.invoices.get(words[3]) if len(words) > 3 else None
         if invoice is None:

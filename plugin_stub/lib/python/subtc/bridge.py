@@ -74,6 +74,11 @@ def billing_change(account: Settings, invoice_id: str, change: Mapping[str, Any]
     return _call(account, "POST", f"/v1/invoices/{quote(invoice_id, safe='')}/billing-changes", change).body
 
 
+def billing_statuses(account: Settings, page: Mapping[str, Any]) -> dict[str, Any]:
+    """Hand in one page of what BILLmanager says of its payments, for the bridge's reconciliation."""
+    return _call(account, "POST", "/v1/billing-statuses", page).body
+
+
 def request_refund(account: Settings, invoice_id: str, *, key: str, order: Mapping[str, Any]) -> dict[str, Any]:
     """Ask for a refund; a person at the bridge approves it."""
     path = f"/v1/invoices/{quote(invoice_id, safe='')}/refunds"

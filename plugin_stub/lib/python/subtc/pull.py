@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from subtc import accounts, bridge, log, mgrctl, settle, state, watch
+from subtc import accounts, bridge, log, mgrctl, report, settle, state, watch
 from subtc.invoice import Event, Invoice, Malformed, read_event
 from subtc.settings import Settings
 
@@ -47,6 +47,7 @@ def _tick(deadline: float) -> None:
         except OSError as err:
             log.error("checkpay.state_not_writable", source=source, error=err)
     watch.tell_changes(known, deadline)
+    report.tell_statuses_quietly(known, deadline)
     state.forget_old_records(now=int(time.time()))
 
 

@@ -1,0 +1,91 @@
+"""Telling the bridge what BILLmanager says of its payments, so that the books can be compared; at most once an hour.
+
+Owns the report; must not change anything in BILLmanager, and must never keep a tick from its work.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import xml.etree.ElementTree as ET
+from datetime import datetime, timedelta, timezone
+from typing import Any, Mapping
+
+from subtc import MODULE, bridge, log, mgrctl, payment, place, state
+from subtc.settings import Settings
+
+_PAUSE_SECONDS = 3600
+_DAYS = 30
+_PAGE = 300  # fits into the bridge's limit on bodies
+
+
+def tell_statuses(known: Mapping[str, Settings], deadline: float) -> None:
+    """Send every payment of the last days to the bridge that opened its invoice. Trouble waits for the next hour."""
+    due = [source for source in known if _is_due(source)]
+    if not due:
+        return
+    covers_from = datetime.now(timezone.utc) - timedelta(days=_DAYS)
+    rows = _rows(covers_from, only=next(iter(known)) if len(known) == 1 else "")
+    for source in due:
+        # Noted before it is sent: a bridge that refuses is not asked again with every tick.
+        state.write_json(_note(source), {"at": int(time.time())})
+        try:
+            _send(known[source], rows.get(source, []), covers_from, deadline)
+        except (bridge.BridgeDown, bridge.BridgeRefused) as err:
+            log.warning("report.not_taken", source=source, error=err)
+
+
+def _note(source: str) -> Any:
+    return place.state_dir() / "reports" / f"{source}.json"
+
+
+def _is_due(source: str) -> bool:
+    at = state.read_json(_note(source)).get("at")
+    return not isinstance(at, int) or not 0 <= time.time() - at < _PAUSE_SECONDS
+
+
+def _rows(covers_from: datetime, *, only: str) -> dict[str, list[dict[str, Any]]]:
+    """What the list shows of our payments, by the bridge they belong to; `only` is the one bridge there is."""
+    # The panel's days are those of its own clock, so one more day is asked for on each side.
+    since = (covers_from - timedelta(days=1)).date().isoformat()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in payment.listed(createdate="other", createdatestart=since):
+        said = _said(row) if row.findtext("paymethod_module") == MODULE else None
+        if said is None:
+            continue
+        record = state.load_record(said["billing_payment_id"])
+        source = record.source if record is not None else only
+        if source:
+            found.setdefault(source, []).append({**said, "externalid": record.invoice if record is not None else ""})
+    return found
+
+
+def _said(row: ET.Element) -> dict[str, Any] | None:
+    elid = (row.findtext("id") or "").strip()
+    shown = (row.findtext("paymethodamount_iso") or "").split()
+    status = row.find("status")
+    code = (status.get("orig") if status is not None else None) or row.findtext("real_status") or ""
+    if not payment.ELID.fullmatch(elid) or len(shown) != 2 or not code.isdigit():
+        return None
+    return {"billing_payment_id": elid, "status": int(code), "amount": shown[0], "currency": shown[1]}
+
+
+def _send(account: Settings, rows: list[dict[str, Any]], covers_from: datetime, deadline: float) -> None:
+    """All pages under one report id; only the last one makes the report whole."""
+    report_id = f"bm-{secrets.token_hex(10)}"
+    pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)] or [[]]
+    for number, page in enumerate(pages, 1):
+        if time.monotonic() > deadline:
+            log.warning("report.out_of_time", left=len(pages) - number + 1)
+            return
+        order = {"report_id": report_id, "covers_from": covers_from.isoformat(), "payments": page}
+        bridge.billing_statuses(account, {**order, "last": number == len(pages)})
+    log.info("report.sent", payments=len(rows))
+
+
+def tell_statuses_quietly(known: Mapping[str, Settings], deadline: float) -> None:
+    """The same for the end of a tick: whatever fails here has already done its real work."""
+    try:
+        tell_statuses(known, deadline)
+    except (mgrctl.MgrctlDown, mgrctl.Refused, OSError) as err:
+        log.warning("report.later", error=err)
