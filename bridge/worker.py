@@ -18,6 +18,7 @@ from bridge.flows.poll import answer_doorbells, poll_due
 from bridge.flows.purge import purge_due
 from bridge.flows.reconcile_due import reconcile_due
 from bridge.flows.send_payouts import send_payouts
+from bridge.flows.sense_balance import sense_balance
 from bridge.flows.spare_addresses import fill_spare_addresses
 from bridge.flows.sweep import sweep_due
 from bridge.flows.treasury import read_balances
@@ -130,6 +131,7 @@ class Worker:
         bridge, owner = self._bridge, self.owner
         errands: dict[str, Callable[[], int]] = {
             "tip": lambda: follow_tip(bridge, owner=owner),
+            "balance": lambda: sense_balance(bridge, owner=owner),
             "watch": lambda: arm_watches(bridge, limit=2),
             "spare": lambda: fill_spare_addresses(bridge, owner=owner),
         }

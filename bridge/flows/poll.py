@@ -5,14 +5,16 @@ Owns the claims and the call budget; the look itself is `flows.observe`'s.
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bridge.core.errors import Conflict
+from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.observe import look
 from bridge.logs import log
 from bridge.store import inbox, invoices, leases
+from bridge.store.db import Tx
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
@@ -31,7 +33,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
             return 0
         claimed: list[str] = []
         for invoice_id in rung:
-            if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+            if not take_calls(tx, bridge, now=now):
                 break
             taken = invoices.claim_due(tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id)
             # Somebody looks at it right now: ringing on must not use up the budget.
@@ -49,12 +51,26 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
-        granted = 0
-        while granted < limit and leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
-            granted += 1
-        claimed = invoices.claim_due(tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted)
+        granted = take_calls(tx, bridge, now=now, wanted=limit)
+        claimed = invoices.claim_due(
+            tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
+        )
         leases.refund(tx, "provider", calls=granted - len(claimed))
-    return _submit(bridge, list(claimed), owner=owner, submit=submit)
+    return _submit(bridge, claimed, owner=owner, submit=submit)
+
+
+def take_calls(tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1) -> int:
+    """How many of `wanted` calls to the gateway may be made now, counted over all nodes.
+
+    The window is a second wider than a minute: a call leaves a moment after it was granted.
+    """
+    limit = bridge.provider_calls_per_minute
+    return leases.spend(tx, "provider", now=now, limit=limit, window_seconds=61, calls=wanted)
+
+
+def _order(now: datetime) -> tuple[int, ...]:
+    """Money under way and the young first; in one second of ten the old, so that they are never forgotten."""
+    return (OLD, URGENT, YOUNG) if now.second % 10 == 0 else LOOK_CLASSES
 
 
 def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:

@@ -14,7 +14,7 @@ from bridge.core.invoice import Decision, decide
 from bridge.core.ledger import Books, journals
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
-from bridge.core.schedule import next_look_at
+from bridge.core.schedule import look_class, next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
@@ -179,6 +179,9 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
         "confirmations_needed": decision.confirmations_needed,
         "settled_at": now if first_settled else known.settled_at,
         "closed_at": (known.closed_at or now) if decision.closed else None,
+        "look_class": look_class(
+            status=decision.status, has_money=decision.received_sat > 0, age=now - known.created_at
+        ),
         "next_look_at": next_look_at(
             status=decision.status,
             is_final=decision.is_final,
@@ -192,7 +195,15 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
 
 
 _QUIET = frozenset(
-    {"next_look_at", "provider_asked_at", "chain_asked_at", "sequence", "watched_until", "confirmations_seen"}
+    {
+        "look_class",
+        "next_look_at",
+        "provider_asked_at",
+        "chain_asked_at",
+        "sequence",
+        "watched_until",
+        "confirmations_seen",
+    }
 )
 
 
@@ -284,4 +295,6 @@ def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: da
         bridge.metrics.settlement_lag_seconds.observe((after.settled_at - first_seen_at).total_seconds())
         if after.customer_id and not invoices.has_paid_before(tx, after):
             began_at = invoices.first_created_at(tx, merchant=after.merchant, customer_id=after.customer_id)
-            bridge.metrics.first_paid_seconds.observe((after.settled_at - (began_at or after.created_at)).total_seconds())
+            bridge.metrics.first_paid_seconds.observe(
+                (after.settled_at - (began_at or after.created_at)).total_seconds()
+            )

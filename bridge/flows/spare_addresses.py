@@ -8,6 +8,7 @@ import logging
 from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
+from bridge.flows.poll import take_calls
 from bridge.logs import log
 from bridge.store import leases, spare_addresses
 
@@ -29,7 +30,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
             return 0
         if not leases.take(tx, "spare_addresses", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
             return 0
-        if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+        if not take_calls(tx, bridge, now=now):
             return 0
     try:
         address = bridge.wallet.create_inbox(expected_sat=EXPECTED_SAT)

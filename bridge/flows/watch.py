@@ -9,6 +9,7 @@ from datetime import timedelta
 from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
+from bridge.flows.poll import take_calls
 from bridge.logs import log
 from bridge.store import invoices, leases
 
@@ -25,7 +26,9 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         with bridge.store.write() as tx:
             if not may_call_provider(tx, bridge.wallet_id):
                 return tried
-            if not leases.spend(tx, "provider", now=now, limit=bridge.provider_calls_per_minute):
+            # A third of the calls at most: a watch is only a hope for a callback, a look is certain.
+            share = max(bridge.provider_calls_per_minute // 3, 1)
+            if not leases.spend(tx, "watches", now=now, limit=share) or not take_calls(tx, bridge, now=now):
                 return tried
             # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
             if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):

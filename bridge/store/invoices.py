@@ -9,16 +9,18 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, or_, select, update
 
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
 from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
-from bridge.store.tables import invoices, observations, payments, quotes, reviews
+from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
+from bridge.store.tables import UtcTime, invoices, observations, payments, quotes, reviews
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
+RESTS_AT_MOST = timedelta(hours=1)
 _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
 _CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
@@ -30,7 +32,8 @@ _COUNT_OPEN = select(func.count()).where(
 _QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
 _PAYMENTS = select(payments).where(payments.c.invoice_id == bindparam("invoice_id"))
 _PAYMENTS = _PAYMENTS.order_by(payments.c.first_seen_at, payments.c.key)
-_ANY_DUE = select(invoices.c.id).where(invoices.c.next_look_at <= bindparam("now")).limit(1)
+_IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
+_ANY_DUE = select(invoices.c.id).where(_IS_CLASSED, invoices.c.next_look_at <= bindparam("now")).limit(1)
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 
@@ -72,17 +75,90 @@ def wake_confirming(tx: Connection, *, now: datetime) -> int:
 
 
 def claim_due(
-    tx: Connection, *, now: datetime, owner: str, lease_seconds: int, limit: int, only: str | None = None
-) -> Sequence[str]:
-    """Ids of up to `limit` invoices whose look is due, leased to `owner`: two workers never get the same one."""
-    free = or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < now)
-    due = select(invoices.c.id).where(invoices.c.next_look_at <= now, free)
+    tx: Connection,
+    *,
+    now: datetime,
+    owner: str,
+    lease_seconds: int,
+    limit: int,
+    only: str | None = None,
+    classes: Sequence[int] = LOOK_CLASSES,
+) -> list[str]:
+    """Ids of up to `limit` invoices whose look is due, leased to `owner`: two workers never get the same one.
+
+    Class by class in the order given, within a class the longest overdue first: each is a range of one index, however many
+    invoices are open.
+    """
+    lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
     if only is not None:
-        due = select(invoices.c.id).where(invoices.c.id == only, free)
-    due = due.order_by(invoices.c.next_look_at).limit(limit).with_for_update(skip_locked=True)
-    claimed = update(invoices).where(invoices.c.id.in_(due.scalar_subquery()))
-    lease = {"lease_until": now + timedelta(seconds=lease_seconds), "lease_owner": owner}
-    return list(tx.execute(claimed.values(**lease).returning(invoices.c.id)).scalars())
+        return list(tx.execute(_CLAIM_ONE, lease | {"only": only}).scalars())
+    claimed: list[str] = []
+    for each in classes:
+        if len(claimed) < limit:
+            wanted = {"class": each, "most": limit - len(claimed)}
+            claimed += tx.execute(_CLAIM_CLASS, lease | wanted).scalars()
+    return claimed
+
+
+def _claim(due: Select[Any]) -> Any:
+    claimed = update(invoices).where(invoices.c.id.in_(due.with_for_update(skip_locked=True).scalar_subquery()))
+    until = bindparam("until", type_=UtcTime)
+    return claimed.values(lease_until=until, lease_owner=bindparam("owner")).returning(invoices.c.id)
+
+
+_IS_FREE = or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < bindparam("now"))
+_CLAIM_ONE = _claim(select(invoices.c.id).where(invoices.c.id == bindparam("only"), _IS_FREE))
+_CLAIM_CLASS = _claim(
+    select(invoices.c.id)
+    .where(invoices.c.look_class == bindparam("class"), invoices.c.next_look_at <= bindparam("now"), _IS_FREE)
+    .order_by(invoices.c.next_look_at)
+    .limit(bindparam("most"))
+)
+
+
+def rest_quiet(tx: Connection, *, since: datetime, now: datetime, pauses: Mapping[int, timedelta], limit: int) -> int:
+    """Lets up to `limit` due invoices wait without a call: none had money, and the wallet has not changed since they were read.
+
+    What has a deadline to meet, and what was not read for an hour, is looked at all the same. Returns how many rest.
+    """
+    quiet = select(invoices.c.id).where(
+        _IS_CLASSED,
+        invoices.c.next_look_at <= now,
+        invoices.c.received_sat == 0,
+        invoices.c.provider_asked_at >= max(since, now - RESTS_AT_MOST),
+        or_(
+            (invoices.c.status == "new") & (invoices.c.expires_at > now),
+            (invoices.c.status == "expired") & (invoices.c.monitor_until > now),
+        ),
+        or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < now),
+    )
+    is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
+    resting = update(invoices).where(invoices.c.id.in_(quiet.limit(limit).scalar_subquery()))
+    values = {
+        "look_class": case((is_young, YOUNG), else_=OLD),
+        "next_look_at": case((is_young, now + pauses[YOUNG]), else_=now + pauses[OLD]),
+    }
+    return tx.execute(resting.values(**values)).rowcount
+
+
+def unpaid_asking_for(tx: Connection, sat: int) -> list[str]:
+    """Ids of invoices without money that ask for exactly so many satoshi."""
+    is_open = invoices.c.status.in_(("new", "expired")) & (invoices.c.received_sat == 0)
+    query = select(invoices.c.id).where(invoices.c.remaining_sat == sat, is_open)
+    return list(tx.execute(query.order_by(invoices.c.created_at.desc()).limit(20)).scalars())
+
+
+def young_unpaid(tx: Connection, *, limit: int) -> Sequence[Any]:
+    """Young invoices without money, newest first: id and remaining_sat."""
+    query = select(invoices.c.id, invoices.c.remaining_sat).where(
+        invoices.c.look_class == YOUNG, invoices.c.received_sat == 0
+    )
+    return tx.execute(query.order_by(invoices.c.next_look_at.desc()).limit(limit)).all()
+
+
+def hurry(tx: Connection, ids: Sequence[str], *, now: datetime) -> None:
+    """Puts these invoices before all others: money seems to have come for them."""
+    tx.execute(update(invoices).where(invoices.c.id.in_(ids)).values(look_class=URGENT, next_look_at=now))
 
 
 def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: datetime | None = None) -> None:
@@ -271,9 +347,10 @@ def any_due(tx: Connection, *, now: datetime) -> bool:
 
 
 def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceRow]:
-    """Open invoices that no watch is known to stand for."""
+    """Young open invoices that no watch is known to stand for. A watch costs a call every few minutes; the old are polled."""
     unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
-    query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now)
+    is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
+    query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now, is_young)
     return tx.execute(query.order_by(invoices.c.watched_until).limit(limit)).all()
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.store.tables import budgets, chain_tips, leases, modes
+from bridge.store.tables import balance_marks, budget_calls, budgets, chain_tips, leases, modes
 
 _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
@@ -36,20 +36,54 @@ def give_back(tx: Connection, *, owner: str) -> None:
     tx.execute(delete(leases).where(leases.c.owner == owner))
 
 
-def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_seconds: int = 60) -> bool:
-    """Takes one call from a budget of `limit` per fixed window shared by all nodes; False when it is used up."""
-    window_start = now - timedelta(seconds=window_seconds)
-    tx.execute(_insert(tx, budgets).values(name=name, window_start=now, spent=0).on_conflict_do_nothing())
-    fresh = update(budgets).where(budgets.c.name == name, budgets.c.window_start <= window_start)
-    tx.execute(fresh.values(window_start=now, spent=0))
-    spent = update(budgets).where(budgets.c.name == name, budgets.c.spent < limit)
-    return tx.execute(spent.values(spent=budgets.c.spent + 1)).rowcount == 1
+def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_seconds: int = 60, calls: int = 1) -> int:
+    """Takes up to `calls` calls from a budget shared by all nodes and returns how many were granted.
+
+    No stretch of `window_seconds` ever holds more than `limit`: every grant is kept with its time until it is that old.
+    """
+    # Touched first: on PostgreSQL two nodes may not count the same window at once.
+    head = _insert(tx, budgets).values(name=name, window_start=now, spent=0)
+    tx.execute(head.on_conflict_do_update(index_elements=["name"], set_={"window_start": now}))
+    window = timedelta(seconds=window_seconds)
+    # A grant from the future is a clock that was set back: it must not bar the way for longer than a window.
+    is_over = or_(budget_calls.c.at <= now - window, budget_calls.c.at > now + window)
+    tx.execute(delete(budget_calls).where(budget_calls.c.name == name, is_over))
+    granted = max(min(calls, limit - _spent(tx, name)), 0)
+    if granted:
+        kept = _insert(tx, budget_calls).values(name=name, at=now, spent=granted)
+        more = {"spent": budget_calls.c.spent + granted}
+        tx.execute(kept.on_conflict_do_update(index_elements=["name", "at"], set_=more))
+    tx.execute(update(budgets).where(budgets.c.name == name).values(spent=_spent(tx, name)))
+    return granted
 
 
 def refund(tx: Connection, name: str, *, calls: int) -> None:
-    """Returns calls that were taken and not made."""
-    if calls > 0:
-        tx.execute(update(budgets).where(budgets.c.name == name).values(spent=budgets.c.spent - calls))
+    """Returns calls of the newest grant that were not made."""
+    if calls <= 0:
+        return
+    newest = select(func.max(budget_calls.c.at)).where(budget_calls.c.name == name).scalar_subquery()
+    taken = update(budget_calls).where(budget_calls.c.name == name, budget_calls.c.at == newest)
+    tx.execute(taken.values(spent=budget_calls.c.spent - calls))
+    tx.execute(update(budgets).where(budgets.c.name == name).values(spent=_spent(tx, name)))
+
+
+def _spent(tx: Connection, name: str) -> int:
+    query = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(budget_calls.c.name == name)
+    return int(tx.execute(query).scalar_one())
+
+
+def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: datetime) -> int:
+    """Notes what the whole wallet holds and returns by how many satoshi it changed since the last note, 0 the first time."""
+    before = balance_mark(tx, wallet_id)
+    changed_at = before.changed_at if before is not None and before.balance_sat == balance_sat else asked_at
+    values = {"balance_sat": balance_sat, "asked_at": asked_at, "changed_at": changed_at}
+    row = _insert(tx, balance_marks).values(wallet_id=wallet_id, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=["wallet_id"], set_=values))
+    return balance_sat - before.balance_sat if before is not None else 0
+
+
+def balance_mark(tx: Connection, wallet_id: str) -> Row[Any] | None:
+    return tx.execute(select(balance_marks).where(balance_marks.c.wallet_id == wallet_id)).one_or_none()
 
 
 def tip_height(tx: Connection, network: str) -> int | None:

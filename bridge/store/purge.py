@@ -65,7 +65,8 @@ CLASSES = (
 )
 # Small tables of the machinery that hold no record of anything that happened.
 MACHINERY = frozenset(
-    {"unnumbered_events", "openings", "leases", "budgets", "chain_tips", "spare_addresses", "wallet_balances", "modes"}
+    {"unnumbered_events", "openings", "leases", "budgets", "budget_calls", "balance_marks", "chain_tips"}
+    | {"spare_addresses", "wallet_balances", "modes"}
 )
 PURGED = frozenset(each.table.name for each in CLASSES)
 # Invoices and callbacks stay as rows: what identifies them and when they came is never emptied.

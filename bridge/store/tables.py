@@ -109,15 +109,17 @@ invoices = Table(
     Column("settled_at", UtcTime),
     Column("closed_at", UtcTime),
     Column("watched_until", UtcTime),
+    Column("look_class", Integer, nullable=False, server_default="1"),
     Column("next_look_at", UtcTime, nullable=False),
     Column("lease_until", UtcTime),
     Column("lease_owner", Text),
     UniqueConstraint("merchant", "billing_payment_id"),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("status IN ('new','processing','settled','expired','invalid')", name="status"),
-    Index("ix_invoices_due", "next_look_at"),
+    Index("ix_invoices_due", "look_class", "next_look_at"),
+    Index("ix_invoices_remaining", "remaining_sat", "status"),
     Index("ix_invoices_listing", "merchant", "status", "created_at"),
-    Index("ix_invoices_customer", "merchant", "customer_id", "created_at"),
+    Index("ix_invoices_customer", "merchant", "customer_id", "status", "created_at"),
     Index("ix_invoices_watch", "status", "watched_until"),
     Index("ix_invoices_confirming", "status", "confirmations_seen"),
     Index("ix_invoices_created", "created_at"),
@@ -387,6 +389,25 @@ chain_tips = Table(
     Column("network", Text, primary_key=True),
     Column("height", Integer, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+)
+
+# When calls were granted: a budget counts those of the last minute, whichever minute that is.
+budget_calls = Table(
+    "budget_calls",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("spent", Integer, nullable=False),
+)
+
+# What the gateway said the whole wallet holds, and since when that has been so: a hint which addresses can wait.
+balance_marks = Table(
+    "balance_marks",
+    metadata,
+    Column("wallet_id", Text, primary_key=True),
+    Column("balance_sat", BigInteger, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("changed_at", UtcTime, nullable=False),
 )
 
 budgets = Table(

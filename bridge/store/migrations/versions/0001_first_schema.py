@@ -29,6 +29,14 @@ APPEND_ONLY = (
 def upgrade() -> None:
 
     op.create_table(
+        "balance_marks",
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("balance_sat", sa.BigInteger(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("wallet_id", name=op.f("pk_balance_marks")),
+    )
+    op.create_table(
         "billing_reports",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
@@ -52,6 +60,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant", "billing_payment_id", name=op.f("pk_billing_statuses")),
     )
     op.create_index(op.f("ix_billing_statuses_reported_at"), "billing_statuses", ["reported_at"], unique=False)
+    op.create_table(
+        "budget_calls",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("spent", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "at", name=op.f("pk_budget_calls")),
+    )
     op.create_table(
         "budgets",
         sa.Column("name", sa.Text(), nullable=False),
@@ -134,6 +149,7 @@ def upgrade() -> None:
         sa.Column("settled_at", sa.BigInteger(), nullable=True),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("watched_until", sa.BigInteger(), nullable=True),
+        sa.Column("look_class", sa.Integer(), server_default="1", nullable=False),
         sa.Column("next_look_at", sa.BigInteger(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("lease_owner", sa.Text(), nullable=True),
@@ -152,9 +168,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_invoices_confirming", "invoices", ["status", "confirmations_seen"], unique=False)
     op.create_index("ix_invoices_created", "invoices", ["created_at"], unique=False)
-    op.create_index("ix_invoices_customer", "invoices", ["merchant", "customer_id", "created_at"], unique=False)
-    op.create_index("ix_invoices_due", "invoices", ["next_look_at"], unique=False)
+    op.create_index(
+        "ix_invoices_customer", "invoices", ["merchant", "customer_id", "status", "created_at"], unique=False
+    )
+    op.create_index("ix_invoices_due", "invoices", ["look_class", "next_look_at"], unique=False)
     op.create_index("ix_invoices_listing", "invoices", ["merchant", "status", "created_at"], unique=False)
+    op.create_index("ix_invoices_remaining", "invoices", ["remaining_sat", "status"], unique=False)
     op.create_index("ix_invoices_watch", "invoices", ["status", "watched_until"], unique=False)
     op.create_table(
         "leases",
