@@ -359,6 +359,7 @@ class Settings(_Section):
     trusted_proxies: Count = 0
     requests_per_minute: Count = 0
     metrics_open: bool = True
+    admin: bool = False
     token_secret: Annotated[SecretStr, Field(min_length=24)]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     review_due_seconds: Positive = 86_400

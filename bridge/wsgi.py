@@ -28,6 +28,7 @@ def application(settings: Settings) -> Flask:
         metrics_open=settings.metrics_open,
         requests_per_minute=settings.requests_per_minute,
         trusted_proxies=settings.trusted_proxies,
+        admin=settings.admin,
     )
 
 

@@ -9,6 +9,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.flows.context import Bridge
+from bridge.web import admin as desk
 from bridge.web import api, callbacks, desk_api, errors, headers, limits, ops, pay, receipts
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
@@ -24,12 +25,14 @@ def create_app(
     metrics_open: bool = True,
     requests_per_minute: int = 0,
     trusted_proxies: int = 0,
+    admin: bool = False,
 ) -> Flask:
     """The WSGI application of one bridge.
 
     `api_keys`: SHA-256 hex of each API key to its merchant id. `metrics_open`: whether /metrics and the details of
     /readyz need no API key. `requests_per_minute`: per client address and process, 0 is no limit. `trusted_proxies`: how
-    many reverse proxies in front set X-Forwarded-For.
+    many reverse proxies in front set X-Forwarded-For. `admin`: whether the operators' pages are served; keep them on
+    loopback or behind an allow-list.
     """
     app = Flask(__name__)
     shop = shop or Shop()
@@ -49,6 +52,8 @@ def create_app(
     headers.register(app)
     for routes in (api.routes, desk_api.routes, callbacks.routes, pay.routes, receipts.routes, ops.routes):
         app.register_blueprint(routes)
+    if admin:
+        desk.register(app)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_host=0)  # type: ignore[method-assign]
     return app

@@ -1,0 +1,299 @@
+"""What the operators' pages show that no other flow reads: long lists by cursor, one invoice with everything, series.
+
+Owns these reads, and the reason of actions whose own flow asks for none; must not decide about money.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from bridge.core.errors import Refused
+from bridge.core.money import minor_text
+from bridge.flows.context import Bridge
+from bridge.flows.observe import look
+from bridge.flows.permit import check_actor, check_actor_in, require_words
+from bridge.flows.present import time_text
+from bridge.flows.present_payout import payout_json, refundable_of
+from bridge.flows.read_invoices import read_cursor, shown, write_cursor
+from bridge.flows.reconcile import start_reconciliation
+from bridge.store import audit, deliveries, desk, exports, inbox, invoices, leases, ledger, reconciliations, reviews
+
+PAGE = 50
+# How much of one invoice a page shows: a flood of dust must not make it long.
+MOST_ROWS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    rows: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """One day of the drawn series. `lag_seconds` is the mean from first money to settled, None without any."""
+
+    day: date
+    settled: int
+    settled_sat: int
+    lag_seconds: int | None
+    tries: int
+    tries_good: int
+    hot_sat: int
+
+
+def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Items by due time. Raises Refused("invalid_cursor")."""
+    now, after = bridge.clock(), read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = desk.reviews_page(tx, match=match, after=after, limit=limit + 1)
+    return _page(rows, limit, lambda row: _review(row, now), lambda row: write_cursor(row.due_at, row.id))
+
+
+def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Deliveries, newest first. Raises Refused("invalid_cursor")."""
+    before = read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = desk.deliveries_page(tx, match=match, before=before, limit=limit + 1)
+    return _page(rows, limit, _delivery, lambda row: write_cursor(row.created_at, row.id))
+
+
+def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Who did what, newest first. Raises Refused("invalid_cursor")."""
+    if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 19):
+        raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
+    with bridge.store.read() as tx:
+        rows = desk.audit_page(tx, match=match, before_id=int(cursor) if cursor else None, limit=limit + 1)
+    return _page(rows, limit, _audited, lambda row: str(row.id))
+
+
+def delivery_counts(bridge: Bridge) -> dict[str, int]:
+    """How many deliveries are in each state."""
+    with bridge.store.read() as tx:
+        return deliveries.depth(tx)
+
+
+def open_review_counts(bridge: Bridge) -> dict[str, int]:
+    """Open review items by kind."""
+    with bridge.store.read() as tx:
+        return reviews.count_open_by_kind(tx)
+
+
+def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
+    """One invoice with everything that is stored about it. Raises Refused("unknown_invoice")."""
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+        if row is None:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+        sent = deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=MOST_ROWS)
+        posted = exports.journals_of_invoice(tx, invoice_id)[-MOST_ROWS:]
+        legs = exports.entries_of(tx, [journal.id for journal in posted])
+        refundable = refundable_of(tx, row)
+        return {
+            "invoice": shown(tx, bridge, row),
+            "about": _about(row),
+            "quotes": [_quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "payments": [_payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "journals": [_journal(journal, legs[journal.id]) for journal in posted],
+            "balances": dict(sorted(ledger.owed(tx, invoice_id).items())),
+            "deliveries": [_delivery(each) for each in sent],
+            "attempts": [_attempt(each) for each in deliveries.attempts_of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "callbacks": [_callback(each) for each in inbox.of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "reviews": [_review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
+            "payouts": [payout_json(tx, each) for each in exports.payouts_of_invoice(tx, invoice_id)],
+            "refundable_sat": refundable.left_sat,
+        }
+
+
+def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
+    """The last UTC days, oldest first, today included."""
+    today = bridge.clock().astimezone(UTC).date()
+    first = today - timedelta(days=days - 1)
+    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    with bridge.store.read() as tx:
+        settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
+        moved = desk.moved_by_day(tx, "wallet:hot", since=since)
+        hot_sat = ledger.sums(tx, ("wallet:hot",)).get("wallet:hot", 0)
+    found: list[Day] = []
+    for back in range(days):
+        day = today - timedelta(days=back)
+        number = (day - date(1970, 1, 1)).days
+        count, sat, lag = settled.get(number, (0, 0, 0))
+        tried, good = tries.get(number, (0, 0))
+        lag_seconds = lag // count // 1_000_000 if count else None
+        found.append(
+            Day(
+                day=day,
+                settled=count,
+                settled_sat=sat,
+                lag_seconds=lag_seconds,
+                tries=tried,
+                tries_good=good,
+                hot_sat=hot_sat,
+            )
+        )
+        hot_sat -= moved.get(number, 0)
+    return found[::-1]
+
+
+def policies(bridge: Bridge) -> list[dict[str, Any]]:
+    """Every merchant's policy as it is configured: its version, and each tier's settings beside the default's."""
+    return [
+        {
+            "merchant": merchant.id,
+            "currencies": merchant.currencies,
+            "version": merchant.policy.version,
+            "exact_tier": merchant.policy.exact_tier,
+            "tiers": {"default": merchant.policy.default} | dict(merchant.policy.rules),
+            "settings": _settings({"default": merchant.policy.default} | dict(merchant.policy.rules)),
+        }
+        for merchant in bridge.merchants.values()
+    ]
+
+
+def switches(bridge: Bridge) -> list[dict[str, Any]]:
+    """The bridge and every wallet with their mode, since when, by whom and why."""
+    scopes = ["bridge", *(f"wallet:{wallet_id}" for wallet_id, _ in bridge.wallets.values())]
+    with bridge.store.read() as tx:
+        rows = {row.scope: row for row in leases.all_modes(tx)}
+    return [
+        {
+            "scope": scope,
+            "mode": rows[scope].mode if scope in rows else "normal",
+            "since": time_text(rows[scope].since) if scope in rows else None,
+            "actor": rows[scope].actor if scope in rows else "",
+            "reason": rows[scope].reason if scope in rows else "",
+        }
+        for scope in scopes
+    ]
+
+
+def say_why(bridge: Bridge, action: str, *, actor: str, reason: str, permission: str, **detail: str) -> None:
+    """Audits who asks for an action and why, before its own flow, which asks for no reason, carries it out."""
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, permission, now=now)
+        invoice_id = detail.pop("invoice_id", None)
+        audit.write(tx, at=now, actor=actor, action=action, invoice_id=invoice_id, reason=reason, detail=detail)
+
+
+def check_again(bridge: Bridge, invoice_id: str, *, actor: str, reason: str) -> bool:
+    """Reads the address of an invoice now; False when no world answered. Raises Refused (unknown_invoice, forbidden)."""
+    with bridge.store.read() as tx:
+        if invoices.find(tx, id=invoice_id) is None:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+    say_why(bridge, "look_asked", actor=actor, reason=reason, permission="delivery.redeliver", invoice_id=invoice_id)
+    return look(bridge, invoice_id, actor=actor) is not None
+
+
+def order_reconciliation(bridge: Bridge, *, days: int, actor: str, reason: str) -> str:
+    """Begins a run that the worker carries on, and returns its id; a run under way is returned instead of a second one.
+
+    Raises Refused (actor_and_reason_required, bad_period, forbidden).
+    """
+    require_words(actor, reason)
+    if not 1 <= days <= 3_660:
+        raise Refused("bad_period", "Between one day and ten years.", field="days")
+    check_actor(bridge, actor, "books.export")
+    with bridge.store.read() as tx:
+        under_way = reconciliations.unfinished(tx)
+    if under_way is not None:
+        return str(under_way.id)
+    say_why(bridge, "reconciliation_asked", actor=actor, reason=reason, permission="books.export", days=str(days))
+    return start_reconciliation(bridge, actor=actor, from_at=bridge.clock() - timedelta(days=days))
+
+
+def _page(rows: Sequence[Any], limit: int, show: Callable[[Any], dict[str, Any]], cursor: Callable[[Any], str]) -> Page:
+    """Reads one row more than it shows, so that it knows whether there is a next page."""
+    more = cursor(rows[limit - 1]) if len(rows) > limit else None
+    return Page(rows=[show(row) for row in rows[:limit]], next_cursor=more)
+
+
+def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
+    """Each setting's value in every tier, in the order of the tiers."""
+    dumped = [asdict(rule) for rule in tiers.values()]
+    return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}
+
+
+def _about(row: Any) -> dict[str, Any]:
+    names = ("public_id", "merchant", "description", "customer_id", "customer_email", "customer_country", "tier")
+    names += ("service_ref", "trace_id", "wallet_id", "rule", "policy_version", "screening", "excess_sat", "version")
+    names += ("confirmations_seen", "confirmations_needed", "provider_sat", "billing_change", "verdict")
+    times = ("settled_at", "closed_at", "next_look_at", "provider_asked_at", "chain_asked_at")
+    return {name: getattr(row, name) for name in names} | {name: _time(getattr(row, name)) for name in times}
+
+
+def _quote(row: Any) -> dict[str, Any]:
+    return {
+        "version": row.version,
+        "kind": row.kind,
+        "base": minor_text(row.base_minor, row.currency),
+        "price": minor_text(row.price_minor, row.currency),
+        "currency": row.currency,
+        "risk_bps": row.risk_bps,
+        "due_sat": row.due_sat,
+        "effective_from": time_text(row.effective_from),
+        "expires_at": time_text(row.expires_at),
+        "policy_version": row.policy_version,
+        "samples": row.samples,
+    }
+
+
+def _payment(row: Any) -> dict[str, Any]:
+    names = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source")
+    times = ("first_seen_at", "asked_at")
+    return {name: getattr(row, name) for name in names} | {name: time_text(getattr(row, name)) for name in times}
+
+
+def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "family": row.family,
+        "at": time_text(row.at),
+        "legs": [{"account": leg.account, "asset": leg.asset, "units": leg.units} for leg in legs],
+    }
+
+
+def _delivery(row: Any) -> dict[str, Any]:
+    names = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts")
+    times = ("created_at", "next_try_at")
+    return {name: getattr(row, name) for name in names} | {name: time_text(getattr(row, name)) for name in times}
+
+
+def _attempt(row: Any) -> dict[str, Any]:
+    names = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error")
+    return {name: getattr(row, name) for name in names} | {"at": time_text(row.at)}
+
+
+def _callback(row: Any) -> dict[str, Any]:
+    names = ("source", "state", "note", "copies", "headers")
+    body = bytes(row.body).decode(errors="replace")
+    return {name: getattr(row, name) for name in names} | {
+        "id": f"in:{row.id}",
+        "received_at": time_text(row.received_at),
+        "body": body,
+    }
+
+
+def _review(row: Any, now: datetime) -> dict[str, Any]:
+    names = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "decision", "actor", "note")
+    times = ("opened_at", "due_at", "resolved_at")
+    is_overdue = row.state == "open" and row.due_at < now
+    shown_times = {name: _time(getattr(row, name)) for name in times}
+    return {name: getattr(row, name) for name in names} | shown_times | {"is_overdue": is_overdue}
+
+
+def _audited(row: Any) -> dict[str, Any]:
+    names = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
+    names += ("detail", "position")
+    return {name: getattr(row, name) for name in names} | {"at": time_text(row.at)}
+
+
+def _time(at: datetime | None) -> str | None:
+    return time_text(at) if at is not None else None

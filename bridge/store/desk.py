@@ -1,0 +1,100 @@
+"""Long lists for the operators' pages, a page at a time, and the few series that are drawn.
+
+Owns these reads; every one is bounded, by a cursor, a limit or a window. Must not change or decide anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, and_, case, func, or_, select, type_coerce
+
+from bridge.core.ledger import BTC
+from bridge.store.tables import (
+    audit,
+    audit_chain,
+    deliveries,
+    delivery_attempts,
+    entries,
+    events,
+    invoices,
+    journals,
+    payments,
+    reviews,
+)
+
+DAY_MICROSECONDS = 86_400_000_000
+# The newest tries say how deliveries go; older ones would only make the page slow.
+NEWEST_ATTEMPTS = 20_000
+
+
+def reviews_page(
+    tx: Connection, *, match: Mapping[str, str], after: tuple[datetime, str] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """By due time, above the cursor `after` (due_at, id)."""
+    query = select(reviews).where(*(reviews.c[name] == value for name, value in match.items()))
+    if after is not None:
+        at, last_id = after
+        query = query.where(or_(reviews.c.due_at > at, and_(reviews.c.due_at == at, reviews.c.id > last_id)))
+    return tx.execute(query.order_by(reviews.c.due_at, reviews.c.id).limit(limit)).all()
+
+
+def deliveries_page(
+    tx: Connection, *, match: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Newest first, below the cursor `before` (created_at, id); each with its event's type."""
+    query = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+    query = query.where(*(deliveries.c[name] == value for name, value in match.items()))
+    if before is not None:
+        at, last_id = before
+        older = and_(deliveries.c.created_at == at, deliveries.c.id < last_id)
+        query = query.where(or_(deliveries.c.created_at < at, older))
+    return tx.execute(query.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(limit)).all()
+
+
+def audit_page(tx: Connection, *, match: Mapping[str, str], before_id: int | None, limit: int) -> Sequence[Row[Any]]:
+    """Newest first, below the id `before_id`; each with its place in the hash chain, None while it is not sealed."""
+    query = select(audit, audit_chain.c.position).outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
+    query = query.where(*(audit.c[name] == value for name, value in match.items()))
+    if before_id is not None:
+        query = query.where(audit.c.id < before_id)
+    return tx.execute(query.order_by(audit.c.id.desc()).limit(limit)).all()
+
+
+def settled_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int, int]]:
+    """By day since 1970: invoices told as settled, their satoshi, and the sum of microseconds from first money to it."""
+    first = (
+        select(payments.c.invoice_id, func.min(payments.c.first_seen_at).label("at"))
+        .group_by(payments.c.invoice_id)
+        .subquery()
+    )
+    told = type_coerce(events.c.created_at, BigInteger)
+    lag = told - func.coalesce(type_coerce(first.c.at, BigInteger), told)
+    day = (told // DAY_MICROSECONDS).label("day")
+    query = (
+        select(day, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
+        .join(invoices, invoices.c.id == events.c.invoice_id)
+        .outerjoin(first, first.c.invoice_id == events.c.invoice_id)
+        .where(events.c.created_at >= since, events.c.type == "invoice.settled")
+        .group_by(day)
+    )
+    return {int(day): (int(count), int(sat), int(lag)) for day, count, sat, lag in tx.execute(query)}
+
+
+def attempts_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int]]:
+    """By day since 1970: tries of deliveries, and how many of them were accepted."""
+    newest = select(func.coalesce(func.max(delivery_attempts.c.id), 0)).scalar_subquery()
+    day = (type_coerce(delivery_attempts.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
+    good = func.sum(case((delivery_attempts.c.outcome == "delivered", 1), else_=0))
+    query = select(day, func.count(), good).where(
+        delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= since
+    )
+    return {int(day): (int(count), int(done)) for day, count, done in tx.execute(query.group_by(day))}
+
+
+def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, int]:
+    """By day since 1970: signed satoshi booked on an account."""
+    day = (type_coerce(journals.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
+    query = select(day, func.sum(entries.c.units)).join(journals, journals.c.id == entries.c.journal_id)
+    query = query.where(entries.c.account == account, entries.c.asset == BTC, journals.c.at >= since)
+    return {int(day): int(sat) for day, sat in tx.execute(query.group_by(day))}

@@ -1,0 +1,9 @@
+"""The operators' pages under /admin: server-rendered, one file per subject.
+
+Owns who gets in, what is shown and which flow a form calls; must not decide anything, the flows do.
+"""
+
+from bridge.web.admin import deliveries, invoices, login, money, records, reviews, today
+from bridge.web.admin.door import NEEDS, register, routes
+
+__all__ = ["NEEDS", "deliveries", "invoices", "login", "money", "records", "register", "reviews", "routes", "today"]

@@ -1,0 +1,198 @@
+"""The door of the operators' pages: session, permission of each route, form token, language, errors.
+
+Owns the table of what each route needs; a route that is not in it opens to nobody. Must not know a page.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.roles import may
+from bridge.flows.context import Bridge
+from bridge.flows.login import Session, session_of
+from bridge.flows.words import words_of
+from bridge.web.admin.words import DeskLook
+from bridge.web.context import here
+from bridge.web.errors import status_of
+from bridge.web.language import Texts
+from bridge.web.limits import MAX_BODY_BYTES
+from bridge.web.look import look
+
+routes = Blueprint("admin", __name__, url_prefix="/admin")
+COOKIE, LANGUAGE_COOKIE = "subtc_desk", "subtc_desk_lang"
+OPEN = frozenset({"admin.login_form", "admin.log_in"})
+# What an operator needs for each endpoint: one of these permissions. A ruling's own permission is checked by its flow.
+NEEDS: dict[str, tuple[str, ...]] = {}
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def page(rule: str, *, needs: str = "read") -> Callable[[View], View]:
+    """A page to look at."""
+    return _route(rule, "GET", (needs,))
+
+
+def form(rule: str, *needs: str) -> Callable[[View], View]:
+    """A form's target: it changes something, so it needs a permission and carries the session's token."""
+    return _route(rule, "POST", needs)
+
+
+def _route(rule: str, method: str, needs: tuple[str, ...]) -> Callable[[View], View]:
+    def registered(view: View) -> View:
+        NEEDS[f"admin.{view.__name__}"] = needs
+        routes.add_url_rule(rule, view_func=view, methods=[method])
+        return view
+
+    return registered
+
+
+def register(app: Flask) -> None:
+    """Adds the pages to the application."""
+    app.extensions["desk"] = DeskLook()
+    app.register_blueprint(routes)
+
+
+@routes.before_request
+def let_in() -> AnyResponse | None:
+    """Nobody passes without a session, its role's permission and, in a form, its token."""
+    request.max_content_length = request.max_form_memory_size = MAX_BODY_BYTES
+    if any("\0" in text for text in (*request.args.values(), *request.form.values())):
+        abort(400)
+    if request.endpoint in OPEN:
+        return None
+    try:
+        g.session = session_of(bridge(), request.cookies.get(COOKIE, ""))
+    except Refused:
+        wanted = request.full_path.rstrip("?") if request.method == "GET" else "/admin/"
+        return redirect(f"{url_for('admin.login_form')}?next={quote(wanted)}", code=303)
+    needs = NEEDS.get(request.endpoint or "", ())
+    if not any(may(role(), permission) for permission in needs):
+        detail = f"The role {role()} may not do this: it needs {' or '.join(needs) or 'what nobody has'}."
+        raise Refused("forbidden", detail)
+    if request.method == "POST":
+        session().check_csrf(request.form.get("csrf_token", ""))
+    return None
+
+
+@routes.after_request
+def keep_language(response: Response) -> Response:
+    """A language that was chosen by hand stays chosen on this device."""
+    if request.args.get("lang", "") in desk().languages.all:
+        set_cookie(response, LANGUAGE_COOKIE, request.args["lang"], seconds=31_536_000)
+    return response
+
+
+@routes.errorhandler(BridgeError)
+def refused(error: BridgeError) -> Response:
+    """What was refused and why, in words, with the way back."""
+    status = 403 if error.code in ("forbidden", "bad_csrf_token") else status_of(error)
+    return _error(status, error.code, error.detail)
+
+
+@routes.errorhandler(HTTPException)
+def not_served(error: HTTPException) -> Response:
+    return _error(error.code or 400, f"http_{error.code}", error.description or "")
+
+
+def _error(status: int, code: str, detail: str) -> Response:
+    back = request.path.rpartition("/")[0] if request.method == "POST" else "/admin/"
+    body = render("error.html", code=code, detail=detail, status=status, back=back)
+    response = Response(body, status, mimetype="text/html")
+    if status == 503:
+        response.headers["Retry-After"] = "30"
+    return response
+
+
+def bridge() -> Bridge:
+    return here().bridge
+
+
+def session() -> Session:
+    """The session of this request. Raises Refused("unauthorized") where nobody is logged in."""
+    found = g.get("session")
+    if found is None:
+        raise Refused("unauthorized", "Log in first.")
+    return found  # type: ignore[no-any-return]
+
+
+def actor() -> str:
+    """Who acts: never taken from a form."""
+    return session().identity.name
+
+
+def role() -> str:
+    return session().identity.role
+
+
+def reason() -> str:
+    """Why, as the form says; the flows refuse an empty one."""
+    return request.form.get("reason", "").strip()[:500]
+
+
+def desk() -> DeskLook:
+    found: DeskLook = current_app.extensions["desk"]
+    return found
+
+
+def texts() -> Texts:
+    """By ?lang=, then the device's choice, then what the browser asks for."""
+    wishes = [request.args.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
+    return desk().languages.choose([*wishes, *(tag for tag, _ in request.accept_languages)])
+
+
+def render(template: str, **values: Any) -> str:
+    """A page in the operator's language. Jinja escapes everything that is put in."""
+    chosen, found = texts(), g.get("session")
+    return render_template(
+        f"admin/{template}",
+        t=chosen,
+        **desk_words(chosen),
+        look=look(),
+        desk=desk(),
+        shop=here().shop,
+        network=bridge().network,
+        me=found.identity if found else None,
+        csrf_token=found.csrf_token if found else "",
+        may=lambda permission: found is not None and may(found.identity.role, permission),
+        # A code of a later version is shown as it is rather than breaking the page.
+        say=lambda group, code: chosen.section(f"desk.{group}").get(code, code),
+        done=request.args.get("done", ""),
+        form_key=secrets.token_hex(12),
+        **values,
+    )
+
+
+def desk_words(chosen: Texts) -> dict[str, Callable[[str], str]]:
+    """The sentences that the story of an invoice has already, for its kinds of review, rulings and reasons."""
+    words = words_of(chosen.code)
+    kinds, rulings, reasons = (words.section(name) for name in ("reviews", "decisions", "reasons"))
+    return {
+        "review_is": lambda kind: _begun(kinds[kind]["is"]) if kind in kinds else kind,
+        "review_do": lambda kind: _begun(kinds[kind]["do"]) if kind in kinds else kind,
+        "ruling": lambda decision: _begun(rulings.get(decision, decision)),
+        # A reason with figures in it is told by the story, with them.
+        "why_so": lambda code: _begun(reasons[code]) if "{" not in reasons.get(code, "{") else "",
+    }
+
+
+def _begun(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def done(what: str, endpoint: str, **values: str) -> AnyResponse:
+    """After a form: back to the page that shows what came of it, so that a reload does nothing."""
+    return redirect(url_for(f"admin.{endpoint}", done=what, **values), code=303)
+
+
+def set_cookie(response: AnyResponse, name: str, text: str, *, seconds: int | None = None) -> None:
+    """Only for these pages, not for scripts, never sent from elsewhere, and over https only where there is https."""
+    is_loopback = request.host.rpartition(":")[0] in _LOOPBACK or request.host in _LOOPBACK
+    is_https = request.is_secure or (bridge().public_url.startswith("https:") and not is_loopback)
+    response.set_cookie(name, text, max_age=seconds, path="/admin", httponly=True, samesite="Strict", secure=is_https)

@@ -1,0 +1,97 @@
+"""Money that leaves: payouts to propose, approve and reject, and the treasury.
+
+Owns the pages; two different people stand behind every payout, and the flows refuse what the pages do not offer.
+"""
+
+from typing import Any
+
+from flask import request
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import Refused
+from bridge.core.payout import KINDS, STATES
+from bridge.flows.decide_payout import approve_payout, list_payouts, reject_payout, show_payout
+from bridge.flows.desk import series
+from bridge.flows.refund_address import change_address
+from bridge.flows.sweep import propose_sweep, propose_write_off
+from bridge.flows.treasury import treasury_view
+from bridge.web.admin.charts import Chart
+from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
+from bridge.web.admin.invoices import form_key, satoshi
+from bridge.web.admin.lists import chosen
+from bridge.web.admin.today import charts
+
+PROPOSE, APPROVE = "payout.propose", "payout.approve"
+
+
+@page("/payouts")
+def payout_list() -> str:
+    """Newest first; those that wait for an approval are a click away."""
+    match = chosen("state", "kind", "merchant", "invoice_id")
+    found = list_payouts(bridge(), match=match, cursor=request.args.get("cursor") or None)
+    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS)
+
+
+@page("/payouts/<payout_id>")
+def payout(payout_id: str) -> str:
+    """One payout with its approvals, and what this person may do about it."""
+    found = show_payout(bridge(), payout_id)
+    return render("payout.html", payout=found, had_a_hand=actor() in hands(found))
+
+
+def hands(found: dict[str, Any]) -> set[str]:
+    """Who proposed the payout, named its address or approved it: none of them may approve it now."""
+    return {found["proposed_by"], found["destination_set_by"], *(each["actor"] for each in found["approvals"])}
+
+
+@form("/payouts/<payout_id>/approve", APPROVE)
+def approve(payout_id: str) -> AnyResponse:
+    """This person's approval of what the page showed: of that address and that sum, and of nothing newer."""
+    found = show_payout(bridge(), payout_id)
+    seen = (request.form.get("destination", ""), request.form.get("gross_sat", ""))
+    if seen != (found["destination"] or "", str(found["gross_sat"])):
+        raise Refused("payout_changed", "The payout is not what you saw any more; look at it again.")
+    approve_payout(bridge(), payout_id, actor=actor(), reason=reason())
+    return done("approved", "payout", payout_id=payout_id)
+
+
+@form("/payouts/<payout_id>/reject", APPROVE, PROPOSE)
+def reject(payout_id: str) -> AnyResponse:
+    """Ends a payout that was surely not sent."""
+    reject_payout(bridge(), payout_id, actor=actor(), reason=reason())
+    return done("rejected", "payout", payout_id=payout_id)
+
+
+@form("/payouts/<payout_id>/address", PROPOSE)
+def set_address(payout_id: str) -> AnyResponse:
+    """Names where a refund goes; earlier approvals are void then."""
+    address = request.form.get("destination", "").strip()[:100]
+    change_address(bridge(), payout_id, address=address, actor=actor(), reason=reason())
+    return done("address_set", "payout", payout_id=payout_id)
+
+
+@page("/treasury")
+def treasury() -> str:
+    """The wallets by role, what is owed, what is free, the next sweep."""
+    view = treasury_view(bridge())
+    sweeps = list_payouts(bridge(), match={"kind": "sweep"}, limit=10)["payouts"]
+    return render("treasury.html", view=view, sweeps=sweeps, chart=_hot_chart())
+
+
+def _hot_chart() -> Chart:
+    return next(chart for chart in charts(series(bridge())) if chart.name == "hot")
+
+
+@form("/treasury/sweep", PROPOSE)
+def sweep() -> AnyResponse:
+    """Proposes to move what is free to the pinned cold address."""
+    made = propose_sweep(bridge(), actor=actor(), reason=reason(), key=form_key())
+    return done("proposed", "payout", payout_id=made["id"])
+
+
+@form("/treasury/write-off", PROPOSE)
+def write_off() -> AnyResponse:
+    """Proposes to give up dust that is too little to be sent."""
+    role, gross_sat = request.form.get("role", ""), satoshi("gross_sat") or 0
+    made = propose_write_off(bridge(), role=role, gross_sat=gross_sat, actor=actor(), reason=reason(), key=form_key())
+    return done("proposed", "payout", payout_id=made["id"])

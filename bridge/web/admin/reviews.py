@@ -1,0 +1,41 @@
+"""The review desk: what waits for a person, by due time, and the rulings with their consequences.
+
+Owns the pages; which rulings are legal and what follows is the flows' to say.
+"""
+
+from flask import request
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.roles import may, permission_of_ruling
+from bridge.flows.desk import open_review_counts, reviews_page
+from bridge.flows.resolve_review import resolve, show_review
+from bridge.flows.review_blocks import shown_actions
+from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, role
+from bridge.web.admin.lists import chosen
+
+
+@page("/reviews")
+def review_list() -> str:
+    """Open items, most urgent first; resolved ones on request."""
+    match = {"state": "open"} | chosen("state", "kind", "merchant")
+    found = reviews_page(bridge(), match=match, cursor=request.args.get("cursor", ""))
+    return render("reviews.html", page=found, match=match, counts=open_review_counts(bridge()))
+
+
+@page("/reviews/<review_id>")
+def review(review_id: str) -> str:
+    """One item with what a person must see, and the rulings that this person may give."""
+    item = show_review(bridge(), review_id)
+    rulings = [each["decision"] for each in shown_actions(item["kind"])] if item["invoice_id"] else ["acknowledge"]
+    if item["kind"] == "outcome_unknown":
+        rulings = [each["decision"] for each in shown_actions(item["kind"])]
+    allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
+    return render("review.html", item=item, rulings=rulings, allowed=allowed)
+
+
+@form("/reviews/<review_id>/resolve", "review.resolve")
+def resolve_review(review_id: str) -> AnyResponse:
+    """Carries out a ruling."""
+    decision, txid = request.form.get("decision", ""), request.form.get("txid", "").strip()
+    resolve(bridge(), review_id, decision=decision, actor=actor(), reason=reason(), txid=txid)
+    return done("resolved", "review", review_id=review_id)

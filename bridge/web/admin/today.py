@@ -1,0 +1,105 @@
+"""The first page: today's money, what waits for a person, whether all is well, how the last days went; and the search.
+
+Owns these pages; the figures are `flows.day_report`'s.
+"""
+
+from datetime import UTC, date
+
+from flask import Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import Refused
+from bridge.core.money import btc_text
+from bridge.flows.check import alerts
+from bridge.flows.day_report import report
+from bridge.flows.desk import Day, delivery_counts, open_review_counts, series
+from bridge.flows.explain import find
+from bridge.flows.read_invoices import list_invoices
+from bridge.flows.readiness import readiness
+from bridge.web.admin.charts import Chart, bars
+from bridge.web.admin.door import bridge, page, render, texts
+from bridge.web.admin.lists import chosen
+
+
+@page("/")
+def today() -> str:
+    """The UTC day in figures that add up."""
+    now = bridge().clock().astimezone(UTC)
+    day = _day(request.args.get("day", "")) or now.date()
+    days = series(bridge())
+    return render(
+        "today.html",
+        report=report(bridge(), day),
+        day=day,
+        is_today=day == now.date(),
+        reviews=open_review_counts(bridge()),
+        deliveries=delivery_counts(bridge()),
+        days=days,
+        charts=charts(days),
+    )
+
+
+@page("/health")
+def health() -> str:
+    """Readiness and alerts, asked outside now: a part of its own, so that the figures need not wait for it."""
+    part = "health_part.html" if "part" in request.args else "health.html"
+    return render(part, checks=readiness(bridge()), alerts=alerts(bridge()))
+
+
+@page("/search")
+def search() -> AnyResponse:
+    """One invoice opens at once, several are listed; any reference will do."""
+    wanted = request.args.get("q", "").strip()[:200]
+    found = find(bridge(), wanted) if wanted else []
+    if len(found) == 1:
+        return redirect(url_for("admin.invoice", invoice_id=found[0]["id"]), code=303)
+    ids = {"rev_": "review", "dlv_": "delivery", "pay_": "payout", "rec_": "reconciliation_run"}
+    endpoint = ids.get(wanted[:4])
+    if endpoint is not None and not found:
+        name = {"reconciliation_run": "run_id"}.get(endpoint, f"{endpoint}_id")
+        return redirect(url_for(f"admin.{endpoint}", **{name: wanted}), code=303)
+    return Response(render("search.html", wanted=wanted, found=found), mimetype="text/html")
+
+
+@page("/invoices")
+def invoice_list() -> str:
+    """A merchant's invoices, newest first."""
+    merchants = list(bridge().merchants)
+    match = chosen("status")
+    merchant = request.args.get("merchant", merchants[0])
+    if merchant not in merchants:
+        raise Refused("unknown_merchant", "There is no such merchant.", field="merchant")
+    found = list_invoices(bridge(), merchant, match=match, limit=50, cursor=request.args.get("cursor") or None)
+    return render(
+        "invoices.html",
+        invoices=found["invoices"],
+        next_cursor=found["next_cursor"],
+        merchants=merchants,
+        merchant=merchant,
+        match=match,
+    )
+
+
+def charts(days: list[Day]) -> list[Chart]:
+    """The series people would rather look at."""
+    t = texts()
+
+    def drawn(name: str, values: list[int | None], shown: list[str]) -> Chart:
+        labels = [f"{day.day:%d.%m}" for day in days]
+        return bars(name, list(zip(labels, values, shown, strict=True)))
+
+    lags = [day.lag_seconds for day in days]
+    rates = [day.tries_good * 1_000 // day.tries if day.tries else None for day in days]
+    return [
+        drawn("settled", [day.settled for day in days], [t.number(str(day.settled)) for day in days]),
+        drawn("lag", lags, ["–" if lag is None else t.number(str(lag // 60)) for lag in lags]),
+        drawn("delivery", rates, ["–" if rate is None else f"{rate // 10}.{rate % 10}" for rate in rates]),
+        drawn("hot", [day.hot_sat for day in days], [btc_text(max(day.hot_sat, 0)) for day in days]),
+    ]
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None
