@@ -1,0 +1,38 @@
+"""What comes with the program, and what a merchant's key opens besides the API."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.security.two_shops import two_shops
+
+IMPORT_ALL = """
+import pkgutil, importlib, socket
+def refuse(*_):
+    raise AssertionError("a connection at import")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import bridge
+for found in pkgutil.walk_packages(bridge.__path__, "bridge."):
+    if not found.name.endswith(("__main__", ".env")) and "migrations" not in found.name:
+        importlib.import_module(found.name)
+print("imported")
+"""
+
+
+def test_importing_everything_opens_no_connection(tmp_path):
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "imported", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_merchants_key_opens_no_operators_page(database_url):
+    with two_shops(database_url) as shops:
+        rules = [rule for rule in shops.site.app.url_map.iter_rules() if rule.rule.startswith("/admin")]
+        for path in ["/admin", "/admin/", *(re.sub(r"<[^>]*>", "x", rule.rule) for rule in rules)]:
+            for method in ("GET", "POST"):
+                answer = shops.call("shop", method, path)
+                assert answer.status_code in {302, 303, 400, 401, 403, 404, 405} or "password" in answer.text, path
+                assert not any(mark in answer.text for name in ("shop", "rival") for mark in shops.marks(name))
