@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.ledger import ASSETS, BTC, EXPENSES, INCOME, LIABILITIES
+from bridge.core.ledger import ASSETS, BTC, EQUITY, EXPENSES, INCOME, LIABILITIES
 from bridge.core.money import minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.export_rows import PAGE, fiat_of
@@ -21,6 +21,7 @@ _ROOTS = {
     **dict.fromkeys(LIABILITIES, "Liabilities"),
     **dict.fromkeys(EXPENSES, "Expenses"),
     **dict.fromkeys(INCOME, "Income"),
+    **dict.fromkeys(EQUITY, "Equity"),
     "reserved": "Equity:Memo",
     "reserved_contra": "Equity:Memo",
 }

@@ -60,9 +60,10 @@ def start_reconciliation(
         raise Refused("empty_period", "The period ends before it begins.", field="to")
     with bridge.store.read() as tx:
         total = reconciliations.count_invoices(tx)
-    variance_sat = _wallet_variance(bridge)
+    variances, _unread = _wallet_variances(bridge)
     run_id = bridge.new_id("rec")
-    counts = {"total": total, "wants_polls": int(bridge.chain is None or bool(variance_sat))}
+    # The chain is asked in any case; the gateway about each address only when its wallet does not add up.
+    counts = {"total": total, "wants_polls": int(bridge.chain is None or any(variances.values()))}
     with bridge.store.write() as tx:
         reconciliations.start(
             tx,
@@ -193,18 +194,18 @@ def _billing(bridge: Bridge, run: Run, limit: int) -> None:
 
 
 def _wallet(bridge: Bridge, run: Run, _limit: int) -> None:
-    """The gateway's whole wallet against our wallet accounts, last: by now every address was looked at."""
-    variance_sat = _wallet_variance(bridge)
+    """The gateway's whole wallets against our wallet accounts, last: by now every address was looked at."""
     run.is_over = True
-    if variance_sat is None:
-        run.counts["unread"] += 1
-        return
-    run.counts["wallet_variance_sat"] = variance_sat
-    if variance_sat:
-        finding = Finding(
-            code="wallet_differs", ours="our accounts", theirs=f"{variance_sat:+} sat", variance_sat=variance_sat
-        )
-        _keep_loose(bridge, run, [finding], merchant="")
+    variances, unread = _wallet_variances(bridge)
+    run.counts["unread"] += unread
+    run.counts["wallet_variance_sat"] = sum(abs(sat) for sat in variances.values())
+    findings = [
+        Finding(code="wallet_differs", ours=f"account wallet:{role}", theirs=f"{sat:+} sat", variance_sat=sat)
+        for role, sat in variances.items()
+        if sat
+    ]
+    if findings:
+        _keep_loose(bridge, run, findings, merchant="")
 
 
 def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: str) -> None:
@@ -217,25 +218,29 @@ def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: 
         open_loose_review(tx, bridge, merchant=merchant, kind="recon_diff", what=what, now=bridge.clock())
 
 
-def _wallet_variance(bridge: Bridge) -> int | None:
-    """The wallet minus the books in satoshi, None when the gateway does not answer. Books first, then the wallet."""
-    with bridge.store.read() as tx:
-        booked = reconciliations.balance_of(tx, ("wallet:hot", "inflight:unconfirmed"))
-        baseline_sat = reconciliations.baseline_sat(tx, bridge.wallet_id)
-        leaving_sat = reconciliations.leaving_sat(tx, wallet_id=bridge.wallet_id)
-    try:
-        balance = bridge.wallet.balance()
-    except BridgeError as error:
-        log("reconciliation.wallet_unread", code=error.code)
-        return None
-    return wallet_variance(
-        balance,
-        baseline_sat=baseline_sat,
-        confirmed_sat=booked["wallet:hot"],
-        unconfirmed_sat=booked["inflight:unconfirmed"],
-        leaving_sat=leaving_sat,
-        by_depth=bridge.chain is not None,
-    )
+def _wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
+    """Each wallet minus its books in satoshi, by role, and how many gateways did not answer. Books first, then wallets."""
+    found: dict[str, int] = {}
+    for role, (wallet_id, wallet) in bridge.wallets.items():
+        with bridge.store.read() as tx:
+            booked = reconciliations.balance_of(tx, (f"wallet:{role}", "inflight:unconfirmed"))
+            baseline_sat = reconciliations.baseline_sat(tx, wallet_id)
+            leaving_sat = reconciliations.leaving_sat(tx, wallet_id=wallet_id)
+        try:
+            balance = wallet.balance()
+        except BridgeError as error:
+            log("reconciliation.wallet_unread", role=role, code=error.code)
+            continue
+        found[role] = wallet_variance(
+            balance,
+            baseline_sat=baseline_sat,
+            confirmed_sat=booked[f"wallet:{role}"],
+            # Clients pay into the hot wallet alone.
+            unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
+            leaving_sat=leaving_sat,
+            by_depth=bridge.chain is not None,
+        )
+    return found, len(bridge.wallets) - len(found)
 
 
 def _counted(finding: Finding) -> dict[str, int]:

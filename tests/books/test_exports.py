@@ -246,6 +246,7 @@ def test_beancount_says_the_same_as_the_ledger_and_adjoining_files_add_up(world,
 def test_prepayments_are_liabilities_and_nothing_is_revenue():
     assert {account_name(a).split(":")[0] for a in LIABILITIES} == {"Liabilities"}
     assert {account_name(a).split(":")[0] for a in ASSETS} == {"Assets"}
+    assert len({account_name(account) for account in ACCOUNTS}) == len(ACCOUNTS)
     assert account_name("customer:prepayment") == "Liabilities:Customer:Prepayment"
     assert not [account for account in ACCOUNTS if "revenue" in account]
     assert not [field for fields in FIELDS.values() for field in fields if "revenue" in field]
