@@ -41,7 +41,7 @@ def purge_due(bridge: Bridge) -> int:
     """Purges what is due, at most once a day over all workers. Returns how many records."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if not leases.is_free(tx, LEASE, now=now):
+        if leases.mode_of(tx) == "read_only" or not leases.is_free(tx, LEASE, now=now):
             return 0
     # The lease is the pause until tomorrow: it is nobody's, so that a worker that stops does not give it back.
     with bridge.store.write() as tx:

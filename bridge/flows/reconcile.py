@@ -17,7 +17,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.observe import look
 from bridge.flows.record import open_loose_review, open_review
 from bridge.logs import log
-from bridge.store import billing_statuses, invoice_pages, invoices, reconciliations
+from bridge.store import billing_statuses, invoice_pages, invoices, leases, reconciliations
 
 PHASES = ("invoices", "billing", "wallet")
 PAGE = 200
@@ -139,11 +139,18 @@ def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
         last_id = facts.row.id
         run.counts["checked"] += 1
     _keep(bridge, run, found)
-    for invoice_id in run.looks:
-        _look(bridge, invoice_id)
+    # In read_only mode nothing may move: what differs is found and shown, the looks come with the switch back.
+    if run.looks and not _is_read_only(bridge):
+        for invoice_id in run.looks:
+            _look(bridge, invoice_id)
     run.cursor = last_id
     if len(page) < limit and (not page or last_id == page[-1].row.id):
         run.phase, run.cursor = "billing", ""
+
+
+def _is_read_only(bridge: Bridge) -> bool:
+    with bridge.store.read() as tx:
+        return leases.mode_of(tx) == "read_only"
 
 
 def _look(bridge: Bridge, invoice_id: str) -> None:

@@ -326,3 +326,33 @@ def test_a_report_of_another_merchants_id_is_refused(world):
     stolen = BillingReport(report_id="r1", covers_from=world.bridge.clock(), payments=(), is_last=True)
     with pytest.raises(Refused):
         take_billing_report(world.bridge, "other", stolen)
+
+
+@ONE_ENGINE
+def test_a_restored_bridge_in_read_only_mode_finds_what_it_lost_and_moves_nothing(world):
+    """Yesterday's database: it knows the invoice, but not that it was paid; the billing system does."""
+    invoice = world.open()
+    world.look(invoice)
+    txid = world.pay(invoice)
+    world.mine(6)
+    report_of(world, [told(invoice, status=4)])
+    world.switch("read_only")
+    report = reconcile(world.bridge)
+    assert (codes(report), report["caught_up"]) == (["paid_not_settled", "wallet_differs"], 1)
+    assert world.invoice(invoice)["status"] == "new"
+    assert world.billing.told == []
+    world.switch("normal")
+    reconcile(world.bridge)
+    world.deliver()
+    assert world.billing.types().count("invoice.settled") == 1
+    assert txid in str(world.rows("SELECT key FROM payments"))
+    assert codes(reconcile(world.bridge)) == []
+
+
+@ONE_ENGINE
+def test_the_schedule_rests_in_read_only_mode(world):
+    world.open()
+    world.advance(7 * HOUR)
+    world.switch("read_only")
+    assert reconcile_due(world.bridge, owner="w1") == 0
+    assert list_reconciliations(world.bridge, limit=5) == []
