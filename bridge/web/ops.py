@@ -6,6 +6,7 @@ Owns these four answers; must not show a secret or an invoice.
 from flask import Blueprint, Response, jsonify
 
 from bridge.core.errors import Refused
+from bridge.flows.keep_books import refresh_gauges
 from bridge.flows.readiness import readiness
 from bridge.web.auth import is_insider
 from bridge.web.context import here
@@ -37,9 +38,10 @@ def readyz() -> Response:
 
 @routes.get("/metrics")
 def metrics() -> Response:
-    """The Prometheus metrics of this process."""
+    """The Prometheus metrics of this process; what rows say is counted now, whichever process wrote them."""
     if not is_insider():
         raise Refused("unauthorized", "Send a valid API key as 'Authorization: Bearer …'.")
+    refresh_gauges(here().bridge)
     return Response(here().bridge.metrics.text(), content_type=METRICS_TYPE)
 
 

@@ -10,7 +10,7 @@ from bridge.cli import main
 from bridge.receipts import new_key
 from bridge.runtime import api_keys, build
 from bridge.web import create_app
-from tests.books.runs import change, paid
+from tests.books.runs import change, paid, reconcile
 from tests.flows.world import settings_for
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -95,3 +95,23 @@ def test_a_report_comes_in_pages_over_http(world, database_url):
         assert web.post("/v1/billing-statuses", json=page | wrong, headers=key).status_code == 422
     too_many = [row | {"billing_payment_id": str(n)} for n in range(501)]
     assert web.post("/v1/billing-statuses", json=page | {"payments": too_many}, headers=key).status_code in (413, 422)
+
+
+@ONE_ENGINE
+def test_the_metrics_page_names_what_finance_watches(world):
+    invoice = paid(world, customer_id="c1")
+    world.ring(invoice)
+    world.work()
+    reconcile(world.bridge)
+    page = create_app(world.bridge, api_keys={}, sign=lambda *_: {}).test_client().get("/metrics").text
+    for line in (
+        'recon_variance_sat{side="wallet"} 0.0',
+        "bridge_recon_age_seconds 0.0",
+        "bridge_recon_duration_seconds",
+        "bridge_settlement_lag_seconds_count 1.0",
+        "bridge_first_paid_seconds_count 1.0",
+        "bridge_doorbell_seconds_count 1.0",
+        'bridge_fees_sat{account="provider_fee"} 0.0',
+        'bridge_open_invoices{status="settled"} 1.0',
+    ):
+        assert line in page, line
