@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.money import minor_text
+from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
 from bridge.flows.permit import check_actor, check_actor_in, require_words
@@ -51,7 +51,7 @@ def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", lim
     now, after = bridge.clock(), read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = desk.reviews_page(tx, match=match, after=after, limit=limit + 1)
-    return _page(rows, limit, lambda row: _review(row, now), lambda row: write_cursor(row.due_at, row.id))
+    return _page(rows, limit, lambda row: rows_of.review(row, now), lambda row: write_cursor(row.due_at, row.id))
 
 
 def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -59,7 +59,7 @@ def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", 
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = desk.deliveries_page(tx, match=match, before=before, limit=limit + 1)
-    return _page(rows, limit, _delivery, lambda row: write_cursor(row.created_at, row.id))
+    return _page(rows, limit, rows_of.delivery, lambda row: write_cursor(row.created_at, row.id))
 
 
 def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -68,7 +68,7 @@ def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
     with bridge.store.read() as tx:
         rows = desk.audit_page(tx, match=match, before_id=int(cursor) if cursor else None, limit=limit + 1)
-    return _page(rows, limit, _audited, lambda row: str(row.id))
+    return _page(rows, limit, rows_of.audited, lambda row: str(row.id))
 
 
 def delivery_counts(bridge: Bridge) -> dict[str, int]:
@@ -95,15 +95,15 @@ def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
         refundable = refundable_of(tx, row)
         return {
             "invoice": shown(tx, bridge, row),
-            "about": _about(row),
-            "quotes": [_quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
-            "payments": [_payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
-            "journals": [_journal(journal, legs[journal.id]) for journal in posted],
+            "about": rows_of.about(row),
+            "quotes": [rows_of.quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "payments": [rows_of.payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "journals": [rows_of.journal(journal, legs[journal.id]) for journal in posted],
             "balances": dict(sorted(ledger.owed(tx, invoice_id).items())),
-            "deliveries": [_delivery(each) for each in sent],
-            "attempts": [_attempt(each) for each in deliveries.attempts_of_invoice(tx, invoice_id)[-MOST_ROWS:]],
-            "callbacks": [_callback(each) for each in inbox.of_invoice(tx, invoice_id)[-MOST_ROWS:]],
-            "reviews": [_review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
+            "deliveries": [rows_of.delivery(each) for each in sent],
+            "attempts": [rows_of.attempt(each) for each in deliveries.attempts_of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "callbacks": [rows_of.callback(each) for each in inbox.of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "reviews": [rows_of.review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
             "payouts": [payout_json(tx, each) for each in exports.payouts_of_invoice(tx, invoice_id)],
             "refundable_sat": refundable.left_sat,
         }
@@ -218,82 +218,3 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
     """Each setting's value in every tier, in the order of the tiers."""
     dumped = [asdict(rule) for rule in tiers.values()]
     return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}
-
-
-def _about(row: Any) -> dict[str, Any]:
-    names = ("public_id", "merchant", "description", "customer_id", "customer_email", "customer_country", "tier")
-    names += ("service_ref", "trace_id", "wallet_id", "rule", "policy_version", "screening", "excess_sat", "version")
-    names += ("confirmations_seen", "confirmations_needed", "provider_sat", "billing_change", "verdict")
-    times = ("settled_at", "closed_at", "next_look_at", "provider_asked_at", "chain_asked_at")
-    return {name: getattr(row, name) for name in names} | {name: _time(getattr(row, name)) for name in times}
-
-
-def _quote(row: Any) -> dict[str, Any]:
-    return {
-        "version": row.version,
-        "kind": row.kind,
-        "base": minor_text(row.base_minor, row.currency),
-        "price": minor_text(row.price_minor, row.currency),
-        "currency": row.currency,
-        "risk_bps": row.risk_bps,
-        "due_sat": row.due_sat,
-        "effective_from": time_text(row.effective_from),
-        "expires_at": time_text(row.expires_at),
-        "policy_version": row.policy_version,
-        "samples": row.samples,
-    }
-
-
-def _payment(row: Any) -> dict[str, Any]:
-    names = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source")
-    times = ("first_seen_at", "asked_at")
-    return {name: getattr(row, name) for name in names} | {name: time_text(getattr(row, name)) for name in times}
-
-
-def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "family": row.family,
-        "at": time_text(row.at),
-        "legs": [{"account": leg.account, "asset": leg.asset, "units": leg.units} for leg in legs],
-    }
-
-
-def _delivery(row: Any) -> dict[str, Any]:
-    names = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts")
-    times = ("created_at", "next_try_at")
-    return {name: getattr(row, name) for name in names} | {name: time_text(getattr(row, name)) for name in times}
-
-
-def _attempt(row: Any) -> dict[str, Any]:
-    names = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error")
-    return {name: getattr(row, name) for name in names} | {"at": time_text(row.at)}
-
-
-def _callback(row: Any) -> dict[str, Any]:
-    names = ("source", "state", "note", "copies", "headers")
-    body = bytes(row.body).decode(errors="replace")
-    return {name: getattr(row, name) for name in names} | {
-        "id": f"in:{row.id}",
-        "received_at": time_text(row.received_at),
-        "body": body,
-    }
-
-
-def _review(row: Any, now: datetime) -> dict[str, Any]:
-    names = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "decision", "actor", "note")
-    times = ("opened_at", "due_at", "resolved_at")
-    is_overdue = row.state == "open" and row.due_at < now
-    shown_times = {name: _time(getattr(row, name)) for name in times}
-    return {name: getattr(row, name) for name in names} | shown_times | {"is_overdue": is_overdue}
-
-
-def _audited(row: Any) -> dict[str, Any]:
-    names = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
-    names += ("detail", "position")
-    return {name: getattr(row, name) for name in names} | {"at": time_text(row.at)}
-
-
-def _time(at: datetime | None) -> str | None:
-    return time_text(at) if at is not None else None

@@ -92,8 +92,7 @@ def keep_language(response: Response) -> Response:
 @routes.errorhandler(BridgeError)
 def refused(error: BridgeError) -> Response:
     """What was refused and why, in words, with the way back."""
-    status = 403 if error.code in ("forbidden", "bad_csrf_token") else status_of(error)
-    return _error(status, error.code, error.detail)
+    return _error(status_of(error), error.code, error.detail)
 
 
 @routes.errorhandler(HTTPException)
@@ -186,7 +185,7 @@ def _begun(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def done(what: str, endpoint: str, **values: str) -> AnyResponse:
+def done(what: str, endpoint: str, **values: Any) -> AnyResponse:
     """After a form: back to the page that shows what came of it, so that a reload does nothing."""
     return redirect(url_for(f"admin.{endpoint}", done=what, **values), code=303)
 

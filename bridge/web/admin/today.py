@@ -4,6 +4,7 @@ Owns these pages; the figures are `flows.day_report`'s.
 """
 
 from datetime import UTC, date
+from urllib.parse import quote
 
 from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -19,6 +20,9 @@ from bridge.flows.readiness import readiness
 from bridge.web.admin.charts import Chart, bars
 from bridge.web.admin.door import bridge, page, render, texts
 from bridge.web.admin.lists import chosen
+
+# Where ids of other things than invoices are shown, by how they begin.
+PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation"}
 
 
 @page("/")
@@ -53,11 +57,8 @@ def search() -> AnyResponse:
     found = find(bridge(), wanted) if wanted else []
     if len(found) == 1:
         return redirect(url_for("admin.invoice", invoice_id=found[0]["id"]), code=303)
-    ids = {"rev_": "review", "dlv_": "delivery", "pay_": "payout", "rec_": "reconciliation_run"}
-    endpoint = ids.get(wanted[:4])
-    if endpoint is not None and not found:
-        name = {"reconciliation_run": "run_id"}.get(endpoint, f"{endpoint}_id")
-        return redirect(url_for(f"admin.{endpoint}", **{name: wanted}), code=303)
+    if wanted[:4] in PLACES and not found:
+        return redirect(f"/admin/{PLACES[wanted[:4]]}/{quote(wanted, safe='')}", code=303)
     return Response(render("search.html", wanted=wanted, found=found), mimetype="text/html")
 
 

@@ -1,0 +1,1 @@
+"""The operators' pages, driven from outside over a real store."""

@@ -1,0 +1,176 @@
+"""The daily work: a late payment decided, a refund by two people, a parked message sent again, a sweep approved."""
+
+import re
+
+import pytest
+
+from bridge.flows.operators import change_operator
+from bridge.flows.reconcile import step
+from bridge.flows.replay import send_test_event
+from tests.admin.office import COLD, PAYER, Office, refusal
+
+HUNDRED = {"amount": "100.00"}
+
+
+def one_review(office: Office) -> str:
+    (found,) = set(re.findall(r"/admin/reviews/(rev_\w+)", office.see("vic", "/reviews")))
+    return str(found)
+
+
+def test_a_late_payment_is_resolved(office):
+    invoice = office.late()
+    review = one_review(office)
+    seen = office.see("fay", f"/reviews/{review}")
+    assert "Late money is valued at today's price" in seen and invoice["id"] in seen
+    response = office.fill("fay", f"/reviews/{review}", "/resolve", decision="accept_late", reason="the client called")
+    assert response.status_code == 303
+    assert "Decided; the consequences follow." in office.see("fay", f"/reviews/{review}?done=resolved")
+    story = office.see("vic", f"/invoices/{invoice['id']}")
+    assert "fay" in story and "the client called" in story and "settled" in story
+    assert refusal(office.post("fay", f"/admin/reviews/{review}/resolve", decision="refund", reason="x"))[1] == (
+        "review_resolved"
+    )
+
+
+def test_support_may_not_credit_money_by_their_word(small_office):
+    small_office.late()
+    review = one_review(small_office)
+    assert re.search(r'value="accept_late" required disabled', small_office.see("sam", f"/reviews/{review}"))
+    response = small_office.post(
+        "sam", f"/admin/reviews/{review}/resolve", decision="accept_late", reason="asked nicely"
+    )
+    assert refusal(response) == (403, "forbidden")
+    assert one_review(small_office) == review
+
+
+def test_a_refund_needs_two_people(office):
+    invoice = office.settled(**HUNDRED)
+    payout = office.propose(invoice)
+    page = f"/payouts/{payout}"
+    seen = office.see("ann", page)
+    assert PAYER in seen and "Approve" in seen and "because I looked" in seen
+    assert office.fill("ann", page, "/approve", reason="checked with the client").status_code == 303
+    assert "approved" in office.see("vic", page) and "checked with the client" in office.see("vic", page)
+    audit = office.see("vic", "/audit?action=payout_approved")
+    assert "ann" in audit and "checked with the client" in audit
+
+
+def test_who_proposed_may_not_approve_even_in_another_role(office):
+    payout = office.propose(office.settled(**HUNDRED))
+    assert refusal(office.post("fay", f"/admin/payouts/{payout}/approve", reason="quick")) == (403, "forbidden")
+    change_operator(office.bridge, "fay", role="approver", actor="root", reason="new job")
+    office.clients.pop("fay")
+    seen = office.see("fay", f"/payouts/{payout}")
+    assert "somebody else must approve it" in seen and "/approve" not in seen
+    fields = dict(office.forms("ann", f"/payouts/{payout}")[f"/admin/payouts/{payout}/approve"], reason="quick")
+    response = office.post("fay", f"/admin/payouts/{payout}/approve", **fields | {"csrf_token": "csrf-of-fay"})
+    assert refusal(response) == (403, "same_person")
+    assert "waits for approval" in office.see("vic", f"/payouts/{payout}")
+
+
+def test_what_changed_after_it_was_shown_is_not_approved(small_office):
+    payout = small_office.propose(small_office.settled(**HUNDRED), destination="")
+    fields = {"destination": "", "gross_sat": "1", "reason": "checked"}
+    assert refusal(small_office.post("ann", f"/admin/payouts/{payout}/approve", **fields))[1] == "payout_changed"
+    assert small_office.fill("sam", f"/payouts/{payout}", "/address", destination=PAYER).status_code == 303
+    assert small_office.fill("ann", f"/payouts/{payout}", "/approve").status_code == 303
+
+
+def test_a_double_click_is_one_refund(office):
+    invoice = office.settled(**HUNDRED)
+    page = f"/invoices/{invoice['id']}"
+    fields = office.forms("fay", page)[f"/admin{page}/refund"]
+    wanted = fields | {"variant": "paid_sat", "destination": PAYER, "reason": "twice"}
+    first, second = (office.post("fay", f"/admin{page}/refund", **wanted) for _ in range(2))
+    assert first.location == second.location
+
+
+def test_a_parked_message_is_sent_again(office):
+    delivery = office.parked()
+    assert office.fill("sam", f"/deliveries/{delivery}", "/redeliver", reason="their server is back").status_code == 303
+    office.deliver()
+    assert delivery in office.delivery_ids("delivered")
+    assert "their server is back" in office.see("vic", "/audit?action=redelivery_asked")
+
+
+def test_a_test_event_goes_out(small_office):
+    assert small_office.fill("sam", "/deliveries", "/test", merchant="shop", reason="new server").status_code == 303
+    small_office.deliver()
+    assert b'"type": "test"' in small_office.world.billing.told[-1][2].replace(b'"type":"', b'"type": "')
+
+
+def test_a_sweep_is_proposed_and_approved_by_another(office):
+    office.settled(**HUNDRED)
+    response = office.fill("fay", "/treasury", "/sweep", reason="too much in one place")
+    payout = response.location.rpartition("/")[2].partition("?")[0]
+    assert COLD in office.see("ann", f"/payouts/{payout}")
+    assert office.fill("bob", f"/payouts/{payout}", "/approve").status_code == 303
+    assert "approved" in office.see("vic", f"/payouts/{payout}")
+    assert payout in office.see("vic", "/treasury")
+
+
+def test_a_payout_is_stopped_by_either_side(small_office):
+    for name, number in (("ann", "11"), ("fay", "12")):
+        payout = small_office.propose(small_office.settled(number, **HUNDRED))
+        assert small_office.fill(name, f"/payouts/{payout}", "/reject", reason="a mistake").status_code == 303
+        assert "rejected" in small_office.see("vic", f"/payouts/{payout}")
+
+
+def test_the_switches_are_turned_with_a_reason(small_office):
+    assert (
+        small_office.fill("root", "/modes", "/set", mode="read_only", scope="bridge", reason="maintenance").status_code
+        == 303
+    )
+    seen = small_office.see("vic", "/modes")
+    assert "read only" in seen and "maintenance" in seen and "root" in seen
+    response = small_office.post("root", "/admin/modes/set", scope="wallet:other", mode="paused", reason="x")
+    assert refusal(response)[1] == "unknown_scope"
+
+
+def test_a_reconciliation_shows_how_far_it_is(office):
+    office.settled(**HUNDRED)
+    response = office.fill("fay", "/reconciliation", "/run", days="7", reason="month end")
+    run = response.location.partition("?")[0].removeprefix("/admin")
+    assert 'http-equiv="refresh"' in office.see("vic", run)
+    again = office.fill("ann", "/reconciliation", "/run", days="7", reason="me too")
+    assert again.location == response.location
+    for _ in range(10):
+        if step(office.bridge, run.rpartition("/")[2]).is_over:
+            break
+    seen = office.see("vic", run)
+    assert 'http-equiv="refresh"' not in seen and "all agree" in seen
+
+
+def test_the_day_adds_up_on_the_page(small_office):
+    small_office.settled(**HUNDRED)
+    seen = small_office.see("vic", "/")
+    assert seen.count(">no<") == 0 and seen.count('class="tag tone-good"') >= 3
+
+
+@pytest.mark.parametrize("kind", ["id", "address", "billing_payment_id"])
+def test_any_reference_opens_the_invoice(small_office, kind):
+    invoice = small_office.settled()
+    response = small_office.client("vic").get("/admin/search", query_string={"q": f" {invoice[kind]} "})
+    assert response.location == f"/admin/invoices/{invoice['id']}"
+
+
+def test_long_lists_are_walked_by_cursor_and_nothing_is_left_out(office):
+    for number in range(60):
+        office.site.open(str(5_000 + number))
+        send_test_event(office.bridge, "shop", actor="sam")
+    for path, pattern in (
+        ("/invoices", r"/admin/invoices/(inv_\w+)"),
+        ("/deliveries", r"/admin/deliveries/(dlv_\w+)"),
+        ("/audit?action=opened", r"/admin/invoices/(inv_\w+)"),
+    ):
+        first = office.see("vic", path)
+        (following,) = re.findall(r'rel="next" href="/admin([^"]+)"', first)
+        second = office.see("vic", following)
+        pages = [set(re.findall(pattern, text)) for text in (first, second)]
+        assert [len(each) for each in pages] == [50, 10] and not pages[0] & pages[1], path
+        assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize("path", ["/invoices", "/deliveries", "/audit", "/reviews", "/payouts"])
+def test_a_broken_cursor_is_said_so(small_office, path):
+    assert refusal(small_office.client("vic").get(f"/admin{path}?cursor=%FFx"))[0] == 422

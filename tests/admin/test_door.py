@@ -1,0 +1,199 @@
+"""Who gets in, what each role may do, and that a form is only taken from the page it was drawn on."""
+
+import re
+
+import pytest
+
+from bridge.core.roles import ROLES, may
+from bridge.web.admin.door import COOKIE, NEEDS, OPEN
+from bridge.web.admin.login import FORM_COOKIE, safe_next
+from tests.admin.office import FORM, PASSWORD, STAFF, Office, refusal
+from tests.web.conftest import build_site
+
+ONE_OF = {role: name for name, role in STAFF.items()}
+
+
+def addresses(office: Office) -> dict[str, tuple[str, str]]:
+    """Method and address of every endpoint, with ids of things that exist."""
+    late = office.late()
+    office.settled()
+    payout = office.propose(office.settled("1002", amount="100.00"))
+    ids = {
+        "invoice_id": late["id"],
+        "review_id": re.findall(r"/admin/reviews/(rev_\w+)", office.see("vic", "/reviews"))[0],
+        "delivery_id": office.parked(),
+        "payout_id": payout,
+        "event_id": "in:1",
+        "run_id": "rec_none",
+    }
+    found = {}
+    for rule in office.site.app.url_map.iter_rules():
+        if rule.endpoint.startswith("admin."):
+            (method,) = rule.methods & {"GET", "POST"}
+            found[rule.endpoint] = (method, re.sub(r"<(\w+)>", lambda each: ids[each.group(1)], rule.rule))
+    return found
+
+
+def test_without_the_setting_there_are_no_such_pages(sqlite_url):
+    site = build_site(sqlite_url)
+    try:
+        for path in ("/admin/", "/admin/login", "/admin/audit"):
+            assert site.call("GET", path).status_code == 404
+    finally:
+        site.bridge.store.close()
+
+
+def test_every_route_has_its_line_in_the_table(small_office):
+    routes = {r.endpoint for r in small_office.site.app.url_map.iter_rules() if r.endpoint.startswith("admin.")}
+    assert routes == set(NEEDS)
+    known = {permission for permissions in ROLES.values() for permission in permissions}
+    assert all(needs and set(needs) <= known for needs in NEEDS.values())
+
+
+def test_every_route_asks_a_stranger_to_log_in(small_office):
+    for endpoint, (method, address) in addresses(small_office).items():
+        if endpoint in OPEN:
+            continue
+        response = small_office.site.call(method, address)
+        assert (response.status_code, response.location.partition("?")[0]) == (303, "/admin/login"), endpoint
+
+
+def test_every_route_serves_the_roles_of_its_line_and_no_other(small_office):
+    known = addresses(small_office)
+    wrong = []
+    for role, name in ONE_OF.items():
+        for endpoint, (method, address) in known.items():
+            if endpoint in OPEN or endpoint == "admin.log_out":
+                continue
+            client = small_office.client(name)
+            response = client.get(address) if method == "GET" else small_office.post(name, address)
+            may_pass = any(may(role, permission) for permission in NEEDS[endpoint])
+            if (refusal(response) == (403, "forbidden")) == may_pass or response.status_code == 500:
+                wrong.append((role, endpoint, response.status_code))
+    assert wrong == []
+
+
+def test_no_page_offers_a_form_that_would_be_refused(small_office):
+    known = addresses(small_office)
+    adapter = small_office.site.app.url_map.bind("localhost")
+    offered = set()
+    for role, name in ONE_OF.items():
+        for endpoint, (method, address) in known.items():
+            if method == "GET" and endpoint not in OPEN:
+                for action, body in FORM.findall(small_office.client(name).get(address).text):
+                    target, _ = adapter.match(action, method="POST")
+                    assert any(may(role, each) for each in NEEDS[target]), (role, endpoint, target)
+                    assert f'value="csrf-of-{name}"' in body
+                    offered.add(target)
+    # Everything that can be done is offered to somebody; a first write-off or sweep too.
+    assert offered | OPEN >= {endpoint for endpoint, (method, _) in known.items() if method == "POST"}
+
+
+def test_no_role_can_both_propose_and_approve():
+    for role in ROLES:
+        assert not (may(role, "payout.propose") and may(role, "payout.approve"))
+        assert not (may(role, "policy.propose") and may(role, "policy.approve"))
+
+
+@pytest.mark.parametrize("token", ["", "csrf-of-vic", "ü"])
+def test_a_form_without_the_sessions_token_does_nothing(small_office, token):
+    delivery = small_office.parked()
+    address = f"/admin/deliveries/{delivery}/redeliver"
+    response = small_office.post("sam", address, csrf_token=token, reason="because")
+    assert refusal(response) == (403, "bad_csrf_token")
+    assert small_office.delivery_ids("parked") == [delivery]
+
+
+def test_a_change_without_a_reason_is_refused(small_office):
+    delivery = small_office.parked()
+    response = small_office.fill("sam", f"/deliveries/{delivery}", "/redeliver", reason="  ")
+    assert refusal(response) == (422, "actor_and_reason_required")
+    assert small_office.delivery_ids("parked") == [delivery]
+
+
+def test_password_and_code_open_a_session_and_the_way_back(small_office):
+    small_office.hire("zoe", "support")
+    client = small_office.site.app.test_client()
+    asked = client.get("/admin/reviews?kind=late")
+    page = client.get(asked.location)
+    response = client.post("/admin/login", data=filled(small_office, page.text, "zoe"))
+    assert (response.status_code, response.location) == (303, "/admin/reviews?kind=late")
+    cookie = next(each for each in response.headers.getlist("Set-Cookie") if each.startswith(COOKIE + "="))
+    assert {"HttpOnly", "SameSite=Strict", "Path=/admin"} <= {part.strip() for part in cookie.split(";")}
+    assert "zoe" in client.get("/admin/").text
+
+
+def test_the_cookie_is_only_for_https_where_there_is_https(small_office):
+    """The office's public address is https, so a visit by name is; a tunnel to loopback is not."""
+    public = small_office.site.call("GET", "/admin/login", headers={"Host": "pay.example"})
+    tunnel = small_office.site.call("GET", "/admin/login", headers={"Host": "127.0.0.1:8080"})
+    assert "Secure" in public.headers["Set-Cookie"] and "Secure" not in tunnel.headers["Set-Cookie"]
+
+
+def filled(office: Office, page: str, name: str, **fields: str) -> dict[str, str]:
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+    return hidden | {"name": name, "password": PASSWORD, "code": office.code_of(name)} | fields
+
+
+def test_a_code_works_once(small_office):
+    small_office.hire("zoe", "support")
+    for expected in (303, 401):
+        client = small_office.site.app.test_client()
+        page = client.get("/admin/login").text
+        assert client.post("/admin/login", data=filled(small_office, page, "zoe")).status_code == expected
+
+
+def test_guessing_locks_out_for_a_while_and_says_no_more_than_before(small_office):
+    small_office.hire("zoe", "support")
+    said = set()
+    client = small_office.site.app.test_client()
+    for _ in range(small_office.bridge.login.failures_before_lock):
+        page = client.get("/admin/login").text
+        response = client.post("/admin/login", data=filled(small_office, page, "zoe", password="wrong"))
+        said.add(re.sub(r'value="[^"]*"', "", response.text))
+    small_office.world.clock.advance(60)
+    right = client.post("/admin/login", data=filled(small_office, client.get("/admin/login").text, "zoe"))
+    said.add(re.sub(r'value="[^"]*"', "", right.text))
+    assert (right.status_code, len(said)) == (401, 1)
+    small_office.world.clock.advance(small_office.bridge.login.lock_seconds)
+    again = client.post("/admin/login", data=filled(small_office, client.get("/admin/login").text, "zoe"))
+    assert again.status_code == 303
+
+
+def test_the_login_form_too_is_only_taken_from_its_page(small_office):
+    client = small_office.site.app.test_client()
+    client.set_cookie(FORM_COOKIE, "mine", path="/admin")
+    response = client.post("/admin/login", data={"name": "fay", "password": "x", "code": "1", "form_token": "theirs"})
+    assert response.status_code == 403
+
+
+def test_a_session_ends_by_itself_by_hand_and_with_its_person(small_office):
+    office = small_office
+    office.client("vic")
+    office.world.clock.advance(office.bridge.login.idle_seconds + 1)
+    assert office.client("vic").get("/admin/").status_code == 303
+    office.client("sam")
+    assert office.fill("sam", "/", "/logout").status_code == 303
+    office.client("sam").set_cookie(COOKIE, "session-of-sam", path="/admin")
+    assert office.client("sam").get("/admin/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "https://evil.example/admin/",
+        "//evil.example/admin/",
+        "/\\evil.example",
+        "/admin/\\..",
+        "javascript:x",
+        "/pay/x",
+        "",
+    ],
+)
+def test_the_way_back_never_leads_elsewhere(wanted):
+    assert safe_next(wanted) == "/admin/"
+
+
+def test_a_flood_of_bytes_and_a_nul_are_turned_away(small_office):
+    assert small_office.post("sam", "/admin/deliveries/test", reason="x" * 70_000).status_code == 413
+    assert small_office.client("sam").get("/admin/search?q=a%00b").status_code == 400

@@ -1,0 +1,126 @@
+"""What the pages say: every page in every language, hostile names harmless, nothing inline, texts complete."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import bridge.web
+from bridge.core.payout import KINDS, STATES, VARIANTS
+from bridge.core.reasons import REVIEW_KINDS
+from bridge.core.roles import ROLES
+from bridge.core.treasury import SWEEP_MODES
+from bridge.flows.day_report import report
+from bridge.flows.modes import MODES, WALLET_MODES
+from bridge.flows.review_blocks import CONSEQUENCES
+from bridge.web.admin.charts import HEIGHT, WIDTH, bars
+from tests.admin.office import Office
+
+TEXTS = Path(bridge.web.__file__).parent / "texts" / "admin"
+CATALOGUES = {path.stem: json.loads(path.read_text()) for path in TEXTS.glob("*.json")}
+PAGES = ["/", "/health", "/search?q=nothing", "/invoices", "/reviews", "/deliveries", "/payouts", "/treasury"]
+PAGES += ["/reconciliation", "/policy", "/audit?verify=1", "/modes"]
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}\u202e"
+
+
+def flat(node, prefix=""):
+    for name, child in node.items():
+        yield from flat(child, f"{prefix}{name}/") if isinstance(child, dict) else [(f"{prefix}{name}", child)]
+
+
+def test_both_languages_say_the_same_things():
+    assert set(CATALOGUES) == {"en", "ru"}
+    english, russian = (dict(flat(CATALOGUES[code])) for code in ("en", "ru"))
+    assert set(english) == set(russian)
+    for path, sentence in english.items():
+        assert sentence.strip() and russian[path].strip(), path
+        assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", russian[path])), path
+
+
+@pytest.mark.parametrize("code", ["en", "ru"])
+def test_every_code_that_can_be_shown_has_words(code):
+    catalogue = CATALOGUES[code]
+    assert set(catalogue["kinds"]) >= REVIEW_KINDS
+    assert set(catalogue["consequences"]) == set(CONSEQUENCES)
+    assert set(catalogue["payout_states"]) == set(STATES) and set(catalogue["payout_kinds"]) == set(KINDS)
+    assert set(catalogue["variants"]) == set(VARIANTS) and set(catalogue["roles"]) == set(ROLES)
+    assert set(catalogue["sweep_modes"]) == set(SWEEP_MODES)
+    assert set(catalogue["mode_names"]) == set(catalogue["mode_effects"]) == {*MODES, *WALLET_MODES}
+
+
+def test_english_consequences_are_those_of_the_desk():
+    assert CATALOGUES["en"]["consequences"] == CONSEQUENCES
+
+
+@pytest.mark.parametrize("code", ["en", "ru"])
+def test_the_figures_of_the_day_have_words(small_office, code):
+    told = report(small_office.bridge, small_office.bridge.clock().date())
+    assert set(told["sat"]) == set(CATALOGUES[code]["figures"])
+    assert set(told["counts"]) == set(CATALOGUES[code]["counts"])
+    assert {each["name"] for each in told["sums"]} == set(CATALOGUES[code]["sums"])
+
+
+def furnish(office: Office) -> list[str]:
+    """Something on every list, under hostile names; all pages."""
+    office.late()
+    customer = {"id": HOSTILE[:64], "email": "a@b.example"}
+    invoice = office.settled(amount="100.00", description=HOSTILE, customer=customer)
+    payout = office.propose(invoice)
+    delivery = office.parked()
+    review = re.findall(r"/admin/reviews/(rev_\w+)", office.see("vic", "/reviews"))[0]
+    office.fill("fay", "/modes", "/set", scope="bridge", mode="limited", reason=HOSTILE)
+    run = (
+        office.fill("fay", "/reconciliation", "/run", reason=HOSTILE).location.partition("?")[0].removeprefix("/admin")
+    )
+    more = [f"/invoices/{invoice['id']}", f"/payouts/{payout}", f"/deliveries/{delivery}", f"/reviews/{review}", run]
+    return [*PAGES, *more]
+
+
+def test_every_page_opens_in_every_language_and_carries_nothing_hostile_or_inline(small_office):
+    for path in furnish(small_office):
+        for lang in ("en", "ru"):
+            joint = "&" if "?" in path else "?"
+            response = small_office.client("fay").get(f"/admin{path}{joint}lang={lang}")
+            assert response.status_code == 200, path
+            text = response.text
+            assert f'<html lang="{lang}">' in text
+            assert "<script>alert" not in text and "onerror=alert(2)>" not in text.replace("&gt;", ""), path
+            assert "49" not in re.findall(r"'(\d+)\u202e", text)
+            assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
+            assert re.findall(r"<script(?![^>]*\bsrc=)", text) == [] and text.count("<style>") == 1, path
+            assert response.headers["Cache-Control"] == "no-store"
+            assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+def test_a_chosen_language_stays(small_office):
+    client = small_office.client("vic")
+    client.get("/admin/?lang=ru")
+    assert '<html lang="ru">' in client.get("/admin/audit").text
+
+
+def test_people_are_for_the_admin(small_office):
+    assert "ann" in small_office.see("root", "/people")
+
+
+def test_an_altered_audit_row_is_said_on_the_page(small_office):
+    from sqlalchemy import text
+
+    from bridge.flows.keep_books import seal_audit
+
+    small_office.settled()
+    seal_audit(small_office.bridge, owner="w1", limit=100)
+    assert "The chain is intact." in small_office.see("vic", "/audit?verify=1")
+    with small_office.bridge.store.write() as tx:
+        names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"))
+        for name in names.scalars().all():
+            tx.execute(text(f"DROP TRIGGER {name}"))
+        tx.execute(text("UPDATE audit SET actor = 'nobody' WHERE id = 1"))
+    assert "The chain is broken." in small_office.see("vic", "/audit?verify=1")
+
+
+def test_bars_fill_the_drawing_and_stay_inside():
+    chart = bars("settled", [("1", 0, "0"), ("2", 1, "1"), ("3", None, "–"), ("4", 1_000, "1000"), ("5", -5, "-5")])
+    assert [bar.height for bar in chart.bars] == [0, 2, 0, HEIGHT, 0]
+    assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and bar.y + bar.height == HEIGHT for bar in chart.bars)
+    assert bars("settled", []).is_empty
