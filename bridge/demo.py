@@ -195,7 +195,7 @@ def _settings(demo: Demo) -> dict[str, Any]:
                 "notify_secrets": [demo.secrets["notify_secret"]],
             }
         ],
-        "shop": {"name": "Demo Hosting"},
+        "shop": {"name": "Demo Hosting", "accent": "#0b63c5"},
     }
 
 

@@ -33,7 +33,9 @@ def form(public_id: str) -> AnyResponse:
 @routes.post("/<public_id>/refund")
 def name_address(public_id: str) -> AnyResponse:
     """Names the address and leads back; what is wrong with it is said beside the field."""
-    proof, address, signature = (_sent(name) for name in ("proof", "address", "signature"))
+    proof, signature = _sent("proof"), _sent("signature")
+    # Wallets show addresses in groups and on several lines; no address holds a space.
+    address = "".join(_sent("address").split())
     try:
         set_refund_address(here().bridge, public_id, address=address, proof=proof, signature=signature)
     except Refused as refused:

@@ -9,15 +9,17 @@ from itertools import product
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.states import BLIND, STATES, Stage
+from tests.browser.states import ALL, Stage
 
 LANGUAGES = ("en", "ru")
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 # What hangs under a state's page: name, state, path under it.
-BESIDES = {"receipt": ("settled", "/receipt")}
+BESIDES = {"receipt": ("settled", "/receipt"), "refund_wrong": ("refund_wanted", "")}
+# Pages that are the answer to a form.
+ANSWERS = frozenset({"price_unavailable", "refund_wrong"})
 NOT_FOUND = "not_found"
-PAGES = (*STATES, *BLIND, *BESIDES, NOT_FOUND)
+PAGES = (*ALL, *BESIDES, NOT_FOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,12 @@ def go(page: Page, stage: Stage, base: str, name: str, lang: str) -> None:
         page.goto(f"{base}/pay/nobody-has-this-link?lang={lang}")
         return
     state, suffix = BESIDES.get(name, (name, ""))
-    page.goto(f"{base}{stage.paths[state]}{suffix}?lang={lang}")
+    path = stage.paths[state] + suffix
+    page.goto(f"{base}{path}{'&' if '?' in path else '?'}lang={lang}")
     if name == "price_unavailable":
         page.click("#requote")
         page.wait_for_load_state()
+    if name == "refund_wrong":
+        page.fill("#to", "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsq")
+        page.click("form button")
+        page.wait_for_selector("#to-error")

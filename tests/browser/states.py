@@ -13,6 +13,8 @@ from typing import Any
 from bridge.core.errors import ProtocolError
 from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
+from bridge.flows.refund_address import set_refund_address
+from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.flows.resolve_review import list_reviews, resolve
 from bridge.store.db import migrate
 from bridge.web import Shop
@@ -167,6 +169,29 @@ BLIND: dict[str, Make] = {
 }
 
 
+def refund_asked(site: Site, *, destination: str = "") -> Invoice:
+    """The shop has asked for a refund; the payer's way in is the form's own link."""
+    invoice = paid(site, confirmations=6, **BIG)
+    request = NewRefund(invoice_id=invoice["id"], variant="paid_sat")
+    asked = request_refund(
+        site.bridge, merchant_id="shop", request=request, key="r1", actor="module:shop", reason="cancelled order"
+    )
+    assert asked.form_url is not None
+    if destination:
+        path, _, proof = asked.form_url.partition("/refund?proof=")
+        set_refund_address(site.bridge, path.rpartition("/")[2], address=destination, proof=proof)
+    return invoice | {"payment_url": asked.form_url}
+
+
+# A taproot address of nobody: the longest kind.
+TAPROOT = "tb1pqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesf3hn0c"
+REFUNDS: dict[str, Make] = {
+    "refund_wanted": refund_asked,
+    "refund_known": lambda site: refund_asked(site, destination=TAPROOT),
+}
+ALL = STATES | BLIND | REFUNDS
+
+
 def _moved(site: Site, invoice: Invoice, seconds: int) -> Invoice:
     """Later, but nobody has looked yet."""
     site.world.clock.advance(seconds)
@@ -191,17 +216,18 @@ class Stage:
         shutil.copyfile(self.folder / "empty.db", place)
         site = build_site(f"sqlite:///{place}", World(), bridge=_bridge_for(key), shop=SHOP)
         self._closing.callback(site.bridge.store.close)
-        invoice = (STATES | BLIND)[key](site)
+        invoice = ALL[key](site)
         self.sites[key], self.paths[key] = site, invoice["payment_url"].removeprefix(site.bridge.public_url)
 
     def set_up_all(self) -> "Stage":
-        for key in (*STATES, *BLIND):
+        for key in ALL:
             self.set_up(key)
         return self
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
-        key = next((key for key, known in self.paths.items() if path.startswith(known)), next(iter(self.sites)))
+        known = ((key, self.paths[key].partition("?")[0]) for key in self.sites)
+        key = next((key for key, start in known if path.startswith(start)), next(iter(self.sites)))
         return self.sites[key].app(environ, start_response)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.core.money import btc_text
 from bridge.core.reasons import REASONS
-from tests.browser.pages import BESIDES, NOT_FOUND, PAGES, View, go
+from tests.browser.pages import ANSWERS, BESIDES, NOT_FOUND, PAGES, View, go
 from tests.browser.seen import overflow, watch, words
 from tests.browser.states import STATES
 
@@ -42,12 +42,12 @@ def test_every_state_is_whole_and_speaks_to_people(open_page, stage, base, lang,
         if name in STATES:
             assert page.get_attribute("#live", "data-state") == name
             found += cut_amounts(page, stage.sites[name].call("GET", stage.paths[name] + "/status").json)
-        found += [] if name in ("price_unavailable", NOT_FOUND) else seen.complaints
+        found += [] if name in ANSWERS or name == NOT_FOUND else seen.complaints
         found += seen.foreign(base)
         kinds = [kind for kind in seen.kinds() if kind != "fetch"]
-        wanted = ["document", "script"] * (2 if name == "price_unavailable" else 1)
+        wanted = ["document", "script"] * (2 if name in ANSWERS else 1)
         found += [] if kinds == wanted else [str(kinds)]
-        if seen.bytes() > 60_000 * (2 if name == "price_unavailable" else 1):
+        if seen.bytes() > 60_000 * (2 if name in ANSWERS else 1):
             found.append(f"{seen.bytes()} bytes")
         if found:
             faults[name] = found

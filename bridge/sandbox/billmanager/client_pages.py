@@ -12,7 +12,8 @@ from bridge.sandbox.billmanager.world import random_text
 
 blueprint = Blueprint("client", __name__, url_prefix="/client")
 Shown = str | BaseResponse | tuple[str, int]
-PRICES = {"vps": "10.00", "domain": "12.00", "topup": "5.00"}
+# In the first currency that is offered, rubles as a rule: enough to be paid on a chain with fees.
+PRICES = {"vps": "499.00", "domain": "990.00", "topup": "500.00"}
 
 
 @blueprint.before_request

@@ -1,0 +1,94 @@
+"""The operators' pages for the browser: an office with something on every desk, its pages, and who looks at each.
+
+Owns their names and how each is reached; must not judge what is seen.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext
+
+from bridge.flows.keep_books import seal_audit
+from bridge.flows.reconcile import step
+from bridge.store.db import migrate
+from bridge.web.admin.door import COOKIE
+from tests.admin.office import Office, build_office, ids_on
+from tests.browser.chromium import served
+from tests.browser.pages import View, open_context
+
+PAGES = {
+    "desk_login": ("", "/login"),
+    "desk_today": ("vic", "/"),
+    "desk_invoices": ("vic", "/invoices"),
+    "desk_invoice": ("fay", "/invoices/{invoice}"),
+    "desk_reviews": ("vic", "/reviews"),
+    "desk_review": ("fay", "/reviews/{review}"),
+    "desk_deliveries": ("sam", "/deliveries"),
+    "desk_delivery": ("sam", "/deliveries/{delivery}"),
+    "desk_payouts": ("ann", "/payouts"),
+    "desk_payout": ("ann", "/payouts/{payout}"),
+    "desk_treasury": ("fay", "/treasury"),
+    "desk_reconciliation": ("fay", "/reconciliation"),
+    "desk_run": ("fay", "/reconciliation/{run}"),
+    "desk_policy": ("vic", "/policy"),
+    "desk_audit": ("vic", "/audit?verify=1"),
+    "desk_modes": ("root", "/modes"),
+    "desk_people": ("root", "/people"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedOffice:
+    """An office on loopback. `ids`: what is on its desks, by kind."""
+
+    office: Office
+    base: str
+    ids: dict[str, str]
+
+    def url(self, path: str, *, lang: str = "en") -> str:
+        joint = "&" if "?" in path else "?"
+        return f"{self.base}/admin{path.format(**self.ids)}{joint}lang={lang}"
+
+    def context(self, browser: Browser, view: View, name: str) -> BrowserContext:
+        """A fresh profile in which a person is logged in; nobody when the name is empty."""
+        opened = open_context(browser, view)
+        if name:
+            self.office.client(name)
+            opened.add_cookies([{"name": COOKIE, "value": f"session-of-{name}", "url": f"{self.base}/admin/"}])
+        return opened
+
+
+@contextmanager
+def open_office(folder: Path) -> Iterator[ServedOffice]:
+    """An office over its own database, furnished and served."""
+    url = f"sqlite:///{folder / 'office.db'}"
+    migrate(url)
+    office = build_office(url)
+    with closing(office.bridge.store), served(office.site.app) as base:
+        yield ServedOffice(office=office, base=base, ids=furnish(office))
+
+
+def furnish(office: Office) -> dict[str, str]:
+    """Money that settled on several days, a late payment, a part, a refund and a sweep to approve, a parked message."""
+    for day in range(6):
+        for number in range(1 + day % 3):
+            office.settled(str(100 + 10 * day + number), amount="100.00", description="VPS Start, 1 month")
+        office.deliver()
+        office.world.clock.advance(79_000)
+    late = office.late()
+    part = office.site.open("2002")
+    office.site.pay(part, part["remaining_sat"] // 2, confirmations=1)
+    office.clients.clear()
+    invoice = office.settled("4001", amount="300.00", customer={"id": "77", "email": "payer@customer.example"})
+    delivery = office.parked()
+    run = office.fill("fay", "/reconciliation", "/run").location.partition("?")[0].rpartition("/")[2]
+    while not step(office.bridge, run).is_over:
+        pass
+    payout = office.propose(invoice)
+    office.fill("fay", "/treasury", "/sweep")
+    seal_audit(office.bridge, owner="w1", limit=10_000)
+    review = ids_on(office.see("vic", "/reviews?kind=late"), "reviews/rev")[0]
+    ids = {"invoice": invoice["id"], "late": late["id"], "review": review, "delivery": delivery}
+    return ids | {"payout": payout, "run": run}

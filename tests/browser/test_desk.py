@@ -1,0 +1,118 @@
+"""The operators' desk in a real browser: the day's work done by hand, every page whole on a phone and on a screen."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.desk import PAGES, ServedOffice, open_office
+from tests.browser.pages import View
+from tests.browser.seen import overflow, watch, words
+from tests.browser.test_barriers import AXE, RUN
+
+NOT_FOR_PEOPLE = re.compile(r"\{\w+\}|\bNone\b|\bundefined\b|\bNaN\b|Undefined")
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory):
+    with open_office(tmp_path_factory.mktemp("office")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser, office):
+    """Opens a page of the desk as a person."""
+    contexts = []
+
+    def opened(name: str, path: str, *, lang: str = "en", width: int = 1280, scheme: str = "light") -> Page:
+        context = office.context(browser, View(lang=lang, width=width, scheme=scheme), name)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(office.url(path, lang=lang))
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(("lang", "width", "scheme"), [("ru", 390, "light"), ("en", 1280, "dark")])
+def test_every_page_is_whole_and_speaks_to_people(browser, office: ServedOffice, lang, width, scheme):
+    faults = {}
+    axe = AXE.read_text(encoding="utf-8")
+    for name, (person, path) in PAGES.items():
+        context = office.context(browser, View(lang=lang, width=width, scheme=scheme), person)
+        page = context.new_page()
+        seen = watch(page)
+        page.goto(office.url(path, lang=lang))
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        page.wait_for_load_state("networkidle")
+        found = [*overflow(page), *seen.complaints, *seen.foreign(office.base), *NOT_FOR_PEOPLE.findall(words(page))]
+        page.evaluate(axe)
+        found += page.evaluate(RUN)
+        context.close()
+        if found:
+            faults[name] = found
+    assert faults == {}
+
+
+def test_a_person_logs_in_and_finds_an_invoice_by_keyboard(browser, office: ServedOffice, visit):
+    office.office.hire("zoe", "support")
+    page = visit("", f"/invoices/{office.ids['late']}", width=390)
+    page.keyboard.type("zoe")
+    page.keyboard.press("Tab")
+    page.keyboard.type("a long enough password")
+    page.keyboard.press("Tab")
+    page.keyboard.type(office.office.code_of("zoe"))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/invoices/{office.ids['late']}*")
+    page.keyboard.press("/")
+    page.keyboard.type("4001")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/invoices/{office.ids['invoice']}*")
+    page.keyboard.press("g")
+    page.keyboard.press("3")
+    page.wait_for_url("**/admin/reviews*")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/admin/reviews/rev_*")
+
+
+def test_health_arrives_after_the_figures(visit):
+    page = visit("vic", "/")
+    page.wait_for_selector("[data-part] li")
+    assert "database" in page.inner_text("[data-part]")
+    assert page.locator(".chart svg rect.bar").count() >= 40
+
+
+def test_the_days_work_is_done_by_hand(office: ServedOffice, visit):
+    page = visit("fay", "/reviews/{review}")
+    page.check("#d-accept_late")
+    page.fill("#reason", "the client called")
+    page.click("main form .button")
+    page.wait_for_selector(".notice.good")
+    assert "the client called" in words(page)
+
+    page = visit("sam", "/deliveries/{delivery}", width=390)
+    page.fill("main form input[name=reason]", "their server is back")
+    page.click("main form .button")
+    page.wait_for_selector(".notice.good")
+    office.office.deliver()
+    page.reload()
+    assert "delivered" in words(page)
+
+    page = visit("fay", "/payouts/{payout}")
+    assert page.locator("form[action$='/approve']").count() == 0
+    page = visit("ann", "/payouts/{payout}", width=390)
+    page.fill("form[action$='/approve'] input[name=reason]", "checked")
+    page.click("form[action$='/approve'] .button")
+    page.wait_for_selector(".notice.good")
+    assert "approved" in words(page)
+
+    page = visit("bob", "/payouts?kind=sweep")
+    page.click("tbody a.mono")
+    page.wait_for_url("**/payouts/pay_*")
+    page.fill("form[action$='/approve'] input[name=reason]", "as planned")
+    page.click("form[action$='/approve'] .button")
+    page.wait_for_selector(".notice.good")
+    assert "approved" in words(page) and "as planned" in words(page)
