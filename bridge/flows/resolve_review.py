@@ -26,6 +26,8 @@ from bridge.store.db import Tx
 ON_INVOICES = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
 DECISIONS = (*ON_INVOICES, *RULINGS)
 NEED_PRICE = frozenset({"accept_late", "ask_remainder"})
+# Letting these pass when they are too little would leave the client with nothing to do and nobody to ask.
+NEED_COVER = frozenset({("partial", "credit"), ("late", "accept_late")})
 VERDICTS = frozenset({"refund", "mark_settled", "mark_invalid"})
 
 
@@ -75,7 +77,7 @@ def resolve(
         if row is None:
             return {}
         _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
-        if (item.kind, decision) == ("partial", "credit"):
+        if (item.kind, decision) in NEED_COVER:
             _require_covered(shown(tx, bridge, invoices.find(tx, id=row.id)))
         if decision in VERDICTS:
             _close_others(tx, row, decision=decision, actor=actor, now=now)
@@ -94,7 +96,7 @@ def _invoice_of(bridge: Bridge, payout: Any) -> dict[str, Any]:
 
 
 def _require_covered(invoice: dict[str, Any]) -> None:
-    """A part may only be let pass when the rest has come meanwhile. Raises Refused("not_covered")."""
+    """Money may only be let pass when it is enough. Raises Refused("not_covered")."""
     if invoice["remaining_sat"] > 0:
         raise Refused("not_covered", "The money does not cover the amount; ask for the rest or mark it.")
 

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from bridge.flows.check_books import balances, book_differences
+from bridge.flows.explain import find
 from bridge.flows.resolve_review import list_reviews, resolve, show_review
 from bridge.flows.verify_audit import verify_audit
 from bridge.sandbox.bitcoin import Served, serve_in_thread
 from bridge.sandbox.scenario import Player, Scenario
+from bridge.store import invoices
 from tests.scenarios.play import KEY, WALLET, FlowBridge, SandboxHttp, build
 
 STEPS: list[dict[str, Any]] = [
@@ -140,6 +142,19 @@ def test_the_chain_finds_what_was_done_to_the_audit(played: FlowBridge, statemen
     report = verify_audit(played.bridge)
     assert not report.is_intact
     assert said in report.detail
+
+
+def test_an_invoice_is_found_by_whatever_support_is_given(played: FlowBridge) -> None:
+    bridge, invoice_id = played.bridge, played.ids["a"]
+    shown = played.invoice("a")
+    with bridge.store.read() as tx:
+        (payment,) = invoices.payments_of(tx, invoice_id)
+    txid = payment.key.partition(":")[0]
+    page = shown["payment_url"]
+    for reference in (invoice_id, "bill-a", shown["address"], txid, payment.key, page, page.rpartition("/")[2]):
+        assert [found["id"] for found in find(bridge, reference)] == [invoice_id], reference
+    for nothing in ("", "%", "bill", "_" * 64, "inv_0"):
+        assert find(bridge, nothing) == []
 
 
 def test_a_review_item_shows_everything_needed_to_rule_on_it(played: FlowBridge) -> None:
