@@ -21,6 +21,7 @@ OPEN_TO_THE_WORLD = {
     "/pay/<public_id>/status",
     "/pay/<public_id>/quote",
     "/pay/<public_id>/receipt",
+    "/pay/<public_id>/refund",
     "/pay/<public_id>/receipt.json",
     "/.well-known/subtc-bridge-receipt-key",
     "/callbacks/subtc/<token>",
