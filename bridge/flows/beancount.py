@@ -12,7 +12,8 @@ from bridge.core.errors import Refused
 from bridge.core.ledger import ASSETS, BTC, EQUITY, EXPENSES, INCOME, LIABILITIES
 from bridge.core.money import minor_text
 from bridge.flows.context import Bridge
-from bridge.flows.export_rows import PAGE, fiat_of
+from bridge.flows.export_cells import fiat_of
+from bridge.flows.export_journals import PAGE
 from bridge.store import exports
 
 OPENED = "2009-01-03"

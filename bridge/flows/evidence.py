@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.flows.explain import explain, find
-from bridge.flows.export_rows import NO_TXID, txids_of
+from bridge.flows.export_cells import NO_TXID, txids_of
 from bridge.flows.present import time_text
 from bridge.flows.receipt import sign
 from bridge.store import deliveries, events, exports, inbox, invoice_pages, invoices, screenings

@@ -13,7 +13,8 @@ from decimal import Decimal
 from bridge.core.columns import Cell, ColumnMap
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
-from bridge.flows.export_rows import FIELDS, KINDS, Row, rows_of
+from bridge.flows.export_cells import Row
+from bridge.flows.export_rows import FIELDS, KINDS, rows_of
 from bridge.flows.present import time_text
 
 FORMATS = ("csv", "jsonl")

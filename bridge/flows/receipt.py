@@ -8,7 +8,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.flows.context import Bridge
-from bridge.flows.export_rows import NO_TXID
+from bridge.flows.export_cells import NO_TXID
 from bridge.flows.present import time_text
 from bridge.flows.record import sources_of
 from bridge.store import exports, invoice_pages, invoices

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import BridgeError, Refused
-from bridge.core.reconciliation import Finding, wallet_variance
+from bridge.core.reconciliation import Finding
 from bridge.flows.compare import Findings, billing_findings, ledger_findings, outside, unknown_finding
+from bridge.flows.compare_wallets import wallet_variances
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
 from bridge.flows.record import open_loose_review, open_review
@@ -60,7 +61,7 @@ def start_reconciliation(
         raise Refused("empty_period", "The period ends before it begins.", field="to")
     with bridge.store.read() as tx:
         total = reconciliations.count_invoices(tx)
-    variances, _unread = _wallet_variances(bridge)
+    variances, _unread = wallet_variances(bridge)
     run_id = bridge.new_id("rec")
     # The chain is asked in any case; the gateway about each address only when its wallet does not add up.
     counts = {"total": total, "wants_polls": int(bridge.chain is None or any(variances.values()))}
@@ -203,7 +204,7 @@ def _billing(bridge: Bridge, run: Run, limit: int) -> None:
 def _wallet(bridge: Bridge, run: Run, _limit: int) -> None:
     """The gateway's whole wallets against our wallet accounts, last: by now every address was looked at."""
     run.is_over = True
-    variances, unread = _wallet_variances(bridge)
+    variances, unread = wallet_variances(bridge)
     run.counts["unread"] += unread
     run.counts["wallet_variance_sat"] = sum(abs(sat) for sat in variances.values())
     findings = [
@@ -223,31 +224,6 @@ def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: 
             reconciliations.add_finding(tx, run.id, finding, invoice_id=None, merchant=merchant)
             run.counts.update(_counted(finding))
         open_loose_review(tx, bridge, merchant=merchant, kind="recon_diff", what=what, now=bridge.clock())
-
-
-def _wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
-    """Each wallet minus its books in satoshi, by role, and how many gateways did not answer. Books first, then wallets."""
-    found: dict[str, int] = {}
-    for role, (wallet_id, wallet) in bridge.wallets.items():
-        with bridge.store.read() as tx:
-            booked = reconciliations.balance_of(tx, (f"wallet:{role}", "inflight:unconfirmed"))
-            baseline_sat = reconciliations.baseline_sat(tx, wallet_id)
-            leaving_sat = reconciliations.leaving_sat(tx, wallet_id=wallet_id)
-        try:
-            balance = wallet.balance()
-        except BridgeError as error:
-            log("reconciliation.wallet_unread", role=role, code=error.code)
-            continue
-        found[role] = wallet_variance(
-            balance,
-            baseline_sat=baseline_sat,
-            confirmed_sat=booked[f"wallet:{role}"],
-            # Clients pay into the hot wallet alone.
-            unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
-            leaving_sat=leaving_sat,
-            by_depth=bridge.chain is not None,
-        )
-    return found, len(bridge.wallets) - len(found)
 
 
 def _counted(finding: Finding) -> dict[str, int]:
