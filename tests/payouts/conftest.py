@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.world import open_world
+from tests.flows.world import World, open_world
 from tests.payouts.desk import Desk, settings, staffed
 
 
@@ -24,3 +24,10 @@ def desks(database_url: str) -> Iterator[Callable[..., Desk]]:
 @pytest.fixture
 def desk(desks: Callable[..., Desk]) -> Desk:
     return desks()
+
+
+@pytest.fixture
+def worlds(database_url: str) -> Iterator[Callable[..., World]]:
+    """Makes a world without anybody in it."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(open_world(database_url, **settings(**changes)))
