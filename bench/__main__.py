@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from bench import http_routes, latency, scale
+from bench import http_routes, latency, polling, scale
 from bench.place import ENGINES, open_bench
 from bench.table import Report
 
-PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale")
+PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "polling")
 
 
 @click.command()
@@ -38,6 +38,8 @@ def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], peer: b
                 scale.measure(bench, report, name)
         if "nodes" in parts and "postgresql" in engines:
             latency.more_nodes(bench, report)
+        if "polling" in parts:
+            polling.measure(bench, report)
         if peer:
             from bench import peer as other
 

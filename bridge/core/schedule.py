@@ -13,17 +13,17 @@ SETTLED_SECONDS = 600
 SETTLED_FINAL_SECONDS = 21_600
 CLOSED_SECONDS = 86_400
 
-# Who goes first when there are not calls enough for everybody: money under way, then the young, then the rest.
-URGENT, YOUNG, OLD = LOOK_CLASSES = (0, 1, 2)
+# Who goes first when there are not calls enough for everybody: a hint of money, the young, money that confirms, the rest.
+URGENT, YOUNG, CONFIRMING, OLD = LOOK_CLASSES = (0, 1, 2, 3)
 YOUNG_SECONDS = 1_800
 
 
 def look_class(*, status: str, has_money: bool, age: timedelta) -> int:
-    """One of LOOK_CLASSES."""
+    """One of LOOK_CLASSES; URGENT is only for those that somebody gave a hint about."""
     if status == "settled" or (status == "invalid" and not has_money):
         return OLD
     if has_money:
-        return URGENT
+        return CONFIRMING
     return YOUNG if age < timedelta(seconds=YOUNG_SECONDS) else OLD
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from bridge.core.errors import Conflict
-from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG
+from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.observe import look
@@ -18,6 +18,8 @@ from bridge.store.db import Tx
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
+# One call in so many is kept from routine looks, for doorbells and for the wallet's balance.
+RESERVED = 6
 Submit = Callable[[Callable[[], None]], None]
 
 
@@ -51,7 +53,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
-        granted = take_calls(tx, bridge, now=now, wanted=limit)
+        granted = take_calls(tx, bridge, now=now, wanted=limit, is_routine=True)
         claimed = invoices.claim_due(
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
         )
@@ -59,18 +61,21 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     return _submit(bridge, claimed, owner=owner, submit=submit)
 
 
-def take_calls(tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1) -> int:
-    """How many of `wanted` calls to the gateway may be made now, counted over all nodes.
+def take_calls(tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1, is_routine: bool = False) -> int:
+    """How many of `wanted` calls to the gateway may be made now, counted over all nodes. Routine leaves some for the others.
 
     The window is a second wider than a minute: a call leaves a moment after it was granted.
     """
     limit = bridge.provider_calls_per_minute
+    if is_routine:
+        limit -= limit // RESERVED
     return leases.spend(tx, "provider", now=now, limit=limit, window_seconds=61, calls=wanted)
 
 
 def _order(now: datetime) -> tuple[int, ...]:
-    """Money under way and the young first; in one second of ten the old, so that they are never forgotten."""
-    return (OLD, URGENT, YOUNG) if now.second % 10 == 0 else LOOK_CLASSES
+    """Hints and the young first; in some seconds of ten the others, so that nobody is ever forgotten."""
+    first = {0: (OLD,), 3: (CONFIRMING,), 7: (CONFIRMING,)}.get(now.second % 10, ())
+    return (*first, *(each for each in LOOK_CLASSES if each not in first))
 
 
 def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:

@@ -18,10 +18,10 @@ from bridge.store import invoices, leases
 from bridge.store.db import Tx
 
 # The lease is not given back after the job: it also is the pause until any worker asks again.
-ASK_EVERY_SECONDS = 10
+ASK_EVERY_SECONDS = 6
 RESTS = {YOUNG: timedelta(seconds=30), OLD: timedelta(seconds=300)}
 RESTS_AT_ONCE = 1_000
-YOUNG_COMPARED = 2_000
+YOUNG_COMPARED, NEAREST = 2_000, 6
 
 
 def sense_balance(bridge: Bridge, *, owner: str) -> int:
@@ -33,9 +33,10 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
-        if not leases.take_free(tx, "sense_balance", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
-            return 0
         if not take_calls(tx, bridge, now=now):
+            return 0
+        if not leases.take_free(tx, "sense_balance", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
+            leases.refund(tx, "provider", calls=1)
             return 0
     try:
         balance_sat = bridge.wallet.balance().balance_sat
@@ -52,12 +53,17 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
 
 
 def _meant(tx: Tx, change_sat: int) -> Sequence[str]:
-    """Invoices whose remainder is just what came, or of which two together are: most payers pay exactly what they are shown."""
+    """Invoices that the change is likely to be for: they ask for just that, two together do, or the young that come nearest.
+
+    Most payers pay exactly what they are shown; a wallet that takes its fee from the sum misses it by little.
+    """
     if change_sat <= 0:
         return []
-    return invoices.unpaid_asking_for(tx, change_sat) or _pair(
-        invoices.young_unpaid(tx, limit=YOUNG_COMPARED), change_sat
-    )
+    if exact := invoices.unpaid_asking_for(tx, change_sat):
+        return exact
+    young = invoices.young_unpaid(tx, limit=YOUNG_COMPARED)
+    nearest = sorted(young, key=lambda row: abs(row.remaining_sat - change_sat))[:NEAREST]
+    return _pair(young, change_sat) or [row.id for row in nearest]
 
 
 def _pair(candidates: Sequence[Any], change_sat: int) -> Sequence[str]:

@@ -26,9 +26,11 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         with bridge.store.write() as tx:
             if not may_call_provider(tx, bridge.wallet_id):
                 return tried
-            # A third of the calls at most: a watch is only a hope for a callback, a look is certain.
-            share = max(bridge.provider_calls_per_minute // 3, 1)
-            if not leases.spend(tx, "watches", now=now, limit=share) or not take_calls(tx, bridge, now=now):
+            # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
+            share = max(bridge.provider_calls_per_minute // 6, 1)
+            if not leases.spend(tx, "watches", now=now, limit=share) or not take_calls(
+                tx, bridge, now=now, is_routine=True
+            ):
                 return tried
             # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
             if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):

@@ -9,7 +9,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
 
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
@@ -134,9 +134,10 @@ def rest_quiet(tx: Connection, *, since: datetime, now: datetime, pauses: Mappin
     )
     is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
     resting = update(invoices).where(invoices.c.id.in_(quiet.limit(limit).scalar_subquery()))
+    soon, later = (literal(now + pauses[each], type_=UtcTime) for each in (YOUNG, OLD))
     values = {
         "look_class": case((is_young, YOUNG), else_=OLD),
-        "next_look_at": case((is_young, now + pauses[YOUNG]), else_=now + pauses[OLD]),
+        "next_look_at": case((is_young, soon), else_=later),
     }
     return tx.execute(resting.values(**values)).rowcount
 
@@ -384,7 +385,7 @@ def count_stuck(tx: Connection, *, before: datetime) -> int:
 def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
     """Invoices whose id, billing payment id, address, public id, trace id or a payment's txid is `reference`."""
     paid_by = select(payments.c.invoice_id).where(
-        (payments.c.key == reference) | payments.c.key.like(reference.replace("%", "") + ":%")
+        (payments.c.key == reference) | payments.c.key.startswith(f"{reference}:", autoescape=True)
     )
     columns = (
         invoices.c.id,

@@ -1,0 +1,91 @@
+"""Ten thousand open invoices, sixty calls a minute, no callback: the young are seen in time and the budget holds."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from bridge.store import deliveries, inbox, invoices, leases
+from tests.durability.crowd import gather
+
+NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_money_for_young_invoices_is_seen_within_two_minutes_among_ten_thousand(database_url):
+    crowd = gather(database_url, open_invoices=10_000, calls_per_minute=60, seed=7)
+    try:
+        crowd.run(1_200, paid_per_minute=2)
+        still = [crowd.world.clock().timestamp() - paid_at for paid_at, age in crowd.unseen.values() if age == "young"]
+    finally:
+        crowd.bridge.store.close()
+    delays = sorted(crowd.delays["young"] + [seconds for seconds in still if seconds > 120])
+    assert len(delays) > 20
+    assert delays[len(delays) * 95 // 100] < 120, delays
+    assert crowd.most_calls_in_a_minute() <= 60
+
+
+def test_the_budget_holds_in_every_sliding_minute_over_several_nodes(store):
+    granted: list[tuple[float, int]] = []
+    for half_second in range(0, 600):
+        now = NOW + timedelta(seconds=half_second / 2)
+        for wanted in (1, 3):
+            with store.write() as tx:
+                calls = leases.spend(tx, "provider", now=now, limit=10, calls=wanted)
+            granted.append((now.timestamp(), calls))
+    for end, _ in granted:
+        assert sum(calls for at, calls in granted if end - 60 < at <= end) <= 10
+    assert sum(calls for _, calls in granted) == 50
+
+
+def test_a_clock_that_was_set_back_does_not_close_the_budget_for_long(store):
+    with store.write() as tx:
+        assert leases.spend(tx, "provider", now=NOW + timedelta(minutes=10), limit=5, calls=9) == 5
+        assert leases.spend(tx, "provider", now=NOW, limit=5, calls=9) == 5
+
+
+CLAIMS = {
+    "due looks": lambda tx: invoices.claim_due(tx, now=NOW, owner="w", lease_seconds=60, limit=8),
+    "any look due": lambda tx: invoices.any_due(tx, now=NOW),
+    "watches due": lambda tx: invoices.watch_due(tx, now=NOW, limit=2),
+    "doorbells": lambda tx: inbox.waiting(tx, limit=8),
+    "any delivery due": lambda tx: deliveries.any_due(tx, now=NOW),
+    "open invoices of a customer": lambda tx: invoices.count_open(tx, merchant="shop", customer_id="c7"),
+    "invoices asking for a sum": lambda tx: invoices.unpaid_asking_for(tx, 15_000),
+    "young invoices": lambda tx: invoices.young_unpaid(tx, limit=100),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_due_work_is_found_by_an_index(store, database_url, claim):
+    crowd = gather(database_url, open_invoices=3_000, calls_per_minute=60, seed=1)
+    crowd.bridge.store.close()
+    with store.write() as tx:
+        if store.is_postgresql:
+            tx.execute(text("ANALYZE"))
+            # A table of a few thousand rows may well be read whole; what is asked here is whether it must be.
+            tx.execute(text("SET LOCAL enable_seqscan = off"))
+        plans = explained(tx, CLAIMS[claim])
+    assert plans
+    for plan in plans:
+        assert "Seq Scan on invoices" not in plan, plan
+        assert "SCAN invoices" not in plan or "USING" in plan.split("SCAN invoices")[1].split("\n")[0], plan
+
+
+def explained(tx, claim) -> list[str]:
+    """The engine's plan of every statement that the claim executes."""
+    from sqlalchemy import event
+
+    seen = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        seen.append((statement, parameters))
+
+    event.listen(tx.engine, "before_cursor_execute", note)
+    try:
+        claim(tx)
+    finally:
+        event.remove(tx.engine, "before_cursor_execute", note)
+    prefix = "EXPLAIN " if tx.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+    rows = [tx.exec_driver_sql(prefix + statement, parameters).all() for statement, parameters in seen]
+    return ["\n".join(str(row[-1]) for row in plan) for plan in rows]
