@@ -189,7 +189,20 @@ REFUNDS: dict[str, Make] = {
     "refund_wanted": refund_asked,
     "refund_known": lambda site: refund_asked(site, destination=TAPROOT),
 }
-ALL = STATES | BLIND | REFUNDS
+# Words and sums of strangers at their longest.
+HOSTILE = "<b>Щ</b>" + "W" * 5_000 + "\u202e" + "Ж" * 4_000
+ODD: dict[str, Make] = {
+    "odd_words": lambda site: site.open("N" * 61, **ORDER | {"description": HOSTILE, "amount": "99999999.99"}),
+    "odd_words_paid": lambda site: _odd_paid(site),
+}
+ALL = STATES | BLIND | REFUNDS | ODD
+
+
+def _odd_paid(site: Site) -> Invoice:
+    invoice = ODD["odd_words"](site)
+    for _ in range(12):
+        site.pay(invoice, invoice["quote"]["due_sat"] // 6, confirmations=144_000)
+    return invoice
 
 
 def _moved(site: Site, invoice: Invoice, seconds: int) -> Invoice:

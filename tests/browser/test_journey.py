@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from bridge.demo import PORTS, Demo, Walk, running, until
-from tests.browser.seen import watch, words
+from tests.browser.seen import overflow, watch, words
 
 PATIENCE_MS = 40_000
 
@@ -40,6 +40,7 @@ def order(page: Page, demo: Demo) -> None:
     page.check("input[value=vps]")
     page.select_option("#currency", "RUB")
     page.fill("#amount", "499.00")
+    assert overflow(page) == []
     page.click("button[name=module]")
     page.wait_for_url("**/pay/*", timeout=PATIENCE_MS)
 
@@ -52,7 +53,7 @@ def press(wallet: Page, demo: Demo, action: str, *, link: str = "") -> None:
         wallet.click("form[method=get] button")
     wallet.click(f"button[value={action}]")
     wallet.wait_for_load_state()
-    assert wallet.locator(".error").count() == 0
+    assert wallet.locator(".error").count() == 0 and overflow(wallet) == []
 
 
 def reach(page: Page, state: str, *, script: bool) -> None:
