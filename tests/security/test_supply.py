@@ -3,11 +3,17 @@
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.metadata import requires
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.security.two_shops import two_shops
 
+ROOT = Path(__file__).parents[2]
 IMPORT_ALL = """
 import pkgutil, importlib, socket
 def refuse(*_):
@@ -19,6 +25,45 @@ for found in pkgutil.walk_packages(bridge.__path__, "bridge."):
         importlib.import_module(found.name)
 print("imported")
 """
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "deploy" / "requirements.lock").read_text().splitlines()
+    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines if line[0] != "#"]
+    assert all(found)
+    return {match[1]: match[2] for match in found}
+
+
+def test_every_pin_is_locked_with_a_hash_to_the_same_version():
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    wanted = [line for line in settings["options"]["install_requires"].splitlines() if "==" in line]
+    assert len(wanted) > 10
+    for name, version in (re.sub(r"\[.*\]", "", line).split("==") for line in wanted):
+        assert locked()[name.lower()] == version, name
+
+
+def test_whatever_a_locked_library_needs_is_locked_too():
+    known = locked()
+    for name in known:
+        for line in requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(needed.name) in known, f"{name} needs {line}"
+
+
+def test_what_is_installed_has_every_page_text_and_migration():
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    packed = {
+        path
+        for pattern in settings["options.package_data"]["bridge"].split()
+        for path in (ROOT / "bridge").glob(pattern)
+        if path.is_file()
+    }
+    tracked = subprocess.run(["git", "ls-files", "bridge"], cwd=ROOT, capture_output=True, text=True, check=True)
+    others = {ROOT / name for name in tracked.stdout.split() if not name.endswith(".py")}
+    assert {str(path) for path in others - packed if path.exists()} == set()
 
 
 def test_importing_everything_opens_no_connection(tmp_path):
