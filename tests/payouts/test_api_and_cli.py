@@ -1,0 +1,303 @@
+"""The same rules from outside: over HTTP with keys and tokens, and on the command line."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from flask.testing import FlaskClient
+
+from bridge.cli import main
+from bridge.config import ConfigError, load_settings
+from bridge.flows.operators import issue_token
+from bridge.web import create_app
+from bridge.web.openapi_desk import PayoutShape, ReviewShape, TreasuryShape
+from tests.flows.world import KEY, WALLET
+from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk
+
+pytestmark = pytest.mark.parametrize("engine_name", ["sqlite"])
+API_KEY = "k" * 30
+
+
+class Caller:
+    """Programs that call the bridge: the module with its key, people with their tokens."""
+
+    def __init__(self, desk: Desk, client: FlaskClient):
+        self.desk, self.client = desk, client
+
+    def token(self, name: str, role: str) -> str:
+        ends_at = self.desk.world.bridge.clock() + timedelta(days=1)
+        wanted = {"starts_at": None, "ends_at": ends_at, "note": "", "actor": "root", "reason": "test"}
+        return issue_token(self.desk.world.bridge, operator=name, role=role, **wanted).token
+
+    def __call__(
+        self, method: str, path: str, body: Any = None, *, token: str = API_KEY, key: str | None = None
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {})
+        return self.client.open(path, method=method, headers=headers, json=body)
+
+
+@pytest.fixture
+def caller(desk: Desk) -> Caller:
+    import hashlib
+
+    keys = {hashlib.sha256(API_KEY.encode()).hexdigest(): "shop"}
+    app = create_app(desk.world.bridge, api_keys=keys, sign=lambda *_: {}, callback_check=None)
+    return Caller(desk, app.test_client())
+
+
+def code(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json["code"]
+
+
+def test_the_module_asks_and_two_people_decide(caller: Caller) -> None:
+    desk = caller.desk
+    invoice = desk.settled()
+    body = {"variant": "paid_sat", "reason": "the order was cancelled"}
+    path = f"/v1/invoices/{invoice['id']}/refunds"
+    assert code(caller("POST", path, body)) == (400, "idempotency_key_missing")
+    asked = caller("POST", path, body, key="bm-7-1")
+    assert asked.status_code == 201
+    assert asked.json["proposed_by"] == "module:shop"
+    assert asked.json["address_form_url"].startswith("http")
+    again = caller("POST", path, body, key="bm-7-1")
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert again.json["id"] == asked.json["id"]
+
+    one = f"/v1/payouts/{asked.json['id']}"
+    fay, ann = caller.token("fay", "finance"), caller.token("ann", "approver")
+    named = caller("POST", f"{one}/address", {"address": PAYER, "reason": "the client wrote"}, token=fay)
+    assert named.json["destination"] == PAYER
+    assert code(caller("POST", f"{one}/approve", {"reason": "ok"})) == (401, "unauthorized")
+    assert code(caller("POST", f"{one}/approve", {"reason": "ok"}, token=fay)) == (403, "forbidden")
+    approved = caller("POST", f"{one}/approve", {"reason": "checked"}, token=ann)
+    assert (approved.status_code, approved.json["state"]) == (200, "approved")
+    desk.send()
+    seen = caller("GET", one)
+    assert PayoutShape.model_validate(seen.json, strict=True).state == "sent"
+    assert set(PayoutShape.model_fields) >= set(seen.json)
+    assert [p["id"] for p in caller("GET", "/v1/payouts?state=sent").json["payouts"]] == [asked.json["id"]]
+
+
+def test_the_same_person_twice_is_refused_over_http(caller: Caller) -> None:
+    from bridge.flows.operators import change_operator
+
+    desk = caller.desk
+    payout = desk.ask(desk.settled())
+    change_operator(desk.world.bridge, "fay", role="approver", actor="root", reason="promoted")
+    token = caller.token("fay", "approver")
+    answer = caller("POST", f"/v1/payouts/{payout['id']}/approve", {"reason": "mine"}, token=token)
+    assert code(answer) == (403, "same_person")
+
+
+def test_a_viewers_token_changes_nothing(caller: Caller) -> None:
+    payout = caller.desk.ask(caller.desk.settled())
+    token = caller.token("fay", "viewer")
+    assert caller("GET", "/v1/treasury", token=token).status_code == 200
+    changes = [
+        (f"/v1/invoices/{payout['invoice_id']}/refunds", {"variant": "paid_sat", "reason": "x"}),
+        (f"/v1/payouts/{payout['id']}/approve", {"reason": "x"}),
+        (f"/v1/payouts/{payout['id']}/reject", {"reason": "x"}),
+        (f"/v1/payouts/{payout['id']}/address", {"address": TAPROOT, "reason": "x"}),
+        ("/v1/sweeps", {"reason": "x"}),
+        ("/v1/write-offs", {"role": "hot", "gross_sat": 5, "reason": "x"}),
+        ("/v1/modes", {"mode": "read_only", "reason": "x"}),
+        ("/v1/reviews/rev_1/resolve", {"decision": "refund", "reason": "x"}),
+        ("/v1/deliveries/dlv_1/redeliver", None),
+    ]
+    for path, body in changes:
+        assert code(caller("POST", path, body, token=token, key="k")) == (403, "forbidden"), path
+    assert code(caller("GET", "/v1/operators", token=token)) == (403, "forbidden")
+
+
+def test_another_merchants_payouts_do_not_exist(caller: Caller) -> None:
+    desk = caller.desk
+    foreign = desk.world.open("9", merchant="other", amount_text="100.00")
+    desk.world.pay(foreign)
+    desk.world.mine(6)
+    desk.world.look(foreign)
+    payout = desk.ask(foreign)
+    assert code(caller("GET", f"/v1/payouts/{payout['id']}")) == (404, "unknown_payout")
+    assert caller("GET", "/v1/payouts").json["payouts"] == []
+    refund = {"variant": "paid_sat", "reason": "mine now"}
+    assert code(caller("POST", f"/v1/invoices/{foreign['id']}/refunds", refund, key="k")) == (404, "unknown_invoice")
+
+
+def test_an_unknown_outcome_is_settled_over_http(caller: Caller) -> None:
+    desk = caller.desk
+    payout = desk.approved(desk.settled())
+    desk.world.fault("wallet_send", "lost_response", times=1)
+    desk.send()
+    fay, sam = caller.token("fay", "finance"), caller.token("sam", "support")
+    (item,) = caller("GET", "/v1/reviews?kind=outcome_unknown&state=open", token=sam).json["reviews"]
+    shown = caller("GET", f"/v1/reviews/{item['id']}", token=sam).json
+    assert ReviewShape.model_validate(shown, strict=True)
+    path, ruling = f"/v1/reviews/{item['id']}/resolve", {"decision": "payout_retry", "reason": "same key"}
+    assert code(caller("POST", path, ruling, token=sam)) == (403, "forbidden")
+    assert caller("POST", path, ruling, token=fay).json["review"]["state"] == "resolved"
+    desk.send()
+    assert desk.now(payout)["state"] == "sent"
+    assert len(desk.arrived()) == 1
+
+
+def test_treasury_and_sweeps_over_http(caller: Caller) -> None:
+    caller.desk.settled()
+    fay, ann = caller.token("fay", "finance"), caller.token("ann", "approver")
+    asked = caller("POST", "/v1/sweeps", {"reason": "full"}, token=fay, key="s1")
+    assert (asked.status_code, asked.json["destination"]) == (201, COLD)
+    assert caller("POST", f"/v1/payouts/{asked.json['id']}/approve", {"reason": "ok"}, token=ann).status_code == 200
+    caller.desk.send()
+    view = caller("GET", "/v1/treasury", token=ann).json
+    assert TreasuryShape.model_validate(view, strict=True)
+    assert view["in_sweep_sat"] > 0
+
+
+def test_a_parked_delivery_is_sent_again_over_http(caller: Caller) -> None:
+    desk = caller.desk
+    from tests.flows.world import answer
+
+    desk.world.billing.answers["shop"] = lambda _: answer("parked", 409)
+    desk.settled()
+    desk.world.deliver()
+    sam = caller.token("sam", "support")
+    parked = caller("GET", "/v1/deliveries?state=parked", token=sam).json["deliveries"]
+    desk.world.billing.answers.clear()
+    for delivery in parked:
+        assert caller("POST", f"/v1/deliveries/{delivery['id']}/redeliver", token=sam).json["is_queued_again"]
+    desk.world.deliver()
+    assert caller("GET", f"/v1/deliveries/{parked[0]['id']}", token=sam).json["state"] == "delivered"
+    assert code(caller("POST", "/v1/deliveries/dlv_none/redeliver", token=sam)) == (404, "unknown_delivery")
+
+
+def test_the_billing_system_reports_its_own_refund_over_http(caller: Caller) -> None:
+    invoice = caller.desk.settled()
+    told = caller("POST", f"/v1/invoices/{invoice['id']}/billing-changes", {"change": "refunded"})
+    assert told.status_code == 200
+    refund = {"variant": "paid_sat", "reason": "again"}
+    assert code(caller("POST", f"/v1/invoices/{invoice['id']}/refunds", refund, key="k")) == (422, "nothing_to_refund")
+
+
+@pytest.fixture
+def command(desk: Desk, database_url: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The real command over the desk's database and sandbox."""
+    from tests.flows.world import settings_for
+    from tests.payouts.desk import settings
+
+    config = settings_for(desk.world.sandbox.url, database_url, **settings())
+    shown = json.loads(config.model_dump_json())
+    # The secrets of a dumped configuration are masked: this is how a person would write them.
+    shown["token_secret"], shown["subtc"]["key"] = "t" * 32, KEY
+    for number, merchant in enumerate(shown["merchants"]):
+        merchant |= {"api_keys": [f"{number}" * 30], "notify_secrets": [f"whsec_{number}" + "A" * 31]}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(shown))
+
+    def run(*arguments: str, stdin: str = "") -> Any:
+        return CliRunner().invoke(main, ["--config", str(path), *arguments], input=stdin)
+
+    yield run
+
+
+WHY = ("--reason", "checked")
+
+
+def test_a_refund_by_two_people_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    invoice = desk.settled()
+    asked = command("refunds", "request", invoice["id"], "--to", PAYER, "--actor", "fay", *WHY)
+    assert asked.exit_code == 0, asked.output
+    payout = json.loads(asked.output)
+    same = command("payouts", "approve", payout["id"], "--actor", "fay", *WHY)
+    assert (same.exit_code, "forbidden" in same.output) == (1, True)
+    stranger = command("payouts", "approve", payout["id"], "--actor", "eve", *WHY)
+    assert "unknown_operator" in stranger.output
+    done = command("payouts", "approve", payout["id"], "--actor", "ann", *WHY)
+    assert json.loads(done.output)["state"] == "approved"
+    assert "1 payouts" in command("payouts", "list", "--state", "approved").output
+    moved = command("payouts", "address", payout["id"], TAPROOT, "--actor", "sam", *WHY)
+    assert json.loads(moved.output)["state"] == "requested"
+    assert json.loads(command("payouts", "reject", payout["id"], "--actor", "bob", *WHY).output)["state"] == "rejected"
+    assert len(json.loads(command("payouts", "show", payout["id"]).output)["all_approvals"]) == 1
+
+
+def test_the_same_person_twice_is_refused_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    payout = desk.ask(desk.settled())
+    command("operator", "change", "fay", "--role", "approver", "--actor", "root", "--reason", "promoted")
+    again = command("payouts", "approve", payout["id"], "--actor", "fay", *WHY)
+    assert (again.exit_code, "same_person" in again.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mode", "read_only"),
+        ("treasury", "sweep"),
+        ("treasury", "write-off", "5"),
+        ("refunds", "request", "inv_1"),
+        ("operator", "disable", "ann"),
+        ("review", "resolve", "rev_1", "refund"),
+    ],
+)
+def test_once_there_are_operators_the_actor_must_be_one(
+    desk: Desk, command: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
+    answer = command(*arguments, "--actor", "eve", "--reason", "because")
+    assert (answer.exit_code, "unknown_operator" in answer.output) == (1, True)
+
+
+def test_people_are_managed_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    admin = ("--actor", "root", "--reason", "staff")
+    added = command("operator", "add", "eve", "--role", "support", *admin, stdin="a long enough password\n")
+    assert "otpauth://totp/" in added.output and "long enough" not in added.output
+    assert "eve" in command("operator", "list").output
+    made = command("operator", "token", "add", "eve", "--role", "viewer", "--until", "2100-01-01", *admin)
+    token_id, token = made.output.split()
+    assert token.startswith("sbo_")
+    assert token not in command("operator", "token", "list").output
+    assert command("operator", "token", "revoke", token_id, *admin).exit_code == 0
+    assert command("operator", "password", "eve", *admin, stdin="another long password\n").exit_code == 0
+    assert "otpauth://" in command("operator", "totp", "eve", *admin).output
+    command("operator", "disable", "eve", *admin)
+    assert "disabled" in next(line for line in command("operator", "list").output.splitlines() if "eve" in line)
+    assert command("operator", "enable", "eve", *admin).exit_code == 0
+
+
+def test_treasury_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    desk.settled()
+    view = json.loads(command("treasury", "show", "--read").output)
+    assert view["sweep"]["reason"] == ""
+    asked = json.loads(command("treasury", "sweep", "--actor", "fay", *WHY).output)
+    assert asked["kind"] == "sweep"
+    booked = command("treasury", "funded", "1000", "--wallet", "hot", "--txid", "ab" * 32, "--actor", "fay", *WHY)
+    assert booked.output == "Booked.\n"
+
+
+@pytest.mark.parametrize(
+    ("treasury", "fault"),
+    [
+        ({"billing_wallet_id": WALLET}, "the same wallet"),
+        ({"cold_addresses": [COLD, COLD.upper()]}, "twice"),
+        ({"cold_addresses": ["bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"]}, "not of the network"),
+        ({"sweep_mode": "auto"}, "cold_addresses"),
+    ],
+)
+def test_wallets_in_two_roles_are_a_start_up_error(
+    desk: Desk, database_url: str, tmp_path: Path, treasury: dict[str, Any], fault: str
+) -> None:
+    from pydantic import ValidationError
+
+    from tests.flows.world import settings_for
+
+    with pytest.raises(ValidationError, match=fault):
+        settings_for(desk.world.sandbox.url, database_url, treasury=treasury)
+
+
+def test_the_configuration_knows_no_staking_secret(engine_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"treasury": {"staking_key": "x"}}))
+    with pytest.raises(ConfigError, match=r"treasury\.staking_key"), closing(path.open()):
+        load_settings(path, {})
