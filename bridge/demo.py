@@ -44,14 +44,16 @@ class Demo:
         return f"http://127.0.0.1:{self.ports[name]}"
 
 
-def run_demo(*, once: bool, directory: Path | None) -> int:
-    """Starts everything and walks one order. Returns the exit code: 0 when the service became active."""
-    place = directory or Path(tempfile.mkdtemp(prefix="subtc-demo-"))
-    place.mkdir(parents=True, exist_ok=True)
+def run_demo(*, once: bool, directory: Path | None, node: Path | None = None) -> int:
+    """Starts everything and walks one order. Returns the exit code: 0 when the service became active.
+
+    With `node`, a folder that `scripts/get_node.sh` filled, the chain is a real node's regtest.
+    """
+    place = demo_place(directory)
     # A demo that somebody ends with TERM must end its programs too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with running(place) as demo:
+        with running(place, change=_on_regtest if node else None, chain=chain_options(node)) as demo:
             walk = Walk(demo)
             walk.run()
             click.echo(f"BILLmanager: payment {walk.order['payment_id']} has status 4, its service is active.")
@@ -63,8 +65,29 @@ def run_demo(*, once: bool, directory: Path | None) -> int:
     return 0
 
 
+def demo_place(directory: Path | None) -> Path:
+    """The demo's folder, made if need be."""
+    place = directory or Path(tempfile.mkdtemp(prefix="subtc-demo-"))
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def chain_options(node: Path | None) -> tuple[str, ...]:
+    """The bitcoin sandbox's options: a simulated chain, or a real node on regtest."""
+    return ("--net", "test") if node is None else ("--net", "regtest", "--node", str(node))
+
+
+def _on_regtest(settings: dict[str, Any]) -> None:
+    settings["network"] = "regtest"
+
+
 def _stay_up(demo: Demo, walk: "Walk") -> None:
     _say_where(demo, walk)
+    stay_up(demo)
+
+
+def stay_up(demo: Demo) -> None:
+    """Waits until a person ends it or a program does."""
     click.echo("Everything stays up; order and pay by hand in the client panel. Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         while all(program.poll() is None for program in demo.programs):

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.config import PolicySettings, Settings
+from bridge.config import PolicySettings, Settings, load_settings
 from bridge.core.errors import BridgeError
+from bridge.demo import demo_place, running, stay_up
 from bridge.flows.context import Bridge
 from bridge.flows.explain import explain
 from bridge.flows.modes import set_mode
 from bridge.flows.pay import pay_view
 from bridge.flows.read_invoices import read_feed
 from bridge.flows.resolve_review import resolve
+from bridge.runtime import build
 from bridge.sandbox.scenario import Player, Refusal, Scenario, ScenarioFailed, load
 from bridge.sandbox.scenario_http import RunningBridge, RunningSandbox
 from bridge.store import deliveries, invoices, ledger, reviews
@@ -101,14 +103,28 @@ def play_against_demo(path: Path, settings: Settings, bridge: Bridge, *, say: Ca
         raise ScenarioFailed("the bridge cannot travel in time: its settings need clock_offset_file")
     _require_policy(scenario, settings)
     sandbox = RunningSandbox(settings.subtc.base_url, Path(settings.clock_offset_file))
-    running = RunningBridge(
+    inside = RunningBridge(
         settings.public_url, api_key=merchant.api_keys[0].get_secret_value(), sandbox=sandbox, desk=FlowDesk(bridge)
     )
     say(scenario.title)
-    Player(scenario, outside=sandbox, inside=running, say=say).play()
+    Player(scenario, outside=sandbox, inside=inside, say=say).play()
     say("Every expectation came true.")
-    for name, invoice_id in running.ids.items():
-        say(f"{name}  {invoice_id}  {running.invoice(name)['payment_url']}")
+    for name, invoice_id in inside.ids.items():
+        say(f"{name}  {invoice_id}  {inside.invoice(name)['payment_url']}")
+
+
+def play_in_new_demo(path: Path, *, directory: Path | None, once: bool, say: Callable[[str], None]) -> None:
+    """Starts a demo with the file's policy and a clock that can jump, plays the file, and stays up unless `once`."""
+    place = demo_place(directory)
+    with running(place, change=demo_change(path, place)) as demo:
+        settings = load_settings(place / "config.yaml")
+        bridge = build(settings)
+        try:
+            play_against_demo(path, settings, bridge, say=say)
+        finally:
+            bridge.store.close()
+        if not once:
+            stay_up(demo)
 
 
 def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
