@@ -145,7 +145,11 @@ def _looks_late(seen: _Now, tx: Tx) -> str:
 def _deliveries_late(seen: _Now, tx: Tx) -> str:
     limit = seen.limits.deliveries_late_seconds
     late = deliveries.any_due(tx, now=seen.now - timedelta(seconds=limit))
-    return f"an event waits for its delivery for more than {limit} s: is a worker running?" if late else ""
+    return (
+        f"an event waits for its delivery for more than {limit} s: is a worker running, does the billing system answer?"
+        if late
+        else ""
+    )
 
 
 def _invoices_stuck(seen: _Now, tx: Tx) -> str:
