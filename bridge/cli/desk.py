@@ -11,6 +11,7 @@ import click
 from bridge.cli.opened import opened, show
 from bridge.flows import explain as explaining
 from bridge.flows import resolve_review
+from bridge.flows.check_books import balances, book_differences
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.verify_audit import verify_audit as verify
@@ -125,4 +126,32 @@ def mode(ctx: click.Context, mode: str, wallet: str | None, actor: str, reason: 
     click.echo(f"{wallet or 'The bridge'} is now {mode}.")
 
 
-COMMANDS = (invoices, find, explain, review, verify_audit, mode)
+@click.group()
+def ledger() -> None:
+    """The journals: balances, and whether they say what the facts say."""
+
+
+@ledger.command("balances")
+@click.option("--invoice", "invoice_id", help="Of one invoice.")
+@click.option("--merchant", help="Of one merchant.")
+@click.option("--service", "service_ref", help="Of one service.")
+@click.pass_context
+def ledger_balances(ctx: click.Context, invoice_id: str | None, merchant: str | None, service_ref: str | None) -> None:
+    """Show the balance of every account; debit is positive."""
+    with opened(ctx) as bridge:
+        show(balances(bridge, invoice_id=invoice_id, merchant=merchant, service_ref=service_ref))
+
+
+@ledger.command("check")
+@click.pass_context
+def ledger_check(ctx: click.Context) -> None:
+    """Rebuild every invoice's books from its facts and compare; non-zero when a figure differs."""
+    with opened(ctx) as bridge:
+        found = book_differences(bridge)
+    for one in found:
+        click.echo(f"{one.invoice_id}  {one.figure}: booked {one.booked}, rebuilt {one.rebuilt}")
+    click.echo(f"{len(found)} differences")
+    sys.exit(1 if found else 0)
+
+
+COMMANDS = (ledger, invoices, find, explain, review, verify_audit, mode)
