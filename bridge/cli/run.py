@@ -1,9 +1,8 @@
-"""Commands that keep something running: serve, worker, migrate, demo, sandbox, and check.
+"""Commands that set something up or try it out: migrate, copy-database, demo, sandbox.
 
-Owns process set-up; must not import a web server until it is asked for.
+Owns their arguments and output; serve and worker are `bridge.cli.reload`'s.
 """
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,16 +13,11 @@ import click
 
 from bridge.cli import scenario as scenarios
 from bridge.cli.opened import opened, settings_of
-from bridge.config import Settings
-from bridge.flows.check import alerts
-from bridge.flows.readiness import readiness
-from bridge.logs import set_up
-from bridge.runtime import build, database_name
+from bridge.runtime import database_name
 from bridge.sandbox.scenario import ScenarioFailed
 from bridge.store.copy import copy_all, count_rows
 from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
-from bridge.worker import Worker
 
 
 @click.command()
@@ -54,31 +48,6 @@ def copy_database(source_url: str, target_url: str) -> None:
     for table in copied:
         click.echo(f"{table.name:20} {table.rows:9} rows  {table.sha256[:16]}")
     click.echo("Every row is the same on both sides.")
-
-
-@click.command()
-@click.pass_context
-def serve(ctx: click.Context) -> None:
-    """Serve the API, the callbacks and the pay pages."""
-    settings = settings_of(ctx)
-    set_up(settings.log_level)
-    _web_server(settings).run()
-
-
-@click.command()
-@click.pass_context
-def worker(ctx: click.Context) -> None:
-    """Look at addresses and tell merchants, until told to stop."""
-    settings = settings_of(ctx)
-    set_up(settings.log_level)
-    bridge = build(settings)
-    running = Worker(bridge, threads=settings.worker_threads)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: running.stop())
-    try:
-        running.run()
-    finally:
-        bridge.store.close()
 
 
 @click.command()
@@ -117,37 +86,6 @@ def sandbox(ctx: click.Context, world: str | None, scenario: Path | None, argume
     sys.exit(subprocess.run([sys.executable, "-m", f"bridge.sandbox.{world}", *arguments], check=False).returncode)
 
 
-@click.command()
-@click.pass_context
-def doctor(ctx: click.Context) -> None:
-    """Check everything the bridge needs to work; non-zero when something does not."""
-    with opened(ctx) as bridge:
-        checks = readiness(bridge)
-    for check in checks:
-        click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}")
-    sys.exit(0 if all(check.ok for check in checks) else 1)
-
-
-@click.command()
-@click.pass_context
-def check(ctx: click.Context) -> None:
-    """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
-    with opened(ctx) as bridge:
-        tripped = alerts(bridge)
-    for alert in tripped:
-        click.echo(f"{alert.rule}: {alert.detail}")
-    if not tripped:
-        click.echo("ok")
-    sys.exit(2 if tripped else 0)
-
-
-def _web_server(settings: Settings):  # type: ignore[no-untyped-def]
-    """The web server, imported only by who serves."""
-    from bridge.cli.web_server import web_server
-
-    return web_server(settings)
-
-
 @contextmanager
 def _clear_failure() -> Iterator[None]:
     """A scenario that did not come true is an answer, not a traceback."""
@@ -157,4 +95,4 @@ def _clear_failure() -> Iterator[None]:
         raise click.ClickException(str(failure)) from None
 
 
-COMMANDS = (migrate, copy_database, serve, worker, demo, sandbox, doctor, check)
+COMMANDS = (migrate, copy_database, demo, sandbox)
