@@ -16,7 +16,9 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
+
+from bridge.core.errors import Unavailable
 
 Tx = Connection
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -64,10 +66,10 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock."""
         if self.is_postgresql:
-            with self.engine.begin() as tx:
+            with _named_trouble(), self.engine.begin() as tx:
                 yield tx
             return
-        with self._turn_to_write(), self.engine.begin() as tx:
+        with self._turn_to_write(), _named_trouble(), self.engine.begin() as tx:
             # By hand: a listener for SQLAlchemy's begin would make every statement slower.
             tx.exec_driver_sql("BEGIN IMMEDIATE")
             yield tx
@@ -75,7 +77,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that waits for no writer."""
-        with self.engine.begin() as tx:
+        with _named_trouble(), self.engine.begin() as tx:
             if not self.is_postgresql:
                 tx.exec_driver_sql("BEGIN")
             yield tx
@@ -143,6 +145,16 @@ class _Listener:
             driver.autocommit = True
             driver.execute(f"LISTEN {CHANNEL}")
         return self._connection.connection.driver_connection
+
+
+@contextmanager
+def _named_trouble() -> Iterator[None]:
+    """A database that is away, full or broken, in a word that callers know: nothing was written, the same may work later."""
+    try:
+        yield
+    except OperationalError as trouble:
+        detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
+        raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
 
 
 def announce_work(tx: Connection) -> None:

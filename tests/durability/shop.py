@@ -92,10 +92,11 @@ class Shop:
         path.write_text(json.dumps(settings | self.settings | changes))
         return path
 
-    def start_web(self, *, port: int | None = None, **changes: Any) -> Program:
+    def start_web(self, *, port: int | None = None, file_size_limit: int | None = None, **changes: Any) -> Program:
         """A web server, on a port of its own unless told; the last one started is the one that requests go to."""
         self.port = port or free_port()
-        program = self.zygote.start("web", self.config(**changes), "serve")
+        limits = {"file_size_limit": file_size_limit} if file_size_limit else {}
+        program = self.zygote.start("web", self.config(**changes), "serve", **limits)
         program.port = self.port
         self.programs.append(program)
         wait_until_answering(program, self.port)
