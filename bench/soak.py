@@ -1,0 +1,217 @@
+"""`python -m bench.soak`: random payments, faults and restarts over real programs; at the end nothing is lost or done twice.
+
+Owns the chances; the truths it ends with are those of the durability tests.
+"""
+
+import contextlib
+import random
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import requests
+
+from bridge.store.db import migrate
+from tests.durability.programs import open_zygote
+from tests.durability.shop import Shop, open_shop
+from tests.durability.truth import faults_in
+from tests.postgres import start_cluster
+
+FAULTS = (
+    ("inbox_create", "lost_response"),
+    ("inbox_create", "error_500_before"),
+    ("wallet_poll", "lost_response"),
+    ("wallet_poll", "truncated_json"),
+    ("wallet_poll", "rate_limited"),
+    ("wallet_wait_event", "down"),
+    ("callback", "drop"),
+    ("callback", "duplicate"),
+    ("callback", "wrong_address"),
+    ("callback", "not_json"),
+)
+QUIET_SECONDS = 120
+
+
+@dataclass
+class Soak:
+    """One run. `opened` is every invoice as it was first answered, by billing payment."""
+
+    shop: Shop
+    chance: random.Random
+    opened: dict[str, dict[str, Any]] = field(default_factory=dict)
+    paid: set[str] = field(default_factory=set)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def step(self) -> None:
+        """One thing that happens, chosen by weight."""
+        actions: dict[Callable[[], None], int] = {
+            self.open: 30,
+            self.pay: 30,
+            self.mine: 8,
+            self.pass_time: 4,
+            self.break_something: 6,
+            self.answer_badly: 3,
+            self.kill: 2,
+            self.restart: 2,
+        }
+        action = self.chance.choices(list(actions), list(actions.values()))[0]
+        self.done[action.__name__] += 1
+        with contextlib.suppress(requests.ConnectionError):
+            action()
+
+    def open(self) -> None:
+        """Sometimes a new order, sometimes a client who clicks again."""
+        again = self.opened and self.chance.random() < 0.2
+        payment = self.chance.choice(list(self.opened)) if again else f"{len(self.opened)}-{self.done['open']}"
+        body = {
+            "billing_payment_id": payment,
+            "amount": f"{self.chance.randrange(500, 9_000) / 100:.2f}",
+            "currency": "USD",
+        }
+        if again:
+            body["amount"] = self.opened[payment]["amount"]
+        reply = self.shop.api(
+            "POST", "/v1/invoices", json=body, headers={"Idempotency-Key": f"k-{payment}-{self.done['open']}"}
+        )
+        if reply.ok:
+            self.opened.setdefault(payment, reply.json())
+
+    def pay(self) -> None:
+        """Exactly, too much, or in two parts; sometimes late, because nobody is in a hurry here."""
+        unpaid = [payment for payment in self.opened if payment not in self.paid]
+        if not unpaid:
+            return
+        payment = self.chance.choice(unpaid)
+        invoice = self.shop.invoice(payment)
+        if invoice is None or not invoice["remaining_sat"]:
+            return
+        share = self.chance.choice([100, 100, 100, 100, 150, 50])
+        self.shop.control(
+            "pay", address=invoice["address"], amount_sat=max(invoice["remaining_sat"] * share // 100, 1_000)
+        )
+        if share >= 100:
+            self.paid.add(payment)
+
+    def mine(self) -> None:
+        self.shop.control("mine", blocks=self.chance.randrange(1, 3))
+
+    def pass_time(self) -> None:
+        self.shop.advance(self.chance.choice([5, 31, 61, 300]))
+
+    def break_something(self) -> None:
+        mode, kind = self.chance.choice(FAULTS)
+        self.shop.control("knobs", fault={"mode": mode, "kind": kind, "times": self.chance.randrange(1, 4)})
+
+    def answer_badly(self) -> None:
+        """The merchant's endpoint fails or loses some answers."""
+        bad = iter([self.chance.choice([503, "lost", 500]) for _ in range(self.chance.randrange(1, 6))])
+        self.shop.receiver.fault = lambda _event: next(bad, None)
+
+    def kill(self) -> None:
+        self._replace(lambda program: program.kill())
+
+    def restart(self) -> None:
+        self._replace(lambda program: program.stop())
+
+    def _replace(self, end: Callable[[Any], Any]) -> None:
+        program = self.chance.choice(self.shop.programs)
+        self.shop.programs.remove(program)
+        end(program)
+        if program.name == "web":
+            self.shop.start_web()
+        else:
+            self.shop.start_worker()
+        self.shop.advance(61)
+
+    def settle_down(self) -> None:
+        """No more faults; everything that was paid is confirmed, and everything that is owed is done."""
+        self.shop.control("knobs", clear_faults=True, outage=None)
+        self.shop.receiver.fault = lambda _event: None
+        self.shop.control("mine", blocks=6)
+        deadline = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < deadline and not self._is_quiet():
+            self.shop.advance(601)
+            time.sleep(1)
+
+    def _is_quiet(self) -> bool:
+        owed = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
+        waiting = "SELECT count(*) FROM invoices WHERE status = 'processing' AND hold IS NULL"
+        return not self.shop.count(owed) and not self.shop.count(waiting) and not self._unexplained()
+
+    def _unexplained(self) -> list[str]:
+        """Payments whose money came in full and that are neither settled nor held with a reason that a person is told."""
+        return [
+            f"{payment}: {invoice['status']} {invoice['exception']} {invoice['hold']}"
+            for payment in sorted(self.paid)
+            if (invoice := self.shop.invoice(payment)) is not None
+            and invoice["status"] != "settled"
+            and invoice["hold"] is None
+            and not invoice["remaining_sat"]
+        ]
+
+    def verdict(self) -> list[str]:
+        told = self.shop.receiver.paid()
+        settled = set(self.shop.values("SELECT billing_payment_id FROM invoices WHERE settled_at IS NOT NULL"))
+        wrong = [f"unexplained {each}" for each in self._unexplained()]
+        wrong += [f"set paid {count} times: {payment}" for payment, count in told.items() if count != 1]
+        wrong += [f"settled but not told: {payment}" for payment in sorted(settled - set(told))]
+        wrong += [f"told but not settled: {payment}" for payment in sorted(set(told) - settled)]
+        self.shop.until_quiet()
+        self.shop.kill_all()
+        return wrong + faults_in(self.shop.config(), self.shop.sandbox.world)
+
+
+def run(shop: Shop, *, seed: int, seconds: float) -> tuple[Soak, list[str]]:
+    """Lives for so many seconds and returns the run with everything that is wrong at its end."""
+    soak = Soak(shop=shop, chance=random.Random(seed))
+    for _ in range(2):
+        shop.start_worker()
+    shop.start_web()
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        soak.step()
+        time.sleep(0.02)
+    soak.settle_down()
+    return soak, soak.verdict()
+
+
+@click.command()
+@click.option("--minutes", default=2.0, show_default=True)
+@click.option("--engine", type=click.Choice(["sqlite", "postgresql"]), default="postgresql", show_default=True)
+@click.option("--seed", type=int, help="The seed of an earlier run; the order of processes stays the machine's.")
+def main(minutes: float, engine: str, seed: int | None) -> None:
+    """Soak the bridge and say whether every promise held."""
+    seed = secrets.randbelow(10**9) if seed is None else seed
+    click.echo(f"seed {seed}, {minutes:g} minutes, {engine}")
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        url = f"sqlite:///{directory / 'bridge.db'}"
+        if engine == "postgresql":
+            cluster = start_cluster()
+            stack.callback(cluster.stop)
+            cluster.create_database("soak")
+            url = cluster.url("soak")
+        migrate(url)
+        zygote = stack.enter_context(open_zygote())
+        shop = stack.enter_context(open_shop(zygote, directory, url))
+        soak, wrong = run(shop, seed=seed, seconds=60 * minutes)
+        rows = dict(
+            Counter(shop.values("SELECT status || '/' || exception || COALESCE('/' || hold, '') FROM invoices"))
+        )
+    click.echo(f"happened {dict(soak.done)}")
+    click.echo(f"invoices {rows}; set paid {len(shop.receiver.paid())}")
+    for each in wrong:
+        click.echo(f"WRONG    {each}")
+    click.echo("every promise held" if not wrong else f"{len(wrong)} promises broken; seed {seed}")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
