@@ -7,6 +7,7 @@ stranger sends must never become anybody's traceback.
 import io
 import json
 import os
+import re
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -80,6 +81,21 @@ def _web(site: Site) -> dict[str, Target]:
     def header(name: str, path: str, method: str) -> Callable[[bytes], object]:
         return lambda raw: _answered(site.call(method, path, headers={name: _line(raw)}, data=order))
 
+    def any_route(raw: bytes) -> None:
+        """The first byte chooses one of all routes, whatever was added since; the rest is its body, JSON or a form."""
+        rule, method = routes[(raw[0] if raw else 0) % len(routes)]
+        path = re.sub(r"<[^>]*public_id>", invoice["payment_url"].rpartition("/")[2], rule)
+        path = re.sub(r"<[^>]*>", invoice["id"], path)
+        kind = "application/json" if raw[1:2] in b"{[" else "application/x-www-form-urlencoded"
+        headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": "fuzz", "Content-Type": kind}
+        _answered(site.call(method, path, headers=headers, data=raw[1:]))
+
+    found = {(r.rule, m) for r in site.app.url_map.iter_rules() for m in r.methods - {"HEAD", "OPTIONS"}}
+    routes = sorted(found - {("/v1/invoices", "POST")})
+    form = b"address=tb1q&user=anna&password=x&code=123456&reason=a&decision=credit&csrf=1"
+    refund = (
+        b'{"variant":"all","amount_sat":1000,"address":"tb1q","reason":"asked","actor":"anna","payments":[{"id":"1"}]}'
+    )
     ring = f"/callbacks/subtc/{token}"
     return {
         "callback_body": Target(
@@ -103,6 +119,9 @@ def _web(site: Site) -> dict[str, Target]:
         ),
         "idempotency_key": Target(run=header("Idempotency-Key", "/v1/invoices", "POST"), seeds=(b"bm-1-2",)),
         "language": Target(run=header("Accept-Language", pay, "GET"), seeds=(b"ru-RU,ru;q=0.9,en;q=0.8", b"*;q=nan")),
+        "any_route": Target(
+            run=any_route, seeds=(*(bytes([n]) + form for n in range(40)), *(bytes([n]) + refund for n in range(40)))
+        ),
         "pay_page": Target(
             run=lambda raw: _answered(site.call("GET", f"/pay/{_line(raw)}")),
             seeds=(pay.removeprefix("/pay/").encode(), b"abc/status?lang=ru", b"a/quote"),

@@ -27,6 +27,7 @@ NAMES = [
     "api_key",
     "idempotency_key",
     "language",
+    "any_route",
     "pay_page",
     "subtc_poll",
     "subtc_inbox",
@@ -48,7 +49,9 @@ NAMES = [
 
 
 # These reach the database, and the engines refuse different bytes: PostgreSQL takes no NUL in a text, for one.
-STORED = [name for name in NAMES if name.startswith(("callback_b", "callback_t", "api_", "feed", "idem", "pay_"))]
+STORED = [
+    name for name in NAMES if name.startswith(("callback_b", "callback_t", "any_", "api_", "feed", "idem", "pay_"))
+]
 
 
 @pytest.fixture(scope="module")
