@@ -151,3 +151,9 @@ def build_office(database_url: str, **options: Any) -> Office:
             values = {"name": name, "role": role, "is_active": True, "password_hash": "", "totp_nonce": ""}
             operators.add(tx, values | {"created_at": now, "created_by": "setup"})
     return Office(site=site)
+
+
+def ids_on(text: str, prefix: str) -> list[str]:
+    """The ids that a page links to, such as those of "reviews/rev"."""
+    folder, _, kind = prefix.partition("/")
+    return re.findall(rf"/admin/{folder}/({kind}_\w+)", text)

@@ -74,7 +74,11 @@ def furnish(office: Office) -> dict[str, str]:
     """Money that settled on several days, a late payment, a part, a refund and a sweep to approve, a parked message."""
     for day in range(6):
         for number in range(1 + day % 3):
-            office.settled(str(100 + 10 * day + number), amount="100.00", description="VPS Start, 1 month")
+            invoice = office.site.open(str(100 + 10 * day + number), amount="100.00", description="VPS Start, 1 month")
+            office.site.pay(invoice, invoice["remaining_sat"])
+            office.world.clock.advance(600 * (1 + number))
+            office.world.money.mine(6)
+            office.site.look(invoice)
         office.deliver()
         office.world.clock.advance(79_000)
     late = office.late()

@@ -1,4 +1,5 @@
-"""`make gallery`: every page in every language, width and scheme as a picture, and one page to leaf through them.
+"""`make gallery`: every page of payers and operators, in every language, width and scheme, as a picture, and one page
+to leaf through them.
 
 Owns build/gallery; must not judge a picture, people do.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
+from tests.browser import desk
 from tests.browser.chromium import open_chromium, served
 from tests.browser.pages import PAGES, View, all_views, go, open_context
 from tests.browser.seen import overflow
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, default=TARGET)
     chosen = parser.parse_args(arguments)
     names = [name for name in PAGES if not chosen.only or name in chosen.only.split(",")]
+    desk_names = [name for name in desk.PAGES if not chosen.only or name in chosen.only.split(",")]
     views = [view for view in all_views() if not chosen.views or str(view) in chosen.views.split(",")]
     started, faults = time.monotonic(), []
     with ExitStack() as stack:
@@ -38,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         base, browser = stack.enter_context(served(stage)), stack.enter_context(open_chromium())
         for view in views:
             faults += shoot(browser, stage, base, names, view, chosen.to)
+        office = stack.enter_context(desk.open_office(folder)) if desk_names else None
+        for view in views if office is not None else ():
+            faults += shoot_desk(browser, office, desk_names, view, chosen.to)
+    names += desk_names
     index = write_index(chosen.to, names, views)
     print("\n".join([*faults, f"{len(names) * len(views)} pictures in {time.monotonic() - started:.0f} s: {index}"]))
     return 1 if faults else 0
@@ -50,6 +57,21 @@ def shoot(browser: Browser, stage: Stage, base: str, names: list[str], view: Vie
         page = context.new_page()
         for name in names:
             go(page, stage, base, name, view.lang)
+            place = target / name / f"{view}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=place, full_page=True)
+            faults += [f"{name} {view}: {fault}" for fault in overflow(page)]
+    return faults
+
+
+def shoot_desk(browser: Browser, office: desk.ServedOffice, names: list[str], view: View, target: Path) -> list[str]:
+    """The operators' pages in one view, each as the person who works there. Returns what sticks out."""
+    faults = []
+    for name in names:
+        person, path = desk.PAGES[name]
+        with closing(office.context(browser, view, person)) as context:
+            page = context.new_page()
+            page.goto(office.url(path, lang=view.lang), wait_until="networkidle")
             place = target / name / f"{view}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=place, full_page=True)

@@ -8,8 +8,10 @@ from playwright.sync_api import Page
 from tests.browser.desk import PAGES, ServedOffice, open_office
 from tests.browser.pages import View
 from tests.browser.seen import overflow, watch, words
-from tests.browser.test_barriers import AXE, RUN
+from tests.browser.test_barriers import AXE
 
+RUN = """() => axe.run(document, {resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+  'best-practice']}).then(found => found.violations.map(v => v.impact + ' ' + v.id + ' ' + v.nodes.map(n => n.target)))"""
 NOT_FOR_PEOPLE = re.compile(r"\{\w+\}|\bNone\b|\bundefined\b|\bNaN\b|Undefined")
 
 
@@ -45,7 +47,8 @@ def test_every_page_is_whole_and_speaks_to_people(browser, office: ServedOffice,
         page = context.new_page()
         seen = watch(page)
         page.goto(office.url(path, lang=lang))
-        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        # What is raw on purpose, the stored details of an audit row, stays folded.
+        page.evaluate("document.querySelectorAll('details:not(td details)').forEach(each => { each.open = true; })")
         page.wait_for_load_state("networkidle")
         found = [*overflow(page), *seen.complaints, *seen.foreign(office.base), *NOT_FOR_PEOPLE.findall(words(page))]
         page.evaluate(axe)

@@ -3,6 +3,8 @@
 Owns the pages; which rulings are legal and what follows is the flows' to say.
 """
 
+from typing import Any
+
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -12,6 +14,8 @@ from bridge.flows.resolve_review import resolve, show_review
 from bridge.flows.review_blocks import shown_actions
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, role
 from bridge.web.admin.lists import chosen
+
+FIRST = ("what", "payout", "findings", "money", "service_impact", "wallet_history", "quote", "session", "screening")
 
 
 @page("/reviews")
@@ -30,7 +34,13 @@ def review(review_id: str) -> str:
     if item["kind"] == "outcome_unknown":
         rulings = [each["decision"] for each in shown_actions(item["kind"])]
     allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
-    return render("review.html", item=item, rulings=rulings, allowed=allowed)
+    return render("review.html", item=item, rulings=rulings, allowed=allowed, blocks=ordered(item["blocks"]))
+
+
+def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The blocks that say something, the most telling first; a block of a later version comes last."""
+    names = [*(name for name in FIRST if name in blocks), *(name for name in blocks if name not in FIRST)]
+    return [(name, blocks[name]) for name in names if blocks[name] and name not in ("actions", "outcome")]
 
 
 @form("/reviews/<review_id>/resolve", "review.resolve")
