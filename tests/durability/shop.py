@@ -117,6 +117,11 @@ class Shop:
         program.wait()
         return program
 
+    def move_to(self, database_url: str) -> None:
+        """From now on the programs that are started, and this shop's own looks, use another database."""
+        self.store.close()
+        self.database_url, self.store = database_url, open_store(database_url, pool_size=2)
+
     def kill_all(self) -> None:
         for program in self.programs:
             program.kill()
