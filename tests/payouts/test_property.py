@@ -43,6 +43,8 @@ RULINGS = ("payout_sent", "payout_failed", "payout_retry")
 STEPS = st.one_of(
     st.tuples(st.just("refund"), st.integers(0, 1), st.sampled_from([50_000, 60_000, 90_000, 140_000])),
     st.tuples(st.just("approved"), st.integers(0, 1), st.sampled_from([50_000, 60_000])),
+    st.tuples(st.just("mishap"), st.integers(0, 1), st.sampled_from(FAULTS + CRASHES)),
+    st.tuples(st.just("mishap"), st.integers(0, 1), st.sampled_from(FAULTS + CRASHES)),
     st.tuples(st.just("refund_all"), st.integers(0, 1), st.booleans()),
     st.tuples(st.just("approve"), st.integers(0, 3), st.sampled_from(["ann", "bob", "ann", "fay"])),
     st.tuples(st.just("reject"), st.integers(0, 3), st.just("bob")),
@@ -77,6 +79,17 @@ class History:
 
     def do_approved(self, nth: int, net_sat: int) -> None:
         self.desk.approved(self.invoices[nth], "custom", net_sat=net_sat, destination=next(self.addresses))
+
+    def do_mishap(self, nth: int, kind: str) -> None:
+        """A refund that is approved and meets a fault or a crash when it is sent."""
+        with suppress(BridgeError):
+            self.do_approved(nth, 50_000)
+        self.desk.world.advance(3_700)
+        if kind in CRASHES:
+            self.do_crash(0, kind)
+            return
+        self.do_fault(0, kind)
+        self.do_work(2, 60)
 
     def do_refund_all(self, nth: int, double_click: bool) -> None:
         key, address = f"form-{next(self.keys)}", next(self.addresses)

@@ -297,3 +297,42 @@ def txid_paying(desk: Desk, address: str) -> str:
     """The transaction that an outsider finds on the chain."""
     reading = desk.world.bridge.chain.read(address, asked_at=desk.world.bridge.clock())  # type: ignore[union-attr]
     return str(reading.outputs[0].outpoint.partition(":")[0])
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_refusal_after_an_uncertain_call_proves_nothing(desk: Desk) -> None:
+    """It speaks of this call, not of the one before: the question stays with the person."""
+    payout = desk.approved(desk.settled())
+    desk.world.fault("wallet_send", "lost_response", times=1)
+    desk.send()
+    desk.rule("payout_retry")
+    desk.world.fault("wallet_send", "error", times=1, code="BAD_REQUEST")
+    desk.send()
+    assert desk.now(payout)["state"] == "unknown"
+    assert desk.world.reviews() == ["outcome_unknown"]
+    assert len(desk.arrived()) == 1
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_asking_again_does_not_wait_for_a_balance_that_has_left_already(desk: Desk) -> None:
+    payout = desk.approved(desk.settled())
+    desk.world.fault("wallet_send", "lost_response", times=1)
+    desk.send()
+    rest_sat = desk.gateway_sat()
+    desk.world.bridge.wallet.send(destination=TAPROOT, gross_sat=rest_sat, idempotency_key="somebody-else")
+    desk.rule("payout_retry")
+    desk.send()
+    assert desk.now(payout)["state"] == "sent"
+    assert len(desk.arrived()) == 1
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_clean_refusal_of_the_first_call_ends_the_payout_and_frees_its_money(desk: Desk) -> None:
+    invoice = desk.settled()
+    before = desk.books()
+    payout = desk.approved(invoice)
+    desk.world.fault("wallet_send", "error", times=1, code="BAD_REQUEST")
+    desk.send()
+    assert desk.now(payout)["state"] == "failed"
+    assert desk.books() == before
+    assert desk.ask(invoice)["net_sat"] == payout["net_sat"]
