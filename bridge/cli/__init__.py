@@ -31,7 +31,6 @@ def main(ctx: click.Context, config_path: str) -> None:
     ctx.obj = config_path
 
 
-# serve and worker of `reload` stand in for those of `run`: the same, and they hear SIGHUP.
 OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *probe.COMMANDS, *reload.COMMANDS)
 for command in (
     *run.COMMANDS,
