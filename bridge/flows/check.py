@@ -11,6 +11,7 @@ from bridge.core.errors import BridgeError
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
+from bridge.flows.treasury import old_balances
 from bridge.store import audit, deliveries, invoices, leases, reviews
 from bridge.store.db import Tx
 
@@ -63,6 +64,7 @@ OWNERS = {
     "chain_down": "operations",
     "price_down": "operations",
     "hot_balance": "finance",
+    "balance_old": "finance",
     "clock_skew": "operations",
 }
 
@@ -164,6 +166,12 @@ def _reconciliation_old(seen: _Now, tx: Tx) -> str:
     return f"the last finished reconciliation is {age} s old: is a worker running?" if is_old else ""
 
 
+def _balance_old(seen: _Now, tx: Tx) -> str:
+    roles = old_balances(tx, seen.bridge, now=seen.now)
+    limit = seen.bridge.treasury.balance_age_alert_seconds
+    return f"the {' and '.join(roles)} wallet holds money and could not be read for {limit} s" if roles else ""
+
+
 def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
@@ -180,6 +188,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "signature_failures": lambda s, tx: _above(_open_reviews(tx, "bad_signature"), s.limits.signature_failures),
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
     "reconciliation_old": _reconciliation_old,
+    "balance_old": _balance_old,
     "audit_chain_broken": lambda _s, tx: audit.first_break(tx) or "",
 }
 
@@ -219,7 +228,8 @@ def _price_down(seen: _Now) -> str:
 
 
 def _hot_balance(seen: _Now) -> str:
-    held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.limits.hot_balance_sat
+    held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.bridge.treasury.max_hot_sat
+    limit_sat = limit_sat or seen.limits.hot_balance_sat
     return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
 
 

@@ -218,3 +218,11 @@ def test_only_people_who_may_export_book_funding(desk: Desk) -> None:
     with pytest.raises(Refused) as error:
         record_funding(desk.world.bridge, role="hot", sat=5, txid="", actor="sam", reason="found it")
     assert error.value.code == "forbidden"
+
+
+def test_the_check_for_the_pager_says_so(desk: Desk) -> None:
+    from bridge.flows.check import alerts
+
+    read_balances(desk.world.bridge, owner="w1")
+    desk.world.advance(desk.world.bridge.treasury.balance_age_alert_seconds + 1)
+    assert "balance_old" in {alert.rule for alert in alerts(desk.world.bridge)}
