@@ -63,18 +63,13 @@ def audit_page(tx: Connection, *, match: Mapping[str, str], before_id: int | Non
 
 def settled_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int, int]]:
     """By day since 1970: invoices told as settled, their satoshi, and the sum of microseconds from first money to it."""
-    first = (
-        select(payments.c.invoice_id, func.min(payments.c.first_seen_at).label("at"))
-        .group_by(payments.c.invoice_id)
-        .subquery()
-    )
+    first = select(func.min(payments.c.first_seen_at)).where(payments.c.invoice_id == events.c.invoice_id)
     told = type_coerce(events.c.created_at, BigInteger)
-    lag = told - func.coalesce(type_coerce(first.c.at, BigInteger), told)
+    lag = told - func.coalesce(type_coerce(first.scalar_subquery(), BigInteger), told)
     day = (told // DAY_MICROSECONDS).label("day")
     query = (
         select(day, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
         .join(invoices, invoices.c.id == events.c.invoice_id)
-        .outerjoin(first, first.c.invoice_id == events.c.invoice_id)
         .where(events.c.created_at >= since, events.c.type == "invoice.settled")
         .group_by(day)
     )

@@ -4,10 +4,12 @@ import re
 
 import pytest
 
+from bridge.flows.desk import series
 from bridge.flows.operators import change_operator
 from bridge.flows.reconcile import step
 from bridge.flows.replay import send_test_event
 from tests.admin.office import COLD, PAYER, Office, refusal
+from tests.fakes import answer
 
 HUNDRED = {"amount": "100.00"}
 
@@ -145,6 +147,23 @@ def test_the_day_adds_up_on_the_page(small_office):
     small_office.settled(**HUNDRED)
     seen = small_office.see("vic", "/")
     assert seen.count(">no<") == 0 and seen.count('class="tag tone-good"') >= 3
+
+
+def test_the_drawn_days_are_what_happened(office):
+    office.world.clock.advance(3 * 86_400)
+    invoice = office.site.open("1", **HUNDRED)
+    office.site.pay(invoice, invoice["remaining_sat"])
+    office.world.clock.advance(600)
+    office.world.money.mine(6)
+    office.site.look(invoice)
+    office.world.billing.answers.append(answer("retry", 503))
+    office.deliver()
+    office.world.clock.advance(60)
+    office.deliver()
+    *before, today = series(office.bridge)
+    assert len(before) == 13 and {day.settled + day.tries + day.hot_sat for day in before} == {0}
+    assert (today.settled, today.lag_seconds, today.tries, today.tries_good) == (1, 600, 2, 1)
+    assert today.settled_sat == today.hot_sat == invoice["remaining_sat"]
 
 
 @pytest.mark.parametrize("kind", ["id", "address", "billing_payment_id"])
