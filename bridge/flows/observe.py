@@ -130,7 +130,7 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
         quotes, payments = invoices.quotes_of(tx, row.id), invoices.payments_of(tx, row.id)
         base_minor = remaining_minor(
             [p for p in payments if not p.replaced],
-            quotes=quotes,
+            quotes=[q for q in quotes if q.currency == row.currency],
             amount_minor=row.amount_minor,
             rule=rule_of(row),
         )
