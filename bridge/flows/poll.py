@@ -33,14 +33,15 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
+        granted = take_calls(tx, bridge, now=now, wanted=len(rung))
         claimed: list[str] = []
         for invoice_id in rung:
-            if not take_calls(tx, bridge, now=now):
-                break
-            taken = invoices.claim_due(tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id)
-            # Somebody looks at it right now: ringing on must not use up the budget.
-            leases.refund(tx, "provider", calls=1 - len(taken))
-            claimed += taken
+            if len(claimed) < granted:
+                claimed += invoices.claim_due(
+                    tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
+                )
+        # Somebody looks at the others right now: ringing on must not use up the budget.
+        leases.refund(tx, "provider", calls=granted - len(claimed))
     return _submit(bridge, claimed, owner=owner, submit=submit)
 
 

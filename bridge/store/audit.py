@@ -90,11 +90,14 @@ def first_break(tx: Connection) -> str | None:
 
 def any_unsealed(tx: Connection) -> bool:
     """Whether rows wait for the chain; both maxima come from an index."""
-    return tx.execute(select(audit.c.id).where(audit.c.id > _last_sealed()).limit(1)).first() is not None
+    return tx.execute(_ANY_UNSEALED).first() is not None
 
 
 def _last_sealed() -> Any:
     return select(func.coalesce(func.max(audit_chain.c.audit_id), 0)).scalar_subquery()
+
+
+_ANY_UNSEALED = select(audit.c.id).where(audit.c.id > _last_sealed()).limit(1)
 
 
 def count_sealed(tx: Connection) -> int:

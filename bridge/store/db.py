@@ -4,6 +4,7 @@ Owns pragmas, the fair write lock and migrations; must not know what a transacti
 """
 
 import fcntl
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -153,6 +154,9 @@ def _named_trouble() -> Iterator[None]:
     try:
         yield
     except OperationalError as trouble:
+        # To SQLite a missing table is an OperationalError too, but a defect and no trouble that passes.
+        if getattr(trouble.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            raise
         detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, update
 
-from bridge.store.tables import deliveries, delivery_attempts, events
+from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events
 
 
 def claim(
@@ -20,6 +20,15 @@ def claim(
     An event is not sent before every earlier one of its invoice was delivered or parked. No merchant gets more than
     `per_merchant` leases at a time, so that one dead endpoint cannot hold all the hands.
     """
+    lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
+    ids = tx.execute(_CLAIM, lease | {"most": limit, "per_merchant": per_merchant}).scalars().all()
+    if not ids:
+        return []
+    return tx.execute(_CLAIMED, {"ids": ids}).all()
+
+
+def _claim() -> Any:
+    now = bindparam("now", type_=UtcTime)
     earlier = deliveries.alias("earlier")
     is_blocked = exists().where(
         earlier.c.invoice_id == deliveries.c.invoice_id,
@@ -42,19 +51,29 @@ def claim(
     chosen = (
         select(due.c.id)
         .outerjoin(busy, busy.c.merchant == due.c.merchant)
-        .where(due.c.place + func.coalesce(busy.c.leases, 0) <= per_merchant)
-        .limit(limit)
+        .where(due.c.place + func.coalesce(busy.c.leases, 0) <= bindparam("per_merchant"))
+        .limit(bindparam("most"))
     )
     # Two workers may choose the same rows: the condition is checked again when the row is taken.
-    lease = {"lease_until": now + timedelta(seconds=lease_seconds), "lease_owner": owner}
     taken = update(deliveries).where(
         deliveries.c.id.in_(chosen.scalar_subquery()), is_free, deliveries.c.state == "pending"
     )
-    ids = tx.execute(taken.values(**lease).returning(deliveries.c.id)).scalars().all()
-    if not ids:
-        return []
-    query = select(deliveries, events.c.body, events.c.type).join(events, events.c.id == deliveries.c.event_id)
-    return tx.execute(query.where(deliveries.c.id.in_(ids))).all()
+    lease = {"lease_until": bindparam("until", type_=UtcTime), "lease_owner": bindparam("owner")}
+    return taken.values(**lease).returning(deliveries.c.id)
+
+
+# Statements are built once: building one costs several times its execution.
+_CLAIM = _claim()
+_CLAIMED = select(deliveries, events.c.body, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+_CLAIMED = _CLAIMED.where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+_ANY_DUE = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
+_ANY_DUE = _ANY_DUE.limit(1)
+_ATTEMPT = insert(delivery_attempts)
+_MOVE_ON = update(deliveries).where(
+    deliveries.c.id == bindparam("its_id"),
+    deliveries.c.lease_owner == bindparam("its_owner"),
+    deliveries.c.state == "pending",
+)
 
 
 def record_attempt(
@@ -72,25 +91,15 @@ def record_attempt(
     next_try_at: datetime | None,
 ) -> bool:
     """Logs one try and moves the delivery on. False when the lease was lost: then only the try is logged."""
-    tx.execute(
-        insert(delivery_attempts).values(
-            delivery_id=row.id,
-            at=at,
-            outcome=outcome,
-            status=status,
-            latency_ms=latency_ms,
-            body_sha256=body_sha256,
-            answer_excerpt=answer_excerpt,
-            error=error,
-        )
-    )
+    attempt = {"delivery_id": row.id, "at": at, "outcome": outcome, "status": status, "latency_ms": latency_ms}
+    attempt |= {"body_sha256": body_sha256, "answer_excerpt": answer_excerpt, "error": error}
+    tx.execute(_ATTEMPT, attempt)
     values: dict[str, Any] = {"attempts": row.attempts + 1, "lease_until": None, "lease_owner": None}
     if outcome == "retry" and next_try_at is not None:
         values["next_try_at"] = next_try_at
     else:
         values |= {"state": "delivered" if outcome == "delivered" else "parked", "finished_at": at}
-    mine = and_(deliveries.c.id == row.id, deliveries.c.lease_owner == owner, deliveries.c.state == "pending")
-    return tx.execute(update(deliveries).where(mine).values(**values)).rowcount == 1
+    return tx.execute(_MOVE_ON, values | {"its_id": row.id, "its_owner": owner}).rowcount == 1
 
 
 def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:
@@ -123,5 +132,4 @@ def depth(tx: Connection) -> dict[str, int]:
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    query = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= now)
-    return tx.execute(query.limit(1)).first() is not None
+    return tx.execute(_ANY_DUE, {"now": now}).first() is not None

@@ -5,12 +5,27 @@ Owns the inbox rows; must not believe them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.store.tables import inbox
+
+# Statements are built once: building one costs several times its execution.
+_WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
+_WAITING = _WAITING.limit(bindparam("most"))
+_ANSWERED = update(inbox).where(
+    inbox.c.invoice_id == bindparam("its_invoice"), inbox.c.state == "new", inbox.c.received_at <= bindparam("up_to")
+)
+_ANSWERED = _ANSWERED.values(state="done", note=bindparam("its_note")).returning(inbox.c.received_at)
+
+
+@cache
+def _put(dialect: str) -> Any:
+    fresh = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(inbox)
+    return fresh.on_conflict_do_nothing(index_elements=["source", "event_key"]).returning(inbox.c.id)
 
 
 def put(
@@ -36,9 +51,7 @@ def put(
         "state": state,
         "note": note,
     }
-    insert_of = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    fresh = insert_of(inbox).values(**values).on_conflict_do_nothing(index_elements=["source", "event_key"])
-    if tx.execute(fresh.returning(inbox.c.id)).one_or_none() is not None:
+    if tx.execute(_put(tx.dialect.name), values).one_or_none() is not None:
         return True
     same = (inbox.c.source == source, inbox.c.event_key == event_key)
     tx.execute(update(inbox).where(*same).values(copies=inbox.c.copies + 1))
@@ -47,8 +60,7 @@ def put(
 
 def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:
     """Doorbells not answered yet, oldest first: (id, invoice_id)."""
-    query = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id).limit(limit)
-    return tx.execute(query).all()
+    return tx.execute(_WAITING, {"most": limit}).all()
 
 
 def mark(tx: Connection, ids: Sequence[int], *, state: str, note: str) -> None:
@@ -57,9 +69,8 @@ def mark(tx: Connection, ids: Sequence[int], *, state: str, note: str) -> None:
 
 def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, note: str) -> list[datetime]:
     """Every doorbell of the invoice that rang before our read was asked has been answered by that read. When each rang."""
-    rung = (inbox.c.invoice_id == invoice_id, inbox.c.state == "new", inbox.c.received_at <= up_to)
-    answered = update(inbox).where(*rung).values(state="done", note=note).returning(inbox.c.received_at)
-    return list(tx.execute(answered).scalars())
+    answered = {"its_invoice": invoice_id, "up_to": up_to, "its_note": note}
+    return list(tx.execute(_ANSWERED, answered).scalars())
 
 
 def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:

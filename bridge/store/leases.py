@@ -5,6 +5,7 @@ Owns these three small tables; must not know which jobs exist.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
@@ -15,8 +16,12 @@ from bridge.store.tables import balance_marks, budget_calls, budgets, chain_tips
 _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 
+def _insert_into(dialect: str, table: Any) -> Any:
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
 def _insert(tx: Connection, table: Any) -> Any:
-    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
+    return _insert_into(tx.dialect.name, table)
 
 
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
@@ -42,18 +47,14 @@ def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_second
     No stretch of `window_seconds` ever holds more than `limit`: every grant is kept with its time until it is that old.
     """
     # Touched first: on PostgreSQL two nodes may not count the same window at once.
-    head = _insert(tx, budgets).values(name=name, window_start=now, spent=0)
-    tx.execute(head.on_conflict_do_update(index_elements=["name"], set_={"window_start": now}))
+    tx.execute(_touch(tx.dialect.name), {"name": name, "window_start": now, "spent": 0})
     window = timedelta(seconds=window_seconds)
     # A grant from the future is a clock that was set back: it must not bar the way for longer than a window.
-    is_over = or_(budget_calls.c.at <= now - window, budget_calls.c.at > now + window)
-    tx.execute(delete(budget_calls).where(budget_calls.c.name == name, is_over))
+    tx.execute(_FORGET, {"its_name": name, "oldest": now - window, "newest": now + window})
     granted = max(min(calls, limit - _spent(tx, name)), 0)
     if granted:
-        kept = _insert(tx, budget_calls).values(name=name, at=now, spent=granted)
-        more = {"spent": budget_calls.c.spent + granted}
-        tx.execute(kept.on_conflict_do_update(index_elements=["name", "at"], set_=more))
-    tx.execute(update(budgets).where(budgets.c.name == name).values(spent=_spent(tx, name)))
+        tx.execute(_grant(tx.dialect.name), {"name": name, "at": now, "spent": granted})
+        tx.execute(_SHOW, {"its_name": name})
     return granted
 
 
@@ -64,12 +65,33 @@ def refund(tx: Connection, name: str, *, calls: int) -> None:
     newest = select(func.max(budget_calls.c.at)).where(budget_calls.c.name == name).scalar_subquery()
     taken = update(budget_calls).where(budget_calls.c.name == name, budget_calls.c.at == newest)
     tx.execute(taken.values(spent=budget_calls.c.spent - calls))
-    tx.execute(update(budgets).where(budgets.c.name == name).values(spent=_spent(tx, name)))
+    tx.execute(_SHOW, {"its_name": name})
+
+
+# Statements are built once: building one costs several times its execution.
+_SPENT = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(budget_calls.c.name == bindparam("its_name"))
+_SHOW = update(budgets).where(budgets.c.name == bindparam("its_name")).values(spent=_SPENT.scalar_subquery())
+_FORGET = delete(budget_calls).where(
+    budget_calls.c.name == bindparam("its_name"),
+    or_(budget_calls.c.at <= bindparam("oldest"), budget_calls.c.at > bindparam("newest")),
+)
+
+
+@cache
+def _touch(dialect: str) -> Any:
+    head = _insert_into(dialect, budgets)
+    return head.on_conflict_do_update(index_elements=["name"], set_={"window_start": head.excluded.window_start})
+
+
+@cache
+def _grant(dialect: str) -> Any:
+    kept = _insert_into(dialect, budget_calls)
+    more = {"spent": budget_calls.c.spent + kept.excluded.spent}
+    return kept.on_conflict_do_update(index_elements=["name", "at"], set_=more)
 
 
 def _spent(tx: Connection, name: str) -> int:
-    query = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(budget_calls.c.name == name)
-    return int(tx.execute(query).scalar_one())
+    return int(tx.execute(_SPENT, {"its_name": name}).scalar_one())
 
 
 def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: datetime) -> int:
