@@ -65,7 +65,9 @@ class Subtc(_Section):
     @model_validator(mode="after")
     def _checkable(self) -> "Subtc":
         if self.callback_signature_header is not None and not self.callback_signature_secrets:
-            raise ValueError("callback_signature_header needs callback_signature_secrets: else every callback is refused")
+            raise ValueError(
+                "callback_signature_header needs callback_signature_secrets: else every callback is refused"
+            )
         return self
 
 
@@ -165,7 +167,9 @@ class RuleSettings(_Section):
         if limits != sorted(set(limits)):
             raise ValueError("confirmations must name rising up_to_sat limits")
         if self.tolerance_sat >= self.minimum_sat:
-            raise ValueError("tolerance_sat must be below minimum_sat: the smallest invoice would be settled by nothing")
+            raise ValueError(
+                "tolerance_sat must be below minimum_sat: the smallest invoice would be settled by nothing"
+            )
         if self.invoice_expiry_seconds < self.quote_ttl_seconds:
             raise ValueError("an invoice cannot expire before its first quote")
         return self

@@ -65,7 +65,6 @@ class Rule:
             return 0
         return max(self.confirmations.needed(total_sat), 1)
 
-
     def terms(self) -> str:
         """The whole rule as text, to be kept with each invoice: a policy that changes later changes no decision made."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
