@@ -1,5 +1,6 @@
 """Sends whose answer is lost, doubled, refused or never heard: the money leaves once, and doubt goes to a person."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,8 @@ from bridge.flows.context import PAYOUT_CRASH_POINTS
 from bridge.flows.modes import set_mode
 from bridge.flows.send_payouts import send_payouts
 from bridge.store.tables import payouts
+from bridge.worker import Worker
+from tests.flows.world import until
 from tests.payouts.desk import FLOAT_SAT, PAYER, TAPROOT, Desk
 
 HAPPENED = ("lost_response", "error_500_after", "send_failed_but_sent", "cut_midway", "truncated_json", "no_result")
@@ -336,3 +339,20 @@ def test_a_clean_refusal_of_the_first_call_ends_the_payout_and_frees_its_money(d
     assert desk.now(payout)["state"] == "failed"
     assert desk.books() == before
     assert desk.ask(invoice)["net_sat"] == payout["net_sat"]
+
+
+def test_the_worker_sends_and_confirms_by_itself(desk: Desk) -> None:
+    payout = desk.approved(desk.settled())
+    desk.world.advance(3_700)
+    worker = Worker(desk.world.bridge, threads=2)
+    running = threading.Thread(target=worker.run)
+    running.start()
+    try:
+        until(lambda: desk.now(payout)["state"] == "sent", seconds=30)
+        desk.world.mine(6)
+        desk.world.advance(61)
+        until(lambda: desk.now(payout)["state"] == "confirmed", seconds=30)
+    finally:
+        worker.stop()
+        running.join(timeout=30)
+    assert len(desk.arrived()) == 1
