@@ -32,7 +32,7 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
     event_key = hashlib.sha256(token_sha256.encode() + body).hexdigest()
     kept = json.dumps({name: headers[name][:200] for name in _KEPT_HEADERS if name in headers})
     with bridge.store.write() as tx:
-        row = invoices.find(tx, callback_token_sha256=token_sha256)
+        row = invoices.behind_token(tx, token_sha256)
         if row is None or row.closed_at is not None:
             bridge.metrics.callbacks.labels(outcome="unknown_token").inc()
             raise Refused("unknown_token", "There is no such callback address.")

@@ -54,6 +54,15 @@ def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
     return query.with_for_update() if lock else query
 
 
+def behind_token(tx: Connection, callback_token_sha256: str) -> Row[Any] | None:
+    """Only id and closed_at of the invoice with this callback token: a doorbell needs no more."""
+    return tx.execute(_BEHIND_TOKEN, {"token": callback_token_sha256}).one_or_none()
+
+
+_BEHIND_TOKEN = select(invoices.c.id, invoices.c.closed_at)
+_BEHIND_TOKEN = _BEHIND_TOKEN.where(invoices.c.callback_token_sha256 == bindparam("token"))
+
+
 def change(tx: Connection, row: InvoiceRow, values: Mapping[str, Any]) -> None:
     """Writes `values` if nobody wrote the invoice since `row` was read, else raises Conflict("invoice_changed")."""
     guard = {"its_id": row.id, "its_version": row.version}
