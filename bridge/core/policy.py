@@ -6,7 +6,7 @@ Owns the settings that decide about money and their resolution; must not name an
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -65,9 +65,13 @@ class Rule:
             return 0
         return max(self.confirmations.needed(total_sat), 1)
 
+    @cached_property
+    def _terms(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
     def terms(self) -> str:
         """The whole rule as text, to be kept with each invoice: a policy that changes later changes no decision made."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return self._terms
 
 
 @lru_cache(maxsize=1_000)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -26,6 +27,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
 CHANNEL = "bridge_work"
 PING_AFTER_SECONDS = 5
+ANNOUNCE_PAUSE_SECONDS = 0.02
 
 
 class FairLock:
@@ -161,9 +163,20 @@ def _named_trouble() -> Iterator[None]:
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
 
 
+_announced_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
+
+
 def announce_work(tx: Connection) -> None:
-    """Wakes waiting workers when this transaction commits; without such news they find the work by polling."""
-    if tx.dialect.name == "postgresql":
+    """Wakes waiting workers when this transaction commits; without such news they find the work by polling.
+
+    A commit that announces waits for every other one that does, so in a crowd only one in a while does: the workers that it
+    woke are looking all the time for now.
+    """
+    if tx.dialect.name != "postgresql":
+        return
+    now = time.monotonic()
+    if now - _announced_at.get(tx.engine, 0) >= ANNOUNCE_PAUSE_SECONDS:
+        _announced_at[tx.engine] = now
         tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 

@@ -54,7 +54,7 @@ def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
     return query.with_for_update() if lock else query
 
 
-def behind_token(tx: Connection, callback_token_sha256: str) -> Row[Any] | None:
+def behind_token(tx: Connection, callback_token_sha256: str) -> Any | None:
     """Only id and closed_at of the invoice with this callback token: a doorbell needs no more."""
     return tx.execute(_BEHIND_TOKEN, {"token": callback_token_sha256}).one_or_none()
 
