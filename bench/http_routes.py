@@ -4,15 +4,19 @@ Owns these measurements; each is taken right after its yardstick, so that a nois
 """
 
 import time
+from datetime import UTC, datetime
 
 from bench import load
 from bench.place import API_KEY, Bench, Place, open_place
+from bench.stub import address_of
 from bench.table import Report
 from bridge.config import load_settings
 from bridge.runtime import build
+from bridge.store import spare_addresses
 
 CLIENTS = (1, 4, 16, 64)
 TOKENS = 200
+POOL = 4_000
 
 
 def measure(bench: Bench, report: Report, engine: str) -> None:
@@ -25,6 +29,7 @@ def measure(bench: Bench, report: Report, engine: str) -> None:
             load.wrk(f"{bridge}/v1/invoices", clients=4, seconds=1, request=load.OPEN, key=API_KEY)
             reference, opened = _pairs(bench, report, engine, yardstick, f"{bridge}/v1/invoices", "open", load.OPEN, "")
             _judge_open(report, engine, reference, opened)
+            _from_pool(bench, report, place, yardstick)
             tokens = "tokens = {" + ",".join(f'"{token}"' for token in _tokens(place)) + "}\n"
             reference, rung = _pairs(bench, report, engine, yardstick, bridge, "callback", load.CALLBACK, tokens)
             _judge_callback(report, engine, reference, rung)
@@ -49,6 +54,22 @@ def _pairs(
         )
         report.note(f"{engine}: {name}, {clients} clients", measured[clients].per_second, _shown(measured[clients]))
     return reference, measured
+
+
+def _from_pool(bench: Bench, report: Report, place: Place, yardstick: str) -> None:
+    """Opening from a pool of fresh addresses: no call to the gateway, one commit."""
+    with place.store.write() as tx:
+        for number in range(POOL):
+            address = address_of(10**9 + number)
+            spare_addresses.add(tx, address=address, wallet_id="wt_bench", network="test", now=datetime.now(UTC))
+    url = place.web(subtc={"spare_addresses": 1})
+    for clients in (1, 16):
+        reference = load.wrk(f"{yardstick}/reference", clients=clients, seconds=2, request=load.REFERENCE)
+        opened = load.wrk(f"{url}/v1/invoices", clients=clients, seconds=2, request=load.OPEN, key=API_KEY)
+        name = f"{place.engine}: open from the pool, {clients} clients"
+        ratio = opened.per_second / reference.per_second
+        report.note(name, opened.per_second, f"{_shown(opened)}, {ratio:.2f} of reference")
+    place.programs.pop().kill()
 
 
 def _judge_open(report: Report, engine: str, reference: Runs, opened: Runs) -> None:
