@@ -74,7 +74,8 @@ class Worker:
         self._bridge = bridge
         self.owner = name or bridge.new_id("wrk")
         # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
-        self._lookers, self._carriers = Hands(threads), Hands(threads)
+        # And more hands carry than look, so that a few dead endpoints at a time leave some free.
+        self._lookers, self._carriers = Hands(threads), Hands(2 * threads)
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
         self._runner = Hands(1)
         self._treasurer = Hands(1)
