@@ -1,10 +1,13 @@
 """The kill matrix: a program dies by SIGKILL at every named place, on both engines, and nothing is lost or done twice."""
 
+import contextlib
+import time
 from collections.abc import Callable
 
 import pytest
 
 from bridge.flows.context import CRASH_POINTS
+from tests.durability.programs import Program
 from tests.durability.shop import Died, Shop
 from tests.durability.truth import faults_in
 
@@ -32,10 +35,10 @@ def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, p
     drive = SCENARIOS[scenario]
 
     shop.start(crash_at=point)
-    with pytest.raises(Died):
+    # The payment may come through although somebody died: after a commit there is nothing left to miss.
+    with contextlib.suppress(Died):
         drive(shop, point)
-    victims = {program.name for program in shop.victims()}
-    assert len(victims) == 1, victims
+    assert len({program.name for program in wait_for_victims(shop)}) == 1
 
     shop.kill_all()
     shop.advance(LONGEST_LEASE_SECONDS)
@@ -49,6 +52,13 @@ def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, p
     assert shop.receiver.paid() == {PAYMENT: 1}
     shop.kill_all()
     assert faults_in(shop.config(), shop.sandbox.world) == []
+
+
+def wait_for_victims(shop: Shop) -> list[Program]:
+    deadline = time.monotonic() + 10
+    while not shop.victims() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return shop.victims()
 
 
 def ordinary(shop: Shop, _point: str | None) -> None:
