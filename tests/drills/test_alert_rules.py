@@ -22,6 +22,7 @@ from bridge.flows.observe import look
 from bridge.flows.open_invoice import open_invoice
 from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.record import open_loose_review
+from bridge.flows.treasury import read_balance
 from tests.builders import World, build_bridge, build_request
 from tests.fakes import answer
 
@@ -125,6 +126,12 @@ def rich(_bridge: Bridge, world: World) -> None:
     world.money.pay("tb1qanywhere", 10_000_001, confirmations=1)
 
 
+def unreadable_wallet(bridge: Bridge, world: World) -> None:
+    world.money.pay("tb1qanywhere", 10_000, confirmations=1)
+    read_balance(bridge, "hot")
+    world.clock.advance(bridge.treasury.balance_age_alert_seconds + 60)
+
+
 def wrong_clock(_bridge: Bridge, world: World) -> None:
     world.wallet.server_time = world.clock.now - timedelta(minutes=10)
 
@@ -160,6 +167,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "chain_down": no_chain,
     "price_down": no_price,
     "hot_balance": rich,
+    "balance_old": unreadable_wallet,
     "clock_skew": wrong_clock,
 }
 

@@ -97,7 +97,8 @@ def test_the_scripts_hold_no_logic() -> None:
         lines = where.read_text().splitlines()
         assert lines[0] == "#!/usr/bin/python3"
         assert len(lines) <= 14
-        assert where.stat().st_mode & 0o777 == 0o744
+        # A checkout knows only whether a file may be run; the installer sets the modes of the contract.
+        assert where.stat().st_mode & 0o100
 
 
 def test_everything_compiles_with_warnings_as_errors() -> None:
