@@ -56,9 +56,9 @@ fmt: setup ## format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure against yardsticks of the same run; PEER=1 adds LNbits, ARGS="--only open" narrows it
+bench: setup ## measure against yardsticks of the same run; ARGS="--only routes" narrows it
 	@sh scripts/install_debian.sh postgresql wrk
-	$(BIN)/python -m bench $(if $(filter 1 yes true,$(PEER)),--peer) $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 soak: setup ## random payments, faults and restarts for MINUTES=2, then nothing may be lost or done twice
 	@sh scripts/install_debian.sh postgresql

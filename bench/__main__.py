@@ -19,9 +19,8 @@ PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "polling")
 @click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
 @click.option("--only", multiple=True, type=click.Choice(PARTS), help="Only these parts.")
 @click.option("--engine", multiple=True, type=click.Choice(ENGINES), help="Only on these engines.")
-@click.option("--peer", is_flag=True, help="Install LNbits into an environment of its own and measure it too.")
 @click.option("--output", default="var/bench.json", show_default=True, type=click.Path(path_type=Path))
-def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], peer: bool, output: Path) -> None:
+def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], output: Path) -> None:
     """Measure the bridge. Figures of another machine or another run compare with nothing here."""
     report, parts, engines = Report(), only or PARTS, engine or ENGINES
     with open_bench(seconds=seconds) as bench:
@@ -40,10 +39,6 @@ def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], peer: b
             latency.more_nodes(bench, report)
         if "polling" in parts:
             polling.measure(bench, report)
-        if peer:
-            from bench import peer as other
-
-            other.measure(bench, report)
     output.parent.mkdir(parents=True, exist_ok=True)
     report.write(output, seconds=seconds)
     short = [figure for figure in report.figures if not figure.is_reached]
