@@ -34,7 +34,7 @@ run: setup ## migrate, then serve and work with config.yaml
 test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 	@sh scripts/install_debian.sh $(TEST_PROGRAMS)
 	@$(AXE)
-	$(BIN)/pytest -q -n 2 $(ARGS)
+	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
 	@sh scripts/install_debian.sh chromium
