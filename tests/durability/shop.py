@@ -160,7 +160,8 @@ class Shop:
         """
         started = nudged = time.monotonic()
         while time.monotonic() - started < STEP_SECONDS:
-            with contextlib.suppress(requests.ConnectionError):
+            # A program may die with half an answer sent: that is no answer.
+            with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
                 if found := look():
                     return found
             if self.victims():
