@@ -243,7 +243,8 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     not_enough = _is_late(invoice, sums) and not seen.covered and not seen.unquoted
     is_late = unsettled and (too_late or not_enough)
     # Late money is one question, not two: that it is too little as well is asked once a person has accepted it.
-    may_be_part = unsettled and has_money and not seen.covered and (not is_late or "late" in invoice.released)
+    asked_as_late = (is_late or "late" in invoice.open_reviews) and "late" not in invoice.released
+    may_be_part = unsettled and has_money and not seen.covered and not asked_as_late
     conditions = {
         "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
         "provider_only_limit": unsettled and only_provider and at_stake_sat > rule.provider_only_max_sat,

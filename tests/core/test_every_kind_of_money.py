@@ -400,3 +400,14 @@ def test_money_that_comes_after_a_person_ended_the_matter_is_shown_to_one(verdic
 def test_money_that_vanishes_after_a_person_marked_the_invoice_settled_is_shown_to_one() -> None:
     gone = decided(a_payment(replaced=True), verdict="mark_settled", **SETTLED)
     assert (gone.status, gone.reviews) == ("settled", ("replaced",))
+
+
+def test_a_part_that_comes_back_after_closing_is_one_question() -> None:
+    """It vanished, the invoice closed, the same output is back: what was asked as late is not asked as a part too."""
+    back, now_s = a_payment(amount_sat=5_000, confirmations=0, seen_s=60), 9 * DAY
+    closed: dict[str, Any] = {"status": "expired", "reason": "closed", "provider_sat": 5_000}
+    first = decided(back, now_s=now_s, closed_at=at(8 * DAY), **closed)
+    assert first.reviews == ("late",)
+    told = {"status": first.status, "exception": first.exception, "reason": first.reason, "hold": first.hold}
+    again = decided(back, now_s=now_s, open_reviews=frozenset({"late"}), received_sat=5_000, **closed | told)
+    assert (again.events, again.reviews) == ((), ())
