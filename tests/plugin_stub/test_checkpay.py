@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.web.desk_bodies import RefundBody
 from tests.plugin_stub.conftest import Push
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import KEY, OLD_SECRET, Panel
@@ -384,7 +385,9 @@ def test_a_refund_request_goes_to_the_bridge_when_switched_on(panel: Panel, brid
     form = "<doc><source_payment>7</source_payment><payment_paymethodamount>-5.00</payment_paymethodamount></doc>"
     assert panel.command("rfset", form) == ""
     _, path, headers, body = bridge.requests[-1]
-    assert (path, body["amount"], body["currency"]) == ("/v1/invoices/inv_1/refunds", "5.00", "RUB")
+    assert (path, body["variant"], body["amount"]) == ("/v1/invoices/inv_1/refunds", "fiat_at_quote", "5.00")
+    # Module and bridge are written apart: what the one sends must be what the other reads.
+    RefundBody.model_validate(body)
     assert headers["idempotency-key"].startswith("bmr-7-")
     assert "subtc_refund_failed" not in panel.command("rfset", form.replace("-5.00", "11.00"))
     bridge.status = 503

@@ -24,7 +24,8 @@ def rfset(form: ET.Element) -> None:
         if not found.externalid or charge > found.charge:
             raise FormError("value", "payment_paymethodamount")
         key = f"bmr-{elid}-{hashlib.sha256(ET.tostring(form)).hexdigest()[:16]}"
-        order = {"amount": str(charge), "currency": found.currency, "reason": f"refund of billing payment {elid}"}
+        reason = f"refund of billing payment {elid}"
+        order = {"variant": "fiat_at_quote", "amount": str(charge), "reason": reason}
         bridge.request_refund(found.settings, found.externalid, key=key, order=order)
     except (mgrctl.MgrctlDown, mgrctl.Refused, payment.Foreign, bridge.BridgeDown) as err:
         raise FormError("subtc_refund_failed", "payment_paymethodamount", value=str(err)) from err
