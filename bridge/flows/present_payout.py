@@ -3,7 +3,6 @@
 Owns that shape and the reading of the refundable sum; must not write.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from bridge.core.money import minor_text
@@ -87,10 +86,6 @@ def address_form_url(bridge: Bridge, invoice: Any, payout: Any) -> str | None:
 def refund_proof(bridge: Bridge, payout_id: str) -> str:
     """What shows that its bearer was handed the form by the billing system or an operator: 128 bits, never stored."""
     return bridge.callback_token(f"refund:{payout_id}")
-
-
-def all_json(tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [payout_json(tx, row) for row in rows]
 
 
 def _time(at: Any) -> str | None:

@@ -140,11 +140,6 @@ def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[Payout
     return tx.execute(select(payouts).where(*due).order_by(payouts.c.next_try_at).limit(limit)).all()
 
 
-def is_destination(tx: Connection, address: str) -> bool:
-    """Whether an address was ever paid by us."""
-    return tx.execute(select(payouts.c.id).where(payouts.c.destination == address).limit(1)).first() is not None
-
-
 def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: datetime) -> bool:
     """Keeps one person's approval of the present round; False when they approved it before."""
     values = {"payout_id": row.id, "round": row.round, "actor": actor, "reason": reason, "at": now}
@@ -163,12 +158,6 @@ def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
     """Every approval of every round, oldest first."""
     query = select(payout_approvals).where(payout_approvals.c.payout_id == payout_id)
     return tx.execute(query.order_by(payout_approvals.c.id)).all()
-
-
-def count_by_state(tx: Connection) -> dict[tuple[str, str], int]:
-    """How many payouts are in each (kind, state)."""
-    query = select(payouts.c.kind, payouts.c.state, func.count()).group_by(payouts.c.kind, payouts.c.state)
-    return {(kind, state): int(count) for kind, state, count in tx.execute(query)}
 
 
 def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:

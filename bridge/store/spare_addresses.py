@@ -46,9 +46,3 @@ def count_free(tx: Connection, *, wallet_id: str, network: str) -> int:
         spare_addresses.c.invoice_id.is_(None),
     )
     return int(tx.execute(query).scalar_one())
-
-
-def is_known(tx: Connection, address: str) -> bool:
-    """Whether the address is or was in the pool."""
-    query = select(spare_addresses.c.address).where(spare_addresses.c.address == address)
-    return tx.execute(query).first() is not None
