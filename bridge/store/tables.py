@@ -12,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -581,6 +582,51 @@ payout_approvals = Table(
     UniqueConstraint("payout_id", "round", "actor"),
 )
 
+# A person's word that an invoice counts as paid, and who else must say so before it does. One waits per review item.
+marks = Table(
+    "marks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("review_id", Text, ForeignKey("reviews.id"), nullable=False),
+    _invoice_id(),
+    Column("merchant", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("worth_sat", BigInteger, nullable=False),
+    Column("received_sat", BigInteger, nullable=False),
+    Column("remaining_sat", BigInteger, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approvals_needed", Integer, nullable=False),
+    Column("proposed_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("id", "proposed_by"),
+    CheckConstraint("state IN ('proposed','approved','rejected','lapsed')", name="state"),
+    Index(
+        "uq_marks_waiting",
+        "review_id",
+        unique=True,
+        sqlite_where=text("state = 'proposed'"),
+        postgresql_where=text("state = 'proposed'"),
+    ),
+)
+
+# The proposer stands in the row, so that the database itself refuses their own approval.
+mark_approvals = Table(
+    "mark_approvals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("mark_id", Text, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    ForeignKeyConstraint(["mark_id", "proposed_by"], ["marks.id", "marks.proposed_by"], name="fk_mark_approvals_of"),
+    UniqueConstraint("mark_id", "actor"),
+    CheckConstraint("actor <> proposed_by", name="somebody_else"),
+)
+
 # What the billing system says it has paid back by itself: absolute, so that hearing it twice changes nothing.
 billing_refunds = Table(
     "billing_refunds",
@@ -657,4 +703,5 @@ APPEND_ONLY = (
     "wallet_baselines",
     "reconciliation_findings",
     "payout_approvals",
+    "mark_approvals",
 )

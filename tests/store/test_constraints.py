@@ -94,7 +94,7 @@ def any_values(table: Table) -> dict[str, Any]:
 
 
 # Where a check ties columns together, what satisfies it.
-TIED = {"payouts": {"gross_sat": 2, "net_sat": 1, "fee_sat": 1}}
+TIED = {"payouts": {"gross_sat": 2, "net_sat": 1, "fee_sat": 1}, "mark_approvals": {"actor": "y"}}
 
 
 def put_any(store: Store, table: Table) -> dict[str, Any]:
@@ -197,6 +197,20 @@ def test_an_output_is_one_payment_of_its_invoice(filled: Store) -> None:
 def test_a_row_that_makes_no_sense_is_refused(filled: Store, table: str, row: Any) -> None:
     with pytest.raises(IntegrityError):
         put(filled, tables.metadata.tables[table], **row())
+
+
+def test_nobody_approves_their_own_mark_whatever_program_writes_it(filled: Store) -> None:
+    """Nor as somebody else's: who proposed stands in the mark, and the approval must name the same."""
+    mark = put_any(filled, tables.marks)
+    given = {"mark_id": mark["id"], "proposed_by": mark["proposed_by"], "actor": "ann", "reason": "x", "at": NOW}
+    for changes in ({"actor": mark["proposed_by"]}, {"proposed_by": "eve", "actor": mark["proposed_by"]}):
+        with pytest.raises(IntegrityError):
+            put(filled, tables.mark_approvals, **given | changes)
+    put(filled, tables.mark_approvals, **given)
+    with pytest.raises(IntegrityError):
+        put(filled, tables.mark_approvals, **given)
+    with pytest.raises(IntegrityError), filled.write() as tx:
+        tx.execute(update(tables.marks).values(proposed_by="bob"))
 
 
 @pytest.mark.parametrize("table", tables.APPEND_ONLY)
