@@ -1,0 +1,35 @@
+"""`python -m tests.upgrade VERSION`: lives some days on each engine and stores what the databases hold then.
+
+Run it from the tree of the version that is released, once, on the day it is released; a stored release never changes.
+"""
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bridge.store.db import migrate
+from tests.postgres import start_cluster
+from tests.upgrade import days, stored
+
+
+def store_release(release: str) -> None:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="release-")))
+        cluster = start_cluster()
+        stack.callback(cluster.stop)
+        cluster.create_database("release")
+        urls = {"sqlite": f"sqlite:///{directory / 'bridge.db'}", "postgresql": cluster.url("release")}
+        for engine, url in urls.items():
+            migrate(url)
+            with days.shop(url, directory) as world:
+                days.live(world)
+                stored.save(release, engine, database_url=url, outside=world.sandbox.world)
+            print(f"{release} on {engine}: stored")
+
+
+if __name__ == "__main__":
+    (_, version) = sys.argv
+    if version in stored.names():
+        sys.exit(f"{version} is stored already; a stored release never changes")
+    store_release(version)
