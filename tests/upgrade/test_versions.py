@@ -1,5 +1,6 @@
 """CHANGELOG drives the version: what is installed, what is stored for upgrades and what the container is called follow it."""
 
+import itertools
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -46,7 +47,7 @@ def test_unreleased_stands_first_and_the_releases_descend() -> None:
     assert next(iter(sections())) == "Unreleased"
     numbers = [version(text) for text in released()]
     assert numbers == sorted(set(numbers), reverse=True)
-    assert all(newer in successors(older) for newer, older in zip(numbers, numbers[1:], strict=False))
+    assert all(newer in successors(older) for newer, older in itertools.pairwise(numbers))
 
 
 def test_the_version_is_the_newest_release_or_the_one_that_comes_after_it() -> None:
