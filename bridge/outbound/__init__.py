@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import NoReturn
 
 import requests
@@ -22,6 +23,8 @@ from bridge.outbound.guard import Guard, is_loopback
 __all__ = ["CallFailed", "Guard", "Limits", "Outbound", "Reply", "is_loopback", "redacted"]
 
 USER_AGENT = "subtc-billmanager-bridge"
+# Debian's own store: it is what `update-ca-certificates` fills and what security updates reach. Elsewhere certifi's.
+MACHINE_STORE = Path("/etc/ssl/certs/ca-certificates.crt")
 _HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*", "Connection": "keep-alive"}
 _LONGEST_RETRY_AFTER_SECONDS = 86_400
 _SECRETS = re.compile(r"(SUBTC-KEY-|whsec_|[Bb]earer\s+|\bv1,)[^\s\"',;&<>]+")
@@ -84,7 +87,7 @@ class Outbound:
     def __init__(self, *, limits: Limits | None = None, guard: Guard | None = None, ca_file: str | None = None):
         self.limits = limits or Limits()
         self.guard = guard or Guard()
-        self._verify = ca_file or True
+        self._verify = ca_file or (str(MACHINE_STORE) if MACHINE_STORE.is_file() else True)
         self._adapter = GuardedAdapter(pool_connections=8, pool_maxsize=16)
 
     def call(
