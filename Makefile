@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
+PEER_FLAG := $(if $(filter 1 yes true,$(PEER)),--peer)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
 TEST_PROGRAMS := postgresql nginx systemd openssl promtool php chromium zbar npm
 SECONDS ?= 60
@@ -56,9 +57,9 @@ fmt: setup ## format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure against yardsticks of the same run; ARGS="--only routes" narrows it
+bench: setup ## measure against yardsticks of the same run; ARGS="--only routes" narrows it, PEER=1 adds LNbits
 	@sh scripts/install_debian.sh postgresql wrk
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(PEER_FLAG) $(ARGS)
 
 soak: setup ## random payments, faults and restarts for MINUTES=2, then nothing may be lost or done twice
 	@sh scripts/install_debian.sh postgresql

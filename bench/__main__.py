@@ -8,21 +8,24 @@ from pathlib import Path
 
 import click
 
-from bench import http_routes, latency, polling, scale
+from bench import http_routes, latency, peer, polling, scale
 from bench.place import ENGINES, open_bench
 from bench.table import Report
 
 PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "polling")
+PEER = "peer"
 
 
 @click.command()
 @click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
-@click.option("--only", multiple=True, type=click.Choice(PARTS), help="Only these parts.")
+@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER)), help="Only these parts.")
+@click.option("--peer", "with_peer", is_flag=True, help="Beside LNbits too, which is installed into build/.")
 @click.option("--engine", multiple=True, type=click.Choice(ENGINES), help="Only on these engines.")
 @click.option("--output", default="var/bench.json", show_default=True, type=click.Path(path_type=Path))
-def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], output: Path) -> None:
+def main(seconds: float, only: tuple[str, ...], with_peer: bool, engine: tuple[str, ...], output: Path) -> None:
     """Measure the bridge. Figures of another machine or another run compare with nothing here."""
-    report, parts, engines = Report(), only or PARTS, engine or ENGINES
+    report, parts, engines = Report(), {*(only or PARTS), *([PEER] if with_peer else [])}, engine or ENGINES
+    lnbits = peer.install() if PEER in parts else None
     with open_bench(seconds=seconds) as bench:
         for name in engines:
             if "routes" in parts:
@@ -35,6 +38,8 @@ def main(seconds: float, only: tuple[str, ...], engine: tuple[str, ...], output:
                 latency.status_polls(bench, report, name)
             if "scale" in parts:
                 scale.measure(bench, report, name)
+            if lnbits:
+                peer.measure(bench, report, name, lnbits)
         if "nodes" in parts and "postgresql" in engines:
             latency.more_nodes(bench, report)
         if "polling" in parts:

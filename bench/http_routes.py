@@ -25,7 +25,7 @@ def measure(bench: Bench, report: Report, engine: str) -> None:
         with place.yardstick() as yardstick:
             bridge = place.web()
             bare = load.wrk(f"{yardstick}/bare", clients=4, seconds=bench.seconds)
-            report.note(f"{engine}: bare Flask route, 4 clients", bare.per_second, _shown(bare))
+            report.note(f"{engine}: bare Flask route, 4 clients", bare.per_second, shown(bare))
             load.wrk(f"{bridge}/v1/invoices", clients=4, seconds=1, request=load.OPEN, key=API_KEY)
             reference, opened = _pairs(bench, report, engine, yardstick, f"{bridge}/v1/invoices", "open", load.OPEN, "")
             _judge_open(report, engine, reference, opened)
@@ -46,13 +46,11 @@ def _pairs(
         reference[clients] = load.wrk(
             f"{yardstick}/reference", clients=clients, seconds=bench.seconds, request=load.REFERENCE
         )
-        report.note(
-            f"{engine}: reference, {clients} clients", reference[clients].per_second, _shown(reference[clients])
-        )
+        report.note(f"{engine}: reference, {clients} clients", reference[clients].per_second, shown(reference[clients]))
         measured[clients] = load.wrk(
             url, clients=clients, seconds=bench.seconds, request=request, key=API_KEY, head=head
         )
-        report.note(f"{engine}: {name}, {clients} clients", measured[clients].per_second, _shown(measured[clients]))
+        report.note(f"{engine}: {name}, {clients} clients", measured[clients].per_second, shown(measured[clients]))
     return reference, measured
 
 
@@ -68,7 +66,7 @@ def _from_pool(bench: Bench, report: Report, place: Place, yardstick: str) -> No
         opened = load.wrk(f"{url}/v1/invoices", clients=clients, seconds=2, request=load.OPEN, key=API_KEY)
         name = f"{place.engine}: open from the pool, {clients} clients"
         ratio = opened.per_second / reference.per_second
-        report.note(name, opened.per_second, f"{_shown(opened)}, {ratio:.2f} of reference")
+        report.note(name, opened.per_second, f"{shown(opened)}, {ratio:.2f} of reference")
     place.programs.pop().kill()
 
 
@@ -121,5 +119,6 @@ def _tokens(place: Place) -> list[str]:
         bridge.store.close()
 
 
-def _shown(run: load.Measured) -> str:
+def shown(run: load.Measured) -> str:
+    """A run of load in one line: requests a second and latencies in milliseconds."""
     return f"{run.per_second:.0f}/s p50 {run.p50_us / 1_000:.1f} p99 {run.p99_us / 1_000:.1f} ms"
