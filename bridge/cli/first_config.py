@@ -8,6 +8,7 @@ import secrets
 import sys
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,10 +41,12 @@ EXPLORERS = {"main": "https://blockstream.info/api", "test": "https://blockstrea
 @click.option("--esplora", default="", help="The chain reader's URL; default: a public one for main and test.")
 @click.option("--price", "prices", multiple=True, help="name,url,pointer; default: three public sources.")
 @click.option("--database-url", default="", help="Default: SQLite in the directory.")
+@click.option("--backup-directory", default="", help="Default: backups beside SQLite's file, else in the directory.")
+@click.option("--allow-host", "allow_hosts", multiple=True, help="A host of --notify-url that is on a private network.")
 @click.option("--listen", default="127.0.0.1:8080", show_default=True)
 @click.option("--shop-name", default="Hosting", show_default=True)
 @click.pass_context
-def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **asked: str) -> None:
+def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **asked: Any) -> None:
     """Write a first config.yaml with new secrets beside it, make the database, and end with the doctor."""
     directory = directory.resolve()
     config = directory / "config.yaml"
@@ -54,7 +57,7 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     wallet_id = asked["wallet_id"] or _wallet(asked, subtc_key).create_wallet()
     for name, secret in _new_secrets(subtc_key).items():
         _write(directory / "secrets" / name, secret + "\n")
-    _write(directory / OPERATIONS, operations_example(backup_directory=str(directory / "backups")))
+    _write(directory / OPERATIONS, operations_example(backup_directory=_backup_directory(directory, asked)))
     _write(config, _config_text(directory, asked | {"wallet_id": wallet_id}))
     migrate(load_settings(config).database_url)
     click.echo(_next_steps(directory, asked))
@@ -62,14 +65,14 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     sys.exit(0 if examined(ctx) else 1)
 
 
-def _subtc_key(asked: dict[str, str], path: Path | None) -> str:
+def _subtc_key(asked: dict[str, Any], path: Path | None) -> str:
     if path is not None:
         return path.read_text(encoding="utf-8").strip()
     given = click.prompt("SUBTC key (empty: make a new one)", default="", hide_input=True, show_default=False)
     return str(given) or _wallet(asked, "").create_key()
 
 
-def _wallet(asked: dict[str, str], key: str) -> SubtcWallet:
+def _wallet(asked: dict[str, Any], key: str) -> SubtcWallet:
     """A client that needs no wallet yet: it makes keys and wallets."""
     return SubtcWallet(base_url=asked["subtc_url"], key=lambda: key, network=asked["network"])
 
@@ -94,7 +97,14 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _config_text(directory: Path, asked: dict[str, str]) -> str:
+def _backup_directory(directory: Path, asked: dict[str, Any]) -> str:
+    """Where the hourly copies go: a unit may write beside the database, and not into /etc."""
+    database = str(asked["database_url"]).removeprefix("sqlite:///")
+    beside = Path(database).parent if database.startswith("/") else directory
+    return asked["backup_directory"] or str(beside / "backups")
+
+
+def _config_text(directory: Path, asked: dict[str, Any]) -> str:
     """Only what must be said; every other setting has its default, see config.example.yaml."""
     quoted = {name: _quoted(value) for name, value in asked.items() if isinstance(value, str)}
     explorer = asked["esplora"] or EXPLORERS.get(asked["network"], "")
@@ -105,6 +115,8 @@ def _config_text(directory: Path, asked: dict[str, str]) -> str:
         f"database_url: {_quoted(asked['database_url'] or f'sqlite:///{directory}/bridge.db')}",
         f"public_url: {quoted['public_url']}",
         f"listen: {quoted['listen']}",
+        *_proxied(asked["listen"]),
+        *([f"allow_hosts: [{', '.join(map(_quoted, asked['allow_hosts']))}]"] if asked["allow_hosts"] else []),
         f"token_secret: ${{file:{directory}/secrets/token_secret}}",
         "subtc:",
         f"  base_url: {quoted['subtc_url']}",
@@ -127,12 +139,17 @@ def _config_text(directory: Path, asked: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _proxied(listen: str) -> list[str]:
+    """On loopback only a proxy on this machine can call: its word about the client's address is good."""
+    return ["trusted_proxies: 1"] if listen.startswith(("127.", "localhost:", "[::1]")) else []
+
+
 def _quoted(text: str) -> str:
     """A YAML text in double quotes."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _next_steps(directory: Path, asked: dict[str, str]) -> str:
+def _next_steps(directory: Path, asked: dict[str, Any]) -> str:
     return (
         f"Written: {directory}/config.yaml, {directory}/{OPERATIONS}, {directory}/secrets/ (readable by this user only).\n"
         "Into the payment method's form in BILLmanager go:\n"

@@ -35,6 +35,17 @@ def test_init_shows_no_secret_and_lets_nobody_else_read_one(empty_place):
         assert path.read_text().strip() not in empty_place.config.read_text()
 
 
+def test_init_expects_a_proxy_on_this_machine_and_keeps_copies_beside_the_database(empty_place, tmp_path):
+    database = tmp_path / "state" / "bridge.db"
+    database.parent.mkdir()
+    more = ("--database-url", f"sqlite:///{database}", "--allow-host", "billing.internal")
+    assert empty_place.init(*more).exit_code == 0
+    settings = load_settings(empty_place.config)
+    assert (settings.trusted_proxies, settings.allow_hosts) == (1, ("billing.internal",))
+    empty_place.run("backup")
+    assert len(list(database.with_name("backups").glob("bridge-*.db"))) == 1
+
+
 def test_init_never_overwrites_anything(place):
     before = place.config.read_bytes(), (place.directory / "secrets" / "api_key").read_bytes()
     assert place.init().exit_code == 1
