@@ -27,3 +27,20 @@ def statements(dialect: str, tables: tuple[str, ...]) -> Iterator[str]:
                 f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
+
+
+def frozen_statements(dialect: str, table: str, columns: tuple[str, ...]) -> Iterator[str]:
+    """The statements that guard a table whose rows stay for ever and whose `columns` never change; its other columns may."""
+    named = ", ".join(columns)
+    if dialect == "postgresql":
+        yield _POSTGRESQL_FUNCTION
+        yield (
+            f"CREATE TRIGGER {table}_frozen BEFORE UPDATE OF {named} OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
+        return
+    for verb, event in (("update", f"UPDATE OF {named}"), ("delete", "DELETE")):
+        yield (
+            f"CREATE TRIGGER {table}_frozen_{verb} BEFORE {event} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )

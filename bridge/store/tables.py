@@ -704,4 +704,73 @@ APPEND_ONLY = (
     "reconciliation_findings",
     "payout_approvals",
     "mark_approvals",
+    "derived_addresses",
+    "policy_approvals",
 )
+# Rows that stay for ever, with the columns that never change; the others say what became of them.
+FROZEN = {
+    "policy_versions": (
+        "number",
+        "sha256",
+        "document",
+        "base_number",
+        "proposed_by",
+        "proposed_at",
+        "reason",
+        "approvals_needed",
+    ),
+}
+# What the settings file says about money, version by version. At most one is active, and none proposed twice at a time.
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("base_number", Integer),
+    Column("proposed_by", Text, nullable=False),
+    Column("proposed_at", UtcTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approvals_needed", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("decided_by", Text, nullable=False, server_default=""),
+    Column("decided_at", UtcTime),
+    Column("decision_reason", Text, nullable=False, server_default=""),
+    UniqueConstraint("number", "proposed_by"),
+    CheckConstraint("status IN ('proposed','active','rejected','superseded')", name="status"),
+    CheckConstraint("status <> 'active' OR approvals_needed = 0 OR decided_by <> proposed_by", name="somebody_else"),
+    Index(
+        "uq_policy_versions_active",
+        "status",
+        unique=True,
+        sqlite_where=text("status = 'active'"),
+        postgresql_where=text("status = 'active'"),
+    ),
+    Index(
+        "uq_policy_versions_proposed",
+        "sha256",
+        unique=True,
+        sqlite_where=text("status = 'proposed'"),
+        postgresql_where=text("status = 'proposed'"),
+    ),
+)
+
+# The proposer stands in the row, so that the database itself refuses their own approval.
+policy_approvals = Table(
+    "policy_approvals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    ForeignKeyConstraint(
+        ["number", "proposed_by"],
+        ["policy_versions.number", "policy_versions.proposed_by"],
+        name="fk_policy_approvals_of",
+    ),
+    UniqueConstraint("number", "actor"),
+    CheckConstraint("actor <> proposed_by", name="somebody_else"),
+)
+

@@ -94,7 +94,11 @@ def any_values(table: Table) -> dict[str, Any]:
 
 
 # Where a check ties columns together, what satisfies it.
-TIED = {"payouts": {"gross_sat": 2, "net_sat": 1, "fee_sat": 1}, "mark_approvals": {"actor": "y"}}
+TIED = {
+    "payouts": {"gross_sat": 2, "net_sat": 1, "fee_sat": 1},
+    "mark_approvals": {"actor": "y"},
+    "policy_approvals": {"actor": "y"},
+}
 
 
 def put_any(store: Store, table: Table) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Policy versions and their approvals: rows in and out, and the queue of those who change them.
+
+Owns their queries; must not decide which version is active, `flows.policy` and `flows.decide_policy` do.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.core.errors import Conflict
+from bridge.core.policy_document import sha256_of
+from bridge.store.tables import audit, policy_approvals, policy_versions
+
+VersionRow = Row[Any]
+FIRST = 1
+# The audit's words for how a version came into being, and for how it came into force.
+MADE = ("policy_adopted", "policy_proposed", "policy_changed")
+ACTIVATED = ("policy_adopted", "policy_changed", "policy_approved")
+
+
+def active_number(tx: Connection) -> int | None:
+    """The number of the version in force, None before the first start: one look into a small index."""
+    return tx.execute(_ACTIVE_NUMBER).scalar_one_or_none()
+
+
+def active(tx: Connection) -> VersionRow | None:
+    return tx.execute(select(policy_versions).where(policy_versions.c.status == "active")).one_or_none()
+
+
+def find(tx: Connection, number: int) -> VersionRow | None:
+    return tx.execute(select(policy_versions).where(policy_versions.c.number == number)).one_or_none()
+
+
+def lock(tx: Connection) -> None:
+    """Whoever changes versions takes turns: the first row never goes, so it is the one they queue at."""
+    tx.execute(select(policy_versions.c.number).where(policy_versions.c.number == FIRST).with_for_update())
+
+
+def add_first(tx: Connection, values: Mapping[str, Any]) -> bool:
+    """Version 1, unless another node was faster: then False."""
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    fresh = make(policy_versions).values(number=FIRST, **values).on_conflict_do_nothing()
+    return tx.execute(fresh.returning(policy_versions.c.number)).one_or_none() is not None
+
+
+def add(tx: Connection, values: Mapping[str, Any]) -> int:
+    """The next version; the caller holds the lock. Returns its number."""
+    number = int(tx.execute(select(func.max(policy_versions.c.number))).scalar_one()) + 1
+    tx.execute(insert(policy_versions).values(number=number, **values))
+    return number
+
+
+def change(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
+    """Says what became of a version. Raises Conflict("policy_decided") when somebody else was faster."""
+    guarded = update(policy_versions).where(
+        policy_versions.c.number == row.number, policy_versions.c.status == row.status
+    )
+    if tx.execute(guarded.values(**values)).rowcount != 1:
+        raise Conflict("policy_decided", "Somebody else has decided about this version; look at it again.")
+
+
+def proposed(tx: Connection) -> Sequence[VersionRow]:
+    """What waits for people, newest first."""
+    waiting = select(policy_versions).where(policy_versions.c.status == "proposed")
+    return tx.execute(waiting.order_by(policy_versions.c.number.desc())).all()
+
+
+def newest_of(tx: Connection, sha256: str) -> VersionRow | None:
+    """The newest version with this content."""
+    same = select(policy_versions).where(policy_versions.c.sha256 == sha256)
+    return tx.execute(same.order_by(policy_versions.c.number.desc()).limit(1)).one_or_none()
+
+
+def listing(tx: Connection, *, limit: int, before: int | None = None) -> Sequence[VersionRow]:
+    """Newest first, older than the version `before`."""
+    query = select(policy_versions).order_by(policy_versions.c.number.desc()).limit(limit)
+    return tx.execute(query if before is None else query.where(policy_versions.c.number < before)).all()
+
+
+def of_numbers(tx: Connection, numbers: Collection[int]) -> Sequence[VersionRow]:
+    return tx.execute(select(policy_versions).where(policy_versions.c.number.in_(numbers))).all()
+
+
+def approve(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
+    """The database refuses the proposer's own approval and a second one of the same person."""
+    tx.execute(insert(policy_approvals).values(number=row.number, proposed_by=row.proposed_by, **values))
+
+
+def approvals_of(tx: Connection, number: int) -> Sequence[Row[Any]]:
+    mine = select(policy_approvals).where(policy_approvals.c.number == number)
+    return tx.execute(mine.order_by(policy_approvals.c.id)).all()
+
+
+def is_intact(row: VersionRow) -> bool:
+    """Whether a version's text still is the one that was proposed."""
+    return sha256_of(str(row.document)) == str(row.sha256)
+
+
+def first_break(tx: Connection) -> str | None:
+    """What is wrong with the versions, in words, or None when every one is as the audit says it was proposed and decided."""
+    made = _told(tx, MADE)
+    for row in tx.execute(select(policy_versions).order_by(policy_versions.c.number)):
+        if not is_intact(row) or made.get(str(row.number)) != row.sha256:
+            return f"policy version {row.number} was altered"
+    number = active_number(tx)
+    if number is not None and _last_activated(tx) != str(number):
+        return f"policy version {number} is active, and nobody made it so"
+    return None
+
+
+def _told(tx: Connection, actions: Collection[str]) -> dict[str, str]:
+    """The hash of each version as the audit kept it."""
+    rows = select(audit.c.policy_version, audit.c.detail).where(audit.c.action.in_(actions))
+    return {row.policy_version: str(json.loads(row.detail).get("sha256")) for row in tx.execute(rows)}
+
+
+def _last_activated(tx: Connection) -> str | None:
+    newest = select(audit.c.policy_version).where(audit.c.action.in_(ACTIVATED)).order_by(audit.c.id.desc()).limit(1)
+    return tx.execute(newest).scalar_one_or_none()
+
+
+_ACTIVE_NUMBER = select(policy_versions.c.number).where(policy_versions.c.status == "active")
