@@ -7,11 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, union_all, update
 
-from bridge.store.tables import invoices, spare_addresses
+from bridge.store.tables import derived_addresses, invoices, spare_addresses
 
 _IS_USED = union_all(
     select(invoices.c.address).where(invoices.c.address == bindparam("address")),
     select(spare_addresses.c.address).where(spare_addresses.c.address == bindparam("address")),
+    select(derived_addresses.c.address).where(derived_addresses.c.address == bindparam("address")),
 )
 
 
@@ -35,7 +36,7 @@ def take(tx: Connection, *, wallet_id: str, network: str, invoice_id: str) -> st
 
 
 def is_used(tx: Connection, address: str) -> bool:
-    """Whether the address is in the pool or belongs to an invoice already: the gateway must not give one out twice."""
+    """Whether the address is ours already, in the pool, of an invoice or of our own wallets: never given out twice."""
     return tx.execute(_IS_USED, {"address": address}).first() is not None
 
 

@@ -344,6 +344,28 @@ spare_addresses = Table(
     Index("ix_spare_addresses_free", "wallet_id", "invoice_id"),
 )
 
+# Addresses of the shop's own wallets, by their place in the descriptor: given out once, for one thing, for ever.
+derived_addresses = Table(
+    "derived_addresses",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("wallet_id", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    Column("address_index", BigInteger, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("used_by", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("wallet_id", "address_index"),
+    CheckConstraint("purpose IN ('invoice','sweep')", name="purpose"),
+)
+
+address_counters = Table(
+    "address_counters",
+    metadata,
+    Column("wallet_id", Text, primary_key=True),
+    Column("next_index", BigInteger, nullable=False),
+)
+
 reviews = Table(
     "reviews",
     metadata,
@@ -690,36 +712,6 @@ operator_tokens = Table(
     Column("created_by", Text, nullable=False),
 )
 
-APPEND_ONLY = (
-    "journals",
-    "entries",
-    "audit",
-    "audit_chain",
-    "quotes",
-    "events",
-    "event_positions",
-    "delivery_attempts",
-    "screenings",
-    "wallet_baselines",
-    "reconciliation_findings",
-    "payout_approvals",
-    "mark_approvals",
-    "derived_addresses",
-    "policy_approvals",
-)
-# Rows that stay for ever, with the columns that never change; the others say what became of them.
-FROZEN = {
-    "policy_versions": (
-        "number",
-        "sha256",
-        "document",
-        "base_number",
-        "proposed_by",
-        "proposed_at",
-        "reason",
-        "approvals_needed",
-    ),
-}
 # What the settings file says about money, version by version. At most one is active, and none proposed twice at a time.
 policy_versions = Table(
     "policy_versions",
@@ -774,3 +766,33 @@ policy_approvals = Table(
     CheckConstraint("actor <> proposed_by", name="somebody_else"),
 )
 
+APPEND_ONLY = (
+    "journals",
+    "entries",
+    "audit",
+    "audit_chain",
+    "quotes",
+    "events",
+    "event_positions",
+    "delivery_attempts",
+    "screenings",
+    "wallet_baselines",
+    "reconciliation_findings",
+    "payout_approvals",
+    "mark_approvals",
+    "derived_addresses",
+    "policy_approvals",
+)
+# Rows that stay for ever, with the columns that never change; the others say what became of them.
+FROZEN = {
+    "policy_versions": (
+        "number",
+        "sha256",
+        "document",
+        "base_number",
+        "proposed_by",
+        "proposed_at",
+        "reason",
+        "approvals_needed",
+    ),
+}
