@@ -71,22 +71,13 @@ def install(directory: Path = Path("build")) -> Path:
         return python
     print(f"installing LNbits {VERSION} from PyPI into {home}, which takes a minute and 300 MB", flush=True)
     venv.create(home, with_pip=True, clear=True)
-    command = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--retries",
-        "1",
-        "--disable-pip-version-check",
-        *PACKAGES,
-    ]
+    quietly = ("--quiet", "--disable-pip-version-check", "--retries", "1")
+    command = [str(python), "-m", "pip", "install", *quietly, *PACKAGES]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip said nothing"]
+        said = [line[7:] for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["pip gave no reason"]
         raise click.ClickException(
-            f"LNbits {VERSION} can't be installed from PyPI: {said[-1]}. Is the package index reachable, and is this"
+            f"LNbits {VERSION} can't be installed from PyPI ({said[-1]}). Is the package index reachable, and is this"
             f" Python ({sys.version.split()[0]}) one of 3.10 to 3.12? Without PEER=1 the bench needs neither."
         )
     ready.touch()
