@@ -41,7 +41,7 @@ gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--
 	@sh scripts/install_debian.sh chromium
 	$(BIN)/python -m tests.browser.gallery $(ARGS)
 
-fuzz: setup ## throw mutated bytes at everything that parses a stranger's; SECONDS=60
+fuzz: setup ## throw bytes at everything that parses a stranger's, guided by coverage; SECONDS=60
 	$(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 # Exit code 3: the advisory service could not be asked, and it said so; that alone must not stop anybody.

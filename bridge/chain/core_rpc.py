@@ -120,13 +120,15 @@ class CoreRpcReader:
         return [
             ChainOutput(
                 outpoint=f"{txid}:{index}",
-                amount_sat=_sat(output.get("value")),
+                amount_sat=amount_sat,
                 confirmations=confirmations,
                 replaceable=confirmations == 0 and _is_replaceable(transaction, decoded),
                 block_time=datetime.fromtimestamp(seconds, UTC) if confirmations and type(seconds) is int else None,
             )
             for index, output in enumerate(_objects(decoded.get("vout")))
+            # A miner may send an output of nothing: it is no payment.
             if _object(output.get("scriptPubKey")).get("address") == address
+            and (amount_sat := _sat(output.get("value")))
         ]
 
     def _in_mempool(self, txid: str) -> bool:

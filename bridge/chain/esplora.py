@@ -107,9 +107,11 @@ class EsploraReader:
 
     def _outputs(self, base_url: str, transaction: _Tx, address: str, tip_height: int) -> list[ChainOutput]:
         paying = [
-            (index, _int(output.get("value"), most=MAX_MONEY_SAT))
+            (index, amount_sat)
             for index, output in enumerate(_list(transaction.get("vout")))
+            # A miner may send an output of nothing: it is no payment.
             if output.get("scriptpubkey_address") == address
+            and (amount_sat := _int(output.get("value"), most=MAX_MONEY_SAT))
         ]
         if not paying:
             return []

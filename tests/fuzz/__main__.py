@@ -1,67 +1,56 @@
-"""`python -m tests.fuzz SECONDS [TARGET…]`: throws mutated inputs at every target until the time is over.
+"""`python -m tests.fuzz SECONDS [TARGET…]`: throws inputs at every target until the time is over.
 
-Owns the loop and the keeping of findings; exit code 1 when there is one.
+Owns the choice between the guided way and the blind one; exit code 1 when there is a finding.
 """
 
-import hashlib
+import argparse
+import contextlib
+import io
 import logging
-import random
 import sys
 import tempfile
-import time
-import traceback
-from collections import Counter
-from pathlib import Path
+from typing import Any
 
-from bridge.store.db import migrate
-from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import Target, targets
-from tests.web.conftest import build_site
-
-CORPUS = Path(__file__).parent / "corpus"
+OURS = ["bridge", "subtc", "mgrctl"]
 
 
-def seeds_of(name: str, target: Target) -> list[bytes]:
-    """The target's own seeds and every kept finding."""
-    return [*target.seeds, *(path.read_bytes() for path in sorted((CORPUS / name).glob("*")))]
-
-
-def attempt(target: Target, raw: bytes) -> str:
-    """The traceback of a finding, or nothing."""
-    try:
-        target.run(raw)
-    except target.expected:
-        return ""
-    except Exception:
-        return traceback.format_exc()
-    return ""
-
-
-def main(seconds: int, wanted: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=int, default=60)
+    parser.add_argument("targets", nargs="*")
+    parser.add_argument("--keep", action="store_true", help="keep what reached something new in tests/fuzz/grown.txt")
+    options = parser.parse_args()
+    with instrumented() as atheris:
+        from bridge.store.db import migrate
+        from tests.fuzz import blind, guided, targets
+        from tests.web.conftest import build_site
     logging.disable()  # what a parser logs about nonsense would bury a finding
-    chance = random.Random()
-    counted: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as place:
-        url = f"sqlite:///{place}/fuzz.db"
-        migrate(url)
-        site = build_site(url)
-        known = {name: target for name, target in targets(site).items() if not wanted or name in wanted}
-        seeds = {name: seeds_of(name, target) for name, target in known.items()}
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            name = chance.choice(list(known))
-            raw = mutated(chance.choice(seeds[name]), chance)
-            counted[name] += 1
-            if trouble := attempt(known[name], raw):
-                path = CORPUS / name / hashlib.sha256(raw).hexdigest()[:16]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(raw)
-                print(f"{trouble}\nfound in {name}; kept as {path}")
-                return 1
-        site.bridge.store.close()
-    print(f"{sum(counted.values())} inputs to {len(known)} targets, no finding")
+        migrate(f"sqlite:///{place}/fuzz.db")
+        site = build_site(f"sqlite:///{place}/fuzz.db")
+        with contextlib.closing(site.bridge.store):
+            known = {n: t for n, t in targets.targets(site).items() if not options.targets or n in options.targets}
+            if atheris is None:
+                return blind.run(known, seconds=options.seconds)
+            guided.run(known, seconds=options.seconds, atheris=atheris, keeps=options.keep)
     return 0
 
 
+@contextlib.contextmanager
+def instrumented() -> Any:
+    """atheris, while every module of ours that is imported reports its branches to it; None, and said so, without it."""
+    try:
+        import atheris
+    except ImportError:
+        print(
+            "atheris is not installed (extra `dev`, CPython 3.11 on Linux): nothing guides the fuzzer", file=sys.stderr
+        )
+        yield None
+        return
+    # It names every module that it instruments.
+    with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=OURS):
+        yield atheris
+
+
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 60, sys.argv[2:]))
+    sys.exit(main())

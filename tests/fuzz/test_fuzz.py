@@ -1,4 +1,4 @@
-"""Every seed and every finding of the corpus, and a short run from them with a fixed beginning.
+"""Every seed, every finding and what guided runs have grown, and a short run from them with a fixed beginning.
 
 Owns nothing but the loop; long runs are `make fuzz`.
 """
@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.fuzz.__main__ import CORPUS, attempt, seeds_of
+from tests.fuzz.findings import CORPUS, attempt, grown_of, seeds_of
 from tests.fuzz.mutate import mutated
 from tests.fuzz.targets import Target, targets
 from tests.web.conftest import build_site
@@ -83,10 +83,10 @@ def test_no_bytes_of_a_stranger_become_a_traceback(known, name):
 
 
 def throw(target: Target, name: str) -> None:
-    """Every seed and finding, and INPUTS more that are the same in every run."""
+    """Every seed, finding and grown input, and INPUTS more that are the same in every run."""
     chance = random.Random(name)
     seeds = seeds_of(name, target)
-    for raw in [*seeds, *(mutated(chance.choice(seeds), chance) for _ in range(INPUTS))]:
+    for raw in [*seeds, *grown_of(name), *(mutated(chance.choice(seeds), chance) for _ in range(INPUTS))]:
         assert attempt(target, raw) == "", raw
 
 
