@@ -18,7 +18,7 @@ DIGITS = 6
 SHORTEST_PASSWORD = 12
 _NAME = re.compile(r"[a-z][a-z0-9._-]{1,31}")
 # Names that the audit uses for parts of the bridge: a person must not look like one.
-_RESERVED = frozenset({"worker", "module", "policy", "payer", "replay", "system", "admin"})
+_RESERVED = frozenset({"worker", "module", "policy", "payer", "replay", "system", "admin", "config"})
 
 
 def check_name(name: str) -> str:

@@ -1,0 +1,55 @@
+"""Policy versions as JSON, and in a few words for the story of an invoice.
+
+Owns these shapes; must not decide anything.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from bridge.core.policy_document import differences
+from bridge.flows.present import time_text
+from bridge.store import policies
+from bridge.store.db import Tx
+
+# Clocks of two nodes may differ by this.
+SKEW = timedelta(minutes=5)
+
+
+def version_json(tx: Tx, row: Any) -> dict[str, Any]:
+    """One version without its document; `base_number` is the version that was active when it was proposed."""
+    return {
+        "number": row.number,
+        "status": row.status,
+        "sha256": row.sha256,
+        "base_number": row.base_number,
+        "proposed_by": row.proposed_by,
+        "proposed_at": time_text(row.proposed_at),
+        "reason": row.reason,
+        "approvals_needed": row.approvals_needed,
+        "approvals": [
+            {"actor": each.actor, "reason": each.reason, "at": time_text(each.at)}
+            for each in policies.approvals_of(tx, row.number)
+        ],
+        "decided_by": row.decided_by,
+        "decided_at": time_text(row.decided_at) if row.decided_at is not None else None,
+        "decision_reason": row.decision_reason,
+    }
+
+
+def comparison(before: Any, after: Any) -> list[dict[str, Any]]:
+    """Every setting that differs, old and new; nothing for the first version, which is compared with none."""
+    return [asdict(each) for each in differences(before.document, after.document)] if before is not None else []
+
+
+def versions_of(tx: Tx, invoice: Any, named: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The versions that decisions about an invoice name, by the text that names them.
+
+    A name from before versions were kept is a remark of the operator's, not a number: those versions are unknown here.
+    """
+    numbers = {int(text) for text in named if text.isascii() and text.isdecimal() and len(text) < 10}
+    rows = policies.of_numbers(tx, numbers)
+    latest = invoice.created_at + SKEW
+    known = [row for row in rows if row.decided_at is not None and row.decided_at <= latest]
+    return {str(row.number): version_json(tx, row) for row in known}
