@@ -9,11 +9,14 @@ import re
 import sys
 from typing import Any
 
+from bridge import tracing
+
 _SECRET = re.compile(
     r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+|(?<=/callbacks/subtc/)[A-Za-z0-9_\-]+", re.IGNORECASE
 )
 
 
+OURS = "bridge"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -23,7 +26,10 @@ def redact(text: str) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as JSON; whatever a caller gave as `extra` becomes members."""
+    """Formats a record as JSON with the current trace's id; whatever a caller gave as `extra` becomes members.
+
+    A line of a library names its logger; its text is the action.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -31,6 +37,10 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "action": record.getMessage(),
         }
+        if trace_id := tracing.current():
+            line["trace_id"] = trace_id
+        if record.name != OURS:
+            line["logger"] = record.name
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -50,4 +60,4 @@ def set_up(level: str) -> None:
 
 def log(action: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any) -> None:
     """One line: what happened, and the ids it happened to."""
-    logging.getLogger("bridge").log(level, action, exc_info=exc_info, extra=fields)
+    logging.getLogger(OURS).log(level, action, exc_info=exc_info, extra=fields)

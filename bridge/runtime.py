@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bridge.billmanager.notify import Notifier
+from bridge import tracing
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.config import ConfigError, MerchantSettings, Settings, book_rules
@@ -52,7 +53,10 @@ class MerchantNotifier:
 
     def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer:
         url, secrets = self._targets[merchant]
-        return self._notifier.notify(url, event_id=event_id, body=body, secrets=secrets, now=now)
+        traceparent = tracing.header()
+        return self._notifier.notify(
+            url, event_id=event_id, body=body, secrets=secrets, now=now, traceparent=traceparent
+        )
 
 
 class OffsetClock:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 from bridge.flows.confirm_payouts import confirm_payouts
 from bridge.flows.context import Bridge
@@ -51,7 +52,8 @@ class Hands:
     def submit(self, work: Callable[[], None]) -> None:
         with self._lock:
             self._free -= 1
-        self._pool.submit(self._do, work)
+        # A context of its own: the trace that one work follows is not the next one's.
+        self._pool.submit(copy_context().run, self._do, work)
 
     def _do(self, work: Callable[[], None]) -> None:
         try:

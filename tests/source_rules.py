@@ -17,18 +17,21 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "core": frozenset(),
     "metrics": frozenset(),
-    "logs": frozenset(),
+    "tracing": frozenset(),
+    "logs": frozenset({"tracing"}),
     "sandbox": frozenset(),
     "config": frozenset({"core"}),
     "store": frozenset({"core"}),
-    "outbound": frozenset({"core"}),
+    "outbound": frozenset({"core", "tracing"}),
     **{adapter: frozenset({"core", "outbound"}) for adapter in ADAPTERS},
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
-    "flows": frozenset({"core", "store", "metrics", "logs"}),
-    "web": frozenset({"core", "flows", "metrics", "logs"}),
+    "flows": frozenset({"core", "store", "metrics", "logs", "tracing"}),
+    "web": frozenset({"core", "flows", "metrics", "logs", "tracing"}),
     "worker": frozenset({"core", "flows", "metrics", "logs"}),
-    "runtime": frozenset({"config", "core", "store", "flows", "outbound", "metrics", "logs", "screening", "receipts"})
+    "runtime": frozenset(
+        {"config", "core", "store", "flows", "outbound", "metrics", "logs", "tracing", "screening", "receipts"}
+    )
     | ADAPTERS,
     "cli": EVERYTHING,
     "wsgi": EVERYTHING,
@@ -43,6 +46,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "requests": ADAPTERS | {"outbound", "sandbox"},
     "yaml": frozenset({"config", "sandbox"}),
     "cryptography": frozenset({"receipts"}),
+    "opentelemetry": frozenset({"tracing", "spans"}),
     "click": frozenset({"cli", "demo"}),
 }
 ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})

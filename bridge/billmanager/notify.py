@@ -34,14 +34,17 @@ class Notifier:
         limits = limits or Limits(max_bytes=64 * 1024, deadline_seconds=25)
         self._outbound = Outbound(limits=limits, guard=guard, ca_file=ca_file)
 
-    def notify(self, url: str, *, event_id: str, body: bytes, secrets: Sequence[str], now: datetime) -> Answer:
+    def notify(
+        self, url: str, *, event_id: str, body: bytes, secrets: Sequence[str], now: datetime, traceparent: str = ""
+    ) -> Answer:
         """One signed POST. Never raises for anything the receiver or the network does; a target or a secret that can
-        never work is parked like a refusal.
+        never work is parked like a refusal. `traceparent` (W3C) names the trace to a receiver that logs it.
         """
         started = time.monotonic()
         try:
             headers = {
                 "Content-Type": "application/json",
+                **({"traceparent": traceparent} if traceparent else {}),
                 **sign(event_id=event_id, body=body, secrets=secrets, now=now),
             }
             reply = self._outbound.call("POST", url, headers=headers, body=body, allow_cut=True)

@@ -1,15 +1,40 @@
-"""gunicorn with the bridge's settings.
+"""gunicorn with the bridge's settings, its lines in the bridge's own form.
 
-Owns the server's options; must not know the application but by its builder.
+Owns the server's options and its log; must not know the application but by its builder.
 """
 
+import logging
+import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
+from bridge import tracing
 from bridge.config import Settings
+from bridge.logs import JsonLines, log
+from bridge.web.traced import ROUTE_KEY
 from bridge.wsgi import application
+
+
+class JsonLog(Logger):  # type: ignore[misc]
+    """gunicorn's own lines and one line per request, as JSON. A request is told by its route: addresses hold tokens."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        writer = logging.StreamHandler(sys.stderr)
+        writer.setFormatter(JsonLines())
+        self.error_log.handlers[:] = [writer]
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """The last thing done for a request: what the next one does before it has a trace is not this one's."""
+        status = str(resp.status).partition(" ")[0]
+        milliseconds = request_time // timedelta(milliseconds=1)
+        route = environ.get(ROUTE_KEY, "unknown")
+        log("http.request", method=req.method, route=route, status=int(status), milliseconds=milliseconds)
+        tracing.follow("")
 
 
 def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) -> BaseApplication:
@@ -24,6 +49,7 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
         # Its control socket would be opened in somebody's home, which a hardened unit does not have.
         "control_socket_disable": True,
         "loglevel": settings.log_level,
+        "logger_class": JsonLog,
         "worker_exit": _close,
     }
 

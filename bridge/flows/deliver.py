@@ -7,6 +7,7 @@ import logging
 import secrets
 from typing import Any
 
+from bridge import tracing
 from bridge.core.evidence import Answer
 from bridge.core.retry import next_try_at
 from bridge.flows.context import Bridge
@@ -39,6 +40,7 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
 
 def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
     """One try. The receiver may have acted although its answer was lost: it sees the same event id again and says so."""
+    tracing.follow(row.trace_id)
     bridge.crash_point("deliver.claimed")
     started_at = bridge.clock()
     answer = bridge.billing.notify(row.merchant, event_id=row.event_id, body=row.body.encode(), now=started_at)
@@ -69,7 +71,7 @@ def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
         if is_ours and outcome == "parked" and invoice is not None:
             open_review(tx, bridge, invoice, kind="delivery_dead", now=now)
         if is_ours and outcome == "delivered":
-            detail = {"event": row.event_id, "type": row.type, "status": answer.status}
+            detail = {"event": row.event_id, "type": row.type, "status": answer.status, "trace_id": row.trace_id}
             audit.write(tx, at=now, actor="worker", action="delivered", invoice_id=row.invoice_id, detail=detail)
         bridge.crash_point("deliver.committing")
     bridge.crash_point("deliver.committed")
@@ -85,6 +87,7 @@ def _note(bridge: Bridge, row: Any, answer: Answer, outcome: str) -> None:
         level=level,
         delivery_id=row.id,
         event_id=row.event_id,
+        invoice_id=row.invoice_id,
         type=row.type,
         status=answer.status,
         error=answer.error,

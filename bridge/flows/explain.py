@@ -102,6 +102,7 @@ def _now(bridge: Bridge, told: Told, view: PayView, words: Words) -> Iterator[st
         yield words("now.person", sentence=words(f"reviews.{kind}.do") + ".")
     if not asked:
         yield words("now.nobody")
+    yield words("now.trace", trace=told.invoice.trace_id)
 
 
 def _figures(bridge: Bridge, told: Told, view: PayView, words: Words) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bridge import tracing
 from bridge.core.credit import Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
 from bridge.core.evidence import ChainReading, ProviderReading
@@ -48,6 +49,7 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded 
         if row is None:
             return None
         due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
+        tracing.follow(row.trace_id)
     readings = read_worlds(bridge, row, due_sat=due_sat, now=now)
     screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")

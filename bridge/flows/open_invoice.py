@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge import tracing
 from bridge.core.credit import remaining_minor
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.money import MAX_MONEY_SAT, to_minor
@@ -269,7 +270,7 @@ def _new_row(
         "service_ref": request.service_ref,
         "return_url": request.return_url,
         "locale": request.locale,
-        "trace_id": bridge.new_id("trc"),
+        "trace_id": tracing.current_or_new(),
         "network": bridge.network,
         "wallet_id": bridge.wallet_id,
         "address": address,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge import tracing
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.core.schedule import next_look_at
@@ -68,6 +69,7 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         row = invoices.find(tx, public_id=public_id)
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
+        tracing.follow(row.trace_id)
         invoice = shown(tx, bridge, row)
         newest = invoices.quote_rows(tx, row.id)[-1]
         payments = [_payment(p) for p in invoices.payment_rows(tx, row.id)]

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bridge import tracing
 from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.ledger import Journal
 from bridge.core.payout import mirrored
 from bridge.flows.context import Bridge
 from bridge.logs import log
-from bridge.store import audit, ledger, payouts, spare_addresses
+from bridge.store import audit, invoices, ledger, payouts, spare_addresses
 from bridge.store.db import Tx, announce_work
 from bridge.store.ledger import PAYOUT
 
@@ -124,7 +125,8 @@ def note(
 ) -> None:
     """Audits one step of a payout, counts it and wakes whoever works on it."""
     detail = {"payout": row.id, "payout_kind": row.kind, "net_sat": row.net_sat, "gross_sat": row.gross_sat}
-    detail |= {"destination": row.destination or ""} | (more or {})
+    trace_id = invoices.trace_of(tx, row.invoice_id) if row.invoice_id else tracing.current()
+    detail |= {"destination": row.destination or "", "trace_id": trace_id} | (more or {})
     audit.write(
         tx,
         at=now,
@@ -137,5 +139,6 @@ def note(
         detail=detail,
     )
     bridge.metrics.payouts.labels(kind=row.kind, to=row.state).inc()
-    log(action.replace("_", ".", 1), payout_id=row.id, invoice_id=row.invoice_id, state=row.state, actor=actor)
+    ids = {"payout_id": row.id, "invoice_id": row.invoice_id, "trace_id": trace_id}
+    log(action.replace("_", ".", 1), state=row.state, actor=actor, **ids)
     announce_work(tx)

@@ -49,6 +49,7 @@ def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> 
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
         "sequence": row.sequence,
+        "trace_id": row.trace_id,
         "created_at": time_text(row.created_at),
         "updated_at": time_text(row.updated_at),
     }

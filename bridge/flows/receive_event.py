@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
+from bridge import tracing
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.logs import log
@@ -36,6 +37,7 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
         if row is None or row.closed_at is not None:
             bridge.metrics.callbacks.labels(outcome="unknown_token").inc()
             raise Refused("unknown_token", "There is no such callback address.")
+        tracing.follow(row.trace_id)
         if signature != "invalid":
             _ring(tx, bridge, row.id, event_key=event_key, headers=kept, body=body, now=now)
             announce_work(tx)

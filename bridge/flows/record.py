@@ -226,6 +226,7 @@ def _audit(
         "confirmations_needed": decision.confirmations_needed,
         "reviews": list(decision.reviews),
         "facts": {name: str(value) for name, value in facts.items()},
+        "trace_id": row.trace_id,
     }
     audit.write(
         tx,

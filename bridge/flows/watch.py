@@ -46,7 +46,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
                 callback_url=callback_url,
             )
         except BridgeError as error:
-            log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, code=error.code)
+            log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, trace_id=row.trace_id, code=error.code)
             continue
         bridge.crash_point("watch.armed")
         with bridge.store.write() as tx:

@@ -13,10 +13,12 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from bridge import tracing
 from bridge.outbound.connection import Exchange, GuardedAdapter, Limits, current
 from bridge.outbound.guard import Guard, is_loopback
 
@@ -101,6 +103,12 @@ class Outbound:
     ) -> Reply:
         """One request, one whole answer. Raises CallFailed, or Refused `blocked_url` with nothing sent."""
         self.guard.check_url(url)
+        with tracing.span("http.call", method=method, host=urlsplit(url).hostname or ""):
+            return self._call(method, url, headers, body, allow_cut)
+
+    def _call(
+        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None, allow_cut: bool
+    ) -> Reply:
         exchange = Exchange(self.guard, self.limits)
         token = current.set(exchange)
         timeout = (self.limits.connect_seconds, self.limits.read_seconds)

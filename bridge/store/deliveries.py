@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, update
 
-from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events
+from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices
 
 
 def claim(
     tx: Connection, *, now: datetime, owner: str, lease_seconds: int, limit: int, per_merchant: int
 ) -> Sequence[Row[Any]]:
-    """Due deliveries leased to `owner`, with their event's body and type.
+    """Due deliveries leased to `owner`, with their event's body and type and their invoice's trace.
 
     An event is not sent before every earlier one of its invoice was delivered or parked. No merchant gets more than
     `per_merchant` leases at a time, so that one dead endpoint cannot hold all the hands.
@@ -64,7 +64,9 @@ def _claim() -> Any:
 
 # Statements are built once: building one costs several times its execution.
 _CLAIM = _claim()
-_CLAIMED = select(deliveries, events.c.body, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+_CLAIMED = select(deliveries, events.c.body, events.c.type, func.coalesce(invoices.c.trace_id, "").label("trace_id"))
+_CLAIMED = _CLAIMED.join(events, events.c.id == deliveries.c.event_id)
+_CLAIMED = _CLAIMED.outerjoin(invoices, invoices.c.id == deliveries.c.invoice_id)
 _CLAIMED = _CLAIMED.where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 _ANY_DUE = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
 _ANY_DUE = _ANY_DUE.limit(1)

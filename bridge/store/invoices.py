@@ -55,11 +55,11 @@ def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
 
 
 def behind_token(tx: Connection, callback_token_sha256: str) -> Any | None:
-    """Only id and closed_at of the invoice with this callback token: a doorbell needs no more."""
+    """Only id, trace_id and closed_at of the invoice with this callback token: a doorbell needs no more."""
     return tx.execute(_BEHIND_TOKEN, {"token": callback_token_sha256}).one_or_none()
 
 
-_BEHIND_TOKEN = select(invoices.c.id, invoices.c.closed_at)
+_BEHIND_TOKEN = select(invoices.c.id, invoices.c.trace_id, invoices.c.closed_at)
 _BEHIND_TOKEN = _BEHIND_TOKEN.where(invoices.c.callback_token_sha256 == bindparam("token"))
 
 
@@ -371,6 +371,10 @@ def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceR
 
 def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetime) -> bool:
     """Whether this worker may arm the watch: of two at once, one may."""
+def trace_of(tx: Connection, invoice_id: str) -> str:
+    return str(tx.execute(select(invoices.c.trace_id).where(invoices.c.id == invoice_id)).scalar() or "")
+
+
     unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
     taken = update(invoices).where(invoices.c.id == invoice_id, unwatched).values(watched_until=until)
     return tx.execute(taken).rowcount == 1

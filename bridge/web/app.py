@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.flows.context import Bridge
 from bridge.web import admin as desk
-from bridge.web import api, callbacks, desk_api, errors, headers, limits, ops, pay, receipts
+from bridge.web import api, callbacks, desk_api, errors, headers, limits, ops, pay, receipts, traced
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
 
@@ -57,3 +57,4 @@ def create_app(
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_host=0)  # type: ignore[method-assign]
     return app
+    traced.register(app)

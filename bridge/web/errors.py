@@ -5,13 +5,13 @@ Owns the table from codes to HTTP statuses; must not show a traceback or a drive
 
 import json
 import logging
-import secrets
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from bridge import tracing
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.logs import log
 from bridge.web.look import error_page
@@ -85,10 +85,9 @@ def _http_error(error: HTTPException) -> Response:
 
 def _defect(error: Exception) -> Response:
     """Nobody expected this. The caller may try again and gets an id to name; the rest is in the log."""
-    trace = f"trc_{secrets.token_hex(8)}"
-    log("web.defect", level=logging.ERROR, exc_info=True, trace=trace, method=request.method, endpoint=request.endpoint)
+    log("web.defect", level=logging.ERROR, exc_info=True, method=request.method, endpoint=request.endpoint)
     detail = "Something went wrong here. Nothing is lost; the same request may be sent again."
-    return answer(503, "internal", detail, trace=trace, retry_after_seconds=DEFAULT_RETRY_SECONDS)
+    return answer(503, "internal", detail, trace=tracing.current(), retry_after_seconds=DEFAULT_RETRY_SECONDS)
 
 
 def answer(

@@ -59,6 +59,7 @@ class InvoiceShape(Shape):
     sequence: int
     created_at: str
     updated_at: str
+    trace_id: str = ""
 
 
 class InvoicePageShape(Shape):

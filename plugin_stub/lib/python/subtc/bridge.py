@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import ssl
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Mapping
 from urllib.parse import quote, urlsplit
 
-from subtc import __version__, place
+from subtc import __version__, log, place
 from subtc.settings import Settings
 
 _SIZE_CAP = 4 * 1024 * 1024
@@ -96,6 +97,7 @@ def _call(
         "Authorization": f"Bearer {account.api_key}",
         "Accept": "application/json",
         "User-Agent": f"pmsubtc/{__version__}",
+        **({"traceparent": f"00-{log.trace()}-{secrets.token_hex(8)}-01"} if log.trace() else {}),
         **(extra or {}),
     }
     payload = None

@@ -33,6 +33,7 @@ class Invoice:
     received_sat: int
     sequence: int
     payment_url: str
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def read_invoice(found: Any) -> Invoice:
         received_sat=_whole(found, "received_sat"),
         sequence=_whole(found, "sequence"),
         payment_url=str(found.get("payment_url") or ""),
+        trace=str(found.get("trace_id") or ""),
     )
 
 

@@ -13,8 +13,10 @@ from subtc import place
 
 _NUMBERS = {"ERROR": 3, "WARNING": 4, "INFO": 5, "EXTINFO": 6, "DEBUG": 9}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
+_TRACE = re.compile(r"[0-9a-f]{32}")
 _hidden: set[str] = set()
 _script = "pmsubtc"
+_trace = ""
 
 
 def begin(script: str) -> None:
@@ -26,6 +28,17 @@ def begin(script: str) -> None:
 def script() -> str:
     """The name this script logs under; BILLmanager's history shows it too."""
     return _script
+
+
+def follow(trace: str) -> None:
+    """From here on every line names this trace (32 hex digits, W3C); any other text names none."""
+    global _trace
+    _trace = trace if _TRACE.fullmatch(trace) else ""
+
+
+def trace() -> str:
+    """The trace that is followed, or nothing."""
+    return _trace
 
 
 def hide(secret: str) -> None:
@@ -72,6 +85,7 @@ def _write(level: str, action: str, ids: dict[str, object]) -> None:
 
 
 def _line(action: str, ids: dict[str, object]) -> str:
+    ids = {**ids, **({"trace": _trace} if _trace else {})}
     text = " ".join([f"action={action}", *(f"{name}={_value(value)}" for name, value in ids.items())])
     for secret in _hidden:
         text = text.replace(secret, "[hidden]")

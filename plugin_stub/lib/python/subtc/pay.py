@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ class Stop(Exception):
 def main() -> None:
     """Answer one request; whatever happens the client reads what to do, never a traceback."""
     log.begin("subtcpayment")
+    log.follow(secrets.token_hex(16))
     language, elid = "en", ""
     try:
         request = webio.read_request()
@@ -88,6 +90,7 @@ def _check_owner(elid: str, session: str) -> None:
 
 def _invoice_page(found: BillingPayment, language: str) -> str:
     invoice = _existing(found) or _open(found, language, "")
+    log.follow(invoice.trace or log.trace())  # an invoice keeps the trace of the request that opened it
     difference = "payment" if invoice.elid != found.elid else settle.compare(invoice, found)
     if difference and not (difference == "invoice_id" and _left_by_another_module(found)):
         # An external id is kept for the life of a payment; a second invoice would orphan the first (contract 14.8).

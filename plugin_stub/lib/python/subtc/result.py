@@ -28,6 +28,7 @@ _STATUSES = {
 def main() -> None:
     """Answer one notification. An error of ours is 503: the bridge tries again, nothing is cancelled or lost."""
     log.begin("subtcresult")
+    log.follow(webio.header("traceparent")[3:35])
     try:
         status, reason = answer()
     except webio.BadRequest as err:

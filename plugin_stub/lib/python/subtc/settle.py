@@ -38,6 +38,8 @@ def settle(event: Event, invoice: Invoice, *, vouch: Callable[[Settings], bool])
     `vouch` says whether the event is genuine for the settings of the payment's own method: a bridge can only speak
     about payments of a method that names it.
     """
+    before = log.trace()
+    log.follow(invoice.trace)
     try:
         with state.payment_lock(invoice.elid):
             outcome = _decide(event, invoice, vouch)
@@ -62,6 +64,7 @@ def settle(event: Event, invoice: Invoice, *, vouch: Callable[[Settings], bool])
         verdict=outcome.verdict,
         reason=outcome.reason,
     )
+    log.follow(before)
     return outcome
 
 
