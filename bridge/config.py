@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from bridge.core.addresses import check_payable
 from bridge.core.books import RETENTION_DAYS, BookRules
 from bridge.core.columns import RFC_3339, Column, ColumnMap
+from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
 from bridge.core.money import EXPONENTS
 from bridge.core.payout import Approvals, PayoutRules
@@ -69,6 +70,18 @@ class Subtc(_Section):
                 "callback_signature_header needs callback_signature_secrets: else every callback is refused"
             )
         return self
+
+
+class OwnWallet(_Section):
+    """A wallet that only the shop can spend from, instead of the gateway: payers pay to addresses of its descriptor."""
+
+    descriptor: str
+    looks_per_minute: Positive = 600
+    gap_limit: Positive = 20
+
+    def source(self, *, network: str) -> Descriptor:
+        """Raises Refused when the descriptor is not a public one of this network with a right checksum."""
+        return parse_descriptor(self.descriptor, network=network, field="own_wallet.descriptor")
 
 
 class CoreRpc(_Section):
@@ -247,6 +260,7 @@ class TreasurySettings(_Section):
 
     billing_wallet_id: str | None = None
     cold_addresses: tuple[str, ...] = ()
+    cold_descriptor: str | None = None
     max_hot_sat: Count = 0
     stop_new_invoices: bool = False
     sweep_mode: Literal["off", "dry_run", "propose", "auto"] = "dry_run"
@@ -259,15 +273,22 @@ class TreasurySettings(_Section):
 
     @model_validator(mode="after")
     def _reachable(self) -> "TreasurySettings":
-        if self.sweep_mode in ("propose", "auto") and not self.cold_addresses:
-            raise ValueError("a sweep needs cold_addresses to go to")
+        if self.sweep_mode in ("propose", "auto") and not (self.cold_addresses or self.cold_descriptor):
+            raise ValueError("a sweep needs cold_addresses or a cold_descriptor to go to")
+        if self.cold_addresses and self.cold_descriptor:
+            raise ValueError("name cold_addresses or a cold_descriptor, not both")
         if len(set(self.cold_addresses)) != len(self.cold_addresses):
             raise ValueError("cold_addresses names an address twice")
         return self
 
     def rules(self, *, network: str) -> TreasuryRules:
-        cold = tuple(check_payable(a, network=network).text for a in self.cold_addresses)
-        return TreasuryRules(cold_addresses=cold, **self.model_dump(exclude={"billing_wallet_id", "cold_addresses"}))
+        """Raises Refused naming the setting when a destination cannot be used."""
+        field = "treasury.cold_addresses"
+        cold = tuple(check_payable(a, network=network, field=field).text for a in self.cold_addresses)
+        text, field = self.cold_descriptor, "treasury.cold_descriptor"
+        descriptor = parse_descriptor(text, network=network, field=field) if text is not None else None
+        others = self.model_dump(exclude={"billing_wallet_id", "cold_addresses", "cold_descriptor"})
+        return TreasuryRules(cold_addresses=cold, cold_descriptor=descriptor, **others)
 
 
 class OperatorSettings(_Section):
@@ -370,7 +391,8 @@ class Settings(_Section):
     allow_hosts: tuple[str, ...] = ()
     clock_offset_file: str | None = None
     crash_at: str | None = None
-    subtc: Subtc
+    subtc: Subtc | None = None
+    own_wallet: OwnWallet | None = None
     chain: Chain = Chain()
     prices: Prices
     screening: ScreeningSettings = ScreeningSettings()
@@ -411,11 +433,10 @@ def book_rules(settings: Settings) -> BookRules:
 
 def _reached_urls(settings: Settings) -> dict[str, str]:
     """What is spoken to or reached over the network, by its path in the file; left-out ones are missing."""
-    urls = {
-        "public_url": settings.public_url,
-        "subtc.base_url": settings.subtc.base_url,
-        "subtc.callback_base_url": settings.subtc.callback_base_url,
-    }
+    urls: dict[str, str | None] = {"public_url": settings.public_url}
+    if settings.subtc is not None:
+        urls |= {"subtc.base_url": settings.subtc.base_url}
+        urls |= {"subtc.callback_base_url": settings.subtc.callback_base_url}
     urls |= {f"merchants.{n}.notify_url": merchant.notify_url for n, merchant in enumerate(settings.merchants)}
     return {name: url for name, url in urls.items() if url is not None}
 
@@ -429,7 +450,13 @@ def _require_https(name: str, url: str, *, network: str) -> None:
 
 def _require_distinct(settings: Settings) -> None:
     """One secret, one role: a leaked key must not open a second door."""
-    roles = {"token_secret": settings.token_secret, "subtc.key": settings.subtc.key}
+    roles = {"token_secret": settings.token_secret}
+    if settings.subtc is not None:
+        roles |= {"subtc.key": settings.subtc.key}
+        for n, key in enumerate(settings.subtc.callback_signature_secrets):
+            roles |= {f"subtc.callback_signature_secrets.{n}": key}
+    if settings.chain.core_rpc is not None:
+        roles |= {"chain.core_rpc.password": settings.chain.core_rpc.password}
     for merchant in settings.merchants:
         roles |= {f"{merchant.id}.api_keys.{n}": key for n, key in enumerate(merchant.api_keys)}
         roles |= {f"{merchant.id}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
@@ -443,15 +470,29 @@ def _require_distinct(settings: Settings) -> None:
 
 def _require_roles(settings: Settings) -> None:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
-    treasury = settings.treasury
-    if treasury.billing_wallet_id == settings.subtc.wallet_id:
+    treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
+    if (subtc is None) == (own is None):
+        raise ValueError("one of subtc and own_wallet says where payers pay to, not both")
+    if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
         raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
     try:
         rules = treasury.rules(network=settings.network)
+        if own is not None:
+            own.source(network=settings.network)
     except Refused as wrong:
-        raise ValueError(f"treasury.cold_addresses: {wrong.detail}") from None
+        raise ValueError(f"{wrong.field}: {wrong.detail}") from None
+    if own is not None:
+        _require_evidence(settings)
     if len(set(rules.cold_addresses)) != len(rules.cold_addresses):
         raise ValueError("treasury.cold_addresses names an address twice")
+
+
+def _require_evidence(settings: Settings) -> None:
+    """Without a gateway nobody but the chain says what came, and nothing can be sent by the bridge."""
+    if not settings.chain.esplora and settings.chain.core_rpc is None:
+        raise ValueError("own_wallet needs a chain reader: chain.esplora or chain.core_rpc")
+    if settings.treasury.billing_wallet_id is not None or settings.treasury.sweep_mode in ("propose", "auto"):
+        raise ValueError("with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
 
 
 def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:

@@ -16,6 +16,8 @@ from bridge.cli.operate import examined
 from bridge.cli.operations import NAME as OPERATIONS
 from bridge.cli.operations import example as operations_example
 from bridge.config import load_settings
+from bridge.core.descriptors import parse_descriptor
+from bridge.core.errors import Refused
 from bridge.store.db import migrate
 from bridge.subtc.client import SubtcWallet
 
@@ -38,6 +40,7 @@ EXPLORERS = {"main": "https://blockstream.info/api", "test": "https://blockstrea
 @click.option("--subtc-url", default="https://api.subtc.net", show_default=True)
 @click.option("--subtc-key-file", type=click.Path(exists=True, path_type=Path), help="Default: ask, or make a new key.")
 @click.option("--wallet-id", default="", help="Default: make a new wallet of the network.")
+@click.option("--descriptor", default="", help="No gateway: your own wallet's public descriptor takes the money.")
 @click.option("--esplora", default="", help="The chain reader's URL; default: a public one for main and test.")
 @click.option("--price", "prices", multiple=True, help="name,url,pointer; default: three public sources.")
 @click.option("--database-url", default="", help="Default: SQLite in the directory.")
@@ -53,16 +56,28 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     if config.exists():
         raise click.ClickException(f"{config} is there already; nothing was changed.")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    subtc_key = _subtc_key(asked, subtc_key_file)
-    wallet_id = asked["wallet_id"] or _wallet(asked, subtc_key).create_wallet()
-    for name, secret in _new_secrets(subtc_key).items():
+    secrets_made = _new_secrets()
+    if asked["descriptor"]:
+        _check_descriptor(asked)
+    else:
+        secrets_made["subtc_key"] = _subtc_key(asked, subtc_key_file)
+        asked["wallet_id"] = asked["wallet_id"] or _wallet(asked, secrets_made["subtc_key"]).create_wallet()
+    for name, secret in secrets_made.items():
         _write(directory / "secrets" / name, secret + "\n")
     _write(directory / OPERATIONS, operations_example(backup_directory=_backup_directory(directory, asked)))
-    _write(config, _config_text(directory, asked | {"wallet_id": wallet_id}))
+    _write(config, _config_text(directory, asked))
     migrate(load_settings(config).database_url)
     click.echo(_next_steps(directory, asked))
     ctx.obj = str(config)
     sys.exit(0 if examined(ctx) else 1)
+
+
+def _check_descriptor(asked: dict[str, Any]) -> None:
+    """Before anything is written: a private key, for one, must not reach the disk."""
+    try:
+        parse_descriptor(asked["descriptor"], network=asked["network"])
+    except Refused as wrong:
+        raise click.ClickException(f"--descriptor: {wrong.detail}") from None
 
 
 def _subtc_key(asked: dict[str, Any], path: Path | None) -> str:
@@ -77,9 +92,8 @@ def _wallet(asked: dict[str, Any], key: str) -> SubtcWallet:
     return SubtcWallet(base_url=asked["subtc_url"], key=lambda: key, network=asked["network"])
 
 
-def _new_secrets(subtc_key: str) -> dict[str, str]:
+def _new_secrets() -> dict[str, str]:
     return {
-        "subtc_key": subtc_key,
         "token_secret": secrets.token_hex(32),
         "api_key": secrets.token_urlsafe(36),
         "notify_secret": "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
@@ -118,10 +132,7 @@ def _config_text(directory: Path, asked: dict[str, Any]) -> str:
         *_proxied(asked["listen"]),
         *([f"allow_hosts: [{', '.join(map(_quoted, asked['allow_hosts']))}]"] if asked["allow_hosts"] else []),
         f"token_secret: ${{file:{directory}/secrets/token_secret}}",
-        "subtc:",
-        f"  base_url: {quoted['subtc_url']}",
-        f"  key: ${{file:{directory}/secrets/subtc_key}}",
-        f"  wallet_id: {quoted['wallet_id']}",
+        *_receiving(directory, quoted),
         "chain:",
         f"  esplora: [{_quoted(explorer) if explorer else ''}]",
         "prices:",
@@ -142,6 +153,18 @@ def _config_text(directory: Path, asked: dict[str, Any]) -> str:
 def _proxied(listen: str) -> list[str]:
     """On loopback only a proxy on this machine can call: its word about the client's address is good."""
     return ["trusted_proxies: 1"] if listen.startswith(("127.", "localhost:", "[::1]")) else []
+
+
+def _receiving(directory: Path, quoted: dict[str, str]) -> list[str]:
+    """Where payers pay to: the shop's own wallet, or one at the gateway."""
+    if quoted["descriptor"] != '""':
+        return ["own_wallet:", f"  descriptor: {quoted['descriptor']}"]
+    return [
+        "subtc:",
+        f"  base_url: {quoted['subtc_url']}",
+        f"  key: ${{file:{directory}/secrets/subtc_key}}",
+        f"  wallet_id: {quoted['wallet_id']}",
+    ]
 
 
 def _quoted(text: str) -> str:

@@ -99,8 +99,8 @@ class FlowDesk:
 def play_against_demo(path: Path, settings: Settings, bridge: Bridge, *, say: Callable[[str], None]) -> None:
     """Plays one file against the programs that `settings` name. Raises ScenarioFailed."""
     scenario, merchant = load(path), settings.merchants[0]
-    if settings.clock_offset_file is None:
-        raise ScenarioFailed("the bridge cannot travel in time: its settings need clock_offset_file")
+    if settings.clock_offset_file is None or settings.subtc is None:
+        raise ScenarioFailed("the bridge is not the demo's: its settings need clock_offset_file and subtc")
     _require_policy(scenario, settings)
     sandbox = RunningSandbox(settings.subtc.base_url, Path(settings.clock_offset_file))
     inside = RunningBridge(

@@ -52,6 +52,7 @@ def place_of(config: Path, settings: Settings, *, newest_backup_at: datetime | N
         loose_files=loose,
         inline_secrets=tuple(f"{config.name} line {number}" for number in lines),
         fixed_prices=bool(settings.prices.fixed),
+        gap_limit=settings.own_wallet.gap_limit if settings.own_wallet is not None else 0,
         newest_backup_at=newest_backup_at,
     )
 

@@ -18,6 +18,7 @@ from btclib.script.taproot import output_pubkey
 from ecc.curves import bytes_from_point, secp256k1, tweak_add_var
 
 from bridge.core.errors import Refused
+from bridge.core.ledger import OWN_WALLET
 
 NETWORKS = {"main": "mainnet", "test": "testnet", "signet": "signet", "regtest": "regtest"}
 # No wallet derives further without hardening, and no bridge opens so many invoices.
@@ -67,7 +68,7 @@ class Descriptor:
 
     @cached_property
     def wallet_id(self) -> str:
-        return "own_" + hashlib.sha256(self.address(0).encode()).hexdigest()[:32]
+        return OWN_WALLET + hashlib.sha256(self.address(0).encode()).hexdigest()[:32]
 
     def address(self, index: int) -> str:
         """The address at an index; the same for ever. Raises Refused beyond the last one."""

@@ -51,7 +51,8 @@ class Invoice:
     """The facts about one invoice that a decision needs, and the last decision.
 
     `open_reviews`, `released` and `asked` are review kinds: those a person still has to rule on, those a person let
-    pass, and those a person answered by asking the payer for the remainder.
+    pass, and those a person answered by asking the payer for the remainder. Without `has_gateway` the address is the
+    shop's own, and the chain alone says what came.
     `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its
     payment.
     """
@@ -71,6 +72,7 @@ class Invoice:
     verdict: str | None = None
     billing_change: str | None = None
     has_chain_evidence: bool = True
+    has_gateway: bool = True
     provider_sat: int | None = None
     disagrees_since: datetime | None = None
     received_sat: int = 0
@@ -271,9 +273,9 @@ def _agrees(invoice: Invoice, sums: _Sums) -> bool:
     """Whether the provider's total lies between what the chain has confirmed and all it has seen, or a person let it
     pass.
 
-    Alone the provider cannot disagree.
+    Alone neither can disagree.
     """
-    if not invoice.has_chain_evidence or "provider_disagrees" in invoice.released:
+    if not invoice.has_chain_evidence or not invoice.has_gateway or "provider_disagrees" in invoice.released:
         return True
     return invoice.provider_sat is not None and sums.confirmed_sat <= invoice.provider_sat <= sums.total_sat
 

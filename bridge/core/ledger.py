@@ -17,6 +17,18 @@ MEMO = ("reserved", "reserved_contra")
 ACCOUNTS = frozenset(ASSETS + LIABILITIES + EXPENSES + INCOME + EQUITY + MEMO)
 
 BTC = "BTC"
+# What the id of a wallet begins with that the shop itself holds the keys of.
+OWN_WALLET = "own_"
+
+
+def is_own_wallet(wallet_id: str) -> bool:
+    """Whether an address of this wallet is the shop's own: no gateway knows it."""
+    return wallet_id.startswith(OWN_WALLET)
+
+
+def wallet_account(wallet_id: str) -> str:
+    """Where money lies that was paid to a wallet's address: at the gateway, or already where only the shop can spend it."""
+    return "wallet:cold" if is_own_wallet(wallet_id) else "wallet:hot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +80,7 @@ class Books:
         return cls(
             reserved_minor=balances.get("reserved", 0),
             unconfirmed_sat=balances.get("inflight:unconfirmed", 0),
-            confirmed_sat=balances.get("wallet:hot", 0),
+            confirmed_sat=balances.get("wallet:hot", 0) + balances.get("wallet:cold", 0),
             used_sat=-balances.get("customer:prepayment", 0) - tolerance + buffer,
             buffer_sat=buffer,
             absorbed_sat=tolerance,
@@ -94,10 +106,11 @@ class Books:
         )
 
 
-def journals(before: Books, after: Books, *, currency: str) -> tuple[Journal, ...]:
+def journals(before: Books, after: Books, *, currency: str, wallet: str = "wallet:hot") -> tuple[Journal, ...]:
     """The journals that lead from `before` to `after`, none when they are equal. Every one balances by itself.
 
-    A changed settlement is reversed by its exact mirror and posted anew, never edited.
+    `wallet` is the account of the invoice's address, see `wallet_account`. A changed settlement is reversed by its exact
+    mirror and posted anew, never edited.
     """
     reserve = after.reserved_minor - before.reserved_minor
     memo = _journal(
@@ -105,7 +118,7 @@ def journals(before: Books, after: Books, *, currency: str) -> tuple[Journal, ..
         (("reserved", reserve), ("reserved_contra", -reserve)),
         asset=currency,
     )
-    steps = [*_unallocated(before, after), *_moved(before, after), *_allocated(before, after), memo]
+    steps = [*_unallocated(before, after), *_moved(before, after, wallet), *_allocated(before, after), memo]
     return tuple(step for step in steps if step is not None)
 
 
@@ -142,15 +155,15 @@ def _allocated(before: Books, after: Books) -> Iterator[Journal | None]:
             yield _journal(kind, legs)
 
 
-def _moved(before: Books, after: Books) -> Iterator[Journal | None]:
+def _moved(before: Books, after: Books, wallet: str) -> Iterator[Journal | None]:
     """Money seen, confirmed, unconfirmed again or vanished. What leaves goes back through inflight, so each step has
     a name.
     """
     total = after.unconfirmed_sat + after.confirmed_sat - before.unconfirmed_sat - before.confirmed_sat
     captured = after.confirmed_sat - before.confirmed_sat
     if captured < 0:
-        yield _journal("capture_reverse", (("wallet:hot", captured), ("inflight:unconfirmed", -captured)))
+        yield _journal("capture_reverse", ((wallet, captured), ("inflight:unconfirmed", -captured)))
     kind = "detect" if total > 0 else "detect_reverse"
     yield _journal(kind, (("inflight:unconfirmed", total), ("customer:unallocated", -total)))
     if captured > 0:
-        yield _journal("capture", (("wallet:hot", captured), ("inflight:unconfirmed", -captured)))
+        yield _journal("capture", ((wallet, captured), ("inflight:unconfirmed", -captured)))

@@ -15,6 +15,10 @@ KINDS = ("refund", "sweep", "write_off")
 STATES = ("requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed")
 VARIANTS = ("paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom")
 ROLES = ("hot", "billing")
+# Who pays refunds of money that lies in the shop's own wallet: the shop, outside; its account is wallet:cold.
+OWN_ROLE = "cold"
+# Less than this in one output is not carried by the network.
+OWN_MIN_SEND_SAT = 546
 
 # From, to: every change of state that may ever be written.
 LEGAL_MOVES = frozenset(

@@ -5,6 +5,7 @@ Owns the treasury's rules and the plan; must not read a balance or send anything
 
 from dataclasses import dataclass
 
+from bridge.core.descriptors import Descriptor
 from bridge.core.payout import Amounts, amounts_for_gross
 
 SWEEP_MODES = ("off", "dry_run", "propose", "auto")
@@ -12,9 +13,12 @@ SWEEP_MODES = ("off", "dry_run", "propose", "auto")
 
 @dataclass(frozen=True, kw_only=True)
 class TreasuryRules:
-    """The operator's treasury. Cold addresses are pinned: nothing else is ever a sweep's destination."""
+    """The operator's treasury. Cold addresses are pinned, by name or by the descriptor that they follow from: nothing
+    else is ever a sweep's destination.
+    """
 
     cold_addresses: tuple[str, ...] = ()
+    cold_descriptor: Descriptor | None = None
     max_hot_sat: int = 0
     stop_new_invoices: bool = False
     sweep_mode: str = "dry_run"
@@ -24,6 +28,11 @@ class TreasuryRules:
     refund_float_sat: int = 500_000
     balance_every_seconds: int = 60
     balance_age_alert_seconds: int = 3_600
+
+    @property
+    def has_cold(self) -> bool:
+        """Whether a sweep has anywhere to go."""
+        return bool(self.cold_addresses) or self.cold_descriptor is not None
 
     def is_over_cap(self, confirmed_sat: int) -> bool:
         """Whether the hot balance is above the cap; 0 is no cap."""
@@ -65,7 +74,7 @@ def plan_sweep(wallet: HotWallet, rules: TreasuryRules) -> SweepPlan:
     free_sat = max(wallet.confirmed_sat - kept_sat, 0)
     stranded_sat = free_sat if free_sat < wallet.min_send_sat else 0
     conditions = {
-        "no_cold_address": not rules.cold_addresses,
+        "no_cold_address": not rules.has_cold,
         "below_threshold": wallet.confirmed_sat <= rules.sweep_above_sat,
         "below_min_send": free_sat < wallet.min_send_sat,
         "fee_above_ceiling": wallet.fee_bps > rules.fee_ceiling_bps,

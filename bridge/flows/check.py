@@ -209,6 +209,8 @@ def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
 
 
 def _provider_down(seen: _Now) -> str:
+    if not seen.bridge.has_gateway:
+        return ""
     return "" if seen.bridge.wallet.health().ok else "the gateway says that it is not well"
 
 
@@ -228,6 +230,8 @@ def _price_down(seen: _Now) -> str:
 
 
 def _hot_balance(seen: _Now) -> str:
+    if not seen.bridge.has_gateway:
+        return ""
     held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.bridge.treasury.max_hot_sat
     limit_sat = limit_sat or seen.limits.hot_balance_sat
     return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
@@ -248,6 +252,6 @@ _OUTSIDE: dict[str, Callable[[_Now], str]] = {
 
 
 def clock_skew_seconds(bridge: Bridge) -> int:
-    """How far our clock is before (positive) or behind the gateway's Date header; 0 when it sends none."""
-    told = bridge.wallet.health().server_time
+    """How far our clock is before (positive) or behind the gateway's Date header; 0 when it sends none or there is none."""
+    told = bridge.wallet.health().server_time if bridge.has_gateway else None
     return int((bridge.clock() - told).total_seconds()) if told is not None else 0

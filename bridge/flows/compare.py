@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.invoice import decide
-from bridge.core.ledger import Books
+from bridge.core.ledger import Books, is_own_wallet
 from bridge.core.money import to_minor
 from bridge.core.reconciliation import (
     BillingWord,
@@ -86,7 +86,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             reading = bridge.chain.read(row.address, asked_at=now)
             compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at)
             found, has_news, read = [*compared.findings], compared.has_news, 1
-        if polls:
+        if polls and bridge.has_gateway and not is_own_wallet(row.wallet_id):
             allowed = _may_poll(bridge, now)
             if allowed != "yes":
                 return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")

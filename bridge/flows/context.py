@@ -40,6 +40,18 @@ class Wallet(Protocol):
         ...
 
 
+class AddressSource(Protocol):
+    """A wallet of the shop's own, known by its public keys alone: an index has the same address for ever.
+
+    Raises Refused when it has no address there.
+    """
+
+    @property
+    def wallet_id(self) -> str: ...
+
+    def address(self, index: int) -> str: ...
+
+
 class Chain(Protocol):
     """Independent evidence about an address. Raises Unavailable when no reader can answer."""
 
@@ -171,6 +183,7 @@ class Bridge:
     watch_seconds: int = 600
     provider_calls_per_minute: int = 60
     spare_addresses: int = 0
+    own_addresses: AddressSource | None = None
     screening: Screening | None = None
     screening_patience_seconds: int = 600
     signer: Signer | None = None
@@ -182,10 +195,19 @@ class Bridge:
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
     crash_point: Callable[[str], None] = no_crash
+    policy_number: int = 0
+    policy_file: PolicyFile | None = None
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether a gateway keeps the money. Without one payers pay to the shop's own wallet, and `wallet` only refuses."""
+        return self.own_addresses is None
 
     @property
     def wallets(self) -> Mapping[str, tuple[str, Wallet]]:
         """Wallet id and wallet of each role that can send; without a billing wallet the hot one pays refunds too."""
+        if not self.has_gateway:
+            return {}
         billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
         return {"hot": (self.wallet_id, self.wallet)} | billing
 

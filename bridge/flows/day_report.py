@@ -72,7 +72,7 @@ def _satoshi(moved: Moved, opening: Balances, closing: Balances, review_sat: int
     return {
         "opening_waiting": -opening.get(("customer:unallocated", BTC), 0),
         "received": -_of(moved, "customer:unallocated", "detect"),
-        "confirmed": _of(moved, "wallet:hot", "capture"),
+        "confirmed": _of(moved, "wallet:hot", "capture") + _of(moved, "wallet:cold", "capture"),
         "opening_unconfirmed": opening.get(("inflight:unconfirmed", BTC), 0),
         "closing_unconfirmed": closing.get(("inflight:unconfirmed", BTC), 0),
         "settled": _of(moved, "customer:unallocated", "settle"),

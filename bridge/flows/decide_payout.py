@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Conflict, Refused
-from bridge.core.payout import approve_journal, write_off_journal
+from bridge.core.payout import OWN_ROLE, approve_journal, write_off_journal
 from bridge.core.roles import may
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
@@ -73,6 +73,7 @@ def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: 
     """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
     send_after = now + timedelta(seconds=bridge.payouts.cooling_seconds)
     values: dict[str, Any] = {"state": "approved", "approved_at": now, "next_try_at": send_after}
+    values["waiting"] = "own_send" if row.role == OWN_ROLE else ""
     payouts.change(tx, row, values, now=now)
     approved = found(payouts.find(tx, id=row.id))
     if row.kind == "refund":

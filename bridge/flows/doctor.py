@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from bridge.core.addresses import check_wallet_net
 from bridge.core.errors import BridgeError
 from bridge.flows.check import Thresholds, clock_skew_seconds
-from bridge.flows.context import Bridge
+from bridge.flows.context import AddressSource, Bridge
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
+from bridge.store import derived_addresses
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -38,6 +39,7 @@ class Place:
     inline_secrets: tuple[str, ...] = ()
     fixed_prices: bool = False
     public_url: str = ""
+    gap_limit: int = 20
     newest_backup_at: datetime | None = None
 
 
@@ -48,11 +50,14 @@ MENDS = {
     "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
     "price": "Check prices.sources and min_sources; `curl` each URL from this machine; see runbook price_down.",
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
+    "own_wallet": "Raise your wallet's gap limit above that run, then own_wallet.gap_limit; else it will not show later money.",
+    "cold_descriptor": "Compare the first address with the cold wallet's.",
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
     "file_modes": "chmod 600 these files and chown them to the bridge's user.",
     "inline_secrets": "Move the secret into a file of its own and write ${file:/path} in its place.",
     "clock": "Start a time service (systemd-timesyncd or chrony) and check that UTC is right.",
-    "billing": "Check notify_url, its certificate, allow_hosts and the notify secret on both sides; see runbook deliveries_parked.",
+    "billing": "Check notify_url, its certificate, allow_hosts and the notify secret on both sides; see runbook deliveries_parked. "
+    "HTTP 401 before the first order is normal: BILLmanager's module learns its secret from a payment.",
     "backup": "Enable subtc-bridge-backup.timer or run `subtc-bridge backup`; see runbook backup_old.",
     "fixed_prices": "Remove prices.fixed: a fixed price loses money as soon as the market moves.",
     "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
@@ -66,10 +71,12 @@ def examine(
     """Every item, passed or not. `tell_billing` sends each merchant's endpoint one signed test event."""
     limits = thresholds or Thresholds()
     findings = [*_ready(bridge), *_files(place)]
-    findings.append(_attempt("provider_key", bridge.wallet.balance))
-    findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
+    if bridge.has_gateway:
+        findings.append(_attempt("provider_key", bridge.wallet.balance))
+        findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
+    findings += _own_wallets(bridge, place)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
-    findings.append(_clock(bridge, limits))
+    findings += [_clock(bridge, limits)] if bridge.has_gateway else []
     findings.append(_backup(place, bridge.clock(), limits))
     findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
     findings += _limits(bridge)
@@ -109,6 +116,27 @@ def _ready(bridge: Bridge) -> Iterator[Finding]:
 def _files(place: Place) -> Iterator[Finding]:
     yield _finding("file_modes", not place.loose_files, ", ".join(place.loose_files))
     yield _finding("inline_secrets", not place.inline_secrets, ", ".join(place.inline_secrets), worst=WARN)
+
+
+def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
+    """The first address of each descriptor, for a person to compare, and whether a wallet still finds what comes later."""
+    if bridge.treasury.cold_descriptor is not None:
+        yield _finding("cold_descriptor", True, _first_address(bridge.treasury.cold_descriptor))
+    own = bridge.own_addresses
+    if own is None:
+        return
+    try:
+        with bridge.store.read() as tx:
+            used = derived_addresses.use_of(tx, own.wallet_id)
+    except Exception as error:  # a driver's own error: the database has a finding of its own
+        yield _finding("own_wallet", False, f"{_first_address(own)}; not counted: {type(error).__name__}")
+        return
+    told = f"{used.next_index} given out, at most {used.unpaid_run} in a row without money"
+    yield _finding("own_wallet", used.unpaid_run < place.gap_limit, f"{_first_address(own)}; {told}", worst=WARN)
+
+
+def _first_address(source: AddressSource) -> str:
+    return f"its first address must be {source.address(0)}, compare it with your wallet"
 
 
 def _clock(bridge: Bridge, limits: Thresholds) -> Finding:

@@ -14,6 +14,7 @@ from bridge import tracing
 from bridge.core.credit import Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
 from bridge.core.evidence import ChainReading, ProviderReading
+from bridge.core.ledger import is_own_wallet
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.record import Recorded, open_review, record, rule_of
@@ -70,19 +71,26 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded 
 def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
     provider, chain, suspicion = None, None, None
-    try:
-        provider = bridge.wallet.poll(address=row.address, expected_sat=due_sat, asked_at=now)
-    except ProtocolError as error:
-        suspicion = SUSPICIOUS.get((error.code, error.field or ""))
-        log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)
-    except BridgeError as error:
-        log("provider.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
+    if bridge.has_gateway and not is_own_wallet(row.wallet_id):
+        provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now)
     if bridge.chain is not None:
         try:
             chain = bridge.chain.read(row.address, asked_at=now)
         except BridgeError as error:
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion)
+
+
+def _ask_gateway(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> tuple[ProviderReading | None, str | None]:
+    """What the gateway says of the address, or the review kind that its nonsense calls for."""
+    try:
+        return bridge.wallet.poll(address=row.address, expected_sat=due_sat, asked_at=now), None
+    except ProtocolError as error:
+        log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)
+        return None, SUSPICIOUS.get((error.code, error.field or ""))
+    except BridgeError as error:
+        log("provider.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
+        return None, None
 
 
 def take_in(

@@ -16,6 +16,7 @@ from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
+from bridge.flows.addresses import address_for_invoice
 from bridge.flows.context import Bridge, Merchant
 from bridge.flows.modes import require_mode, require_wallet
 from bridge.flows.present import invoice_json
@@ -162,9 +163,7 @@ def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddre
     rule = _rule_for(tx, asked)
     quote = _first_quote(asked, rule)
     invoice_id = bridge.new_id("inv")
-    address = None
-    if bridge.spare_addresses:
-        address = spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+    address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     if address is None:
         return _NeedsAddress(rule=rule, quote=quote, owner=owner)
     idempotency.end_opening(tx, owner=owner, **billing)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bridge.core.invoice import Decision, decide
-from bridge.core.ledger import Books, journals
+from bridge.core.ledger import Books, journals, wallet_account
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.schedule import look_class, next_look_at
@@ -252,7 +252,7 @@ def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, before: Boo
     memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
     ledger.post(
         tx,
-        journals(before, after, currency=invoice.currency),
+        journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id)),
         invoice_id=invoice.id,
         merchant=invoice.merchant,
         service_ref=invoice.service_ref,

@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.credit import quote_at
 from bridge.core.errors import Refused
 from bridge.core.money import to_minor
-from bridge.core.payout import Amounts, amounts_for_net, check_minimum, net_of
+from bridge.core.payout import OWN_ROLE, Amounts, amounts_for_net, check_minimum, net_of
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
 from bridge.flows.payout_steps import Terms, checked_destination, note, terms_of
@@ -86,7 +86,9 @@ def request_refund(
 
 
 def refund_role(bridge: Bridge) -> str:
-    """Which wallet pays refunds."""
+    """Which wallet pays refunds. What the shop keeps itself it sends itself, see `flows.record_own_send`."""
+    if not bridge.has_gateway:
+        return OWN_ROLE
     return "billing" if "billing" in bridge.wallets else "hot"
 
 
@@ -126,7 +128,7 @@ def _values(
         "currency": invoice.currency,
         "price_minor": price_minor,
         "role": role,
-        "wallet_id": bridge.wallets[role][0],
+        "wallet_id": bridge.wallets[role][0] if role in bridge.wallets else bridge.wallet_id,
         "network": bridge.network,
         "fee_bps": terms.fee_bps,
         "approvals_needed": bridge.payouts.approvals.needed(amounts.gross_sat),

@@ -27,6 +27,8 @@ YOUNG_COMPARED, NEAREST = 2_000, 6
 def sense_balance(bridge: Bridge, *, owner: str) -> int:
     """Asks at most once per pause over all workers, and only while looks are due. Returns how many invoices rest or hurry."""
     now = bridge.clock()
+    if not bridge.has_gateway:
+        return 0
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now) or not leases.is_free(tx, "sense_balance", now=now):
             return 0

@@ -15,6 +15,7 @@ from bridge.core.ledger import Entry, Journal
 from bridge.core.money import check_sat
 from bridge.core.payout import Amounts
 from bridge.core.treasury import HotWallet, SweepPlan, TreasuryRules, plan_sweep
+from bridge.flows.addresses import next_address
 from bridge.flows.context import Bridge
 from bridge.flows.decide_payout import carry_out_approval
 from bridge.flows.modes import require_mode
@@ -33,6 +34,8 @@ POLICY = "policy"
 def sweep_due(bridge: Bridge, *, owner: str) -> int:
     """The scheduled sweep: says (dry_run), proposes or orders one. Returns how many plans were made."""
     rules, now = bridge.treasury, bridge.clock()
+    if not bridge.has_gateway:
+        return 0
     with bridge.store.read() as tx:
         if rules.sweep_mode == "off" or not leases.is_free(tx, "sweep", now=now) or leases.mode_of(tx) == "read_only":
             return 0
@@ -54,9 +57,11 @@ def sweep_due(bridge: Bridge, *, owner: str) -> int:
 def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[str, Any]:
     """A person proposes a sweep now, whatever the threshold; another one approves it.
 
-    Raises Refused (forbidden, nothing_to_sweep), Conflict("sweep_open") and Unavailable.
+    Raises Refused (forbidden, nothing_to_sweep, no_gateway), Conflict("sweep_open") and Unavailable.
     """
     require_words(actor, reason)
+    if not bridge.has_gateway:
+        raise Refused("no_gateway", "The money lies in your own wallet already; the bridge moves nothing there.")
     if read_balance(bridge, "hot") is None:
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
     now = bridge.clock()
@@ -144,10 +149,17 @@ def _add_sweep(tx: Tx, bridge: Bridge, amounts: Amounts, *, key: str, actor: str
     seen = hot_wallet(tx, bridge)
     fee_bps = seen.fee_bps if seen is not None else 0
     values = _values(bridge, "sweep", amounts, role="hot", fee_bps=fee_bps, key=key, now=now)
-    # The least used cold address, so that several take turns.
-    address = min(bridge.treasury.cold_addresses, key=lambda each: payouts.uses_of(tx, each))
+    address = _cold_address(tx, bridge, payout_id=values["id"], now=now)
     values |= {"destination": address, "destination_set_at": now, "destination_set_by": POLICY}
     return _add(tx, bridge, values, actor=actor, reason=reason, now=now)
+
+
+def _cold_address(tx: Tx, bridge: Bridge, *, payout_id: str, now: datetime) -> str:
+    """The descriptor's next address, never used before; else the least used of the pinned ones, so that they take turns."""
+    cold = bridge.treasury.cold_descriptor
+    if cold is not None:
+        return next_address(tx, bridge, cold, purpose="sweep", used_by=payout_id, now=now)
+    return min(bridge.treasury.cold_addresses, key=lambda each: payouts.uses_of(tx, each))
 
 
 def _add(tx: Tx, bridge: Bridge, values: dict[str, Any], *, actor: str, reason: str, now: datetime) -> Any:

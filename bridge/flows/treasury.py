@@ -81,7 +81,7 @@ def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
 
 def require_room(tx: Tx, bridge: Bridge) -> None:
     """Raises Unavailable("hot_wallet_full") while the hot wallet is over its cap and the operator wants that to count."""
-    row = balances.of(tx, "hot") if bridge.treasury.stop_new_invoices else None
+    row = balances.of(tx, "hot") if bridge.treasury.stop_new_invoices and bridge.has_gateway else None
     if row is not None and bridge.treasury.is_over_cap(row.confirmed_sat):
         raise Unavailable("hot_wallet_full", "The wallet holds as much as it may.", retry_after_seconds=600)
 

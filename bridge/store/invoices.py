@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, ins
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
 from bridge.core.invoice import Invoice
+from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.tables import UtcTime, invoices, observations, payments, quotes, reviews
@@ -268,6 +269,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
         verdict=row.verdict,
         billing_change=row.billing_change,
         has_chain_evidence=has_chain_evidence,
+        has_gateway=not is_own_wallet(row.wallet_id),
         provider_sat=row.provider_sat,
         disagrees_since=row.disagrees_since,
         received_sat=row.received_sat,

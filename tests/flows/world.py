@@ -225,12 +225,13 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
         for name, pointer in POINTERS.items()
     ]
     subtc = {"base_url": sandbox_url, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 100_000}
+    wanted = changes.pop("subtc", {})
     sections: dict[str, Any] = {
         "network": "test",
         "database_url": database_url,
         "public_url": "http://127.0.0.1:9",
         "token_secret": "t" * 32,
-        "subtc": subtc | changes.pop("subtc", {}),
+        "subtc": subtc | wanted if wanted is not None else None,
         "chain": {"esplora": [f"{sandbox_url}/esplora"]},
         "prices": {"sources": sources, "keep_seconds": 0},
         "merchants": merchants,

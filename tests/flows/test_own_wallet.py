@@ -1,0 +1,134 @@
+"""No gateway: payers pay to the shop's own wallet, known by its public descriptor; the chain alone says what came."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bridge.core.descriptors import checksum_of, parse_descriptor
+from bridge.core.errors import BridgeError, Refused
+from bridge.flows.after_restore import come_up_read_only
+from bridge.flows.check import alerts
+from bridge.flows.doctor import Place, examine
+from bridge.flows.readiness import readiness
+from bridge.flows.sweep import propose_sweep, sweep_due
+from bridge.flows.treasury import read_balances, treasury_view
+from bridge.worker import Worker
+from tests.flows.world import World
+
+# The account key of BIP-86's words, as test networks write it.
+TPUB = "tpubDC3pD7UZXnsgh3EBjbtBQiB1FnLask7UHBSunZ1DPK4dCFFZoFRkgxHB8gt42FvLzx1DpxfHWxAsYaY6b643RVcGjDxXxns7wKKYnnfEcbB"
+BODY = f"wpkh([73c5da0a/84'/1'/0']{TPUB}/0/*)"
+DESCRIPTOR = f"{BODY}#{checksum_of(BODY)}"
+OWN = parse_descriptor(DESCRIPTOR, network="test")
+WITHOUT_GATEWAY = {"subtc": None, "own_wallet": {"descriptor": DESCRIPTOR}}
+
+
+@pytest.fixture
+def world(worlds: Callable[..., World]) -> World:
+    return worlds(**WITHOUT_GATEWAY)
+
+
+def test_the_whole_way_of_a_payment_without_a_gateway(world: World) -> None:
+    invoice = world.open()
+    assert invoice["address"] == OWN.address(0)
+    world.pay(invoice)
+    for status in ("processing", "settled"):
+        world.advance(60)
+        world.work()
+        assert world.invoice(invoice)["status"] == status
+        world.mine()
+    assert world.billing.types() == ["invoice.processing", "invoice.settled"]
+    assert world.balance("wallet:cold") == invoice["remaining_sat"]
+    assert world.balance("wallet:hot") == 0
+
+
+def test_the_gateway_is_never_called_whatever_the_worker_does(world: World) -> None:
+    invoice = world.open()
+    world.pay(invoice)
+    worker = Worker(world.bridge, threads=2)
+    for _ in range(3):
+        worker.step()
+        world.advance(3_600)
+    read_balances(world.bridge, owner="w1")
+    assert sweep_due(world.bridge, owner="w1") == 0
+    assert {check.name for check in readiness(world.bridge) if not check.ok} == set()
+    tripped = {alert.rule for alert in alerts(world.bridge, ask_outside=True)}
+    assert tripped.isdisjoint({"provider_down", "hot_balance", "clock_skew", "balance_old", "chain_down"})
+    for mode in ("inbox_create", "wallet_poll", "wallet_balance", "wallet_wait", "wallet_send"):
+        assert world.calls(mode) == 0
+    worker.stop()
+    worker.run()
+
+
+def test_each_invoice_has_the_next_address(world: World) -> None:
+    addresses = [world.open(str(number))["address"] for number in range(5)]
+    assert addresses == [OWN.address(index) for index in range(5)]
+    assert world.open("2")["address"] == addresses[2]
+
+
+def test_many_at_once_never_share_an_index_and_leave_no_gap(world: World) -> None:
+    with ThreadPoolExecutor(8) as crowd:
+        opened = list(crowd.map(lambda number: json.loads(world.ask(str(number)).body), range(24)))
+    assert sorted(invoice["address"] for invoice in opened) == sorted(OWN.address(index) for index in range(24))
+
+
+def test_two_nodes_with_the_same_descriptor_share_the_counter(worlds: Callable[..., World]) -> None:
+    spelled = f"wpkh({TPUB}/<0;1>/*)"
+    nodes = (
+        worlds(**WITHOUT_GATEWAY),
+        worlds(subtc=None, own_wallet={"descriptor": f"{spelled}#{checksum_of(spelled)}"}),
+    )
+    with ThreadPoolExecutor(8) as crowd:
+        opened = list(crowd.map(lambda number: json.loads(nodes[number % 2].ask(str(number)).body), range(16)))
+    assert sorted(invoice["address"] for invoice in opened) == sorted(OWN.address(index) for index in range(16))
+
+
+def test_a_refused_opening_uses_no_index_up(world: World) -> None:
+    with pytest.raises(BridgeError):
+        world.ask("1", amount_text="0.01")
+    assert world.open("2")["address"] == OWN.address(0)
+
+
+def test_after_a_restore_no_index_of_the_lost_time_is_used(world: World) -> None:
+    world.open("1")
+    come_up_read_only(world.bridge, copy_name="copy", actor="anna", reason="a test")
+    world.switch("normal")
+    assert world.open("2")["address"] == OWN.address(10_001)
+
+
+def test_an_address_of_ours_takes_no_refund(world: World) -> None:
+    from bridge.flows.payout_steps import checked_destination
+
+    invoice = world.open()
+    with world.bridge.store.read() as tx, pytest.raises(Refused) as error:
+        checked_destination(tx, world.bridge, invoice["address"])
+    assert error.value.code == "own_address"
+
+
+def test_the_doctor_shows_the_first_address_and_the_gap(world: World) -> None:
+    for number in range(4):
+        invoice = world.open(str(number))
+    world.pay(invoice)
+    world.look(invoice)
+    (found,) = [each for each in examine(world.bridge, Place(gap_limit=4)) if each.name == "own_wallet"]
+    assert found.state == "ok" and OWN.address(0) in found.detail and "3 in a row" in found.detail
+    (found,) = [each for each in examine(world.bridge, Place(gap_limit=3)) if each.name == "own_wallet"]
+    assert found.state == "warn" and "gap limit" in found.mend
+
+
+def test_nothing_is_swept_from_the_own_wallet(world: World) -> None:
+    with pytest.raises(Refused) as error:
+        propose_sweep(world.bridge, actor="anna", reason="why", key="k")
+    assert error.value.code == "no_gateway"
+    assert treasury_view(world.bridge)["wallets"] == []
+
+
+def test_with_a_silent_chain_nothing_moves(world: World) -> None:
+    invoice = world.open()
+    world.pay(invoice)
+    world.fault("esplora", "cut_before")
+    assert world.look(invoice) is None
+    world.heal()
+    assert world.seen(invoice)[0] == "processing"
