@@ -11,7 +11,7 @@ from bridge.core.errors import Refused
 from bridge.core.messages import check_signed
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
-from bridge.flows.payout_steps import found, set_destination
+from bridge.flows.payout_steps import found, note, set_destination
 from bridge.flows.permit import check_actor_in, require_words
 from bridge.flows.present_payout import payout_json, refund_proof
 from bridge.store import invoices, payouts
@@ -63,15 +63,23 @@ def set_refund_address(
 
 
 def change_address(bridge: Bridge, payout_id: str, *, address: str, actor: str, reason: str) -> dict[str, Any]:
-    """An operator names the address. Raises Refused like `set_refund_address`, and unknown_payout and forbidden."""
+    """An operator names the address. Raises Refused like `set_refund_address`, and unknown_payout and forbidden.
+
+    Whoever tries to send a sweep elsewhere is refused, and that stays on record.
+    """
     require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
         check_actor_in(tx, actor, "payout.propose", now=now)
         row = found(payouts.find(tx, lock=True, id=payout_id))
-        set_destination(tx, bridge, row, address=address, actor=actor, reason=reason, now=now)
-        return payout_json(tx, payouts.find(tx, id=payout_id))
+        if row.kind == "refund":
+            set_destination(tx, bridge, row, address=address, actor=actor, reason=reason, now=now)
+            return payout_json(tx, payouts.find(tx, id=payout_id))
+        wanted = {"wanted": address[:100]}
+        action = f"{row.kind}_refused"
+        note(tx, bridge, row, action, actor=actor, reason=reason, now=now, before=row.state, more=wanted)
+    raise Refused("fixed_destination", "Only a refund's address can be named.", field="address")
 
 
 def _of_proof(tx: Tx, bridge: Bridge, invoice: Any, proof: str) -> Any:

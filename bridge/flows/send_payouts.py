@@ -12,6 +12,7 @@ from typing import Any
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.payout import Amounts, amounts_for_net, wallet_has_room
+from bridge.flows.addresses import is_pinned
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.payout_outcome import book_failed, book_sent, book_unknown
@@ -75,6 +76,9 @@ def _send_next(bridge: Bridge, role: str, wallet_id: str, *, owner: str) -> int:
 
 def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, now: datetime) -> Any:
     """Commits what is about to be sent, or why it waits; the row to send, or None."""
+    if not row.maybe_sent and _is_astray(tx, bridge, row):
+        _refuse(tx, bridge, row, "sweep_refused", reason="destination_not_pinned", now=now)
+        return None
     if row.attempts == 0 and _fee_changed(row, reading):
         _void_for_new_fee(tx, bridge, row, reading, now=now)
         return None
@@ -103,6 +107,8 @@ def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, n
 def _why_wait(tx: Tx, bridge: Bridge, row: Any, reading: Reading) -> str:
     """The first reason for which this payout must not leave now, "" when there is none."""
     amounts = _amounts(row)
+    if _is_astray(tx, bridge, row):
+        return "destination_not_pinned"
     if row.maybe_sent:
         # A person ordered the same call again: its balance may have left already, and only the gateway can say.
         return ""
@@ -123,6 +129,11 @@ def _why_wait(tx: Tx, bridge: Bridge, row: Any, reading: Reading) -> str:
         amounts, confirmed_sat=reading.confirmed_sat, owed_sat=owed_sat(tx, bridge), own_sat=own_sat
     )
     return "" if row.role != "hot" or has_room else "hot_needed_for_payers"
+
+
+def _is_astray(tx: Tx, bridge: Bridge, row: Any) -> bool:
+    """Whether a sweep would go where the settings no longer, or never, allowed: they may have changed since it was made."""
+    return row.kind == "sweep" and not is_pinned(tx, bridge, row.destination)
 
 
 def _is_final(tx: Tx, bridge: Bridge, invoice: Any) -> bool:
@@ -200,14 +211,19 @@ def _fee_changed(row: Any, reading: Reading) -> bool:
     return bool(row.fee_bps != reading.terms.fee_bps)
 
 
+def _refuse(tx: Tx, bridge: Bridge, row: Any, action: str, *, reason: str, now: datetime) -> None:
+    """Ends a sweep of which no call was ever made."""
+    payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
+    after = payouts.find(tx, id=row.id)
+    note(tx, bridge, after, action, actor="worker", reason=reason, now=now, before=row.state)
+
+
 def _void_for_new_fee(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, now: datetime) -> None:
     """What people approved is not what would leave any more: they are asked again, with the new figures."""
     fee_bps = reading.terms.fee_bps
     if row.kind == "sweep":
         reason = f"the fee changed from {row.fee_bps} to {fee_bps} bps"
-        payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
-        after = payouts.find(tx, id=row.id)
-        note(tx, bridge, after, "payout_rejected", actor="worker", reason=reason, now=now, before=row.state)
+        _refuse(tx, bridge, row, "payout_rejected", reason=reason, now=now)
         return
     amounts = amounts_for_net(row.net_sat, fee_bps=fee_bps)
     values: dict[str, Any] = {"fee_bps": fee_bps, "gross_sat": amounts.gross_sat, "fee_sat": amounts.fee_sat}

@@ -1,19 +1,28 @@
 """Balances, the cap, sweeps and dust, as treasury lives them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
+from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.flows.decide_payout import list_payouts
+from bridge.flows.refund_address import change_address
 from bridge.flows.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
 from bridge.flows.treasury import old_balances, read_balances, treasury_view
 from bridge.flows.verify_audit import verify_audit
+from bridge.store import derived_addresses
+from tests.flows.test_own_wallet import BODY
+from tests.flows.world import settings_for
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, TAPROOT, Desk
 from tests.payouts.test_sending import is_honest
 
 pytestmark = pytest.mark.parametrize("engine_name", ["sqlite"])
 DAY = 86_400
+DESCRIPTOR = f"{BODY}#{checksum_of(BODY)}"
+COLD_WALLET = parse_descriptor(DESCRIPTOR, network="test")
 
 
 def sweeps(desk: Desk) -> list[dict]:
@@ -116,8 +125,6 @@ def test_a_refund_never_goes_to_the_cold_wallet_nor_a_sweep_elsewhere(desk: Desk
     with pytest.raises(Refused):
         desk.ask(invoice, destination=COLD)
     sweep = propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k1")
-    from bridge.flows.refund_address import change_address
-
     with pytest.raises(Refused) as error:
         change_address(desk.world.bridge, sweep["id"], address=PAYER, actor="fay", reason="mine")
     assert error.value.code == "fixed_destination"
@@ -226,3 +233,73 @@ def test_the_check_for_the_pager_says_so(desk: Desk) -> None:
     read_balances(desk.world.bridge, owner="w1")
     desk.world.advance(desk.world.bridge.treasury.balance_age_alert_seconds + 1)
     assert "balance_old" in {alert.rule for alert in alerts(desk.world.bridge)}
+
+
+def test_each_sweep_takes_the_next_address_of_the_cold_descriptor(desks: Callable[..., Desk]) -> None:
+    desk = desks(treasury={"cold_addresses": [], "cold_descriptor": DESCRIPTOR})
+    made = []
+    for number in range(3):
+        desk.settled(str(number))
+        sweep = propose_sweep(desk.world.bridge, actor="fay", reason="full", key=f"k{number}")
+        made.append(sweep["destination"])
+        if number == 1:
+            desk.reject(sweep)
+            continue
+        desk.approve(sweep)
+        desk.send()
+        desk.confirm()
+    assert made == [COLD_WALLET.address(index) for index in range(3)]
+    assert desk.arrived(made[1]) == []
+    assert desk.books()["wallet:cold"] == sum(desk.arrived(made[0]) + desk.arrived(made[2]))
+    rows = desk.world.rows("SELECT address, purpose, used_by FROM derived_addresses ORDER BY address_index")
+    assert [row.address for row in rows] == made
+    assert {row.purpose for row in rows} == {"sweep"} and len({row.used_by for row in rows}) == 3
+    assert is_honest(desk)
+
+
+@pytest.mark.parametrize(
+    "after", [{"cold_addresses": [TAPROOT]}, {"cold_descriptor": DESCRIPTOR, "cold_addresses": []}]
+)
+def test_a_sweep_to_what_is_not_pinned_any_more_is_refused_and_audited(desks: Callable[..., Desk], after: dict) -> None:
+    desk = desks()
+    desk.settled()
+    sweep = desk.approve(propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k"))
+    rules = settings_for("http://127.0.0.1:9", "sqlite://", treasury=after).treasury.rules(network="test")
+    desk.world.bridge = replace(desk.world.bridge, treasury=rules)
+    desk.send()
+    assert desk.now(sweep)["state"] == "rejected"
+    assert desk.arrived(COLD) == []
+    (row,) = desk.world.rows("SELECT reason, detail FROM audit WHERE action = 'sweep_refused'")
+    assert row.reason == "destination_not_pinned" and COLD in row.detail
+
+
+def test_an_address_that_somebody_wrote_into_the_database_is_no_cold_address(desks: Callable[..., Desk]) -> None:
+    desk = desks(treasury={"cold_addresses": [], "cold_descriptor": DESCRIPTOR})
+    desk.settled()
+    sweep = desk.approve(propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k"))
+    with desk.world.bridge.store.write() as tx:
+        derived_addresses.add(
+            tx,
+            address=PAYER,
+            wallet_id=COLD_WALLET.wallet_id,
+            network="test",
+            address_index=99,
+            purpose="sweep",
+            used_by=sweep["id"],
+            now=desk.world.bridge.clock(),
+        )
+        tx.execute(text("UPDATE payouts SET destination = :place"), {"place": PAYER})
+    desk.send()
+    assert desk.now(sweep)["state"] == "rejected"
+    assert desk.arrived(PAYER) == []
+
+
+def test_who_tries_to_send_a_sweep_elsewhere_is_on_record(desk: Desk) -> None:
+    desk.settled()
+    sweep = propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k")
+    with pytest.raises(Refused) as error:
+        change_address(desk.world.bridge, sweep["id"], address=PAYER, actor="fay", reason="mine")
+    assert error.value.code == "fixed_destination"
+    (row,) = desk.world.rows("SELECT actor, detail FROM audit WHERE action = 'sweep_refused'")
+    assert row.actor == "fay" and PAYER in row.detail
+    assert desk.now(sweep)["destination"] == COLD
