@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,10 +24,13 @@ from bridge.core.errors import Refused
 from bridge.core.money import EXPONENTS
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
+from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards
 from bridge.core.treasury import TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
+# What follows the ? of a price source may hold its key: there references stay as they are written, see `resolved`.
+_KEPT_QUERY = re.compile(r"prices\.sources\.\d+\.url")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -232,7 +235,25 @@ class ApprovalStep(_Section):
     people: Positive
 
 
-class PayoutSettings(_Section):
+class ApprovalSettings(_Section):
+    """How many people must approve besides who proposed, by how many satoshi it is about."""
+
+    approvals: tuple[ApprovalStep, ...] = ()
+    approvals_above: Positive = 1
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        limits = [step.up_to_sat for step in self.approvals]
+        if limits != sorted(set(limits)):
+            raise ValueError("approvals must name rising up_to_sat limits")
+        return self
+
+    def needed(self) -> Approvals:
+        steps = tuple((step.up_to_sat, step.people) for step in self.approvals)
+        return Approvals(steps=steps, above=self.approvals_above)
+
+
+class PayoutSettings(ApprovalSettings):
     """The rules for money that leaves: refunds, sweeps, write-offs."""
 
     min_send_sat: Positive = 50_000
@@ -242,17 +263,9 @@ class PayoutSettings(_Section):
     final_depth: Positive = 6
     unseen_seconds: Positive = 7_200
 
-    @model_validator(mode="after")
-    def _rising(self) -> "PayoutSettings":
-        limits = [step.up_to_sat for step in self.approvals]
-        if limits != sorted(set(limits)):
-            raise ValueError("approvals must name rising up_to_sat limits")
-        return self
-
     def rules(self) -> PayoutRules:
-        steps = tuple((step.up_to_sat, step.people) for step in self.approvals)
         values = self.model_dump(exclude={"approvals", "approvals_above"})
-        return PayoutRules(approvals=Approvals(steps=steps, above=self.approvals_above), **values)
+        return PayoutRules(approvals=self.needed(), **values)
 
 
 class TreasurySettings(_Section):
@@ -361,6 +374,36 @@ class MerchantSettings(_Section):
         return [hashlib.sha256(key.get_secret_value().encode()).hexdigest() for key in self.api_keys]
 
 
+class PolicyChangeSettings(_Section):
+    """How many people must approve a change of the policy besides who proposed it. 0: a changed file is in force at once."""
+
+    approvals: Annotated[int, Field(ge=0, le=5, strict=True)] = 0
+
+
+class MerchantTerms(_Section):
+    """What a policy version says about one merchant."""
+
+    currencies: tuple[str, ...]
+    open_invoices_per_customer: Positive
+    policy: PolicySettings
+
+
+class PolicyTerms(_Section):
+    """Everything that decides about money, as one policy version keeps it. Whom the keys belong to is not in it."""
+
+    approvals: Count
+    merchants: Mapping[str, MerchantTerms]
+    prices: Prices
+    payouts: PayoutSettings
+    marks: ApprovalSettings
+    treasury: TreasurySettings
+
+    def document(self) -> str:
+        """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
+        left_out: Any = {"merchants": {"__all__": {"policy": {"version"}}}, "treasury": {"billing_wallet_id"}}
+        return canonical(self.model_dump(mode="json", exclude=left_out))
+
+
 class ShopSettings(_Section):
     """What the pay page shows of the shop."""
 
@@ -401,7 +444,9 @@ class Settings(_Section):
     receipt_key: SecretStr | None = None
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     payouts: PayoutSettings = PayoutSettings()
+    marks: ApprovalSettings = ApprovalSettings()
     treasury: TreasurySettings = TreasurySettings()
+    policy_changes: PolicyChangeSettings = PolicyChangeSettings()
     operators: OperatorSettings = OperatorSettings()
     shop: ShopSettings = ShopSettings()
 
@@ -418,6 +463,31 @@ class Settings(_Section):
         _require_distinct(self)
         _require_roles(self)
         return self
+
+
+def policy_terms(settings: Settings) -> PolicyTerms:
+    """What the file says about money."""
+    return PolicyTerms(
+        approvals=settings.policy_changes.approvals,
+        merchants={
+            m.id: MerchantTerms(
+                currencies=m.currencies, open_invoices_per_customer=m.open_invoices_per_customer, policy=m.policy
+            )
+            for m in settings.merchants
+        },
+        prices=settings.prices,
+        payouts=settings.payouts,
+        marks=settings.marks,
+        treasury=settings.treasury,
+    )
+
+
+def read_policy(document: str) -> PolicyTerms:
+    """A stored version. Raises ConfigError when this program cannot read it: it may have been made by a later one."""
+    try:
+        return PolicyTerms.model_validate_json(document)
+    except ValidationError as error:
+        raise ConfigError(_faults(error)) from None
 
 
 def book_rules(settings: Settings) -> BookRules:
@@ -512,10 +582,13 @@ def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) ->
     try:
         return Settings.model_validate(_resolve(raw, known, at=""))
     except ValidationError as error:
-        # include_input and ctx stay out: a fault must not print the secret beside it.
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        lines = [f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {f['msg']}" for f in faults]
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError(_faults(error)) from None
+
+
+def _faults(error: ValidationError) -> str:
+    """One line per fault. include_input and ctx stay out: a fault must not print the secret beside it."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return "\n".join(f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {f['msg']}" for f in faults)
 
 
 class _ColumnLine(_Section):
@@ -557,7 +630,17 @@ def _resolve(value: Any, environ: Mapping[str, str], *, at: str) -> Any:
         return [_resolve(item, environ, at=f"{at}{n}.") for n, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    return _REFERENCE.sub(lambda match: _referred(match[1], match[2], environ, at=at.rstrip(".")), value)
+    path = at.rstrip(".")
+    found = _REFERENCE.sub(lambda match: _referred(match[1], match[2], environ, at=path), value)
+    if not _KEPT_QUERY.fullmatch(path):
+        return found
+    place, mark, query = value.partition("?")
+    return _resolve(place, environ, at="") + mark + query
+
+
+def resolved(url: str) -> str:
+    """A price source's URL with the references in its query replaced: the key goes into the call and nowhere else."""
+    return _REFERENCE.sub(lambda match: _referred(match[1], match[2], os.environ, at="prices.sources"), url)
 
 
 def _referred(kind: str, name: str, environ: Mapping[str, str], *, at: str) -> str:

@@ -11,14 +11,27 @@ import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from bridge.billmanager.notify import Notifier
 from bridge import tracing
+from bridge.billmanager.notify import Notifier
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
-from bridge.config import ConfigError, MerchantSettings, Settings, book_rules
-from bridge.core.errors import Refused
+from bridge.config import (
+    ConfigError,
+    MerchantSettings,
+    MerchantTerms,
+    PolicyTerms,
+    Prices,
+    Settings,
+    Subtc,
+    book_rules,
+    policy_terms,
+    read_policy,
+    resolved,
+)
+from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
 from bridge.flows.context import (
     CRASH_POINTS,
@@ -28,6 +41,7 @@ from bridge.flows.context import (
     Chain,
     LoginRules,
     Merchant,
+    PolicyFile,
     no_crash,
 )
 from bridge.metrics import Metrics
@@ -39,7 +53,10 @@ from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
 from bridge.subtc.client import SubtcWallet
+from bridge.subtc.no_gateway import NoGateway
 from bridge.subtc.signature import CallbackSignature
+
+Made = TypeVar("Made")
 
 
 class MerchantNotifier:
@@ -75,37 +92,91 @@ def utc_now() -> datetime:
 
 
 def build(settings: Settings) -> Bridge:
-    """Opens the database and builds every client. The schema must be migrated before."""
-    billing_id = settings.treasury.billing_wallet_id
+    """Opens the database and builds every client. The schema must be migrated before.
+
+    It works by what the file says until `flows.policy` puts the active version in force.
+    """
+    billing_id, terms = settings.treasury.billing_wallet_id, policy_terms(settings)
     return Bridge(
         store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
-        wallet=_wallet(settings, settings.subtc.wallet_id),
         chain=_chain(settings),
-        rates=_rates(settings),
         billing=_billing(settings),
         clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
-        merchants={m.id: _merchant(m) for m in settings.merchants},
         network=settings.network,
-        wallet_id=settings.subtc.wallet_id,
         public_url=settings.public_url.rstrip("/"),
-        callback_url=_callback_url(settings),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
         metrics=Metrics(),
-        guards=settings.prices.guards(),
         review_due_seconds=settings.review_due_seconds,
-        watch_seconds=settings.subtc.watch_seconds,
-        provider_calls_per_minute=settings.subtc.calls_per_minute,
-        spare_addresses=settings.subtc.spare_addresses,
         screening=_screening(settings),
         signer=_signer(settings),
         books=book_rules(settings),
         screening_patience_seconds=settings.screening.patience_seconds,
         billing_wallet=_wallet(settings, billing_id) if billing_id else None,
         billing_wallet_id=billing_id or "",
-        payouts=settings.payouts.rules(),
-        treasury=settings.treasury.rules(network=settings.network),
         login=LoginRules(**settings.operators.model_dump()),
         crash_point=_crash_point(settings.crash_at),
+        policy_file=_policy_file(settings, terms.document()),
+        **_receiving(settings),
+        **_under(settings, terms),
+    )
+
+
+def _receiving(settings: Settings) -> dict[str, Any]:
+    """The Bridge's fields that say where payers pay to: a wallet at the gateway, or the shop's own."""
+    if settings.own_wallet is not None:
+        source = settings.own_wallet.source(network=settings.network)
+        return {
+            "wallet": NoGateway(),
+            "wallet_id": source.wallet_id,
+            "own_addresses": source,
+            "callback_url": None,
+            "provider_calls_per_minute": settings.own_wallet.looks_per_minute,
+        }
+    subtc = _gateway(settings)
+    return {
+        "wallet": _wallet(settings, subtc.wallet_id),
+        "wallet_id": subtc.wallet_id,
+        "callback_url": _callback_url(settings),
+        "watch_seconds": subtc.watch_seconds,
+        "provider_calls_per_minute": subtc.calls_per_minute,
+        "spare_addresses": subtc.spare_addresses,
+    }
+
+
+def _gateway(settings: Settings) -> Subtc:
+    if settings.subtc is None:
+        raise ConfigError("subtc: this needs a gateway in the settings")
+    return settings.subtc
+
+
+def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
+    """The Bridge's fields that a policy version decides. A merchant is served when both the file and the version know it."""
+    known = [m for m in settings.merchants if m.id in terms.merchants]
+    return {
+        "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
+        "rates": _rates(terms.prices),
+        "guards": terms.prices.guards(),
+        "payouts": terms.payouts.rules(),
+        "marks": terms.marks.needed(),
+        "treasury": terms.treasury.rules(network=settings.network),
+    }
+
+
+def _policy_file(settings: Settings, document: str) -> PolicyFile:
+    def reading(make: Callable[[PolicyTerms], Made]) -> Callable[[str], Made]:
+        def read(stored: str) -> Made:
+            try:
+                return make(read_policy(stored))
+            except (ConfigError, Refused) as error:
+                detail = f"This program cannot work by the stored policy version: {error}"
+                raise Unavailable("policy_unreadable", detail, retry_after_seconds=60) from None
+
+        return read
+
+    return PolicyFile(
+        document=document,
+        normal=reading(PolicyTerms.document),
+        terms_of=reading(lambda terms: _under(settings, terms)),
     )
 
 
@@ -116,11 +187,11 @@ def api_keys(settings: Settings) -> Mapping[str, str]:
 
 def callback_check(settings: Settings) -> Callable[[Mapping[str, str], bytes], bool] | None:
     """Whether a callback's signature is right, or None when no check is configured (SUBTC contract 6: unknown, so switchable)."""
-    header = settings.subtc.callback_signature_header
-    if header is None:
+    subtc = settings.subtc
+    if subtc is None or subtc.callback_signature_header is None:
         return None
-    secrets = [secret.get_secret_value().encode() for secret in settings.subtc.callback_signature_secrets]
-    signature = CallbackSignature(header=header, secrets=secrets)
+    secrets = [secret.get_secret_value().encode() for secret in subtc.callback_signature_secrets]
+    signature = CallbackSignature(header=subtc.callback_signature_header, secrets=secrets)
 
     def is_valid(headers: Mapping[str, str], body: bytes) -> bool:
         try:
@@ -133,7 +204,7 @@ def callback_check(settings: Settings) -> Callable[[Mapping[str, str], bytes], b
 
 
 def _wallet(settings: Settings, wallet_id: str) -> SubtcWallet:
-    subtc = settings.subtc
+    subtc = _gateway(settings)
     return SubtcWallet(
         base_url=subtc.base_url,
         key=subtc.key.get_secret_value,
@@ -157,11 +228,13 @@ def _chain(settings: Settings) -> Chain | None:
     return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
 
 
-def _rates(settings: Settings) -> RateReader:
-    prices = settings.prices
+def _rates(prices: Prices) -> RateReader:
     sources: list[Source] = [
         HttpPriceSource(
-            name=source.name, url_template=source.url, pointer=source.pointer, time_pointer=source.time_pointer
+            name=source.name,
+            url_template=resolved(source.url),
+            pointer=source.pointer,
+            time_pointer=source.time_pointer,
         )
         for source in prices.sources
     ]
@@ -192,20 +265,19 @@ def _screening(settings: Settings) -> Screenings | None:
     return Screenings(parts) if parts else None
 
 
-def _merchant(settings: MerchantSettings) -> Merchant:
+def _merchant(settings: MerchantSettings, terms: MerchantTerms) -> Merchant:
     return Merchant(
         id=settings.id,
-        currencies=settings.currencies,
-        policy=settings.policy.policy(),
+        currencies=terms.currencies,
+        policy=terms.policy.policy(),
         wants_push=settings.notify_url is not None,
-        open_invoices_per_customer=settings.open_invoices_per_customer,
+        open_invoices_per_customer=terms.open_invoices_per_customer,
     )
 
 
 def _callback_url(settings: Settings) -> str | None:
-    if not settings.subtc.callbacks:
-        return None
-    return (settings.subtc.callback_base_url or settings.public_url).rstrip("/")
+    subtc = _gateway(settings)
+    return (subtc.callback_base_url or settings.public_url).rstrip("/") if subtc.callbacks else None
 
 
 def _token_maker(secret: str) -> Callable[[str], str]:

@@ -15,6 +15,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
 from bridge.flows.follow_tip import follow_tip
 from bridge.flows.keep_books import number_events, seal_audit
+from bridge.flows.policy import in_force, take_file
 from bridge.flows.poll import answer_doorbells, poll_due
 from bridge.flows.purge import purge_due
 from bridge.flows.reconcile_due import reconcile_due
@@ -34,6 +35,7 @@ SEAL_PAUSE_SECONDS = 0.5
 # Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
 MONEY_OUT_PAUSE_SECONDS = 1
 BOOKS_PAUSE_SECONDS = 5
+POLICY_PAUSE_SECONDS = 1
 
 
 class Hands:
@@ -85,6 +87,7 @@ class Worker:
         self._bookkeeper = Hands(1)
         self._books_at = time.monotonic()
         self._seal_at = time.monotonic()
+        self._policy_at = time.monotonic()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -108,7 +111,9 @@ class Worker:
         log("worker.stopped", owner=self.owner)
 
     def step(self) -> bool:
-        """Runs every job once. True when there was work, so that the loop comes back at once."""
+        """Runs every job once, by the policy in force. True when there was work, so that the loop comes back at once."""
+        if not self._is_under_policy():
+            return False
         done = [self._attempt(name, job) for name, job in self._jobs().items()]
         return any(done)
 
@@ -126,6 +131,19 @@ class Worker:
             "seal": self._seal,
         }
 
+    def _is_under_policy(self) -> bool:
+        """Looks once in a while which version is in force. While that was never known nothing is done by the file alone."""
+        bridge = self._bridge
+        is_known = bridge.policy_file is None or bridge.policy_number > 0
+        if time.monotonic() >= self._policy_at:
+            self._policy_at = time.monotonic() + POLICY_PAUSE_SECONDS
+            try:
+                self._bridge = in_force(bridge) if is_known else take_file(bridge)
+            except Exception:
+                log("policy.unread", level=logging.ERROR, exc_info=True)
+                return is_known
+        return is_known or self._bridge is not bridge
+
     def _seal(self) -> int:
         """Many rows at a time: nobody waits for the seal, and sealing each by itself would cost a commit per payment."""
         if time.monotonic() < self._seal_at:
@@ -140,12 +158,12 @@ class Worker:
 
     def _run_errands(self) -> None:
         """Tip, watches and spare addresses, round after round while there is work."""
-        bridge, owner = self._bridge, self.owner
+        owner = self.owner
         errands: dict[str, Callable[[], int]] = {
-            "tip": lambda: follow_tip(bridge, owner=owner),
-            "balance": lambda: sense_balance(bridge, owner=owner),
-            "watch": lambda: arm_watches(bridge, limit=2),
-            "spare": lambda: fill_spare_addresses(bridge, owner=owner),
+            "tip": lambda: follow_tip(self._bridge, owner=owner),
+            "balance": lambda: sense_balance(self._bridge, owner=owner),
+            "watch": lambda: arm_watches(self._bridge, limit=2),
+            "spare": lambda: fill_spare_addresses(self._bridge, owner=owner),
         }
         was_busy = True
         while was_busy and not self._stopping.is_set():

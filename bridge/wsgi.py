@@ -3,12 +3,15 @@
 The only module that builds something at import, and only when `app` is asked for.
 """
 
+import logging
 from typing import Any
 
 from flask import Flask
 
 from bridge.billmanager.wire import sign
 from bridge.config import Settings, load_settings, path_from_environment
+from bridge.flows.policy import take_file
+from bridge.logs import log
 from bridge.runtime import api_keys, build, callback_check
 from bridge.web import Shop, create_app
 
@@ -32,7 +35,24 @@ def application(settings: Settings) -> Flask:
     )
 
 
+def take_policy(settings: Settings) -> None:
+    """What the file says about money becomes a version, or a proposal of one: once, before the processes that serve.
+
+    They only look up what is in force: one that is replaced later must not take a file that was edited since. Without a
+    database nothing is taken, and what was in force stays.
+    """
+    bridge = build(settings)
+    try:
+        take_file(bridge)
+    except Exception as trouble:  # a driver's own error too: say what kind, not what it printed
+        log("policy.not_taken", level=logging.ERROR, error=getattr(trouble, "code", type(trouble).__name__))
+    finally:
+        bridge.store.close()
+
+
 def __getattr__(name: str) -> Any:
     if name == "app":
-        return application(load_settings(path_from_environment()))
+        settings = load_settings(path_from_environment())
+        take_policy(settings)
+        return application(settings)
     raise AttributeError(name)

@@ -4,7 +4,8 @@ Owns the --config handling of every command; must not decide anything.
 """
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +13,9 @@ import click
 
 from bridge.config import Settings, load_settings
 from bridge.flows.context import Bridge
+from bridge.flows.permit import require_words
+from bridge.flows.policy import in_force
+from bridge.logs import log
 from bridge.runtime import build
 
 
@@ -20,13 +24,49 @@ def settings_of(ctx: click.Context) -> Settings:
 
 
 @contextmanager
-def opened(ctx: click.Context) -> Iterator[Bridge]:
-    """The bridge of the command's --config, closed afterwards."""
+def opened(ctx: click.Context, *, decides: bool = True) -> Iterator[Bridge]:
+    """The bridge of the command's --config under the policy in force, closed afterwards.
+
+    A command that does not decide, such as the doctor, must run without a database too: then it goes by the file.
+    """
     bridge = build(settings_of(ctx))
     try:
-        yield bridge
+        yield in_force(bridge) if decides else _as_far_as_known(bridge)
     finally:
         bridge.store.close()
+
+
+def _as_far_as_known(bridge: Bridge) -> Bridge:
+    try:
+        return in_force(bridge)
+    except Exception as trouble:  # a driver's own error too: what is wrong with the database the command itself says
+        log("policy.unread", level=logging.WARNING, error=type(trouble).__name__)
+        return bridge
+
+
+def who_and_why(command: Callable[..., None]) -> Callable[..., None]:
+    """Every write says who and why. Raises Refused("actor_and_reason_required") before anything is opened."""
+
+    @click.option("--actor", required=True, help="Who: the name of an active operator.")
+    @click.option("--reason", required=True, help="Why, in a sentence.")
+    @wraps(command)
+    def asked(*args: Any, actor: str, reason: str, **options: Any) -> None:
+        require_words(actor, reason)
+        command(*args, actor=actor, reason=reason, **options)
+
+    return asked
+
+
+def acting(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that writes: called with the bridge of --config, and with `actor` and `reason`."""
+
+    @click.pass_context
+    @wraps(command)
+    def run(ctx: click.Context, /, **options: Any) -> None:
+        with opened(ctx) as bridge:
+            command(bridge, **options)
+
+    return who_and_why(run)
 
 
 def show(shown: Any) -> None:

@@ -35,7 +35,7 @@ def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds:
     """Prints the findings; False when one of them is a failure."""
     settings, operations = settings_of(ctx), operations_of(ctx)
     place = place_of(Path(ctx.obj), settings, newest_backup_at=operations.newest_backup_at())
-    with opened(ctx) as bridge:
+    with opened(ctx, decides=False) as bridge:
         findings = examine(bridge, place, thresholds=operations.thresholds, tell_billing=tell_billing)
     for found in findings:
         click.echo(f"{found.state:4} {found.name}" + (f": {found.detail}" if found.detail else ""))
@@ -56,7 +56,7 @@ def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds:
 def check(ctx: click.Context, outside: bool, textfile: Path | None) -> None:
     """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
     operations = operations_of(ctx)
-    with opened(ctx) as bridge:
+    with opened(ctx, decides=False) as bridge:
         tripped = alerts(
             bridge,
             thresholds=operations.thresholds,

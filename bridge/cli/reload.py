@@ -43,16 +43,18 @@ class Current:
 def serve(ctx: click.Context) -> None:
     """Serve the API, the callbacks and the pay pages. SIGHUP takes new settings; listen and the counts need a restart."""
     from bridge.cli.web_server import web_server
-    from bridge.wsgi import application
+    from bridge.wsgi import application, take_policy
 
     current = Current(ctx.obj, settings_of(ctx))
     set_up(current.settings.log_level)
+    take_policy(current.settings)
     server: Any = web_server(current.settings, build=lambda: application(current.settings))
     first_load = server.load_config
 
     def load_config() -> None:
         # gunicorn calls this once more at every SIGHUP and then replaces its worker processes one by one.
         current.reload()
+        take_policy(current.settings)
         first_load()
 
     server.load_config = load_config
@@ -69,6 +71,7 @@ def worker(ctx: click.Context) -> None:
     while not signals.ended.is_set():
         signals.asked.clear()
         bridge = build(current.settings)
+        # Not yet under any policy: the worker takes the file when it begins.
         try:
             signals.run(Worker(bridge, threads=current.settings.worker_threads))
         finally:

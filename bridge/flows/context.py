@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from bridge.core.books import BookRules
 from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, Sent, WalletBalance
-from bridge.core.payout import PayoutRules
+from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
 from bridge.core.screening import Screened, Subject
@@ -110,6 +110,20 @@ class Merchant:
     open_invoices_per_customer: int = 50
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolicyFile:
+    """What the settings file says about money, and the port that knows how to read such a document.
+
+    `document` is the canonical text of the file; `normal` brings a stored one to today's form, in which a setting that
+    it is too old to know has its default. `terms_of` gives the Bridge's fields under a document. Both raise
+    Unavailable("policy_unreadable").
+    """
+
+    document: str
+    normal: Callable[[str], str]
+    terms_of: Callable[[str], Mapping[str, Any]]
+
+
 # Every place where a test may kill the process, in the order a payment meets them. "committing" is inside the transaction.
 CRASH_POINTS = (
     "open.first_committing",
@@ -161,6 +175,9 @@ def no_crash(_name: str) -> None:
 class Bridge:
     """Everything a flow works with. Immutable but for `last_rates`, a memory that only guards against price jumps.
 
+    It works by the policy version `policy_number`; 0 is what the file says, before anybody asked the store what is in
+    force. `flows.policy.in_force` gives the bridge of another version: the same parts under other rules.
+
     `crash_point` is called at every name of CRASH_POINTS; a test configuration makes one of them kill the process.
     """
 
@@ -191,6 +208,7 @@ class Bridge:
     billing_wallet: Wallet | None = None
     billing_wallet_id: str = ""
     payouts: PayoutRules = field(default_factory=PayoutRules)
+    marks: Approvals = field(default_factory=lambda: Approvals(steps=(), above=1))
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Checking the hash chain over the audit.
+"""Checking the hash chain over the audit, and the policy versions against it.
 
 Owns the report; the chain is `store.audit`'s.
 """
@@ -6,7 +6,7 @@ Owns the report; the chain is `store.audit`'s.
 from dataclasses import dataclass
 
 from bridge.flows.context import Bridge
-from bridge.store import audit
+from bridge.store import audit, policies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class AuditReport:
 
 def verify_audit(bridge: Bridge) -> AuditReport:
     with bridge.store.read() as tx:
-        broken = audit.first_break(tx)
+        broken = audit.first_break(tx) or policies.first_break(tx)
         count = audit.count_sealed(tx)
     if broken is not None:
         return AuditReport(is_intact=False, detail=f"The audit was tampered with: {broken}.")

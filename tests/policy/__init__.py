@@ -1,0 +1,1 @@
+"""Policy versions: what is in force, who proposed it, who approved it."""
