@@ -12,7 +12,8 @@ import click
 from bridge.cli.opened import opened, show
 from bridge.core.payout import KINDS, ROLES, STATES, VARIANTS
 from bridge.flows import decide_payout, sweep
-from bridge.flows.permit import check_actor
+from bridge.flows.context import Bridge
+from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.flows.treasury import read_balance, treasury_view
@@ -113,8 +114,16 @@ def payouts_reject(ctx: click.Context, payout_id: str, actor: str, reason: str) 
 @click.pass_context
 def payouts_address(ctx: click.Context, payout_id: str, address: str, actor: str, reason: str) -> None:
     """Name or change where a refund goes; approvals given before are void."""
-    with opened(ctx) as bridge:
-        show(change_address(bridge, payout_id, address=address, actor=actor, reason=reason))
+    show(change_address(bridge, payout_id, address=address, **who))
+
+
+@payouts.command("sent")
+@click.argument("payout_id")
+@click.argument("txid")
+@acting
+def payouts_sent(bridge: Bridge, payout_id: str, txid: str, **who: str) -> None:
+    """State by which transaction you sent a refund from your own wallet; the chain must show it."""
+    show(record_own_send(bridge, payout_id, txid=txid, **who))
 
 
 @click.group()

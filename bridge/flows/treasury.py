@@ -9,7 +9,8 @@ from typing import Any
 
 from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
-from bridge.flows.context import Bridge
+from bridge.flows.call_budget import draw_call
+from bridge.flows.context import AddressSource, Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.payout_steps import terms_of
 from bridge.flows.present import time_text
@@ -44,7 +45,9 @@ def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
     asked_at, (wallet_id, wallet) = bridge.clock(), bridge.wallets[role]
     try:
-        terms, balance = terms_of(bridge, role), wallet.balance()
+        terms = terms_of(bridge, role)
+        draw_call(bridge)
+        balance = wallet.balance()
     except BridgeError as error:
         log("balance.unavailable", level=logging.WARNING, role=role, code=error.code)
         return None
@@ -99,7 +102,12 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "wallets": [
                 _wallet(bridge, role, rows.get(role), books.get(f"wallet:{role}", 0), now) for role in bridge.wallets
             ],
-            "cold": {"addresses": list(bridge.treasury.cold_addresses), "ledger_sat": books.get("wallet:cold", 0)},
+            "cold": {
+                "addresses": list(bridge.treasury.cold_addresses),
+                "first_address": _first(bridge.treasury.cold_descriptor),
+                "ledger_sat": books.get("wallet:cold", 0),
+            },
+            "own_first_address": _first(bridge.own_addresses),
             "in_sweep_sat": books.get("inflight:sweep", 0),
             "fees_paid_sat": books.get("provider_fee", 0),
             "owed_sat": hot.owed_sat if hot is not None else owed_sat(tx, bridge),
@@ -107,9 +115,14 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "refund_float_sat": bridge.treasury.refund_float_sat,
             "max_hot_sat": bridge.treasury.max_hot_sat,
             "is_over_cap": hot is not None and bridge.treasury.is_over_cap(hot.confirmed_sat),
-            "sweep_mode": bridge.treasury.sweep_mode,
+            "sweep_mode": bridge.treasury.sweep_mode if bridge.has_gateway else "off",
             "sweep": plan_json(plan) if plan is not None else None,
         }
+
+
+def _first(source: AddressSource | None) -> str | None:
+    """What a person compares with a wallet: the address by which its descriptor is known here."""
+    return source.address(0) if source is not None else None
 
 
 def plan_json(plan: SweepPlan) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bridge.flows import decide_payout, redeliver, resolve_review, sweep
 from bridge.flows.modes import set_mode
 from bridge.flows.operators import list_operators
 from bridge.flows.permit import MODULE
+from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.flows.treasury import treasury_view
@@ -22,7 +23,8 @@ from bridge.web.context import here
 from bridge.web.desk_bodies import (
     AddressBody,
     DeliveryQuery,
-    ModeBody,
+    MarkQuery,
+    OwnSendBody,
     PayoutQuery,
     ReasonBody,
     RefundBody,
@@ -104,6 +106,13 @@ def post_address(payout_id: str) -> Response:
     actor = require_operator("payout.propose").name
     body = read_json(AddressBody, read_body())
     return jsonify(change_address(here().bridge, payout_id, address=body.address, actor=actor, reason=body.reason))
+
+
+@routes.post("/payouts/<payout_id>/sent")
+def post_own_send(payout_id: str) -> Response:
+    """State by which transaction a refund left the shop's own wallet; the chain must show it."""
+    actor, body = require_operator("payout.propose").name, read_json(OwnSendBody, read_body())
+    return jsonify(record_own_send(here().bridge, payout_id, txid=body.txid, actor=actor, reason=body.reason))
 
 
 @routes.get("/treasury")

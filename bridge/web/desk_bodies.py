@@ -44,6 +44,13 @@ class AddressBody(_Body):
     reason: Reason
 
 
+class OwnSendBody(_Body):
+    """The transaction that sent a refund from the shop's own wallet."""
+
+    txid: Annotated[Text, Field(max_length=64)]
+    reason: Reason
+
+
 class WriteOffBody(_Body):
     """Dust that is given up."""
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from bridge.web.desk_bodies import (
     AddressBody,
     DeliveryQuery,
-    ModeBody,
+    MarkQuery,
+    OwnSendBody,
     PayoutQuery,
     ReasonBody,
     RefundBody,
@@ -148,6 +149,7 @@ class TreasuryShape(Shape):
     network: str
     wallets: list[dict[str, Any]]
     cold: dict[str, Any]
+    own_first_address: str | None
     in_sweep_sat: int
     fees_paid_sat: int
     owed_sat: int
@@ -176,6 +178,7 @@ DESK_MODELS: tuple[type[BaseModel], ...] = (
     RefundBody,
     ReasonBody,
     AddressBody,
+    OwnSendBody,
     WriteOffBody,
     RulingBody,
     ModeBody,
@@ -211,7 +214,10 @@ def _payout_paths() -> dict[str, Any]:
         "/v1/payouts/{payout_id}/approve": {"post": _desk("Approve", payout, body=ReasonBody, parameters=one)},
         "/v1/payouts/{payout_id}/reject": {"post": _desk("Reject", payout, body=ReasonBody, parameters=one)},
         "/v1/payouts/{payout_id}/address": {
-            "post": _desk("Name the address", payout, body=AddressBody, parameters=one)
+            "post": secured_of("Name the address", payout, body=AddressBody, parameters=one)
+        },
+        "/v1/payouts/{payout_id}/sent": {
+            "post": secured_of("State your own send", payout, body=OwnSendBody, parameters=one)
         },
     }
 

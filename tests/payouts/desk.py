@@ -11,8 +11,9 @@ import requests
 
 from bridge.flows.confirm_payouts import confirm_payouts
 from bridge.flows.decide_payout import approve_payout, reject_payout, show_payout
+from bridge.flows.mark_settled import approve_mark, reject_mark
 from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.flows.resolve_review import list_reviews, resolve
+from bridge.flows.resolve_review import list_reviews, resolve, show_review
 from bridge.flows.send_payouts import send_payouts
 from bridge.flows.sweep import record_funding
 from bridge.store import ledger, operators
@@ -102,19 +103,59 @@ class Desk:
         return {account: units for (account, asset), units in totals.items() if asset == "BTC" and units}
 
 
-def staffed(world: World) -> Desk:
-    """A desk with its people and a float of FLOAT_SAT in the hot wallet, from which the fees of refunds are paid.
+@dataclass(kw_only=True)
+class PartPaid:
+    """An invoice of which only a part came, and the open question about it."""
 
-    Nobody logs in here, so that nobody needs the slow hash of a real password.
-    """
+    desk: Desk
+    invoice: dict[str, Any]
+    review_id: str
+    sat: int
+
+    def rule(self, decision: str, actor: str) -> dict[str, Any]:
+        return resolve(self.desk.world.bridge, self.review_id, decision=decision, actor=actor, reason="looked")
+
+    def item(self) -> dict[str, Any]:
+        return show_review(self.desk.world.bridge, self.review_id)
+
+    def mark(self) -> dict[str, Any]:
+        """The newest manual mark of the question."""
+        return dict(self.item()["marks"][0])
+
+    def approve(self, actor: str) -> dict[str, Any]:
+        return approve_mark(self.desk.world.bridge, self.mark()["id"], actor=actor, reason="checked")
+
+    def reject(self, actor: str) -> dict[str, Any]:
+        return reject_mark(self.desk.world.bridge, self.mark()["id"], actor=actor, reason="a mistake")
+
+
+def part_paid(desk: Desk, sat: int = 90_000) -> PartPaid:
+    """Part of USD 100.00 arrives, and nothing more until long after the end."""
+    invoice = desk.world.open("7", amount_text="100.00")
+    desk.world.pay(invoice, sat)
+    desk.world.mine(6)
+    desk.world.look(invoice)
+    desk.world.advance(9 * 86_400)
+    desk.world.look(invoice)
+    (item,) = list_reviews(desk.world.bridge, match={"state": "open", "kind": "partial"}, limit=5)
+    return PartPaid(desk=desk, invoice=invoice, review_id=item["id"], sat=sat)
+
+
+def staffed(world: World) -> Desk:
+    """A desk with its people and a float of FLOAT_SAT in the hot wallet, from which the fees of refunds are paid."""
+    desk = hired(world)
+    desk.fund(FLOAT_SAT)
+    return desk
+
+
+def hired(world: World) -> Desk:
+    """A desk with its people alone. Nobody logs in here, so that nobody needs the slow hash of a real password."""
     now = world.bridge.clock()
     with world.bridge.store.write() as tx:
         for name, role in STAFF.items():
             values = {"name": name, "role": role, "is_active": True, "password_hash": "", "totp_nonce": ""}
             operators.add(tx, values | {"created_at": now, "created_by": "setup"})
-    desk = Desk(world=world)
-    desk.fund(FLOAT_SAT)
-    return desk
+    return Desk(world=world)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -123,4 +164,6 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {"treasury": treasury | changes.pop("treasury", {}), "payouts": changes.pop("payouts", {})} | changes
 
 
-__all__ = ["COLD", "FLOAT_SAT", "PAYER", "STAFF", "TAPROOT", "WALLET", "Desk", "settings", "staffed"]
+__all__ = [
+    "COLD", "FLOAT_SAT", "PAYER", "STAFF", "TAPROOT", "WALLET", "Desk", "PartPaid", "part_paid", "settings", "staffed",
+]  # fmt: skip

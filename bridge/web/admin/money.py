@@ -12,6 +12,7 @@ from bridge.core.errors import Refused
 from bridge.core.payout import KINDS, STATES
 from bridge.flows.decide_payout import approve_payout, list_payouts, reject_payout, show_payout
 from bridge.flows.desk import series
+from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
 from bridge.flows.sweep import propose_sweep, propose_write_off
 from bridge.flows.treasury import treasury_view
@@ -68,6 +69,14 @@ def set_address(payout_id: str) -> AnyResponse:
     address = request.form.get("destination", "").strip()[:100]
     change_address(bridge(), payout_id, address=address, actor=actor(), reason=reason())
     return done("address_set", "payout", payout_id=payout_id)
+
+
+@form("/payouts/<payout_id>/sent", PROPOSE)
+def own_send(payout_id: str) -> AnyResponse:
+    """States by which transaction a refund left the shop's own wallet."""
+    txid = request.form.get("txid", "").strip()[:100]
+    record_own_send(bridge(), payout_id, txid=txid, actor=actor(), reason=reason())
+    return done("own_sent", "payout", payout_id=payout_id)
 
 
 @page("/treasury")
