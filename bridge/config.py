@@ -525,6 +525,8 @@ def _require_distinct(settings: Settings) -> None:
         roles |= {"subtc.key": settings.subtc.key}
         for n, key in enumerate(settings.subtc.callback_signature_secrets):
             roles |= {f"subtc.callback_signature_secrets.{n}": key}
+    if settings.receipt_key is not None:
+        roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:
         roles |= {"chain.core_rpc.password": settings.chain.core_rpc.password}
     for merchant in settings.merchants:

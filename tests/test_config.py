@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bridge.config import ConfigError, load_settings
+from bridge.core.descriptors import checksum_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.yaml"
@@ -207,3 +208,64 @@ def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
     settings = load(tmp_path, example())
     with pytest.raises(Exception, match="frozen"):
         settings.network = "main"
+
+
+TPUB = "tpubDC3pD7UZXnsgh3EBjbtBQiB1FnLask7UHBSunZ1DPK4dCFFZoFRkgxHB8gt42FvLzx1DpxfHWxAsYaY6b643RVcGjDxXxns7wKKYnnfEcbB"
+BODY = f"wpkh({TPUB}/0/*)"
+OWN = {"descriptor": f"{BODY}#{checksum_of(BODY)}"}
+XPRV = "tprv8ZgxMBicQKsPd7Uf69XL1XwhmjHopUGep8GuEiJDZmbQz6o58LninorQAfcKZWARbtRtfnLcJ5MQ2AtHcQJCCRUcMRvmDUjyEmNUWwx8UbK"
+
+
+def test_a_wallet_of_ones_own_needs_no_key_of_a_gateway(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(subtc=None, own_wallet=OWN))
+    assert settings.subtc is None
+    assert settings.own_wallet.source(network="test").address(0).startswith("tb1q")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"own_wallet": OWN}, "one of subtc and own_wallet"),
+        ({"subtc": None}, "one of subtc and own_wallet"),
+        ({"subtc": None, "own_wallet": OWN, "chain__esplora": []}, "own_wallet needs a chain reader"),
+        ({"subtc": None, "own_wallet": OWN, "network": "main"}, "own_wallet.descriptor: "),
+        ({"subtc": None, "own_wallet": {"descriptor": BODY}}, "The checksum is missing"),
+        ({"subtc": None, "own_wallet": {"descriptor": OWN["descriptor"][:-1] + "~"}}, "The checksum does not fit"),
+        (
+            {"subtc": None, "own_wallet": {"descriptor": f"wpkh({XPRV}/0/*)"}},
+            "own_wallet.descriptor: This holds a private",
+        ),
+        ({"subtc": None, "own_wallet": OWN, "treasury__billing_wallet_id": "wt_1"}, "the bridge sends nothing"),
+        ({"treasury__cold_descriptor": BODY}, "treasury.cold_descriptor: "),
+        ({"treasury__cold_descriptor": f"tr({XPRV}/0/*)"}, "treasury.cold_descriptor: This holds a private"),
+        (
+            {
+                "treasury__cold_descriptor": OWN["descriptor"],
+                "treasury__cold_addresses": ["tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"],
+            },
+            "not both",
+        ),
+    ],
+)
+def test_a_descriptor_that_cannot_be_used_is_refused_at_start(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    found = fault(tmp_path, changed(**changes))
+    assert said in found
+    assert "tprv" not in found
+
+
+def test_a_sweep_may_go_to_a_descriptor(tmp_path: Path) -> None:
+    treasury = {"treasury__cold_descriptor": OWN["descriptor"], "treasury__sweep_mode": "auto"}
+    assert load(tmp_path, changed(**treasury)).treasury.rules(network="test").has_cold
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chain__core_rpc": {"url": "http://127.0.0.1:1", "user": "u", "password": "${env:SUBTC_KEY}"}},
+        {"subtc__callback_signature_secrets": ["${env:BRIDGE_TOKEN_SECRET}"]},
+    ],
+)
+def test_no_other_secret_has_two_roles_either(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert "are the same secret" in fault(tmp_path, changed(**changes))
