@@ -5,7 +5,7 @@ Owns arguments and output; must not hold a rule, each command calls one flow.
 
 import click
 
-from bridge.cli import books, desk, first_config, money, operate, outbox, people, probe, reload, run
+from bridge.cli import books, desk, first_config, money, operate, outbox, people, policy, probe, reload, run
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -39,6 +39,7 @@ for command in (
     *books.COMMANDS,
     *money.COMMANDS,
     *people.COMMANDS,
+    *policy.COMMANDS,
     *OPERATING,
 ):
     main.add_command(command)

@@ -1,12 +1,13 @@
-"""Opening the bridge for one command, and printing what people and programs read.
+"""Opening the bridge for one command, asking who acts and why, and printing what people and programs read.
 
-Owns the --config handling of every command; must not decide anything.
+Owns --config, --actor and --reason of every command; must not decide anything: who may do what is the flows' to say.
 """
 
 import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import click

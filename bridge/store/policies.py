@@ -15,7 +15,7 @@ from bridge.core.policy_document import sha256_of
 from bridge.store.tables import audit, policy_approvals, policy_versions
 
 VersionRow = Row[Any]
-FIRST = 1
+FIRST, MOST = 1, 2**31 - 1
 # The audit's words for how a version came into being, and for how it came into force.
 MADE = ("policy_adopted", "policy_proposed", "policy_changed")
 ACTIVATED = ("policy_adopted", "policy_changed", "policy_approved")
@@ -31,6 +31,9 @@ def active(tx: Connection) -> VersionRow | None:
 
 
 def find(tx: Connection, number: int) -> VersionRow | None:
+    """None too for a number that no column could hold: it came from a stranger's address."""
+    if number > MOST:
+        return None
     return tx.execute(select(policy_versions).where(policy_versions.c.number == number)).one_or_none()
 
 

@@ -1,0 +1,61 @@
+"""Policy versions: what is in force, what waits for people, and what each version changed.
+
+Owns the pages; two different people stand behind every change, and the flows refuse what the pages do not offer.
+"""
+
+from typing import Any
+
+from flask import request
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.core.errors import Refused
+from bridge.flows import decide_policy
+from bridge.flows.desk import policies
+from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
+
+PROPOSE, APPROVE = "policy.propose", "policy.approve"
+
+
+@page("/policy")
+def policy() -> str:
+    """What is in force and what waits; then every merchant's rules as they are in force."""
+    before = request.args.get("before", "")
+    if before and not (before.isascii() and before.isdecimal() and len(before) < 10):
+        raise Refused("invalid_cursor", "Use the next_before of the page before.", field="before")
+    found = decide_policy.list_versions(bridge(), limit=20, before=int(before) if before else None)
+    # A bridge that was put together without a settings file has no versions.
+    state = decide_policy.show_policy(bridge()) if bridge().policy_number else None
+    return render("policy.html", state=state, found=found, policies=policies(bridge()), hands=hands)
+
+
+@page("/policy/<int:number>")
+def policy_version(number: int) -> str:
+    """One version with everything that it changed, and what this person may do about it."""
+    return render("policy_version.html", version=decide_policy.show_version(bridge(), number), hands=hands)
+
+
+def hands(version: dict[str, Any]) -> bool:
+    """Whether this person had a hand in the version: then they may not approve it."""
+    return actor() in {version["proposed_by"], *(each["actor"] for each in version["approvals"])}
+
+
+@form("/policy/propose", PROPOSE)
+def propose_policy() -> AnyResponse:
+    """Puts this person's name to what the server's settings file says."""
+    made = decide_policy.propose(bridge(), actor=actor(), reason=reason())
+    return done("policy_proposed", "policy_version", number=made["number"])
+
+
+@form("/policy/<int:number>/approve", APPROVE)
+def approve_policy(number: int) -> AnyResponse:
+    """This person's approval; with the last one that is needed the version is in force."""
+    made = decide_policy.approve(bridge(), number, actor=actor(), reason=reason())
+    told = "policy_in_force" if made["status"] == "active" else "approved"
+    return done(told, "policy_version", number=number)
+
+
+@form("/policy/<int:number>/reject", APPROVE, PROPOSE)
+def reject_policy(number: int) -> AnyResponse:
+    """Ends a proposal; what is in force stays."""
+    decide_policy.reject(bridge(), number, actor=actor(), reason=reason())
+    return done("rejected", "policy_version", number=number)
