@@ -88,7 +88,7 @@ class Outside:
 def one_pass(bridge: Bridge) -> tuple[float, float, dict[str, Any]]:
     """Seconds, the most megabytes this program had meanwhile, and what the run found."""
     started, most_mb = time.perf_counter(), 0.0
-    run_id = start_reconciliation(bridge, actor="bench")
+    run_id = start_reconciliation(bridge, actor="bench", reason="bench")
     is_over = False
     while not is_over:
         is_over = step(bridge, run_id).is_over

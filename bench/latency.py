@@ -92,7 +92,7 @@ def _delays_with(bench: Bench, engine: str, *, is_dead: bool) -> float:
 
         def tell(number: int) -> None:
             sent = time.monotonic()
-            sent_at[send_test_event(bridge, f"m{number % 20}", actor="bench")] = sent
+            sent_at[send_test_event(bridge, f"m{number % 20}", actor="bench", reason="bench")] = sent
 
         _paced(tell, 20 * rounds, 40)
         well = endpoints[1:]

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import opened, settings_of, show
+from bridge.cli.opened import acting, opened, settings_of, show
 from bridge.config import load_column_map
 from bridge.core.errors import Refused
 from bridge.flows import beancount as beancount_flow
@@ -24,7 +24,7 @@ from bridge.flows.day_report import report as day_report
 from bridge.flows.evidence import evidence as evidence_of
 from bridge.flows.export_rows import KINDS
 from bridge.flows.purge import purge_step
-from bridge.flows.reconcile import start_reconciliation, step
+from bridge.flows.reconcile import start_reconciliation, start_scheduled, step
 from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
 from bridge.receipts import DocumentSigner, new_key, verify
 
@@ -38,14 +38,22 @@ def _utc(moment: datetime | None) -> datetime | None:
 @click.group(invoke_without_command=True)
 @click.option("--from", "from_at", type=_MOMENT, help="Compare what moved since, UTC (default: the configured days).")
 @click.option("--to", "to_at", type=_MOMENT, help="Compare what was opened before, UTC (default: now).")
-@click.option("--actor", default="cli", show_default=True)
+@click.option("--actor", default="", help="Who: the name of an active operator.")
+@click.option("--reason", default="", help="Why, in a sentence.")
+@click.option("--scheduled", is_flag=True, help="As a timer does: nobody asks, so nobody is named.")
 @click.pass_context
-def reconcile(ctx: click.Context, from_at: datetime | None, to_at: datetime | None, actor: str) -> None:
+def reconcile(
+    ctx: click.Context, from_at: datetime | None, to_at: datetime | None, actor: str, reason: str, scheduled: bool
+) -> None:
     """Compare ledger, gateway and chain, and billing system now; 2 when they differ, 1 when a world did not answer."""
     if ctx.invoked_subcommand is not None:
         return
     with opened(ctx) as bridge:
-        run_id = start_reconciliation(bridge, actor=actor, from_at=_utc(from_at), to_at=_utc(to_at))
+        if scheduled:
+            run_id = start_scheduled(bridge)
+        else:
+            since, until = _utc(from_at), _utc(to_at)
+            run_id = start_reconciliation(bridge, actor=actor, reason=reason, from_at=since, to_at=until)
         _finish(bridge, run_id)
         found = show_reconciliation(bridge, run_id)
     _print_run(found)
@@ -95,13 +103,10 @@ def reconcile_show(ctx: click.Context, run_id: str, after: int) -> None:
 
 @reconcile.command("baseline")
 @click.argument("baseline_sat", type=int)
-@click.option("--actor", required=True)
-@click.option("--reason", required=True)
-@click.pass_context
-def reconcile_baseline(ctx: click.Context, baseline_sat: int, actor: str, reason: str) -> None:
+@acting
+def reconcile_baseline(bridge: Bridge, baseline_sat: int, **who: str) -> None:
     """Say how many satoshi in the gateway's wallet are not the bridge's."""
-    with opened(ctx) as bridge:
-        set_baseline(bridge, baseline_sat=baseline_sat, actor=actor, reason=reason)
+    set_baseline(bridge, baseline_sat=baseline_sat, **who)
     click.echo(f"{baseline_sat} satoshi of the wallet are not counted as ours from now on.")
 
 
@@ -180,35 +185,39 @@ def evidence(ctx: click.Context, reference: str, lang: str, output: Path | None)
 
 @click.command("verify-receipt")
 @click.argument("file", type=click.File("rb"))
-@click.option("--key", type=click.File("r"), help="The public key (PEM); default: of the configured receipt_key.")
+@click.option("--key", type=click.File("r"), help="The public key (PEM); default: of the configured keys.")
 @click.pass_context
 def verify_receipt(ctx: click.Context, file: Any, key: Any) -> None:
     """Check the signature of a receipt or a bundle of evidence; needs no network and no database."""
-    public_pem = key.read() if key is not None else _own_key(ctx)
     try:
         document = json.load(file)
     except ValueError:
         raise Refused("receipt_invalid", "The file is not JSON.") from None
-    verify(document if isinstance(document, dict) else {}, public_pem)
+    document = document if isinstance(document, dict) else {}
+    verify(document, key.read() if key is not None else _own_key(ctx, document))
     click.echo(
         f"The signature is good: {document.get('kind')} of {document.get('issuer')}, {document.get('issued_at')}."
     )
 
 
-def _own_key(ctx: click.Context) -> str:
-    configured = settings_of(ctx).receipt_key
-    if configured is None:
+def _own_key(ctx: click.Context, document: dict[str, Any]) -> str:
+    settings = settings_of(ctx)
+    if settings.receipt_key is None:
         raise Refused("no_receipt_key", "Name the public key with --key; no receipt_key is configured.")
-    return DocumentSigner(configured.get_secret_value()).public_pem
+    signer = DocumentSigner(settings.receipt_key.get_secret_value(), former=settings.receipt_keys_former)
+    return signer.public_pem_for(document)
 
 
 @click.command("new-receipt-key")
 @click.argument("path", type=click.Path(path_type=Path))
 def new_receipt_key(path: Path) -> None:
-    """Write a fresh private key for receipts to PATH (mode 0600); an existing file is never overwritten."""
+    """Write a fresh private key for receipts to PATH (mode 0600) and its public half to PATH.pub, over no file that exists."""
     path.touch(mode=0o600, exist_ok=False)
-    path.write_text(new_key(), encoding="ascii")
+    path.write_text(pem := new_key(), encoding="ascii")
+    public = path.with_name(path.name + ".pub")
+    public.write_text(DocumentSigner(pem).public_pem, encoding="ascii")
     click.echo(f"Written. Set receipt_key: ${{file:{path}}}")
+    click.echo(f"When this key is followed by another: receipt_keys_former: [${{file:{public}}}]")
 
 
 @click.command()

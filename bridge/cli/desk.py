@@ -1,17 +1,17 @@
-"""Commands of support and finance: invoices, find, explain, review, verify-audit, mode.
+"""Commands of support and finance: invoices, find, explain, review, marks, verify-audit, mode.
 
 Owns arguments and output; each command calls one flow.
 """
 
 import sys
-from typing import Any
 
 import click
 
-from bridge.cli.opened import opened, show
+from bridge.cli.opened import acting, opened, show
 from bridge.flows import explain as explaining
-from bridge.flows import resolve_review
+from bridge.flows import mark_settled, resolve_review
 from bridge.flows.check_books import balances, book_differences
+from bridge.flows.context import Bridge
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.verify_audit import verify_audit as verify
@@ -90,17 +90,61 @@ def review_show(ctx: click.Context, review_id: str) -> None:
 @review.command("resolve")
 @click.argument("review_id")
 @click.argument("decision", type=click.Choice(resolve_review.DECISIONS))
-@click.option("--actor", required=True, help="Who decides.")
-@click.option("--reason", required=True, help="Why, in a sentence.")
 @click.option("--txid", default="", help="The transaction, for payout_sent.")
-@click.pass_context
-def review_resolve(ctx: click.Context, review_id: str, decision: str, actor: str, reason: str, txid: str) -> None:
-    """Rule on an item; the consequences follow at once and are audited."""
-    with opened(ctx) as bridge:
-        invoice: dict[str, Any] = resolve_review.resolve(
-            bridge, review_id, decision=decision, actor=actor, reason=reason, txid=txid
-        )
+@acting
+def review_resolve(bridge: Bridge, review_id: str, decision: str, txid: str, **who: str) -> None:
+    """Rule on an item; the consequences follow at once and are audited. A mark_settled waits for somebody else."""
+    invoice = resolve_review.resolve(bridge, review_id, decision=decision, txid=txid, **who)
+    item = resolve_review.show_review(bridge, review_id)
+    if item["state"] == "open":
+        click.echo(f"Proposed as {item['marks'][0]['id']}; somebody else must approve it: subtc-bridge marks approve")
+        return
     click.echo("Resolved." + (f" The invoice is now {invoice['status']}/{invoice['exception']}." if invoice else ""))
+
+
+@click.group()
+def marks() -> None:
+    """Invoices that count as paid by a person's word, once somebody else has approved."""
+
+
+@marks.command("list")
+@click.option("--state", type=click.Choice(mark_settled.STATES), help="Only in this state.")
+@click.option("--limit", default=50, show_default=True)
+@click.pass_context
+def marks_list(ctx: click.Context, state: str | None, limit: int) -> None:
+    """List manual marks, newest first."""
+    with opened(ctx) as bridge:
+        found = mark_settled.list_marks(bridge, match={"state": state} if state else {}, limit=limit)
+    for mark in found:
+        given = f"{len(mark['approvals'])}/{mark['approvals_needed']} approvals"
+        money = f"{mark['amount']} {mark['currency']}, {mark['remaining_sat']} sat missing"
+        click.echo(f"{mark['id']}  {mark['state']:8}  {mark['invoice_id']}  {money}  by {mark['proposed_by']}  {given}")
+    click.echo(f"{len(found)} marks")
+
+
+@marks.command("show")
+@click.argument("mark_id")
+@click.pass_context
+def marks_show(ctx: click.Context, mark_id: str) -> None:
+    """Show a mark with its consequence and every approval."""
+    with opened(ctx) as bridge:
+        show(mark_settled.show_mark(bridge, mark_id))
+
+
+@marks.command("approve")
+@click.argument("mark_id")
+@acting
+def marks_approve(bridge: Bridge, mark_id: str, **who: str) -> None:
+    """Approve what somebody else proposed; with the last approval the invoice counts as paid."""
+    show(mark_settled.approve_mark(bridge, mark_id, **who))
+
+
+@marks.command("reject")
+@click.argument("mark_id")
+@acting
+def marks_reject(bridge: Bridge, mark_id: str, **who: str) -> None:
+    """End a mark that waits; the review item stays open."""
+    show(mark_settled.reject_mark(bridge, mark_id, **who))
 
 
 @click.command("verify-audit")
@@ -116,13 +160,10 @@ def verify_audit(ctx: click.Context) -> None:
 @click.command()
 @click.argument("mode", type=click.Choice(sorted({*MODES, *WALLET_MODES})))
 @click.option("--wallet", help="Pause (or resume with normal) this wallet instead of the whole bridge.")
-@click.option("--actor", required=True)
-@click.option("--reason", required=True)
-@click.pass_context
-def mode(ctx: click.Context, mode: str, wallet: str | None, actor: str, reason: str) -> None:
+@acting
+def mode(bridge: Bridge, mode: str, wallet: str | None, **who: str) -> None:
     """Switch the bridge to normal, read_only, queued or limited, or pause a wallet."""
-    with opened(ctx) as bridge:
-        set_mode(bridge, scope=f"wallet:{wallet}" if wallet else "bridge", mode=mode, actor=actor, reason=reason)
+    set_mode(bridge, scope=f"wallet:{wallet}" if wallet else "bridge", mode=mode, **who)
     click.echo(f"{wallet or 'The bridge'} is now {mode}.")
 
 
@@ -154,4 +195,4 @@ def ledger_check(ctx: click.Context) -> None:
     sys.exit(1 if found else 0)
 
 
-COMMANDS = (ledger, invoices, find, explain, review, verify_audit, mode)
+COMMANDS = (ledger, invoices, find, explain, review, marks, verify_audit, mode)

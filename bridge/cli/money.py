@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import opened, show
+from bridge.cli.opened import acting, opened, show
 from bridge.core.payout import KINDS, ROLES, STATES, VARIANTS
 from bridge.flows import decide_payout, sweep
 from bridge.flows.context import Bridge
@@ -17,12 +17,6 @@ from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.flows.treasury import read_balance, treasury_view
-
-
-def who_and_why(command: Callable[..., None]) -> Callable[..., None]:
-    """Every write says who and why."""
-    command = click.option("--reason", required=True, help="Why, in a sentence.")(command)
-    return click.option("--actor", required=True, help="Who: the name of an active operator.")(command)
 
 
 def _key(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,15 +36,11 @@ def refunds() -> None:
 @click.option("--amount", "fiat_text", default="", help="Part of the invoice's amount, for the fiat variants.")
 @click.option("--to", "destination", default="", help="The address; without it the payer is asked by a form.")
 @_key
-@who_and_why
-@click.pass_context
-def refunds_request(ctx: click.Context, /, key: str, actor: str, reason: str, **wanted: Any) -> None:
+@acting
+def refunds_request(bridge: Bridge, /, key: str, actor: str, reason: str, **wanted: Any) -> None:
     """Ask for a refund. Somebody else approves it."""
-    with opened(ctx) as bridge:
-        check_actor(bridge, actor, "payout.propose")
-        asked = request_refund(
-            bridge, merchant_id=None, request=NewRefund(**wanted), key=key, actor=actor, reason=reason
-        )
+    request = NewRefund(**wanted)
+    asked = request_refund(bridge, merchant_id=None, request=request, key=key, actor=actor, reason=reason)
     show(asked.payout | {"address_form_url": asked.form_url})
 
 
@@ -89,30 +79,25 @@ def payouts_show(ctx: click.Context, payout_id: str) -> None:
 
 @payouts.command("approve")
 @click.argument("payout_id")
-@who_and_why
-@click.pass_context
-def payouts_approve(ctx: click.Context, payout_id: str, actor: str, reason: str) -> None:
+@acting
+def payouts_approve(bridge: Bridge, payout_id: str, **who: str) -> None:
     """Approve what somebody else proposed; it is sent after the cooling time."""
-    with opened(ctx) as bridge:
-        show(decide_payout.approve_payout(bridge, payout_id, actor=actor, reason=reason))
+    show(decide_payout.approve_payout(bridge, payout_id, **who))
 
 
 @payouts.command("reject")
 @click.argument("payout_id")
-@who_and_why
-@click.pass_context
-def payouts_reject(ctx: click.Context, payout_id: str, actor: str, reason: str) -> None:
+@acting
+def payouts_reject(bridge: Bridge, payout_id: str, **who: str) -> None:
     """End a payout that was surely not sent."""
-    with opened(ctx) as bridge:
-        show(decide_payout.reject_payout(bridge, payout_id, actor=actor, reason=reason))
+    show(decide_payout.reject_payout(bridge, payout_id, **who))
 
 
 @payouts.command("address")
 @click.argument("payout_id")
 @click.argument("address")
-@who_and_why
-@click.pass_context
-def payouts_address(ctx: click.Context, payout_id: str, address: str, actor: str, reason: str) -> None:
+@acting
+def payouts_address(bridge: Bridge, payout_id: str, address: str, **who: str) -> None:
     """Name or change where a refund goes; approvals given before are void."""
     show(change_address(bridge, payout_id, address=address, **who))
 
@@ -144,37 +129,30 @@ def treasury_show(ctx: click.Context, read: bool) -> None:
 
 @treasury.command("sweep")
 @_key
-@who_and_why
-@click.pass_context
-def treasury_sweep(ctx: click.Context, key: str, actor: str, reason: str) -> None:
+@acting
+def treasury_sweep(bridge: Bridge, key: str, **who: str) -> None:
     """Propose to send everything free to a cold address. Somebody else approves it."""
-    with opened(ctx) as bridge:
-        show(sweep.propose_sweep(bridge, actor=actor, reason=reason, key=key))
+    show(sweep.propose_sweep(bridge, key=key, **who))
 
 
 @treasury.command("write-off")
 @click.argument("gross_sat", type=int)
 @click.option("--wallet", "role", type=click.Choice(ROLES), default="hot", show_default=True)
 @_key
-@who_and_why
-@click.pass_context
-def treasury_write_off(ctx: click.Context, gross_sat: int, role: str, key: str, actor: str, reason: str) -> None:
+@acting
+def treasury_write_off(bridge: Bridge, gross_sat: int, role: str, key: str, **who: str) -> None:
     """Propose to give up dust below the minimum send. Somebody else approves it."""
-    with opened(ctx) as bridge:
-        asked = sweep.propose_write_off(bridge, role=role, gross_sat=gross_sat, actor=actor, reason=reason, key=key)
-    show(asked)
+    show(sweep.propose_write_off(bridge, role=role, gross_sat=gross_sat, key=key, **who))
 
 
 @treasury.command("funded")
 @click.argument("sat", type=int)
 @click.option("--wallet", "role", type=click.Choice(ROLES), default="billing", show_default=True)
 @click.option("--txid", required=True, help="The transaction that brought it.")
-@who_and_why
-@click.pass_context
-def treasury_funded(ctx: click.Context, sat: int, role: str, txid: str, actor: str, reason: str) -> None:
+@acting
+def treasury_funded(bridge: Bridge, sat: int, role: str, txid: str, **who: str) -> None:
     """Book money that you put into a wallet yourself, such as the float for refunds."""
-    with opened(ctx) as bridge:
-        sweep.record_funding(bridge, role=role, sat=sat, txid=txid, actor=actor, reason=reason)
+    sweep.record_funding(bridge, role=role, sat=sat, txid=txid, **who)
     click.echo("Booked.")
 
 

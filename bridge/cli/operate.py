@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import opened, settings_of
+from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
 from bridge.config import load_settings
-from bridge.flows.after_restore import come_up_read_only, look_at_all
+from bridge.flows.after_restore import come_up_read_only
 from bridge.flows.check import OWNERS, Alert, alerts
+from bridge.flows.check_again import check_again, check_all_again
+from bridge.flows.context import Bridge
 from bridge.flows.doctor import FAIL, examine
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
@@ -138,30 +140,33 @@ def backup(ctx: click.Context, directory: Path | None, keep: int) -> None:
 
 @click.command()
 @click.argument("copy", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--actor", required=True, help="Who restores.")
+@who_and_why
 @click.pass_context
-def restore(ctx: click.Context, copy: Path, actor: str) -> None:
+def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     """Fill the empty database of --config from COPY and bring it up read_only. Stop serve and worker first."""
     settings = settings_of(ctx)
     copies.restore(copy, settings.database_url)
     migrate(settings.database_url)
     bridge = build(settings)
     try:
-        retired = come_up_read_only(bridge, copy_name=copy.name, actor=actor)
+        retired = come_up_read_only(bridge, copy_name=copy.name, **who)
     finally:
         bridge.store.close()
     click.echo(f"{database_name(settings)} is restored and read_only; {retired} spare addresses retired. Next:")
-    for step in ("recheck --actor NAME", "reconcile", "mode normal --actor NAME --reason '...'"):
-        click.echo(f"  subtc-bridge {step}")
+    for step in ("recheck", "reconcile", "mode normal"):
+        click.echo(f"  subtc-bridge {step} --actor NAME --reason '...'")
 
 
 @click.command()
-@click.option("--actor", required=True, help="Who asks.")
-@click.pass_context
-def recheck(ctx: click.Context, actor: str) -> None:
-    """Read every invoice's address again at the gateway and on the chain, in any mode: after a restore."""
-    with opened(ctx) as bridge:
-        counted = look_at_all(bridge, actor=actor)
+@click.argument("invoice_id", required=False)
+@acting
+def recheck(bridge: Bridge, invoice_id: str | None, actor: str, reason: str) -> None:
+    """Read the address of INVOICE_ID again at the gateway and on the chain, or of every invoice: after a restore."""
+    if invoice_id is not None:
+        is_answered = check_again(bridge, invoice_id, actor=actor, reason=reason)
+        click.echo("Looked." if is_answered else "no source answered")
+        sys.exit(0 if is_answered else 1)
+    counted = check_all_again(bridge, actor=actor, reason=reason)
     for outcome, count in sorted(counted.items()):
         click.echo(f"{count:6} {outcome}")
     sys.exit(1 if counted["no source answered"] else 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import opened, show
+from bridge.cli.opened import acting, opened, show
 from bridge.flows import redeliver as outbox
 from bridge.flows import replay as console
 from bridge.flows.context import Bridge
@@ -53,35 +53,26 @@ def deliveries_show(ctx: click.Context, delivery_id: str) -> None:
 @click.option("--state", type=click.Choice(["delivered", "parked"]), help="All in this state.")
 @click.option("--merchant", help="Only this merchant's.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent again.")
-@click.option("--actor", required=True)
-@click.pass_context
+@acting
 def deliveries_redeliver(
-    ctx: click.Context,
-    delivery_ids: tuple[str, ...],
-    state: str | None,
-    merchant: str | None,
-    dry_run: bool,
-    actor: str,
+    bridge: Bridge, delivery_ids: tuple[str, ...], state: str | None, merchant: str | None, dry_run: bool, **who: str
 ) -> None:
     """Put deliveries back into the queue; the receiver sees the same event id again."""
-    with opened(ctx) as bridge:
-        chosen = list(delivery_ids) or outbox.choose(bridge, state=state, merchant=merchant)
-        if dry_run:
-            click.echo("\n".join([*chosen, f"{len(chosen)} would be sent again"]))
-            return
-        with click.progressbar(chosen, label="Putting back") as bar:
-            count = sum(outbox.redeliver(bridge, delivery_id, actor=actor) for delivery_id in bar)
+    chosen = list(delivery_ids) or outbox.choose(bridge, state=state, merchant=merchant)
+    if dry_run:
+        click.echo("\n".join([*chosen, f"{len(chosen)} would be sent again"]))
+        return
+    with click.progressbar(chosen, label="Putting back") as bar:
+        count = sum(outbox.redeliver(bridge, delivery_id, **who) for delivery_id in bar)
     click.echo(f"{count} put back into the queue.")
 
 
 @deliveries.command("test")
 @click.argument("merchant")
-@click.option("--actor", required=True)
-@click.pass_context
-def deliveries_test(ctx: click.Context, merchant: str, actor: str) -> None:
+@acting
+def deliveries_test(bridge: Bridge, merchant: str, **who: str) -> None:
     """Send a test event to a merchant's endpoint; see what it answered with `deliveries list`."""
-    with opened(ctx) as bridge:
-        click.echo(console.send_test_event(bridge, merchant, actor=actor))
+    click.echo(console.send_test_event(bridge, merchant, **who))
 
 
 @click.group()
@@ -137,19 +128,19 @@ def events_show(ctx: click.Context, event_id: str) -> None:
 @click.argument("event_ids", nargs=-1)
 @_filters
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed.")
-@click.option("--actor", required=True)
-@click.pass_context
-def events_replay(ctx: click.Context, /, event_ids: tuple[str, ...], dry_run: bool, actor: str, **chosen: Any) -> None:
+@acting
+def events_replay(
+    bridge: Bridge, /, event_ids: tuple[str, ...], dry_run: bool, actor: str, reason: str, **chosen: Any
+) -> None:
     """Replay events by id, or all that the options choose, oldest first. Nothing that is already true changes."""
-    with opened(ctx) as bridge:
-        wanted = list(event_ids) or [row["id"] for row in reversed(_chosen(bridge, chosen))]
-        if dry_run:
-            click.echo("\n".join([*wanted, f"{len(wanted)} would be replayed"]))
-            return
-        outcomes: Counter[str] = Counter()
-        with click.progressbar(wanted, label="Replaying") as bar:
-            for event_id in bar:
-                outcomes[console.replay(bridge, event_id, actor=actor)] += 1
+    wanted = list(event_ids) or [row["id"] for row in reversed(_chosen(bridge, chosen))]
+    if dry_run:
+        click.echo("\n".join([*wanted, f"{len(wanted)} would be replayed"]))
+        return
+    outcomes: Counter[str] = Counter()
+    with click.progressbar(wanted, label="Replaying") as bar:
+        for event_id in bar:
+            outcomes[console.replay(bridge, event_id, actor=actor, reason=reason)] += 1
     for outcome, count in sorted(outcomes.items()):
         click.echo(f"{count} {outcome}")
 

@@ -5,13 +5,14 @@ Owns arguments and output; a password never stands on a command line, where ever
 
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
-from bridge.cli.money import who_and_why
-from bridge.cli.opened import opened, show
+from bridge.cli.opened import acting, opened, show
 from bridge.core.roles import ROLES
 from bridge.flows import operators
+from bridge.flows.context import Bridge
 
 DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -25,15 +26,10 @@ def operator() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)), required=True)
 @click.option("--expires", type=DAY, help="The day their access ends, UTC.")
-@who_and_why
-@click.pass_context
-def operator_add(ctx: click.Context, name: str, role: str, expires: datetime | None, actor: str, reason: str) -> None:
+@acting
+def operator_add(bridge: Bridge, name: str, role: str, expires: datetime | None, **who: str) -> None:
     """Add an operator; the password is asked for, or read from standard input. The first one must be an admin."""
-    password = _password()
-    with opened(ctx) as bridge:
-        url = operators.add_operator(
-            bridge, name=name, role=role, password=password, expires_at=_utc(expires), actor=actor, reason=reason
-        )
+    url = operators.add_operator(bridge, name=name, role=role, password=_password(), expires_at=_utc(expires), **who)
     click.echo(f"Added. For the authenticator app, shown this once:\n{url}")
 
 
@@ -54,23 +50,19 @@ def operator_list(ctx: click.Context) -> None:
 
 @operator.command("disable")
 @click.argument("name")
-@who_and_why
-@click.pass_context
-def operator_disable(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+@acting
+def operator_disable(bridge: Bridge, name: str, **who: Any) -> None:
     """End an operator's access at once: sessions and tokens with it."""
-    with opened(ctx) as bridge:
-        operators.change_operator(bridge, name, is_active="disabled", actor=actor, reason=reason)
+    operators.change_operator(bridge, name, is_active="disabled", **who)
     click.echo(f"{name} is disabled.")
 
 
 @operator.command("enable")
 @click.argument("name")
-@who_and_why
-@click.pass_context
-def operator_enable(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+@acting
+def operator_enable(bridge: Bridge, name: str, **who: Any) -> None:
     """Give a disabled or locked operator access again."""
-    with opened(ctx) as bridge:
-        operators.change_operator(bridge, name, is_active="enabled", actor=actor, reason=reason)
+    operators.change_operator(bridge, name, is_active="enabled", **who)
     click.echo(f"{name} is enabled.")
 
 
@@ -78,37 +70,28 @@ def operator_enable(ctx: click.Context, name: str, actor: str, reason: str) -> N
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)))
 @click.option("--expires", type=DAY, help="The day their access ends, UTC.")
-@who_and_why
-@click.pass_context
-def operator_change(
-    ctx: click.Context, name: str, role: str | None, expires: datetime | None, actor: str, reason: str
-) -> None:
+@acting
+def operator_change(bridge: Bridge, name: str, role: str | None, expires: datetime | None, **who: Any) -> None:
     """Change an operator's role or the end of their access."""
-    with opened(ctx) as bridge:
-        operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), actor=actor, reason=reason)
+    operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), **who)
     click.echo(f"{name} is changed.")
 
 
 @operator.command("password")
 @click.argument("name")
-@who_and_why
-@click.pass_context
-def operator_password(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+@acting
+def operator_password(bridge: Bridge, name: str, **who: str) -> None:
     """Set a new password; it is asked for, or read from standard input."""
-    password = _password()
-    with opened(ctx) as bridge:
-        operators.set_password(bridge, name, password=password, actor=actor, reason=reason)
+    operators.set_password(bridge, name, password=_password(), **who)
     click.echo("The password is set; open sessions have ended.")
 
 
 @operator.command("totp")
 @click.argument("name")
-@who_and_why
-@click.pass_context
-def operator_totp(ctx: click.Context, name: str, actor: str, reason: str) -> None:
+@acting
+def operator_totp(bridge: Bridge, name: str, **who: str) -> None:
     """Make a new one-time secret for a lost authenticator."""
-    with opened(ctx) as bridge:
-        url = operators.renew_totp(bridge, name, actor=actor, reason=reason)
+    url = operators.renew_totp(bridge, name, **who)
     click.echo(f"For the authenticator app, shown this once:\n{url}")
 
 
@@ -123,31 +106,13 @@ def token() -> None:
 @click.option("--from", "starts_at", type=DAY, help="Good from this day on, UTC (default: at once).")
 @click.option("--until", "ends_at", type=DAY, required=True, help="Good until this day, UTC.")
 @click.option("--note", default="", help="What it is for.")
-@who_and_why
-@click.pass_context
+@acting
 def token_add(
-    ctx: click.Context,
-    name: str,
-    role: str,
-    starts_at: datetime | None,
-    ends_at: datetime,
-    note: str,
-    actor: str,
-    reason: str,
+    bridge: Bridge, name: str, role: str, starts_at: datetime | None, ends_at: datetime, note: str, **who: Any
 ) -> None:
     """Make a token; it is shown this once."""
-    end = ends_at.replace(tzinfo=UTC)
-    with opened(ctx) as bridge:
-        made = operators.issue_token(
-            bridge,
-            operator=name,
-            role=role,
-            starts_at=_utc(starts_at),
-            ends_at=end,
-            note=note,
-            actor=actor,
-            reason=reason,
-        )
+    start, end = _utc(starts_at), ends_at.replace(tzinfo=UTC)
+    made = operators.issue_token(bridge, operator=name, role=role, starts_at=start, ends_at=end, note=note, **who)
     click.echo(f"{made.id}\n{made.token}")
 
 
@@ -162,12 +127,10 @@ def token_list(ctx: click.Context, name: str | None) -> None:
 
 @token.command("revoke")
 @click.argument("token_id")
-@who_and_why
-@click.pass_context
-def token_revoke(ctx: click.Context, token_id: str, actor: str, reason: str) -> None:
+@acting
+def token_revoke(bridge: Bridge, token_id: str, **who: str) -> None:
     """End a token at once."""
-    with opened(ctx) as bridge:
-        operators.revoke_token(bridge, token_id, actor=actor, reason=reason)
+    operators.revoke_token(bridge, token_id, **who)
     click.echo(f"{token_id} is revoked.")
 
 

@@ -10,6 +10,7 @@ PERMISSIONS = frozenset(
         "read",
         "review.resolve",
         "review.mark",
+        "mark.approve",
         "delivery.redeliver",
         "payout.propose",
         "payout.approve",
@@ -20,12 +21,18 @@ PERMISSIONS = frozenset(
         "operator.manage",
     }
 )
+# What one person proposes and another approves: no role may hold both halves of a line.
+TWO_PEOPLE = (
+    ("payout.propose", "payout.approve"),
+    ("policy.propose", "policy.approve"),
+    ("review.mark", "mark.approve"),
+)
 _DESK = frozenset({"read", "review.resolve", "delivery.redeliver", "payout.propose"})
 ROLES = {
     "viewer": frozenset({"read"}),
     "support": _DESK,
     "finance": _DESK | {"review.mark", "policy.propose", "books.export", "mode.set"},
-    "approver": frozenset({"read", "payout.approve", "policy.approve", "books.export"}),
+    "approver": frozenset({"read", "mark.approve", "payout.approve", "policy.approve", "books.export"}),
     "admin": frozenset({"read", "delivery.redeliver", "mode.set", "operator.manage"}),
 }
 # Rulings that credit or close money by a person's word alone need more than the right to work at the desk.

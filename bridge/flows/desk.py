@@ -1,6 +1,6 @@
 """What the operators' pages show that no other flow reads: long lists by cursor, one invoice with everything, series.
 
-Owns these reads, and the reason of actions whose own flow asks for none; must not decide about money.
+Owns these reads; must not change anything.
 """
 
 import json
@@ -12,13 +12,10 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
-from bridge.flows.observe import look
-from bridge.flows.permit import check_actor, check_actor_in, require_words
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
 from bridge.flows.read_invoices import read_cursor, shown, write_cursor
-from bridge.flows.reconcile import start_reconciliation
-from bridge.store import audit, deliveries, desk, exports, inbox, invoices, leases, ledger, reconciliations, reviews
+from bridge.store import deliveries, desk, exports, inbox, invoices, leases, ledger, reviews
 
 PAGE = 50
 # How much of one invoice a page shows: a flood of dust must not make it long.
@@ -170,42 +167,6 @@ def switches(bridge: Bridge) -> list[dict[str, Any]]:
         }
         for scope in scopes
     ]
-
-
-def say_why(bridge: Bridge, action: str, *, actor: str, reason: str, permission: str, **detail: str) -> None:
-    """Audits who asks for an action and why, before its own flow, which asks for no reason, carries it out."""
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, permission, now=now)
-        invoice_id = detail.pop("invoice_id", None)
-        audit.write(tx, at=now, actor=actor, action=action, invoice_id=invoice_id, reason=reason, detail=detail)
-
-
-def check_again(bridge: Bridge, invoice_id: str, *, actor: str, reason: str) -> bool:
-    """Reads the address of an invoice now; False when no world answered. Raises Refused (unknown_invoice, forbidden)."""
-    with bridge.store.read() as tx:
-        if invoices.find(tx, id=invoice_id) is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
-    say_why(bridge, "look_asked", actor=actor, reason=reason, permission="delivery.redeliver", invoice_id=invoice_id)
-    return look(bridge, invoice_id, actor=actor) is not None
-
-
-def order_reconciliation(bridge: Bridge, *, days: int, actor: str, reason: str) -> str:
-    """Begins a run that the worker carries on, and returns its id; a run under way is returned instead of a second one.
-
-    Raises Refused (actor_and_reason_required, bad_period, forbidden).
-    """
-    require_words(actor, reason)
-    if not 1 <= days <= 3_660:
-        raise Refused("bad_period", "Between one day and ten years.", field="days")
-    check_actor(bridge, actor, "books.export")
-    with bridge.store.read() as tx:
-        under_way = reconciliations.unfinished(tx)
-    if under_way is not None:
-        return str(under_way.id)
-    say_why(bridge, "reconciliation_asked", actor=actor, reason=reason, permission="books.export", days=str(days))
-    return start_reconciliation(bridge, actor=actor, from_at=bridge.clock() - timedelta(days=days))
 
 
 def _page(rows: Sequence[Any], limit: int, show: Callable[[Any], dict[str, Any]], cursor: Callable[[Any], str]) -> Page:

@@ -61,18 +61,15 @@ def list_operators(bridge: Bridge) -> list[dict[str, Any]]:
     """Everybody, the disabled too; no hash of anything."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        return [
-            {
-                "name": row.name,
-                "role": row.role,
-                "is_active": row.is_active and (row.expires_at is None or now < row.expires_at),
-                "is_locked": row.locked_until is not None and now < row.locked_until,
-                "expires_at": time_text(row.expires_at) if row.expires_at else None,
-                "created_at": time_text(row.created_at),
-                "created_by": row.created_by,
-            }
-            for row in operators.listing(tx)
-        ]
+        return [_shown(row, now) for row in operators.listing(tx)]
+
+
+def show_operator(bridge: Bridge, name: str) -> dict[str, Any]:
+    """One person with their tokens. Raises Refused("no_such_operator")."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        person = _shown(_found(operators.find(tx, name)), now)
+    return person | {"tokens": list_tokens(bridge, name)}
 
 
 def change_operator(
@@ -84,23 +81,27 @@ def change_operator(
     role: str | None = None,
     is_active: str = "",
     expires_at: datetime | None = None,
+    is_endless: bool = False,
 ) -> None:
     """Changes a role, the end of an access, or enables and disables ("enabled", "disabled"); sessions end at once.
 
-    Raises Refused (unknown_operator, unknown_role, last_admin, forbidden).
+    Enabling unlocks too. `is_endless`: the access has no end any more. Nobody changes their own access.
+    Raises Refused (no_such_operator, unknown_role, last_admin, own_access, forbidden).
     """
     require_words(actor, reason)
     if role is not None and role not in ROLES:
         raise Refused("unknown_role", f"The role must be one of {', '.join(ROLES)}.", field="role")
     values: dict[str, Any] = {"role": role} if role else {}
     values |= {"is_active": is_active == "enabled"} if is_active else {}
-    values |= {"expires_at": expires_at} if expires_at else {}
+    values |= {"expires_at": None if is_endless else expires_at} if expires_at or is_endless else {}
     now = bridge.clock()
     with bridge.store.write() as tx:
         check_actor_in(tx, actor, MANAGE, now=now)
         row = _found(operators.find(tx, name, lock=True))
-        if row.role == "admin" and not operators.count_active(tx, role="admin", besides=name):
+        if row.role == "admin" and not operators.count_active(tx, role="admin", besides=name, now=now):
             raise Refused("last_admin", "The last admin cannot be changed; add another one first.", field="name")
+        if actor == name:
+            raise Refused("own_access", "Nobody changes their own access; another admin does.", field="name")
         before = {column: str(getattr(row, column)) for column in values}
         operators.change(tx, name, values | {"failures": 0, "locked_until": None})
         operators.end_sessions_of(tx, name)
@@ -147,7 +148,7 @@ def issue_token(
 ) -> NewToken:
     """An API token of an operator, with their role or viewer: a token never does what its person may not.
 
-    Raises Refused (unknown_operator, role_not_theirs, bad_period, forbidden).
+    Raises Refused (no_such_operator, role_not_theirs, bad_period, forbidden).
     """
     require_words(actor, reason)
     now = bridge.clock()
@@ -210,8 +211,20 @@ def _check_self_or_admin(tx: Tx, actor: str, name: str, *, now: datetime) -> Non
 
 def _found(row: Any) -> Any:
     if row is None:
-        raise Refused("unknown_operator", "There is no such operator.", field="name")
+        raise Refused("no_such_operator", "There is no such operator.", field="name")
     return row
+
+
+def _shown(row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "role": row.role,
+        "is_active": row.is_active and (row.expires_at is None or now < row.expires_at),
+        "is_locked": row.locked_until is not None and now < row.locked_until,
+        "expires_at": time_text(row.expires_at) if row.expires_at else None,
+        "created_at": time_text(row.created_at),
+        "created_by": row.created_by,
+    }
 
 
 def _nonce() -> str:

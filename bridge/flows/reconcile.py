@@ -16,9 +16,11 @@ from bridge.flows.compare import Findings, billing_findings, ledger_findings, ou
 from bridge.flows.compare_wallets import wallet_variances
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
+from bridge.flows.permit import check_actor, require_words
+from bridge.flows.present import time_text
 from bridge.flows.record import open_loose_review, open_review
 from bridge.logs import log
-from bridge.store import billing_statuses, invoice_pages, invoices, leases, reconciliations
+from bridge.store import audit, billing_statuses, invoice_pages, invoices, leases, reconciliations
 
 PHASES = ("invoices", "billing", "wallet")
 PAGE = 200
@@ -41,26 +43,43 @@ class Run:
 
 
 def start_reconciliation(
-    bridge: Bridge,
-    *,
-    actor: str,
-    from_at: datetime | None = None,
-    to_at: datetime | None = None,
-    is_scheduled: bool = False,
+    bridge: Bridge, *, actor: str, reason: str, from_at: datetime | None = None, to_at: datetime | None = None
 ) -> str:
-    """Begins a run and returns its id. Without times it covers the configured days up to now.
+    """A person begins a run; its id. Without times it covers the configured days up to now.
 
-    Every invoice's journals are checked; addresses and the billing system of invoices that moved in [from_at, to_at).
-    Raises Refused("actor_required") and Refused("empty_period").
+    A run under way is returned instead of a second one. Every invoice's journals are checked; addresses and the billing
+    system of invoices that moved in [from_at, to_at). Raises Refused (actor_and_reason_required, forbidden, empty_period).
     """
-    if not actor.strip():
-        raise Refused("actor_required", "Say who asks.", field="actor")
+    require_words(actor, reason)
     now = bridge.clock()
     from_at, to_at = from_at or now - timedelta(days=bridge.books.reconcile_days), to_at or now
     if from_at >= to_at:
         raise Refused("empty_period", "The period ends before it begins.", field="to")
+    check_actor(bridge, actor, "books.export")
+    return _begin(bridge, actor=actor, reason=reason, from_at=from_at, to_at=to_at, now=now)
+
+
+def start_scheduled(bridge: Bridge) -> str:
+    """Begins the run that a schedule asks for, the worker's or a timer's; its id, or that of the run under way."""
+    now = bridge.clock()
+    from_at = now - timedelta(days=bridge.books.reconcile_days)
+    return _begin(bridge, actor="worker", reason="", from_at=from_at, to_at=now, now=now, is_scheduled=True)
+
+
+def _begin(
+    bridge: Bridge,
+    *,
+    actor: str,
+    reason: str,
+    from_at: datetime,
+    to_at: datetime,
+    now: datetime,
+    is_scheduled: bool = False,
+) -> str:
     with bridge.store.read() as tx:
-        total = reconciliations.count_invoices(tx)
+        under_way, total = reconciliations.unfinished(tx), reconciliations.count_invoices(tx)
+    if under_way is not None:
+        return str(under_way.id)
     variances, _unread = wallet_variances(bridge)
     run_id = bridge.new_id("rec")
     # The chain is asked in any case; the gateway about each address only when its wallet does not add up.
@@ -77,6 +96,9 @@ def start_reconciliation(
             phase=PHASES[0],
             counts=counts,
         )
+        if not is_scheduled:
+            detail = {"reconciliation": run_id, "from": time_text(from_at), "to": time_text(to_at)}
+            audit.write(tx, at=now, actor=actor, action="reconciliation_asked", reason=reason, detail=detail)
     log("reconciliation.started", reconciliation_id=run_id)
     return run_id
 

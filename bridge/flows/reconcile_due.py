@@ -6,7 +6,7 @@ Owns its lease and its pace; the run itself is `flows.reconcile`'s.
 from datetime import timedelta
 
 from bridge.flows.context import Bridge
-from bridge.flows.reconcile import start_reconciliation, step
+from bridge.flows.reconcile import start_scheduled, step
 from bridge.store import leases, reconciliations
 
 LEASE = "reconcile"
@@ -33,7 +33,7 @@ def reconcile_due(bridge: Bridge, *, owner: str) -> int:
             return 0
     try:
         if unfinished is None:
-            start_reconciliation(bridge, actor="worker", is_scheduled=True)
+            start_scheduled(bridge)
             return 1
         run = step(bridge, unfinished.id, limit=WORKER_PAGE)
         # A page that came no further waits for the gateway's calls of the next minute.

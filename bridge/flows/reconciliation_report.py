@@ -11,6 +11,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.core.reconciliation import SIDES
 from bridge.flows.context import Bridge
+from bridge.flows.permit import check_actor_in, require_words
 from bridge.flows.present import time_text
 from bridge.store import audit, billing_statuses, reconciliations
 from bridge.store.db import Tx
@@ -44,11 +45,11 @@ def show_reconciliation(bridge: Bridge, run_id: str, *, after: int = 0, limit: i
 
 
 def set_baseline(bridge: Bridge, *, baseline_sat: int, actor: str, reason: str) -> None:
-    """Says how many satoshi in the wallet are not the bridge's. Raises Refused("actor_and_reason_required")."""
-    if not actor.strip() or not reason.strip():
-        raise Refused("actor_and_reason_required", "Say who says so and why.", field="reason")
+    """Says how many satoshi in the wallet are not the bridge's. Raises Refused (actor_and_reason_required, forbidden)."""
+    require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "review.mark", now=now)
         before_sat = reconciliations.baseline_sat(tx, bridge.wallet_id)
         reconciliations.set_baseline(
             tx, wallet_id=bridge.wallet_id, baseline_sat=baseline_sat, now=now, actor=actor, reason=reason

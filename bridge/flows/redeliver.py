@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
-from bridge.flows.permit import check_actor_in
+from bridge.flows.permit import check_actor_in, require_words
 from bridge.flows.present import time_text
 from bridge.store import audit, deliveries
 
@@ -45,16 +45,29 @@ def choose(bridge: Bridge, *, state: str | None, merchant: str | None) -> list[s
     return [row["id"] for row in list_deliveries(bridge, match=match, limit=100_000)]
 
 
-def redeliver(bridge: Bridge, delivery_id: str, *, actor: str) -> bool:
-    """Puts one finished delivery back; False when it is under way anyway. Audited."""
-    if not actor.strip():
-        raise Refused("actor_required", "Say who sends again.", field="actor")
+def redeliver(bridge: Bridge, delivery_id: str, *, actor: str, reason: str) -> bool:
+    """Puts one finished delivery back, audited; False when it is under way anyway.
+
+    Raises Refused (actor_and_reason_required, forbidden, unknown_delivery).
+    """
+    require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
         check_actor_in(tx, actor, "delivery.redeliver", now=now)
+        rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
+        if not rows:
+            raise Refused("unknown_delivery", "There is no such delivery.")
         done = deliveries.send_again(tx, delivery_id, now=now)
         if done:
-            audit.write(tx, at=now, actor=actor, action="redelivered", detail={"delivery": delivery_id})
+            audit.write(
+                tx,
+                at=now,
+                actor=actor,
+                action="redelivered",
+                invoice_id=rows[0].invoice_id,
+                reason=reason,
+                detail={"delivery": delivery_id},
+            )
         return done
 
 

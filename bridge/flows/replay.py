@@ -10,7 +10,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
-from bridge.flows.permit import check_actor
+from bridge.flows.permit import check_actor, check_actor_in, require_words
 from bridge.flows.present import time_text
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.record import event_body
@@ -51,31 +51,35 @@ def show_event(bridge: Bridge, event_id: str) -> dict[str, Any]:
     raise Refused("unknown_event", "There is no such event.")
 
 
-def replay(bridge: Bridge, event_id: str, *, actor: str) -> str:
+def replay(bridge: Bridge, event_id: str, *, actor: str, reason: str) -> str:
     """Replays one event and says in a word what came of it.
 
     Inbound: the stored bytes are received again (a duplicate) and answered with an own read: "unchanged" or the new
-    status. Outbound: its delivery goes back into the queue: "queued". Raises Refused("unknown_event").
+    status. Outbound: its delivery goes back into the queue: "queued".
+    Raises Refused (actor_and_reason_required, forbidden, unknown_event).
     """
-    if not actor.strip():
-        raise Refused("actor_required", "Say who replays.", field="actor")
+    require_words(actor, reason)
     check_actor(bridge, actor, "delivery.redeliver")
     outcome = _replay_inbound(bridge, event_id) if event_id.startswith("in:") else _replay_outbound(bridge, event_id)
     now = bridge.clock()
     with bridge.store.write() as tx:
         detail = {"event": event_id, "outcome": outcome}
-        audit.write(tx, at=now, actor=actor, action="replayed", detail=detail)
+        audit.write(tx, at=now, actor=actor, action="replayed", reason=reason, detail=detail)
     return outcome
 
 
-def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str) -> str:
-    """Puts a test event into the merchant's queue and returns its id. It carries no invoice and changes nothing anywhere."""
+def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str, reason: str) -> str:
+    """Puts a test event into the merchant's queue and returns its id. It carries no invoice and changes nothing anywhere.
+
+    Raises Refused (actor_and_reason_required, forbidden, unknown_merchant).
+    """
+    require_words(actor, reason)
     merchant = bridge.merchants.get(merchant_id)
     if merchant is None or not merchant.wants_push:
         raise Refused("unknown_merchant", "There is no such merchant with a notify URL.", field="merchant")
-    check_actor(bridge, actor, "delivery.redeliver")
     now, event_id = bridge.clock(), bridge.new_id("evt")
     with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "delivery.redeliver", now=now)
         events.append(
             tx,
             event_id=event_id,
@@ -87,7 +91,8 @@ def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str) -> str:
             body=event_body(event_id, "test", 0, now, None),
             now=now,
         )
-        audit.write(tx, at=now, actor=actor, action="test_event", detail={"event": event_id, "merchant": merchant_id})
+        detail = {"event": event_id, "merchant": merchant_id}
+        audit.write(tx, at=now, actor=actor, action="test_event", reason=reason, detail=detail)
     return event_id
 
 

@@ -17,7 +17,7 @@ from bridge.core.payout import OWN_ROLE, Amounts, amounts_for_net, check_minimum
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
 from bridge.flows.payout_steps import Terms, checked_destination, note, terms_of
-from bridge.flows.permit import MODULE, check_actor_in, require_words
+from bridge.flows.permit import check_actor, check_actor_in, require_words
 from bridge.flows.present_payout import address_form_url, payout_json, refundable_of
 from bridge.flows.price import current_rate
 from bridge.flows.record import rule_of
@@ -54,6 +54,8 @@ def request_refund(
     wrong_network, own_address, idempotency_mismatch, forbidden, …) and Unavailable.
     """
     require_words(actor, reason)
+    if merchant_id is None:
+        check_actor(bridge, actor, "payout.propose")
     now = bridge.clock()
     with bridge.store.read() as tx:
         invoice = _found(invoices.find(tx, id=request.invoice_id), merchant_id)
@@ -64,7 +66,7 @@ def request_refund(
     today_minor = current_rate(bridge, invoice.currency, now).price_minor if request.variant == "fiat_today" else None
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
-        if not actor.startswith(MODULE):
+        if merchant_id is None:
             check_actor_in(tx, actor, "payout.propose", now=now)
         # The lock on the invoice lines up everybody who wants money of it.
         invoice = _found(invoices.find(tx, lock=True, id=request.invoice_id), merchant_id)

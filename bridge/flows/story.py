@@ -16,7 +16,7 @@ from bridge.flows.words import Words
 # What is told about one moment, in this order.
 DOORBELL, MONEY, ACTION, PRICE, DECISION, QUESTION, TOLD = range(7)
 # Actions that speak for themselves: a look is told by what it found, a delivery by the message.
-SILENT = frozenset({"observed", "valued_late_money", "delivered", "ruled"})
+SILENT = frozenset({"observed", "valued_late_money", "delivered", "ruled", "mark_approved"})
 MANY = 5
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from bridge.store.tables import operator_sessions, operator_tokens, operators
 
@@ -25,9 +25,13 @@ def listing(tx: Connection) -> Sequence[Row[Any]]:
     return tx.execute(select(operators).order_by(operators.c.name)).all()
 
 
-def count_active(tx: Connection, *, role: str, besides: str = "") -> int:
-    mine = (operators.c.role == role, operators.c.is_active.is_(True), operators.c.name != besides)
-    return int(tx.execute(select(func.count()).select_from(operators).where(*mine)).scalar_one())
+def count_active(tx: Connection, *, role: str, besides: str = "", now: datetime | None = None) -> int:
+    """How many hold a role and are enabled; with `now` only those whose access has not ended."""
+    query = select(func.count()).select_from(operators)
+    query = query.where(operators.c.role == role, operators.c.is_active.is_(True), operators.c.name != besides)
+    if now is not None:
+        query = query.where(or_(operators.c.expires_at.is_(None), operators.c.expires_at > now))
+    return int(tx.execute(query).scalar_one())
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> None:

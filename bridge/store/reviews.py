@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from bridge.store import marks
 from bridge.store.tables import reviews
 
 
@@ -60,6 +61,8 @@ def find(tx: Connection, review_id: str, *, lock: bool = False) -> Row[Any] | No
 
 
 def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: str, now: datetime) -> None:
+    """Answers an item; a manual mark of it that still waits lapses."""
+    marks.lapse(tx, review_id, now=now)
     values = {"state": "resolved", "decision": decision, "actor": actor, "note": note, "resolved_at": now}
     tx.execute(update(reviews).where(reviews.c.id == review_id, reviews.c.state == "open").values(**values))
 

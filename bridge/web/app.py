@@ -10,7 +10,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.flows.context import Bridge
 from bridge.web import admin as desk
-from bridge.web import api, callbacks, desk_api, errors, headers, limits, ops, pay, receipts, traced
+from bridge.web import (
+    api,
+    callbacks,
+    desk_api,
+    errors,
+    headers,
+    limits,
+    ops,
+    pay,
+    people_api,
+    receipts,
+    traced,
+    upkeep_api,
+)
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
 
@@ -50,8 +63,9 @@ def create_app(
     limits.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
     headers.register(app)
-    for routes in (api.routes, desk_api.routes, callbacks.routes, pay.routes, receipts.routes, ops.routes):
-        app.register_blueprint(routes)
+    rooms = (api, desk_api, upkeep_api, people_api, callbacks, pay, receipts, ops)
+    for room in rooms:
+        app.register_blueprint(room.routes)
     if admin:
         desk.register(app)
     if trusted_proxies:

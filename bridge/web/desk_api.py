@@ -1,4 +1,4 @@
-"""What people do, for programs: payouts, reviews, deliveries, treasury, with an operator's token.
+"""What people do, for programs: payouts, reviews, manual marks, treasury, with an operator's token.
 
 Owns the way from HTTP to flows; who may do what is decided there by the name that the token stands for.
 """
@@ -9,9 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel
 
 from bridge.core.errors import Refused
-from bridge.flows import decide_payout, redeliver, resolve_review, sweep
-from bridge.flows.modes import set_mode
-from bridge.flows.operators import list_operators
+from bridge.flows import decide_payout, mark_settled, redeliver, resolve_review, sweep
 from bridge.flows.permit import MODULE
 from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
@@ -155,12 +153,43 @@ def get_review(review_id: str) -> Response:
 
 @routes.post("/reviews/<review_id>/resolve")
 def post_ruling(review_id: str) -> Response:
-    """Rule on an item; the consequences follow at once."""
+    """Rule on an item; the consequences follow at once, but for a manual mark: somebody else approves it."""
     actor, body = require_operator("review.resolve", "review.mark").name, read_json(RulingBody, read_body())
     invoice = resolve_review.resolve(
         here().bridge, review_id, decision=body.decision, actor=actor, reason=body.reason, txid=body.txid
     )
     return jsonify(review=resolve_review.show_review(here().bridge, review_id), invoice=invoice or None)
+
+
+@routes.get("/marks")
+def get_marks() -> Response:
+    """Manual marks, newest first: what a person proposed to count as paid."""
+    require_operator("read")
+    query = read_query(MarkQuery, request.args.to_dict())
+    return jsonify(marks=mark_settled.list_marks(here().bridge, match=_match(query), limit=query.limit))
+
+
+@routes.get("/marks/<mark_id>")
+def get_mark(mark_id: str) -> Response:
+    """One manual mark with its approvals."""
+    require_operator("read")
+    return jsonify(mark_settled.show_mark(here().bridge, mark_id))
+
+
+@routes.post("/marks/<mark_id>/approve")
+def post_mark_approval(mark_id: str) -> Response:
+    """Approve a manual mark that somebody else proposed; with the last approval the invoice counts as paid."""
+    actor = require_operator(mark_settled.APPROVE).name
+    reason = read_json(ReasonBody, read_body()).reason
+    return jsonify(mark_settled.approve_mark(here().bridge, mark_id, actor=actor, reason=reason))
+
+
+@routes.post("/marks/<mark_id>/reject")
+def post_mark_rejection(mark_id: str) -> Response:
+    """End a manual mark that waits; the review item stays open."""
+    actor = require_operator(mark_settled.APPROVE, mark_settled.PROPOSE).name
+    reason = read_json(ReasonBody, read_body()).reason
+    return jsonify(mark_settled.reject_mark(here().bridge, mark_id, actor=actor, reason=reason))
 
 
 @routes.get("/deliveries")
@@ -176,29 +205,6 @@ def get_delivery(delivery_id: str) -> Response:
     """One delivery with every attempt."""
     require_operator("read")
     return jsonify(redeliver.show_delivery(here().bridge, delivery_id))
-
-
-@routes.post("/deliveries/<delivery_id>/redeliver")
-def post_redeliver(delivery_id: str) -> Response:
-    """Put a finished delivery back into the queue."""
-    actor = require_operator("delivery.redeliver").name
-    redeliver.show_delivery(here().bridge, delivery_id)
-    return jsonify(is_queued_again=redeliver.redeliver(here().bridge, delivery_id, actor=actor))
-
-
-@routes.post("/modes")
-def post_mode() -> Response:
-    """Turn a switch: the whole bridge, or one wallet."""
-    actor, body = require_operator("mode.set").name, read_json(ModeBody, read_body())
-    set_mode(here().bridge, scope=body.scope, mode=body.mode, actor=actor, reason=body.reason)
-    return jsonify(scope=body.scope, mode=body.mode)
-
-
-@routes.get("/operators")
-def get_operators() -> Response:
-    """Who may do what."""
-    require_operator("operator.manage")
-    return jsonify(operators=list_operators(here().bridge))
 
 
 def _match(query: BaseModel) -> dict[str, str]:

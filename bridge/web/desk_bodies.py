@@ -5,7 +5,7 @@ Owns their shapes; must not judge a sum, an address or a right: the flows do.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from bridge.web.bodies import DecimalText, Text, Whole
 
@@ -67,6 +67,28 @@ class RulingBody(_Body):
     txid: Annotated[Text, Field(max_length=64)] = ""
 
 
+class MerchantBody(_Body):
+    """Which merchant gets a test event."""
+
+    merchant: Id
+    reason: Reason
+
+
+class ReconciliationBody(_Body):
+    """What to compare: what moved in this time; without times the configured days up to now."""
+
+    from_at: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    to_at: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    reason: Reason
+
+
+class BaselineBody(_Body):
+    """How many satoshi in the gateway's wallet are not the bridge's."""
+
+    baseline_sat: Annotated[int, Field(ge=0, le=2_100_000_000_000_000)]
+    reason: Reason
+
+
 class ModeBody(_Body):
     """A switch: scope is bridge or wallet:<id>."""
 
@@ -94,6 +116,29 @@ class ReviewQuery(_Body):
     kind: Id | None = None
     merchant: Id | None = None
     limit: Limit = 50
+
+
+class MarkQuery(_Body):
+    """Which manual marks."""
+
+    state: Literal["proposed", "approved", "rejected", "lapsed"] | None = None
+    review_id: Id | None = None
+    invoice_id: Id | None = None
+    merchant: Id | None = None
+    limit: Limit = 50
+
+
+class RunsQuery(_Body):
+    """How many reconciliations."""
+
+    limit: Limit = 20
+
+
+class FindingsQuery(_Body):
+    """Findings above the cursor `after`."""
+
+    after: Annotated[Whole, Field(ge=0)] = 0
+    limit: Limit = 200
 
 
 class DeliveryQuery(_Body):

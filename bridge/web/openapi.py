@@ -21,6 +21,8 @@ from bridge.web.openapi_parts import (
     query_of,
     text_of,
 )
+from bridge.web.openapi_people import PEOPLE_MODELS, people_paths
+from bridge.web.openapi_upkeep import UPKEEP_MODELS, upkeep_paths
 
 VERSION = "1"
 
@@ -196,13 +198,15 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 def document(public_url: str) -> dict[str, Any]:
     """The whole document for a bridge that is reached at `public_url`."""
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *DESK_MODELS)], ref_template=REF, title="Schemas"
+        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *DESK_MODELS, *UPKEEP_MODELS, *PEOPLE_MODELS)],
+        ref_template=REF,
+        title="Schemas",
     )
     return {
         "openapi": "3.1.0",
         "info": {"title": "SUBTC bridge for BILLmanager", "version": VERSION},
         "servers": [{"url": public_url}],
-        "paths": _api_paths() | desk_paths() | _public_paths(),
+        "paths": _api_paths() | desk_paths() | upkeep_paths() | people_paths() | _public_paths(),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},

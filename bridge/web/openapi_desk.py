@@ -19,7 +19,7 @@ from bridge.web.desk_bodies import (
     RulingBody,
     WriteOffBody,
 )
-from bridge.web.openapi_parts import KEY_SCHEMA, Shape, json_of, operation_of, path_of, query_of
+from bridge.web.openapi_parts import KEY_SCHEMA, Shape, json_of, path_of, query_of, secured_of
 
 
 class ApprovalShape(Shape):
@@ -82,6 +82,34 @@ class PayoutPageShape(Shape):
     next_cursor: str | None
 
 
+class MarkShape(Shape):
+    """That an invoice counts as paid by people's word. `remaining_sat` was missing when it was proposed."""
+
+    id: str
+    review_id: str
+    invoice_id: str
+    merchant: str
+    state: str
+    amount: str
+    currency: str
+    worth_sat: int
+    received_sat: int
+    remaining_sat: int
+    consequence: str
+    proposed_by: str
+    reason: str
+    approvals_needed: int
+    approvals: list[ApprovalShape]
+    proposed_at: str
+    ended_at: str | None
+
+
+class MarksShape(Shape):
+    """Manual marks, newest first."""
+
+    marks: list[MarkShape]
+
+
 class ReviewShape(Shape):
     """Something that waits for a person, or a person's answer to it."""
 
@@ -100,6 +128,7 @@ class ReviewShape(Shape):
     blocks: dict[str, Any] | None = None
     decision: str | None = None
     note: str | None = None
+    marks: list[MarkShape] | None = None
 
 
 class ReviewsShape(Shape):
@@ -109,7 +138,7 @@ class ReviewsShape(Shape):
 
 
 class RuledShape(Shape):
-    """The item as it is now, and the invoice it belongs to."""
+    """The item as it is now, and the invoice it belongs to; an item that waits for a mark's approval is still open."""
 
     review: ReviewShape
     invoice: dict[str, Any] | None
@@ -137,12 +166,6 @@ class DeliveriesShape(Shape):
     deliveries: list[DeliveryShape]
 
 
-class QueuedShape(Shape):
-    """Whether the delivery went back into the queue; false when it is under way anyway."""
-
-    is_queued_again: bool
-
-
 class TreasuryShape(Shape):
     """The wallets with their balances and books, what is owed, and what a sweep would take."""
 
@@ -161,19 +184,6 @@ class TreasuryShape(Shape):
     sweep: dict[str, Any] | None
 
 
-class ModeShape(Shape):
-    """A switch as it stands now."""
-
-    scope: str
-    mode: str
-
-
-class OperatorsShape(Shape):
-    """Everybody who may act."""
-
-    operators: list[dict[str, Any]]
-
-
 DESK_MODELS: tuple[type[BaseModel], ...] = (
     RefundBody,
     ReasonBody,
@@ -181,25 +191,23 @@ DESK_MODELS: tuple[type[BaseModel], ...] = (
     OwnSendBody,
     WriteOffBody,
     RulingBody,
-    ModeBody,
     PayoutShape,
     PayoutPageShape,
+    MarkShape,
+    MarksShape,
     ReviewShape,
     ReviewsShape,
     RuledShape,
     DeliveryShape,
     DeliveriesShape,
-    QueuedShape,
     TreasuryShape,
-    ModeShape,
-    OperatorsShape,
 )
 _KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
 
 
 def desk_paths() -> dict[str, Any]:
     """What operators call with their tokens; the module asks for refunds and sees its own payouts too."""
-    return _payout_paths() | _treasury_paths() | _review_paths()
+    return _payout_paths() | _treasury_paths() | _review_paths() | _mark_paths()
 
 
 def _payout_paths() -> dict[str, Any]:
@@ -207,12 +215,12 @@ def _payout_paths() -> dict[str, Any]:
     one = [path_of("payout_id")]
     return {
         "/v1/invoices/{invoice_id}/refunds": {
-            "post": _desk("Ask for a refund", made, body=RefundBody, parameters=[path_of("invoice_id"), _KEY])
+            "post": secured_of("Ask for a refund", made, body=RefundBody, parameters=[path_of("invoice_id"), _KEY])
         },
-        "/v1/payouts": {"get": _desk("List payouts", json_of(PayoutPageShape), parameters=query_of(PayoutQuery))},
-        "/v1/payouts/{payout_id}": {"get": _desk("One payout", payout, parameters=one)},
-        "/v1/payouts/{payout_id}/approve": {"post": _desk("Approve", payout, body=ReasonBody, parameters=one)},
-        "/v1/payouts/{payout_id}/reject": {"post": _desk("Reject", payout, body=ReasonBody, parameters=one)},
+        "/v1/payouts": {"get": secured_of("List payouts", json_of(PayoutPageShape), parameters=query_of(PayoutQuery))},
+        "/v1/payouts/{payout_id}": {"get": secured_of("One payout", payout, parameters=one)},
+        "/v1/payouts/{payout_id}/approve": {"post": secured_of("Approve", payout, body=ReasonBody, parameters=one)},
+        "/v1/payouts/{payout_id}/reject": {"post": secured_of("Reject", payout, body=ReasonBody, parameters=one)},
         "/v1/payouts/{payout_id}/address": {
             "post": secured_of("Name the address", payout, body=AddressBody, parameters=one)
         },
@@ -225,32 +233,36 @@ def _payout_paths() -> dict[str, Any]:
 def _treasury_paths() -> dict[str, Any]:
     made = {"201": json_of(PayoutShape)}
     return {
-        "/v1/treasury": {"get": _desk("The wallets", json_of(TreasuryShape))},
-        "/v1/sweeps": {"post": _desk("Propose a sweep", made, body=ReasonBody, parameters=[_KEY])},
-        "/v1/write-offs": {"post": _desk("Propose a write-off", made, body=WriteOffBody, parameters=[_KEY])},
-        "/v1/modes": {"post": _desk("Turn a switch", json_of(ModeShape), body=ModeBody)},
-        "/v1/operators": {"get": _desk("List operators", json_of(OperatorsShape))},
+        "/v1/treasury": {"get": secured_of("The wallets", json_of(TreasuryShape))},
+        "/v1/sweeps": {"post": secured_of("Propose a sweep", made, body=ReasonBody, parameters=[_KEY])},
+        "/v1/write-offs": {"post": secured_of("Propose a write-off", made, body=WriteOffBody, parameters=[_KEY])},
     }
 
 
 def _review_paths() -> dict[str, Any]:
     review, delivery = [path_of("review_id")], [path_of("delivery_id")]
     return {
-        "/v1/reviews": {"get": _desk("List review items", json_of(ReviewsShape), parameters=query_of(ReviewQuery))},
-        "/v1/reviews/{review_id}": {"get": _desk("One review item", json_of(ReviewShape), parameters=review)},
+        "/v1/reviews": {
+            "get": secured_of("List review items", json_of(ReviewsShape), parameters=query_of(ReviewQuery))
+        },
+        "/v1/reviews/{review_id}": {"get": secured_of("One review item", json_of(ReviewShape), parameters=review)},
         "/v1/reviews/{review_id}/resolve": {
-            "post": _desk("Rule on an item", json_of(RuledShape), body=RulingBody, parameters=review)
+            "post": secured_of("Rule on an item", json_of(RuledShape), body=RulingBody, parameters=review)
         },
         "/v1/deliveries": {
-            "get": _desk("List deliveries", json_of(DeliveriesShape), parameters=query_of(DeliveryQuery))
+            "get": secured_of("List deliveries", json_of(DeliveriesShape), parameters=query_of(DeliveryQuery))
         },
-        "/v1/deliveries/{delivery_id}": {"get": _desk("One delivery", json_of(DeliveryShape), parameters=delivery)},
-        "/v1/deliveries/{delivery_id}/redeliver": {
-            "post": _desk("Send it again", json_of(QueuedShape), parameters=delivery)
+        "/v1/deliveries/{delivery_id}": {
+            "get": secured_of("One delivery", json_of(DeliveryShape), parameters=delivery)
         },
     }
 
 
-def _desk(summary: str, answers: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """An operation behind a key or token; one answer alone is a 200."""
-    return operation_of(summary, {"200": answers} if "description" in answers else answers, secured=True, **options)
+def _mark_paths() -> dict[str, Any]:
+    mark, one = json_of(MarkShape), [path_of("mark_id")]
+    return {
+        "/v1/marks": {"get": secured_of("List manual marks", json_of(MarksShape), parameters=query_of(MarkQuery))},
+        "/v1/marks/{mark_id}": {"get": secured_of("One manual mark", mark, parameters=one)},
+        "/v1/marks/{mark_id}/approve": {"post": secured_of("Approve the mark", mark, body=ReasonBody, parameters=one)},
+        "/v1/marks/{mark_id}/reject": {"post": secured_of("Reject the mark", mark, body=ReasonBody, parameters=one)},
+    }

@@ -52,6 +52,11 @@ def operation_of(
     return operation
 
 
+def secured_of(summary: str, answers: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """An operation behind a key or token; one answer alone is a 200."""
+    return operation_of(summary, {"200": answers} if "description" in answers else answers, secured=True, **options)
+
+
 def json_of(model: type[BaseModel]) -> dict[str, Any]:
     """An answer of this shape."""
     schema = {"$ref": REF.format(model=model.__name__)}

@@ -23,6 +23,15 @@ def qr_svg(bip21: str, *, network: str, label: str) -> str:
     parts = [part for part in _parts(bip21, network=network) if part]
     # A sequence of segments is what the encoder takes, though its stub says text.
     code = segno.make([(part, None, None) for part in parts], micro=False, error="m", boost_error=False)  # type: ignore[arg-type]
+    return _svg(code, label)
+
+
+def plain_qr_svg(text: str, *, label: str) -> str:
+    """Any text as a code, as an <svg> element that any page may hold."""
+    return _svg(segno.make(text, micro=False, error="m", boost_error=False), label)
+
+
+def _svg(code: segno.QRCode, label: str) -> str:
     out = io.BytesIO()
     code.save(
         out, kind="svg", xmldecl=False, svgns=False, svgclass="qr", lineclass=None, omitsize=True, title=label, border=4

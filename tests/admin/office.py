@@ -17,7 +17,8 @@ from bridge.core.policy import Policy, Rule
 from bridge.core.treasury import TreasuryRules
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
-from bridge.flows.operators import add_operator, totp_secret
+from bridge.flows.operators import add_operator, list_tokens, totp_secret
+from bridge.flows.resolve_review import show_review
 from bridge.store import operators
 from bridge.web.admin.door import COOKIE
 from tests.builders import World, build_merchant
@@ -73,13 +74,13 @@ class Office:
         text = self.client(name).get(f"/admin{path}", follow_redirects=True).text
         return {action: dict(FIELD.findall(body)) for action, body in FORM.findall(text)}
 
-    def fill(self, name: str, path: str, action: str, **fields: Any) -> TestResponse:
+    def fill(self, name: str, path: str, action: str, /, **fields: Any) -> TestResponse:
         """A person opens a page, fills in the form whose address ends with `action` and sends it."""
         forms = self.forms(name, path)
         (address,) = [each for each in forms if each.endswith(action)]
         return self.post(name, address, **forms[address] | {"reason": "because I looked"} | fields)
 
-    def post(self, name: str, address: str, **fields: Any) -> TestResponse:
+    def post(self, name: str, address: str, /, **fields: Any) -> TestResponse:
         """Sends fields to an address, with the person's form token unless the fields say otherwise."""
         fields = {"csrf_token": f"csrf-of-{name}"} | fields
         return self.client(name).post(address, data=fields)
@@ -117,6 +118,23 @@ class Office:
         response = self.fill("fay", f"/invoices/{invoice['id']}", "/refund", **wanted)
         assert response.status_code == 303, response.text
         return response.location.rpartition("/")[2].partition("?")[0]
+
+    def ring(self, invoice: dict[str, Any]) -> str:
+        """The gateway calls back about an invoice; the stored callback's id."""
+        token = self.bridge.callback_token(invoice["id"])
+        assert self.site.call("POST", f"/callbacks/subtc/{token}", data=b"{}").status_code == 200
+        page = self.see("vic", f"/invoices/{invoice['id']}")
+        return re.findall(r"/admin/inbox/(in:\d+)", page)[-1]
+
+    def mark(self, review: str) -> str:
+        """Fay proposes that the invoice of an item counts as paid; the mark's id."""
+        assert self.fill("fay", f"/reviews/{review}", "/resolve", decision="mark_settled").status_code == 303
+        return str(show_review(self.bridge, review)["marks"][0]["id"])
+
+    def token(self, name: str) -> str:
+        """Root makes an API token for somebody; its id."""
+        assert self.fill("root", f"/people/{name}", "/tokens", role="viewer", ends="2100-01-01").status_code == 200
+        return str(list_tokens(self.bridge, name)[-1]["id"])
 
     def code_of(self, name: str) -> str:
         """What the person's telephone shows now."""

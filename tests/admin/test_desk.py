@@ -45,6 +45,43 @@ def test_support_may_not_credit_money_by_their_word(small_office):
     assert one_review(small_office) == review
 
 
+def test_a_manual_mark_needs_two_people(office):
+    invoice = office.late()
+    page = f"/reviews/{one_review(office)}"
+    seen = office.see("fay", page)
+    assert "counts as paid whatever has arrived" in seen and "Somebody else must approve it." in seen
+    proposed = office.fill("fay", page, "/resolve", decision="mark_settled", reason="a long-standing client")
+    assert proposed.location.endswith("?done=proposed")
+    waiting = office.see("ann", "/reviews")
+    assert "Manual marks that wait for an approval" in waiting and "a long-standing client" in waiting
+    shown = office.see("ann", page)
+    assert "Missing, and given up" in shown and "the billing system is told to mark it paid" in shown
+    assert "/approve" not in office.see("fay", page)
+    assert office.fill("ann", page, "/approve", reason="I asked the client").status_code == 303
+    story = office.see("vic", f"/invoices/{invoice['id']}")
+    assert "fay proposed to count the invoice as paid" in story and "I asked the client" in story
+    assert "settled" in story and "Manual marks that wait" not in office.see("ann", "/reviews")
+
+
+def test_who_proposed_a_mark_is_refused_on_the_page_even_in_another_role(office):
+    office.late()
+    mark = office.mark(one_review(office))
+    assert refusal(office.post("fay", f"/admin/marks/{mark}/approve", reason="quick")) == (403, "forbidden")
+    change_operator(office.bridge, "fay", role="approver", actor="root", reason="new job")
+    office.clients.pop("fay")
+    assert "somebody else must approve it" in office.see("fay", f"/reviews/{one_review(office)}")
+    assert refusal(office.post("fay", f"/admin/marks/{mark}/approve", reason="quick")) == (403, "same_person")
+    assert office.fill("bob", f"/reviews/{one_review(office)}", "/reject", reason="not so").status_code == 303
+    assert refusal(office.post("ann", f"/admin/marks/{mark}/approve", reason="late"))[1] == "not_waiting"
+
+
+def test_a_callback_is_replayed_with_a_reason(office):
+    event = office.ring(office.site.open("77"))
+    response = office.fill("sam", f"/inbox/{event}", "/replay", reason="the client asked")
+    assert response.status_code == 303, response.text
+    assert "the client asked" in office.see("vic", "/audit?action=replayed")
+
+
 def test_a_refund_needs_two_people(office):
     invoice = office.settled(**HUNDRED)
     payout = office.propose(invoice)
@@ -92,7 +129,7 @@ def test_a_parked_message_is_sent_again(office):
     assert office.fill("sam", f"/deliveries/{delivery}", "/redeliver", reason="their server is back").status_code == 303
     office.deliver()
     assert delivery in office.delivery_ids("delivered")
-    assert "their server is back" in office.see("vic", "/audit?action=redelivery_asked")
+    assert "their server is back" in office.see("vic", "/audit?action=redelivered")
 
 
 def test_a_test_event_goes_out(small_office):
@@ -176,7 +213,7 @@ def test_any_reference_opens_the_invoice(small_office, kind):
 def test_long_lists_are_walked_by_cursor_and_nothing_is_left_out(office):
     for number in range(60):
         office.site.open(str(5_000 + number))
-        send_test_event(office.bridge, "shop", actor="sam")
+        send_test_event(office.bridge, "shop", actor="sam", reason="many")
     for path, pattern in (
         ("/invoices", r"/admin/invoices/(inv_\w+)"),
         ("/deliveries", r"/admin/deliveries/(dlv_\w+)"),

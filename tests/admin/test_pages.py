@@ -99,8 +99,13 @@ def test_a_chosen_language_stays(small_office):
     assert '<html lang="ru">' in client.get("/admin/audit").text
 
 
-def test_people_are_for_the_admin(small_office):
-    assert "ann" in small_office.see("root", "/people")
+def test_the_pages_of_the_admin_open_in_every_language_and_carry_nothing_hostile_or_inline(small_office):
+    small_office.fill("root", "/people/vic", "/tokens", role="viewer", ends="2100-01-01", note=HOSTILE, reason=HOSTILE)
+    for path in ("/people", "/people/vic", "/people/root"):
+        for lang in ("en", "ru"):
+            text = small_office.client("root").get(f"/admin{path}?lang={lang}").text
+            assert f'<html lang="{lang}">' in text and "<script>alert" not in text
+            assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
 
 
 def test_an_altered_audit_row_is_said_on_the_page(small_office):

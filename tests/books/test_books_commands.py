@@ -13,6 +13,7 @@ from bridge.web import create_app
 from tests.books.runs import change, paid, reconcile
 from tests.flows.world import settings_for
 
+WHO = ("--actor", "anna", "--reason", "month end")
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 
 
@@ -38,15 +39,17 @@ def run(world, database_url, tmp_path):
 @ONE_ENGINE
 def test_reconcile_says_clean_then_names_what_differs(world, run):
     invoice = paid(world)
-    clean = run("reconcile")
+    assert "actor_and_reason_required" in run("reconcile").output
+    clean = run("reconcile", *WHO)
     assert (clean.exit_code, "1 invoices, 0 findings" in clean.output) == (0, True), clean.output
     change(world, "UPDATE payments SET amount_sat = amount_sat - 1")
-    differs = run("reconcile", "--from", "2020-01-01")
+    differs = run("reconcile", "--from", "2020-01-01", *WHO)
     assert differs.exit_code == 2
     assert "output_different" in differs.output and invoice["id"] in differs.output
     runs = run("reconcile", "list").output.splitlines()
     shown = json.loads(run("reconcile", "show", runs[0].split()[0]).output)
     assert shown["summary"][0]["code"] == "output_different"
+    assert run("reconcile", "--scheduled").exit_code == 2
     assert run("reconcile", "baseline", "5", "--actor", "a", "--reason", "b").exit_code == 0
 
 

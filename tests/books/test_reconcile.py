@@ -240,7 +240,7 @@ def test_the_gateways_calls_are_shared_with_those_who_wait(worlds):
     for number in range(3):
         world.open(str(number))
     before = world.calls("wallet_poll")
-    run_id = start_reconciliation(world.bridge, actor="anna")
+    run_id = start_reconciliation(world.bridge, actor="anna", reason="month end")
     for _ in range(3):
         assert not step(world.bridge, run_id).is_over
     assert world.calls("wallet_poll") - before == 2
@@ -267,7 +267,7 @@ def test_a_world_that_does_not_answer_makes_the_run_incomplete(world):
 def test_a_run_goes_on_page_by_page_where_it_stood(world):
     for number in range(5):
         world.open(str(number))
-    run_id = start_reconciliation(world.bridge, actor="anna")
+    run_id = start_reconciliation(world.bridge, actor="anna", reason="month end")
     seen = [step(world.bridge, run_id, limit=2).counts["checked"] for _ in range(3)]
     assert seen == [2, 4, 5]
     for _ in range(2):
@@ -310,10 +310,10 @@ def test_the_schedule_begins_a_run_resumes_a_dead_ones_page_and_trips_when_it_st
 @ONE_ENGINE
 def test_a_run_needs_somebody_and_a_period(world):
     with pytest.raises(Refused, match="who"):
-        start_reconciliation(world.bridge, actor=" ")
+        start_reconciliation(world.bridge, actor=" ", reason="x")
     now = world.bridge.clock()
     with pytest.raises(Refused, match="period"):
-        start_reconciliation(world.bridge, actor="anna", from_at=now, to_at=now)
+        start_reconciliation(world.bridge, actor="anna", reason="month end", from_at=now, to_at=now)
     with pytest.raises(Refused):
         show_reconciliation(world.bridge, "rec_none")
 

@@ -137,7 +137,7 @@ def wrong_clock(_bridge: Bridge, world: World) -> None:
 
 
 def no_reconciliation(bridge: Bridge, world: World) -> None:
-    run_id = start_reconciliation(bridge, actor="anna")
+    run_id = start_reconciliation(bridge, actor="anna", reason="drill")
     for _ in range(20):
         if step(bridge, run_id).is_over:
             break

@@ -17,7 +17,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.flows.after_restore import come_up_read_only, look_at_all
+from bridge.flows.after_restore import come_up_read_only
+from bridge.flows.check_again import check_all_again
 from bridge.store import backup, leases
 from bridge.store.db import migrate, open_store
 from tests.flows.world import World, open_world, until
@@ -155,7 +156,7 @@ def test_yesterdays_copy_loses_no_invoice_pays_nothing_twice_and_reuses_no_addre
 
         restored(copy, empty_url)
         back = restored_world(stack, world, empty_url)
-        assert come_up_read_only(back.bridge, copy_name=copy.name, actor="anna") >= 1
+        assert come_up_read_only(back.bridge, copy_name=copy.name, actor="anna", reason="drill") >= 1
         with back.bridge.store.read() as tx:
             assert leases.mode_of(tx) == "read_only"
 
@@ -167,7 +168,7 @@ def test_yesterdays_copy_loses_no_invoice_pays_nothing_twice_and_reuses_no_addre
             back.open("new")
 
         # Our own reads bring the copy up to date: what was paid meanwhile is settled again.
-        moves = look_at_all(back.bridge, actor="anna")
+        moves = check_all_again(back.bridge, actor="anna", reason="drill")
         assert moves["new → settled"] == 1
         assert [back.invoice(i)["status"] for i in (paid_before, pays_later, waits)] == ["settled", "settled", "new"]
         assert len(back.billing.told) == told
@@ -210,13 +211,13 @@ def test_the_commands_back_up_and_restore(place):
     copy = Path(made.output.split(" (")[0])
     assert copy.parent == place.directory / "backups"
     database = Path(make_url(f"sqlite:///{place.directory}/bridge.db").database)
-    assert place.run("restore", str(copy), "--actor", "anna").exit_code == 1
+    assert place.run("restore", str(copy), "--actor", "anna", "--reason", "drill").exit_code == 1
     database.rename(place.directory / "lost.db")
-    done = place.run("restore", str(copy), "--actor", "anna")
+    done = place.run("restore", str(copy), "--actor", "anna", "--reason", "drill")
     assert done.exit_code == 0, done.output
     assert "read_only" in done.output
     assert "warn mode: mode read_only" in place.run("doctor").output
-    assert place.run("recheck", "--actor", "anna").exit_code == 0
+    assert place.run("recheck", "--actor", "anna", "--reason", "drill").exit_code == 0
     engine = create_engine(f"sqlite:///{database}")
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT actor, detail FROM audit WHERE action = 'restored'").one()

@@ -187,21 +187,24 @@ def test_a_parked_delivery_can_be_sent_again_and_the_receiver_sees_the_same_id(w
     world.billing.answers.clear()
     (delivery_id,) = choose(world.bridge, state=None, merchant="shop")
     assert choose(world.bridge, state=None, merchant="other") == []
-    assert redeliver(world.bridge, delivery_id, actor="anna")
-    assert not redeliver(world.bridge, delivery_id, actor="anna")  # it is under way already
+    assert redeliver(world.bridge, delivery_id, actor="anna", reason="their server is back")
+    assert not redeliver(world.bridge, delivery_id, actor="anna", reason="again")  # it is under way already
     world.deliver()
     assert states(world) == ["delivered"]
     assert len({event["id"] for _, event in world.billing.told}) == 1
-    assert [row.actor for row in world.rows("SELECT actor FROM audit WHERE action = 'redelivered'")] == ["anna"]
+    kept = world.rows("SELECT actor, reason FROM audit WHERE action = 'redelivered'")
+    assert [tuple(row) for row in kept] == [("anna", "their server is back")]
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
-def test_sending_again_needs_a_name_and_showing_needs_a_delivery(world: World) -> None:
-    with pytest.raises(Refused, match="Say who"):
-        redeliver(world.bridge, "dlv_x", actor=" ")
+def test_sending_again_needs_a_name_a_reason_and_a_delivery(world: World) -> None:
+    for who in ({"actor": " ", "reason": "x"}, {"actor": "anna", "reason": " "}):
+        with pytest.raises(Refused, match="Say who"):
+            redeliver(world.bridge, "dlv_x", **who)
     with pytest.raises(Refused, match="no such delivery"):
         show_delivery(world.bridge, "dlv_x")
-    assert not redeliver(world.bridge, "dlv_x", actor="anna")
+    with pytest.raises(Refused, match="no such delivery"):
+        redeliver(world.bridge, "dlv_x", actor="anna", reason="x")
 
 
 def test_sequences_have_no_gaps_over_a_whole_life(world: World) -> None:

@@ -168,10 +168,12 @@ def test_a_parked_delivery_is_sent_again_over_http(caller: Caller) -> None:
     parked = caller("GET", "/v1/deliveries?state=parked", token=sam).json["deliveries"]
     desk.world.billing.answers.clear()
     for delivery in parked:
-        assert caller("POST", f"/v1/deliveries/{delivery['id']}/redeliver", token=sam).json["is_queued_again"]
+        path, why = f"/v1/deliveries/{delivery['id']}/redeliver", {"reason": "their server is back"}
+        assert code(caller("POST", path, {}, token=sam)) == (422, "missing_field")
+        assert caller("POST", path, why, token=sam).json["is_queued_again"]
     desk.world.deliver()
     assert caller("GET", f"/v1/deliveries/{parked[0]['id']}", token=sam).json["state"] == "delivered"
-    assert code(caller("POST", "/v1/deliveries/dlv_none/redeliver", token=sam)) == (404, "unknown_delivery")
+    assert code(caller("POST", "/v1/deliveries/dlv_none/redeliver", why, token=sam)) == (404, "unknown_delivery")
 
 
 def test_the_billing_system_reports_its_own_refund_over_http(caller: Caller) -> None:

@@ -3,7 +3,19 @@
 Owns who gets in, what is shown and which flow a form calls; must not decide anything, the flows do.
 """
 
-from bridge.web.admin import deliveries, invoices, login, money, records, reviews, today
+from bridge.web.admin import deliveries, invoices, login, money, people, records, reviews, today
 from bridge.web.admin.door import NEEDS, register, routes
 
-__all__ = ["NEEDS", "deliveries", "invoices", "login", "money", "records", "register", "reviews", "routes", "today"]
+__all__ = [
+    "NEEDS",
+    "deliveries",
+    "invoices",
+    "login",
+    "money",
+    "people",
+    "records",
+    "register",
+    "reviews",
+    "routes",
+    "today",
+]

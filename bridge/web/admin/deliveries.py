@@ -6,7 +6,7 @@ Owns the pages; the sending is the worker's.
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.flows.desk import deliveries_page, delivery_counts, say_why
+from bridge.flows.desk import deliveries_page, delivery_counts
 from bridge.flows.redeliver import redeliver, show_delivery
 from bridge.flows.replay import send_test_event, show_event
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
@@ -34,9 +34,7 @@ def delivery(delivery_id: str) -> str:
 @form("/deliveries/<delivery_id>/redeliver", SEND)
 def redeliver_one(delivery_id: str) -> AnyResponse:
     """Puts a finished message back into the queue; the receiver knows a repeated event by its id."""
-    show_delivery(bridge(), delivery_id)
-    say_why(bridge(), "redelivery_asked", actor=actor(), reason=reason(), permission=SEND, delivery=delivery_id)
-    is_queued = redeliver(bridge(), delivery_id, actor=actor())
+    is_queued = redeliver(bridge(), delivery_id, actor=actor(), reason=reason())
     return done("queued" if is_queued else "under_way", "delivery", delivery_id=delivery_id)
 
 
@@ -44,6 +42,5 @@ def redeliver_one(delivery_id: str) -> AnyResponse:
 def test_event() -> AnyResponse:
     """Sends a merchant an event that changes nothing."""
     merchant = request.form.get("merchant", "")
-    say_why(bridge(), "test_event_asked", actor=actor(), reason=reason(), permission=SEND, merchant=merchant[:64])
-    send_test_event(bridge(), merchant, actor=actor())
+    send_test_event(bridge(), merchant, actor=actor(), reason=reason())
     return done("test_sent", "delivery_list", merchant=merchant)

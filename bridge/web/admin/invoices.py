@@ -8,9 +8,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.core.payout import VARIANTS
-from bridge.flows.desk import check_again, invoice_dossier
+from bridge.flows.check_again import check_again
+from bridge.flows.desk import invoice_dossier
 from bridge.flows.explain import explain
-from bridge.flows.replay import show_event
+from bridge.flows.replay import replay, show_event
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
 
@@ -49,6 +50,13 @@ def propose_refund(invoice_id: str) -> AnyResponse:
 def inbox_row(event_id: str) -> str:
     """What we were told, byte for byte."""
     return render("event.html", event=show_event(bridge(), event_id))
+
+
+@form("/inbox/<event_id>/replay", "delivery.redeliver")
+def replay_callback(event_id: str) -> AnyResponse:
+    """Takes the stored bytes in once more; what is true already does not change."""
+    replay(bridge(), event_id, actor=actor(), reason=reason())
+    return done("replayed", "inbox_row", event_id=event_id)
 
 
 def satoshi(name: str) -> int | None:

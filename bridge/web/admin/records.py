@@ -3,13 +3,15 @@
 Owns these pages; must not compare, judge or switch anything itself.
 """
 
+from datetime import timedelta
+
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
-from bridge.flows.desk import audit_page, order_reconciliation, policies, switches
+from bridge.flows.desk import audit_page, policies, switches
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
-from bridge.flows.operators import list_operators
+from bridge.flows.reconcile import start_reconciliation
 from bridge.flows.reconciliation_report import list_reconciliations, show_reconciliation
 from bridge.flows.verify_audit import verify_audit
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
@@ -35,9 +37,10 @@ def reconciliation_run(run_id: str) -> str:
 def reconcile_now() -> AnyResponse:
     """Begins a run; the worker carries it on and the page shows how far it is."""
     days = request.form.get("days", "7")
-    if not (days.isascii() and days.isdecimal() and len(days) < 6):
+    if not (days.isascii() and days.isdecimal() and len(days) < 6 and 1 <= int(days) <= 3_660):
         raise Refused("bad_period", "Between one day and ten years.", field="days")
-    run_id = order_reconciliation(bridge(), days=int(days), actor=actor(), reason=reason())
+    from_at = bridge().clock() - timedelta(days=int(days))
+    run_id = start_reconciliation(bridge(), from_at=from_at, actor=actor(), reason=reason())
     return done("run_started", "reconciliation_run", run_id=run_id)
 
 
@@ -70,9 +73,3 @@ def switch() -> AnyResponse:
         raise Refused("unknown_scope", "There is no such switch.", field="scope")
     set_mode(bridge(), scope=scope, mode=mode, actor=actor(), reason=reason())
     return done("switched", "modes")
-
-
-@page("/people", needs="operator.manage")
-def people() -> str:
-    """Who may come in; they are added and changed with `subtc-bridge operator`."""
-    return render("people.html", people=list_operators(bridge()))

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.roles import may, permission_of_ruling
 from bridge.flows.desk import open_review_counts, reviews_page
+from bridge.flows.mark_settled import APPROVE, PROPOSE, approve_mark, list_marks, reject_mark
 from bridge.flows.resolve_review import resolve, show_review
 from bridge.flows.review_blocks import shown_actions
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, role
@@ -23,7 +24,8 @@ def review_list() -> str:
     """Open items, most urgent first; resolved ones on request."""
     match = {"state": "open"} | chosen("state", "kind", "merchant")
     found = reviews_page(bridge(), match=match, cursor=request.args.get("cursor", ""))
-    return render("reviews.html", page=found, match=match, counts=open_review_counts(bridge()))
+    waiting = list_marks(bridge(), match={"state": "proposed"})
+    return render("reviews.html", page=found, match=match, counts=open_review_counts(bridge()), marks=waiting)
 
 
 @page("/reviews/<review_id>")
@@ -34,7 +36,21 @@ def review(review_id: str) -> str:
     if item["kind"] == "outcome_unknown":
         rulings = [each["decision"] for each in shown_actions(item["kind"])]
     allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
-    return render("review.html", item=item, rulings=rulings, allowed=allowed, blocks=ordered(item["blocks"]))
+    waiting = next((each for each in item["marks"] if each["state"] == "proposed"), None)
+    return render(
+        "review.html",
+        item=item,
+        rulings=rulings,
+        allowed=allowed,
+        blocks=ordered(item["blocks"]),
+        mark=waiting,
+        had_a_hand=waiting is not None and actor() in hands(waiting),
+    )
+
+
+def hands(mark: dict[str, Any]) -> set[str]:
+    """Who proposed the mark or approved it: none of them may approve it now."""
+    return {mark["proposed_by"], *(each["actor"] for each in mark["approvals"])}
 
 
 def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -45,7 +61,22 @@ def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
 
 @form("/reviews/<review_id>/resolve", "review.resolve")
 def resolve_review(review_id: str) -> AnyResponse:
-    """Carries out a ruling."""
+    """Carries out a ruling, or keeps a manual mark for somebody else to approve."""
     decision, txid = request.form.get("decision", ""), request.form.get("txid", "").strip()
     resolve(bridge(), review_id, decision=decision, actor=actor(), reason=reason(), txid=txid)
-    return done("resolved", "review", review_id=review_id)
+    is_open = show_review(bridge(), review_id)["state"] == "open"
+    return done("proposed" if is_open else "resolved", "review", review_id=review_id)
+
+
+@form("/marks/<mark_id>/approve", APPROVE)
+def approve_manual_mark(mark_id: str) -> AnyResponse:
+    """This person's approval of a manual mark; the flow refuses it when the money changed since it was proposed."""
+    mark = approve_mark(bridge(), mark_id, actor=actor(), reason=reason())
+    return done("approved", "review", review_id=mark["review_id"])
+
+
+@form("/marks/<mark_id>/reject", APPROVE, PROPOSE)
+def reject_manual_mark(mark_id: str) -> AnyResponse:
+    """Ends a manual mark that waits."""
+    mark = reject_mark(bridge(), mark_id, actor=actor(), reason=reason())
+    return done("rejected", "review", review_id=mark["review_id"])

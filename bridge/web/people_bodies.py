@@ -1,0 +1,61 @@
+"""The JSON bodies and queries about operators and their tokens, strictly typed.
+
+Owns their shapes; must not judge a name, a password or a right: the flows do.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+
+from bridge.web.bodies import Text
+from bridge.web.desk_bodies import Id, Reason
+
+Role = Literal["viewer", "support", "finance", "approver", "admin"]
+Password = Annotated[SecretStr, Field(max_length=1_024)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NewOperatorBody(_Body):
+    """A person who may act from now on, until `expires_at`."""
+
+    name: Id
+    role: Role
+    password: Password
+    expires_at: AwareDatetime | None = None
+    reason: Reason
+
+
+class OperatorChangeBody(_Body):
+    """Another role, another end (`endless`: none), or access given and taken; what is left out stays."""
+
+    role: Role | None = None
+    expires_at: AwareDatetime | None = None
+    endless: bool = False
+    access: Literal["enabled", "disabled"] | None = None
+    reason: Reason
+
+
+class PasswordBody(_Body):
+    """A new password."""
+
+    password: Password
+    reason: Reason
+
+
+class NewTokenBody(_Body):
+    """An API token with the operator's own role, or viewer; without a start it is good at once."""
+
+    role: Role
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime
+    note: Annotated[Text, Field(max_length=200)] = ""
+    reason: Reason
+
+
+class TokenQuery(_Body):
+    """Whose tokens."""
+
+    operator: Id | None = None
