@@ -442,6 +442,7 @@ class Settings(_Section):
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     retention_days: RetentionSettings = RetentionSettings()
     receipt_key: SecretStr | None = None
+    receipt_keys_former: tuple[str, ...] = ()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     payouts: PayoutSettings = PayoutSettings()
     marks: ApprovalSettings = ApprovalSettings()

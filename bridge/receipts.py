@@ -6,7 +6,7 @@ Owns the canonical form and the signature; must not know what a document says.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -32,10 +32,10 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 
 class DocumentSigner:
-    """One private key. `key_id` names its public half in every signature."""
+    """One private key. `key_id` names its public half in every signature; `former` are public halves of earlier keys by theirs."""
 
-    def __init__(self, pem: str):
-        """Raises ValueError when the text is no Ed25519 private key in PEM; the text is never part of the error."""
+    def __init__(self, pem: str, *, former: Iterable[str] = ()):
+        """Raises ValueError when a text is no Ed25519 key in PEM; the text is never part of the error."""
         try:
             key = load_pem_private_key(pem.strip().encode() + b"\n", password=None)
         except (ValueError, TypeError) as error:
@@ -45,11 +45,28 @@ class DocumentSigner:
         self._key = key
         self.public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         self.key_id = key_id_of(key.public_key())
+        self.former = {key_id_of(_public(each)): each.strip() + "\n" for each in former}
+
+    def public_pem_for(self, document: Mapping[str, Any]) -> str:
+        """The public key that the document's signature names when it was ours, else the one of today."""
+        signature = document.get("signature")
+        named = signature.get("key_id") if isinstance(signature, Mapping) else None
+        return self.former.get(named, self.public_pem) if isinstance(named, str) else self.public_pem
 
     def sign(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The document with its signature added."""
         value = base64.b64encode(self._key.sign(canonical(document))).decode()
         return dict(document) | {"signature": {"algorithm": ALGORITHM, "key_id": self.key_id, "value": value}}
+
+
+def _public(pem: str) -> Ed25519PublicKey:
+    try:
+        key = load_pem_public_key(pem.strip().encode() + b"\n")
+    except (ValueError, TypeError) as error:
+        raise ValueError("receipt_keys_former: one is no public key in PEM") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("receipt_keys_former: one is no Ed25519 key")
+    return key
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:

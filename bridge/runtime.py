@@ -251,7 +251,7 @@ def _signer(settings: Settings) -> DocumentSigner | None:
     if settings.receipt_key is None:
         return None
     try:
-        return DocumentSigner(settings.receipt_key.get_secret_value())
+        return DocumentSigner(settings.receipt_key.get_secret_value(), former=settings.receipt_keys_former)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

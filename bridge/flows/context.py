@@ -91,10 +91,11 @@ class LoginRules:
 
 
 class Signer(Protocol):
-    """The key that signs receipts and evidence; `key_id` names its public half."""
+    """The key that signs receipts and evidence; `key_id` names its public half. `former` are those of earlier keys by theirs."""
 
     key_id: str
     public_pem: str
+    former: Mapping[str, str]
 
     def sign(self, document: Mapping[str, Any]) -> dict[str, Any]: ...
 

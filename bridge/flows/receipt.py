@@ -36,10 +36,12 @@ def sign(bridge: Bridge, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def public_key(bridge: Bridge) -> dict[str, Any]:
-    """The key that checks receipts. Raises Refused("no_receipt_key")."""
+    """The key that checks receipts, and those that check older ones. Raises Refused("no_receipt_key")."""
     if bridge.signer is None:
         raise Refused("no_receipt_key", "This bridge signs no receipts.")
-    return {"algorithm": "Ed25519", "key_id": bridge.signer.key_id, "public_key": bridge.signer.public_pem}
+    former = [{"key_id": key_id, "public_key": pem} for key_id, pem in bridge.signer.former.items()]
+    ours = {"key_id": bridge.signer.key_id, "public_key": bridge.signer.public_pem}
+    return {"algorithm": "Ed25519", **ours, "former": former}
 
 
 def _document(tx: Tx, row: Any) -> dict[str, Any]:

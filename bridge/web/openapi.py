@@ -108,12 +108,20 @@ class TakenShape(Shape):
     finished: bool
 
 
+class FormerKeyShape(Shape):
+    """A key that signed before; `key_id` is what those receipts name."""
+
+    key_id: str
+    public_key: str
+
+
 class ReceiptKeyShape(Shape):
-    """The public key (PEM) that checks receipts."""
+    """The public key (PEM) that checks receipts, and the former ones that check receipts of their time."""
 
     algorithm: str
     key_id: str
     public_key: str
+    former: list[FormerKeyShape]
 
 
 class ReceiptShape(BaseModel):

@@ -1,8 +1,9 @@
 """Key rotations as an operator does them: nothing is lost in between, and the old key opens nothing at the end.
 
-Owns the drills for the notify secret and the gateway's key; the API key's is in test_reload.
+Owns the drills for each key; that running programs take a new one without a restart is in test_reload.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,10 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bridge.cli import main
 from bridge.core.errors import BridgeError
+from bridge.flows.receipt import public_key, receipt
+from bridge.receipts import DocumentSigner, verify
 from bridge.runtime import build
 from bridge.sandbox.bitcoin import serve_in_thread
+from bridge.wsgi import application
+from tests.books.runs import paid
 from tests.durability.receiver import Receiver
 from tests.flows.world import KEY, WALLET, World, open_world, settings_for
 
@@ -45,7 +52,6 @@ def deliver_test_event(world: World, secrets: list[str], receiver: Receiver) -> 
         return bridge.billing.notify("shop", event_id="evt_rotation", body=body, now=bridge.clock()).outcome
 
 
-@pytest.mark.parametrize("engine_name", ["sqlite"])
 def test_a_notify_secret_rotates_without_a_refused_event(database_url):
     with open_world(database_url) as world, receivers() as module:
         # 1. The bridge signs with both; 2. the module's setting changes; 3. the bridge drops the old one.
@@ -56,6 +62,55 @@ def test_a_notify_secret_rotates_without_a_refused_event(database_url):
         # Afterwards the old secret opens nothing, and an event signed with it alone is parked for a person.
         assert deliver_test_event(world, [NEW], module["old"]) == "parked"
         assert deliver_test_event(world, [OLD], module["new"]) == "parked"
+
+
+def test_an_api_key_rotates_without_a_refused_call(database_url):
+    old, new = "the-old-key-of-the-shop-0123456789", "the-new-key-of-the-shop-0123456789"
+
+    def told(keys: list[str]) -> tuple[int, int]:
+        """What the holder of the old key and that of the new are answered after a reload with `keys`."""
+        app = application(settings_for("http://127.0.0.1:9", database_url, shop={"api_keys": keys}))
+        with closing(app.extensions["bridge"].bridge.store):
+            calls = [{"Authorization": f"Bearer {key}"} for key in (old, new)]
+            first, second = (app.test_client().get("/v1/events", headers=headers).status_code for headers in calls)
+            return first, second
+
+    assert [told(keys) for keys in ([old], [old, new], [new])] == [(200, 401), (200, 200), (401, 200)]
+
+
+def test_the_receipt_key_rotates_and_receipts_of_its_time_are_still_good(database_url, tmp_path):
+    for name in ("old", "new"):
+        assert CliRunner().invoke(main, ["new-receipt-key", str(tmp_path / name)]).exit_code == 0
+    keys = {"receipt_key": (tmp_path / "old").read_text()}
+    with open_world(database_url, **keys) as world:
+        public_id = paid(world)["payment_url"].rpartition("/")[2]
+        of_its_time = receipt(world.bridge, public_id)
+        keys = {"receipt_key": (tmp_path / "new").read_text()}
+        keys |= {"receipt_keys_former": [(tmp_path / "old.pub").read_text()]}
+        rotated = build(settings_for(world.sandbox.url, database_url, **keys))
+        with closing(rotated.store):
+            today, published = receipt(rotated, public_id), public_key(rotated)
+    assert today["signature"]["key_id"] == published["key_id"] != of_its_time["signature"]["key_id"]
+    verify(today, published["public_key"])
+    # Whoever kept an old receipt finds its key beside the new one, by the name that the receipt gives it.
+    by_name = {each["key_id"]: each["public_key"] for each in published["former"]}
+    verify(of_its_time, by_name[of_its_time["signature"]["key_id"]])
+    with pytest.raises(BridgeError):
+        verify(of_its_time, published["public_key"])
+    with pytest.raises(BridgeError):
+        verify(of_its_time | {"received_sat": 1}, by_name[of_its_time["signature"]["key_id"]])
+
+
+def test_the_command_finds_the_key_of_an_old_receipt_in_the_configuration(place):
+    for name in ("old.pem", "new.pem"):
+        assert place.run("new-receipt-key", str(place.directory / name)).exit_code == 0
+    document = DocumentSigner((place.directory / "old.pem").read_text()).sign({"kind": "payment_receipt"})
+    (place.directory / "receipt.json").write_text(json.dumps(document))
+    configured = place.config.read_text() + f"receipt_key: ${{file:{place.directory}/new.pem}}\n"
+    place.config.write_text(configured)
+    assert place.run("verify-receipt", str(place.directory / "receipt.json")).exit_code == 1
+    place.config.write_text(f"{configured}receipt_keys_former: ['${{file:{place.directory}/old.pem.pub}}']\n")
+    assert "The signature is good" in place.run("verify-receipt", str(place.directory / "receipt.json")).output
 
 
 def with_wallet(world: World, database_url: str, **subtc: Any) -> World:
