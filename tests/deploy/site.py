@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from tests.web.conftest import Site, build_site
 
 NGINX = Path(__file__).parents[2] / "deploy" / "nginx"
-NAMES = "subjectAltName=DNS:pay.example.com,DNS:bridge.internal.example.com,IP:127.0.0.1"
+NAMES = "subjectAltName=DNS:pay.example.com,DNS:bridge.example.com,IP:127.0.0.1"
 
 
 def free_port() -> int:
@@ -65,8 +65,8 @@ def configuration(place: Path, ports: dict[str, int], *, allow: str) -> str:
     ):
         assert shipped in text, shipped
         text = text.replace(shipped, here)
-    text = re.sub(r"/etc/letsencrypt/live/\S+/fullchain.pem", str(place / "cert.pem"), text)
-    text = re.sub(r"/etc/letsencrypt/live/\S+/privkey.pem", str(place / "key.pem"), text)
+    text = re.sub(r"/etc/ssl/subtc-bridge/\S+\.pem", str(place / "cert.pem"), text)
+    text = re.sub(r"/etc/ssl/subtc-bridge/\S+\.key", str(place / "key.pem"), text)
     (place / "allow.conf").write_text(allow)
     temporary = "\n".join(
         f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
