@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _TXID = re.compile(r"[0-9a-f]{64}")
 _MAX_PAGES = 40
 _MAX_ANCESTORS = 12
+TOO_LONG = "chain_too_long"
 _T = TypeVar("_T")
 _Tx = Mapping[str, Any]
 
@@ -42,7 +43,10 @@ class EsploraReader:
         self._preferred = 0
 
     def read(self, address: str, *, asked_at: datetime) -> ChainReading:
-        """Every output that pays `address`, in blocks and in the mempool. Raises Unavailable if no server can tell."""
+        """Every output that pays `address`, in blocks and in the mempool.
+
+        Raises Unavailable if no server can tell, and ProtocolError("chain_too_long") if none lists so many transactions.
+        """
 
         def read_from(base_url: str) -> ChainReading:
             # The tip first: a block that arrives meanwhile makes depths too small, never too large.
@@ -83,6 +87,8 @@ class EsploraReader:
             else:
                 self._preferred = index
                 return answer
+        if last is not None and last.code == TOO_LONG:
+            raise last
         detail = last.detail if last else "no server"
         wait = last.retry_after_seconds if last else None
         raise Unavailable("chain_unavailable", f"No chain server can answer: {detail}", retry_after_seconds=wait)
@@ -103,7 +109,7 @@ class EsploraReader:
             if not confirmed:
                 return
             page = _list(self._get(base_url, f"/address/{address}/txs/chain/{confirmed[-1]}"))
-        raise ProtocolError("chain_too_long", "The address has more transactions than an invoice address can have.")
+        raise ProtocolError(TOO_LONG, "The address has more transactions than an invoice address can have.")
 
     def _outputs(self, base_url: str, transaction: _Tx, address: str, tip_height: int) -> list[ChainOutput]:
         paying = [

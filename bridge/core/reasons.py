@@ -31,6 +31,7 @@ REASONS = frozenset(
         "billing_cancelled",
         "suspicious_address",
         "wrong_network",
+        "address_crowded",
         "late",
         "screening",
     }
@@ -45,6 +46,7 @@ HOLDING = frozenset(
         "billing_conflict",
         "suspicious_address",
         "wrong_network",
+        "address_crowded",
         "late",
         "partial",
         "failed_to_confirm",

@@ -76,6 +76,7 @@ REVIEW_OWNERS = {
     "billing_conflict": "support",
     "suspicious_address": "security",
     "wrong_network": "operations",
+    "address_crowded": "operations",
     "late": "support",
     "partial": "support",
     "failed_to_confirm": "support",

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.errors import BridgeError, Conflict
+from bridge.core.errors import BridgeError, Conflict, ProtocolError
 from bridge.core.evidence import ChainOutput
 from bridge.core.payout import sweep_done_journal
 from bridge.flows.context import Bridge
@@ -29,20 +29,24 @@ def confirm_payouts(bridge: Bridge) -> int:
     with bridge.store.read() as tx:
         rows = payouts.unconfirmed(tx, now=now, limit=BATCH)
     for row in rows:
+        outputs, why = None, ""
         try:
             outputs = bridge.chain.read(row.destination, asked_at=now).outputs
         except BridgeError as error:
+            why = error.detail if isinstance(error, ProtocolError) else ""
             log("payout.not_seen", level=logging.WARNING, payout_id=row.id, code=error.code)
-            outputs = None
         try:
             with bridge.store.write() as tx:
-                _record(tx, bridge, found(payouts.find(tx, lock=True, id=row.id)), outputs, now=now)
+                _record(tx, bridge, found(payouts.find(tx, lock=True, id=row.id)), outputs, why=why, now=now)
         except Conflict:
             log("payout.changed_meanwhile", payout_id=row.id)
     return len(rows)
 
 
-def _record(tx: Tx, bridge: Bridge, row: Any, outputs: tuple[ChainOutput, ...] | None, *, now: datetime) -> None:
+def _record(
+    tx: Tx, bridge: Bridge, row: Any, outputs: tuple[ChainOutput, ...] | None, *, why: str, now: datetime
+) -> None:
+    """Final, looked at again later, or asked about: what never shows up, and what no server can ever show (`why`)."""
     if row.state != "sent":
         return
     ours = [output for output in outputs or () if output.outpoint.startswith(f"{row.txid}:")]
@@ -50,9 +54,9 @@ def _record(tx: Tx, bridge: Bridge, row: Any, outputs: tuple[ChainOutput, ...] |
         _confirm(tx, bridge, row, now=now)
         return
     payouts.change(tx, row, {"next_try_at": now + timedelta(seconds=LOOK_SECONDS)}, now=now)
-    is_missing = outputs is not None and not ours
+    is_missing = (outputs is not None and not ours) or bool(why)
     if is_missing and row.review_id is None and now - row.sent_at > timedelta(seconds=bridge.payouts.unseen_seconds):
-        why = "the chain does not show the transaction that the gateway named"
+        why = why or "the chain does not show the transaction that the gateway named"
         open_payout_review(tx, bridge, found(payouts.find(tx, id=row.id)), kind="recon_diff", why=why, now=now)
 
 

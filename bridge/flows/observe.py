@@ -23,12 +23,13 @@ from bridge.logs import log
 from bridge.store import inbox, invoices
 from bridge.store.db import Tx
 
-# Provider answers that mean somebody must look at the address itself.
+# Answers that mean somebody must look at the address itself.
 SUSPICIOUS = {
     ("provider_disagrees", "reached"): "provider_disagrees",
     ("provider_other_answer", "address"): "suspicious_address",
     ("provider_other_answer", "wallet_id"): "suspicious_address",
     ("provider_other_answer", "net"): "wrong_network",
+    ("chain_too_long", ""): "address_crowded",
 }
 
 
@@ -77,6 +78,7 @@ def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Rea
         try:
             chain = bridge.chain.read(row.address, asked_at=now)
         except BridgeError as error:
+            suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion)
 

@@ -76,6 +76,7 @@ SCENES: Mapping[str, Scene] = {
         tone="bad", family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
     ),
     "wrong_network": _CHECKED,
+    "address_crowded": _CHECKED,
     "late": _CHECKED,
     "screening": _CHECKED,
 }

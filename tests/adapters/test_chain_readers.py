@@ -54,6 +54,19 @@ def test_when_all_servers_fail_the_longest_known_wait_is_passed_on() -> None:
     assert error.value.retry_after_seconds == 9
 
 
+def test_an_address_with_more_transactions_than_a_server_lists_is_told_apart_from_a_silent_server() -> None:
+    facts = Facts()
+    for _ in range(3 * 41):
+        facts.pay((ADDRESS, 100))
+    facts.mine()
+    with served(Esplora(facts)) as url:
+        reader = esplora_at(f"http://127.0.0.1:{free_port()}", url)
+        with pytest.raises(ProtocolError) as error:
+            reader.read(ADDRESS, asked_at=NOW)
+        reader.close()
+    assert error.value.code == "chain_too_long"
+
+
 @pytest.mark.parametrize(
     "change",
     [

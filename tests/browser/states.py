@@ -104,6 +104,12 @@ def of_another_network(site: Site) -> Invoice:
     return later(site, invoice, 60)
 
 
+def crowded(site: Site) -> Invoice:
+    invoice = open_one(site)
+    site.world.chain.fails_with = ProtocolError("chain_too_long", "too many transactions")
+    return later(site, invoice, 60)
+
+
 def reorganised(site: Site) -> Invoice:
     invoice = paid(site, confirmations=1)
     output_of(site).gone = True
@@ -159,6 +165,7 @@ STATES: dict[str, Make] = {
     "billing_cancelled": lambda site: changed(site, open_one(site), "cancelled"),
     "suspicious_address": open_one,
     "wrong_network": of_another_network,
+    "address_crowded": crowded,
     "late": lambda site: paid(site, confirmations=1, after=DAY + 7_300),
     "screening": lambda site: paid(site, confirmations=1),
 }

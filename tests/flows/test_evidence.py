@@ -1,11 +1,14 @@
 """Whom we believe: our own newest reads, two sources that agree, and nobody when they do not."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from bridge.core.errors import ProtocolError
 from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
 from bridge.flows.observe import Readings, take_in
+from tests.fakes import FakeChain, FakeMoney
 from tests.flows.world import World
 
 TXID = "ab" * 32
@@ -189,3 +192,25 @@ def test_a_total_that_falls_takes_from_the_newest_money(worlds) -> None:
 
 def test_a_look_at_an_unknown_invoice_is_nothing(world: World) -> None:
     assert world.look({"id": "inv_unknown"}) is None
+
+
+class CrowdedChain(FakeChain):
+    """A chain server that gives up on the address until a person names a better one."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeMoney())
+        self.fails_with = ProtocolError("chain_too_long", "More transactions than it lists.")
+
+
+def test_an_address_that_no_server_lists_waits_for_a_person_and_is_never_closed(world: World) -> None:
+    invoice, reader = world.open(), world.bridge.chain
+    world.bridge = replace(world.bridge, chain=CrowdedChain())
+    for _ in range(3):
+        assert world.seen(invoice) == ("new", "none", "review")
+    assert world.invoice(invoice)["reason"] == "address_crowded"
+    assert world.reviews() == ["address_crowded"]
+    world.advance(10 * 86_400)
+    assert world.seen(invoice)[0] == "expired"
+    assert world.rows("SELECT closed_at FROM invoices")[0].closed_at is None
+    world.bridge = replace(world.bridge, chain=reader)
+    assert world.seen(invoice)[2] == "review"  # that it can be read again is for a person to say
