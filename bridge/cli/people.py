@@ -70,10 +70,13 @@ def operator_enable(bridge: Bridge, name: str, **who: Any) -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)))
 @click.option("--expires", type=DAY, help="The day their access ends, UTC.")
+@click.option("--endless", "is_endless", is_flag=True, help="Their access has no end any more.")
 @acting
-def operator_change(bridge: Bridge, name: str, role: str | None, expires: datetime | None, **who: Any) -> None:
+def operator_change(
+    bridge: Bridge, name: str, role: str | None, expires: datetime | None, is_endless: bool, **who: Any
+) -> None:
     """Change an operator's role or the end of their access."""
-    operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), **who)
+    operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), is_endless=is_endless, **who)
     click.echo(f"{name} is changed.")
 
 

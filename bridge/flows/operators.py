@@ -191,6 +191,7 @@ def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> N
     require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "read", now=now)
         owner = next((row.operator for row in operators.tokens_of(tx, None) if row.id == token_id), None)
         if owner is None:
             raise Refused("unknown_token_id", "There is no such token.")

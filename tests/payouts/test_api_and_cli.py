@@ -16,9 +16,11 @@ from bridge.cli import main
 from bridge.config import ConfigError, load_settings
 from bridge.flows.operators import issue_token
 from bridge.web import create_app
-from bridge.web.openapi_desk import PayoutShape, ReviewShape, TreasuryShape
+from bridge.web.openapi_desk import PayoutShape, ReviewShape, RuledShape, TreasuryShape
+from bridge.web.openapi_people import OperatorShape
+from bridge.web.openapi_upkeep import RunShape
 from tests.flows.world import KEY, WALLET
-from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk
+from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk, part_paid
 
 pytestmark = pytest.mark.parametrize("engine_name", ["sqlite"])
 API_KEY = "k" * 30
@@ -95,6 +97,92 @@ def test_the_same_person_twice_is_refused_over_http(caller: Caller) -> None:
     assert code(answer) == (403, "same_person")
 
 
+def test_a_manual_mark_by_two_people_over_http(caller: Caller) -> None:
+    from bridge.flows.operators import change_operator
+
+    part = part_paid(caller.desk)
+    fay, ann = caller.token("fay", "finance"), caller.token("ann", "approver")
+    body = {"decision": "mark_settled", "reason": "a long-standing client"}
+    ruled = caller("POST", f"/v1/reviews/{part.review_id}/resolve", body, token=fay)
+    assert RuledShape.model_validate(ruled.json, strict=True).review.state == "open"
+    (mark,) = caller("GET", "/v1/marks?state=proposed", token=ann).json["marks"]
+    assert mark == ruled.json["review"]["marks"][0]
+    approve, why = f"/v1/marks/{mark['id']}/approve", {"reason": "checked"}
+    assert code(caller("POST", approve, why, token=fay)) == (403, "forbidden")
+    change_operator(caller.desk.world.bridge, "fay", role="approver", actor="root", reason="promoted")
+    mine = caller.token("fay", "approver")
+    assert code(caller("POST", approve, why, token=mine)) == (403, "same_person")
+    assert caller("POST", approve, why, token=ann).json["state"] == "approved"
+    assert caller.desk.world.invoice(part.invoice)["status"] == "settled"
+    assert code(caller("POST", f"/v1/marks/{mark['id']}/reject", why, token=ann)) == (409, "not_waiting")
+    assert code(caller("GET", "/v1/marks/mrk_none", token=ann)) == (404, "unknown_mark")
+
+
+def test_an_admin_manages_people_over_http(caller: Caller) -> None:
+    root = caller.token("root", "admin")
+    new = {"name": "eva", "role": "support", "password": "a long enough password", "reason": "hired"}
+    made = caller("POST", "/v1/operators", new, token=root)
+    assert (made.status_code, made.json["totp_url"].partition(":")[0]) == (201, "otpauth")
+    assert code(caller("POST", "/v1/operators", new, token=root)) == (409, "operator_exists")
+    change = {"role": "finance", "expires_at": "2100-01-01T00:00:00Z", "reason": "promoted"}
+    seen = caller("POST", "/v1/operators/eva/change", change, token=root).json
+    assert OperatorShape.model_validate(seen, strict=True).expires_at == "2100-01-01T00:00:00Z"
+    ended = caller("POST", "/v1/operators/eva/change", {"endless": True, "reason": "stays"}, token=root).json
+    assert (ended["role"], ended["expires_at"]) == ("finance", None)
+    wanted = {"role": "finance", "ends_at": "2100-01-01T00:00:00Z", "note": "a script", "reason": "automation"}
+    token = caller("POST", "/v1/operators/eva/tokens", wanted, token=root).json
+    assert caller("GET", "/v1/treasury", token=token["token"]).status_code == 200
+    why = {"reason": "leaked"}
+    assert caller("POST", f"/v1/operator-tokens/{token['id']}/revoke", why, token=root).json["revoked"]
+    assert code(caller("GET", "/v1/treasury", token=token["token"])) == (401, "unauthorized")
+    password = {"password": "another long password", "reason": "forgotten"}
+    assert caller("POST", "/v1/operators/eva/password", password, token=root).status_code == 200
+    assert caller("POST", "/v1/operators/eva/totp", why, token=root).json["totp_url"] != made.json["totp_url"]
+    locked = caller("POST", "/v1/operators/eva/change", {"access": "disabled", "reason": "left"}, token=root).json
+    assert not locked["is_active"] and "token" not in str(locked["tokens"][0].keys() - {"id"})
+    raised = caller("POST", "/v1/operators/root/change", {"role": "approver", "reason": "me"}, token=root)
+    assert raised.status_code == 422 or raised.json["code"] in ("own_access", "last_admin")
+    for name, role in (("fay", "finance"), ("ann", "approver"), ("sam", "support")):
+        mine = caller.token(name, role)
+        assert code(caller("POST", "/v1/operators", new, token=mine)) == (403, "forbidden")
+        assert code(caller("GET", f"/v1/operators/{name}", token=mine)) == (403, "forbidden")
+    assert code(caller("GET", "/v1/operators/nobody", token=root)) == (404, "no_such_operator")
+
+
+def test_looking_again_replaying_and_reconciling_over_http(caller: Caller) -> None:
+    desk = caller.desk
+    invoice = desk.settled()
+    sam, fay = caller.token("sam", "support"), caller.token("fay", "finance")
+    why = {"reason": "the client asked"}
+    assert caller("POST", f"/v1/invoices/{invoice['id']}/check", why, token=sam).json == {"is_answered": True}
+    assert code(caller("POST", "/v1/invoices/inv_none/check", why, token=sam)) == (404, "unknown_invoice")
+    assert code(caller("POST", f"/v1/invoices/{invoice['id']}/check", {}, token=sam)) == (422, "missing_field")
+    sent = caller("POST", "/v1/test-events", why | {"merchant": "shop"}, token=sam)
+    assert sent.status_code == 201
+    replayed = caller("POST", f"/v1/events/{sent.json['event_id']}/replay", why, token=sam)
+    assert replayed.json == {"outcome": "already in the queue"}
+    assert code(caller("POST", "/v1/events/in:999/replay", why, token=sam)) == (404, "unknown_event")
+    begun = caller("POST", "/v1/reconciliations", why, token=fay)
+    assert (begun.status_code, RunShape.model_validate(begun.json).actor) == (201, "fay")
+    again = caller("POST", "/v1/reconciliations", why | {"from": "2020-01-01T00:00:00Z"}, token=fay)
+    assert again.json["id"] == begun.json["id"]
+    listed = caller("GET", "/v1/reconciliations?limit=1", token=sam).json["reconciliations"]
+    assert [run["id"] for run in listed] == [begun.json["id"]]
+    assert caller("GET", f"/v1/reconciliations/{begun.json['id']}?after=0", token=sam).json["findings"] == []
+    assert code(caller("POST", "/v1/reconciliations", why, token=sam)) == (403, "forbidden")
+    baseline = why | {"baseline_sat": 5}
+    assert caller("POST", "/v1/wallet-baseline", baseline, token=fay).json == {"baseline_sat": 5}
+    assert code(caller("POST", "/v1/wallet-baseline", baseline, token=sam)) == (403, "forbidden")
+    asked = desk.world.rows("SELECT action, actor, reason FROM audit WHERE reason = 'the client asked' ORDER BY id")
+    assert [tuple(row)[:2] for row in asked] == [
+        ("look_asked", "sam"),
+        ("test_event", "sam"),
+        ("replayed", "sam"),
+        ("reconciliation_asked", "fay"),
+        ("wallet_baseline_set", "fay"),
+    ]
+
+
 def test_a_viewers_token_changes_nothing(caller: Caller) -> None:
     payout = caller.desk.ask(caller.desk.settled())
     token = caller.token("fay", "viewer")
@@ -108,7 +196,17 @@ def test_a_viewers_token_changes_nothing(caller: Caller) -> None:
         ("/v1/write-offs", {"role": "hot", "gross_sat": 5, "reason": "x"}),
         ("/v1/modes", {"mode": "read_only", "reason": "x"}),
         ("/v1/reviews/rev_1/resolve", {"decision": "refund", "reason": "x"}),
-        ("/v1/deliveries/dlv_1/redeliver", None),
+        ("/v1/deliveries/dlv_1/redeliver", {"reason": "x"}),
+        ("/v1/test-events", {"merchant": "shop", "reason": "x"}),
+        ("/v1/events/in:1/replay", {"reason": "x"}),
+        ("/v1/invoices/inv_1/check", {"reason": "x"}),
+        ("/v1/reconciliations", {"reason": "x"}),
+        ("/v1/wallet-baseline", {"baseline_sat": 1, "reason": "x"}),
+        ("/v1/marks/mrk_1/approve", {"reason": "x"}),
+        ("/v1/marks/mrk_1/reject", {"reason": "x"}),
+        ("/v1/operators/ann/change", {"role": "admin", "reason": "x"}),
+        ("/v1/operators/ann/totp", {"reason": "x"}),
+        ("/v1/operator-tokens/tok_1/revoke", {"reason": "x"}),
     ]
     for path, body in changes:
         assert code(caller("POST", path, body, token=token, key="k")) == (403, "forbidden"), path
@@ -226,6 +324,26 @@ def test_a_refund_by_two_people_on_the_command_line(desk: Desk, command: Callabl
     assert len(json.loads(command("payouts", "show", payout["id"]).output)["all_approvals"]) == 1
 
 
+def test_a_manual_mark_by_two_people_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    part = part_paid(desk)
+    asked = command("review", "resolve", part.review_id, "mark_settled", "--actor", "fay", *WHY)
+    assert (asked.exit_code, "somebody else must approve it" in asked.output) == (0, True), asked.output
+    mark = part.mark()["id"]
+    assert mark in asked.output and mark in command("marks", "list", "--state", "proposed").output
+    assert "forbidden" in command("marks", "approve", mark, "--actor", "fay", *WHY).output
+    command("operator", "change", "fay", "--role", "approver", "--actor", "root", "--reason", "promoted")
+    assert "same_person" in command("marks", "approve", mark, "--actor", "fay", *WHY).output
+    assert json.loads(command("marks", "approve", mark, "--actor", "ann", *WHY).output)["state"] == "approved"
+    assert json.loads(command("marks", "show", mark).output)["approvals"][0]["actor"] == "ann"
+    assert "not_waiting" in command("marks", "reject", mark, "--actor", "bob", *WHY).output
+
+
+def test_one_invoice_is_looked_at_again_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    invoice = desk.settled()
+    assert command("recheck", invoice["id"], "--actor", "sam", *WHY).output == "Looked.\n"
+    assert "unknown_invoice" in command("recheck", "inv_none", "--actor", "sam", *WHY).output
+
+
 def test_the_same_person_twice_is_refused_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
     payout = desk.ask(desk.settled())
     command("operator", "change", "fay", "--role", "approver", "--actor", "root", "--reason", "promoted")
@@ -233,22 +351,59 @@ def test_the_same_person_twice_is_refused_on_the_command_line(desk: Desk, comman
     assert (again.exit_code, "same_person" in again.output) == (1, True)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("mode", "read_only"),
-        ("treasury", "sweep"),
-        ("treasury", "write-off", "5"),
-        ("refunds", "request", "inv_1"),
-        ("operator", "disable", "ann"),
-        ("review", "resolve", "rev_1", "refund"),
-    ],
-)
-def test_once_there_are_operators_the_actor_must_be_one(
-    desk: Desk, command: Callable[..., Any], arguments: tuple[str, ...]
+# What each command that acts needs besides who and why.
+ACTING = {
+    "review resolve": ("rev_1", "refund"),
+    "marks approve": ("mrk_1",),
+    "marks reject": ("mrk_1",),
+    "mode": ("read_only",),
+    "deliveries redeliver": ("dlv_1",),
+    "deliveries test": ("shop",),
+    "events replay": ("evt_1",),
+    "reconcile": (),
+    "reconcile baseline": ("5",),
+    "refunds request": ("inv_1",),
+    "payouts approve": ("pay_1",),
+    "payouts reject": ("pay_1",),
+    "payouts address": ("pay_1", PAYER),
+    "payouts sent": ("pay_1", "ab" * 32),
+    "treasury sweep": (),
+    "treasury write-off": ("5",),
+    "treasury funded": ("5", "--txid", "ab" * 32, "--wallet", "hot"),
+    "operator add": ("eva", "--role", "viewer"),
+    "operator disable": ("ann",),
+    "operator enable": ("ann",),
+    "operator change": ("ann", "--role", "admin"),
+    "operator password": ("ann",),
+    "operator totp": ("ann",),
+    "operator token add": ("ann", "--role", "viewer", "--until", "2100-01-01"),
+    "operator token revoke": ("tok_1",),
+    "policy propose": (),
+    "policy approve": ("1",),
+    "policy reject": ("1",),
+    "recheck": (),
+}
+
+
+def test_every_command_that_acts_has_its_line(engine_name: str) -> None:
+    from tests.admin.test_everywhere import commands
+
+    assert {name for name, options in commands() if "actor" in options} == {*ACTING, "restore"}
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_every_command_takes_an_operators_name_and_a_reason_and_nothing_else(
+    command: Callable[..., Any], name: str
 ) -> None:
-    answer = command(*arguments, "--actor", "eve", "--reason", "because")
-    assert (answer.exit_code, "unknown_operator" in answer.output) == (1, True)
+    words = (*name.split(), *ACTING[name])
+    password = "a long enough password\n"
+    for actor, reason, refusal in (
+        ("eve", "because", "unknown_operator"),
+        (" ", "because", "actor_and_reason_required"),
+        ("fay", " ", "actor_and_reason_required"),
+    ):
+        answer = command(*words, "--actor", actor, "--reason", reason, stdin=password)
+        assert (answer.exit_code, refusal in answer.output) == (1, True), answer.output
 
 
 def test_people_are_managed_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
