@@ -12,7 +12,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
 from bridge.flows.treasury import old_balances
-from bridge.store import audit, deliveries, invoices, leases, reviews
+from bridge.store import audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
 
 
@@ -58,6 +58,7 @@ OWNERS = {
     "books_differ": "finance",
     "reconciliation_old": "finance",
     "audit_chain_broken": "security",
+    "policy_waiting": "finance",
     "backup_old": "operations",
     "database_down": "operations",
     "provider_down": "operations",
@@ -173,6 +174,11 @@ def _balance_old(seen: _Now, tx: Tx) -> str:
     return f"the {' and '.join(roles)} wallet holds money and could not be read for {limit} s" if roles else ""
 
 
+def _policy_waiting(_seen: _Now, tx: Tx) -> str:
+    waiting = [f"version {row.number} by {row.proposed_by}" for row in policies.proposed(tx)]
+    return f"{', '.join(waiting)}: approve or reject, nothing changes before" if waiting else ""
+
+
 def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
@@ -190,7 +196,8 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
     "reconciliation_old": _reconciliation_old,
     "balance_old": _balance_old,
-    "audit_chain_broken": lambda _s, tx: audit.first_break(tx) or "",
+    "audit_chain_broken": lambda _s, tx: audit.first_break(tx) or policies.first_break(tx) or "",
+    "policy_waiting": _policy_waiting,
 }
 
 

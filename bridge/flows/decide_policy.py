@@ -13,7 +13,7 @@ from bridge.flows import policy
 from bridge.flows.context import Bridge, PolicyFile
 from bridge.flows.modes import require_mode
 from bridge.flows.permit import check_actor_in, require_operator, require_words
-from bridge.flows.present_policy import comparison, version_json
+from bridge.flows.present_policy import FILE, comparison, version_json
 from bridge.store import operators, policies
 from bridge.store.db import Tx
 
@@ -73,7 +73,7 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
     """
     require_words(actor, reason)
     file, now = bridge.policy_file, bridge.clock()
-    if file is None or actor == policy.FILE:
+    if file is None or actor == FILE:
         raise Refused("bad_name", "Say which person proposes this.", field="actor")
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
@@ -85,7 +85,7 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
                 "nothing_to_propose", f"The file says what version {active.number} says, and that is active."
             )
         waiting = policies.newest_of(tx, sha256_of(file.document))
-        if waiting is not None and waiting.status == "proposed" and waiting.proposed_by != policy.FILE:
+        if waiting is not None and waiting.status == "proposed" and waiting.proposed_by != FILE:
             raise Conflict("already_proposed", f"{waiting.proposed_by} has proposed this as version {waiting.number}.")
         make = policy.propose_in if policy.approvals_asked(active) else policy.put_in_force
         number = make(tx, file, active, actor=actor, reason=reason, now=now)

@@ -14,6 +14,7 @@ from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
+from bridge.flows.present_policy import versions_of
 from bridge.flows.read_invoices import read_cursor, shown, write_cursor
 from bridge.store import deliveries, desk, exports, inbox, invoices, leases, ledger, reviews
 
@@ -93,6 +94,7 @@ def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
         return {
             "invoice": shown(tx, bridge, row),
             "about": rows_of.about(row),
+            "policy": versions_of(tx, row).get(row.policy_version),
             "quotes": [rows_of.quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
             "payments": [rows_of.payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
             "journals": [rows_of.journal(journal, legs[journal.id]) for journal in posted],

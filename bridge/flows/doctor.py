@@ -11,6 +11,7 @@ from bridge.core.addresses import check_wallet_net
 from bridge.core.errors import BridgeError
 from bridge.flows.check import Thresholds, clock_skew_seconds
 from bridge.flows.context import AddressSource, Bridge
+from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
 from bridge.store import derived_addresses
@@ -61,6 +62,8 @@ MENDS = {
     "backup": "Enable subtc-bridge-backup.timer or run `subtc-bridge backup`; see runbook backup_old.",
     "fixed_prices": "Remove prices.fixed: a fixed price loses money as soon as the market moves.",
     "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
+    "policy": "`subtc-bridge policy show` says what differs: reload the program, approve, reject, or mend the file.",
+    "policy_people": "`subtc-bridge operator add NAME --role approver`: without approvers no change comes into force.",
     "mode": "Find out who switched it and why with `subtc-bridge check`; then `subtc-bridge mode normal`.",
 }
 
@@ -80,6 +83,7 @@ def examine(
     findings.append(_backup(place, bridge.clock(), limits))
     findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
     findings += _limits(bridge)
+    findings += _policy(bridge)
     if tell_billing:
         findings += [_billing(bridge, m.id) for m in bridge.merchants.values() if m.wants_push]
     return findings
@@ -151,6 +155,22 @@ def _backup(place: Place, now: datetime, limits: Thresholds) -> Finding:
     newest = place.newest_backup_at
     fresh = newest is not None and now - newest <= timedelta(seconds=limits.backup_age_seconds)
     return _finding("backup", fresh, f"newest {newest:%Y-%m-%d %H:%M} UTC" if newest else "none yet", worst=WARN)
+
+
+def _policy(bridge: Bridge) -> Iterator[Finding]:
+    """Whether what is in force is what the file says, and whether anybody could approve a change."""
+    if bridge.policy_file is None:
+        return
+    try:
+        state = show_policy(bridge)
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        yield _finding("policy", False, getattr(error, "detail", type(error).__name__))
+        return
+    active, waiting = state["active"], [str(each["number"]) for each in state["proposed"]]
+    detail = f"version {active['number']} is in force" + (f", {', '.join(waiting)} waits" if waiting else "")
+    detail += "" if state["file"] == "active" else f"; the settings file says something else ({state['file']})"
+    yield _finding("policy", state["file"] == "active" and not waiting, detail, worst=WARN)
+    yield _finding("policy_people", state["approvers"] > 0 or not state["approvals"], worst=WARN)
 
 
 def _limits(bridge: Bridge) -> Iterator[Finding]:

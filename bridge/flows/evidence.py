@@ -15,8 +15,9 @@ from bridge.flows.context import Bridge
 from bridge.flows.explain import explain, find
 from bridge.flows.export_cells import NO_TXID, txids_of
 from bridge.flows.present import time_text
+from bridge.flows.present_policy import versions_of
 from bridge.flows.receipt import sign
-from bridge.store import deliveries, events, exports, inbox, invoice_pages, invoices, screenings
+from bridge.store import audit, deliveries, events, exports, inbox, invoice_pages, invoices, screenings
 from bridge.store.db import Tx
 
 _HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key"})
@@ -46,6 +47,7 @@ def _bundle(tx: Tx, invoice_id: str) -> dict[str, Any]:
     agreed_at = exports.told_paid(tx, [invoice_id]).get(invoice_id)
     return {
         "invoice": _plain(row),
+        "policy_versions": list(versions_of(tx, row, audit.of_invoice(tx, invoice_id)).values()),
         "txids": txids_of(facts) or NO_TXID,
         "entitlement": {"accepted_at": time_text(agreed_at) if agreed_at else None, "billing": _plain(facts.billing)},
         "quotes": [_plain(quote) for quote in facts.quote_rows],

@@ -9,6 +9,7 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.flows.pay import PayView, pay_view
+from bridge.flows.present_policy import versions_of
 from bridge.flows.read_invoices import shown
 from bridge.flows.record import rule_of
 from bridge.flows.story import Told, moments
@@ -76,9 +77,10 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
 
 
 def _told(tx: Tx, invoice_id: str) -> Told:
+    invoice, audited = invoices.find(tx, id=invoice_id), audit.of_invoice(tx, invoice_id)
     return Told(
-        invoice=invoices.find(tx, id=invoice_id),
-        audit=audit.of_invoice(tx, invoice_id),
+        invoice=invoice,
+        audit=audited,
         quotes=invoices.quote_rows(tx, invoice_id),
         observations=invoices.observation_rows(tx, invoice_id),
         reviews=reviews.of_invoice(tx, invoice_id),
@@ -86,6 +88,7 @@ def _told(tx: Tx, invoice_id: str) -> Told:
         events=events.of_invoice(tx, invoice_id),
         deliveries=deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=10_000),
         attempts=deliveries.attempts_of_invoice(tx, invoice_id),
+        policies=versions_of(tx, invoice, audited),
     )
 
 

@@ -138,6 +138,7 @@ def note(
         from_status=before,
         to_status=row.state,
         reason=reason,
+        policy_version=str(bridge.policy_number or ""),
         detail=detail,
     )
     bridge.metrics.payouts.labels(kind=row.kind, to=row.state).inc()

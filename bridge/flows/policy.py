@@ -11,12 +11,11 @@ from typing import Any
 from bridge.core.errors import Unavailable
 from bridge.core.policy_document import differences, sha256_of
 from bridge.flows.context import Bridge, PolicyFile
+from bridge.flows.present_policy import FILE
 from bridge.logs import log
 from bridge.store import audit, policies
 from bridge.store.db import Tx
 
-# Who proposes what stands in the settings file without anybody's name on it.
-FILE = "config"
 ADOPTED = "The first start took the settings file."
 EDITED = "The settings file was edited."
 OVERTAKEN = "Another version came into force."

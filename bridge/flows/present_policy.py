@@ -3,16 +3,19 @@
 Owns these shapes; must not decide anything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from bridge.core.policy_document import differences
 from bridge.flows.present import time_text
+from bridge.flows.words import Words
 from bridge.store import policies
 from bridge.store.db import Tx
 
+# Who proposes what stands in the settings file without anybody's name on it.
+FILE = "config"
 # Clocks of two nodes may differ by this.
 SKEW = timedelta(minutes=5)
 
@@ -43,13 +46,24 @@ def comparison(before: Any, after: Any) -> list[dict[str, Any]]:
     return [asdict(each) for each in differences(before.document, after.document)] if before is not None else []
 
 
-def versions_of(tx: Tx, invoice: Any, named: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The versions that decisions about an invoice name, by the text that names them.
+def versions_of(tx: Tx, invoice: Any, decisions: Iterable[Any] = ()) -> dict[str, dict[str, Any]]:
+    """The versions that an invoice and the decisions about it name, by the text that names them.
 
     A name from before versions were kept is a remark of the operator's, not a number: those versions are unknown here.
     """
+    named = {invoice.policy_version, *(row.policy_version for row in decisions)}
     numbers = {int(text) for text in named if text.isascii() and text.isdecimal() and len(text) < 10}
     rows = policies.of_numbers(tx, numbers)
     latest = invoice.created_at + SKEW
     known = [row for row in rows if row.decided_at is not None and row.decided_at <= latest]
     return {str(row.number): version_json(tx, row) for row in known}
+
+
+def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Words) -> str:
+    """The version by its name, and who stands behind it."""
+    version = versions.get(name)
+    if version is None:
+        return words("policy.unknown", number=name)
+    people = [each["actor"] for each in version["approvals"]]
+    how = "approved" if people else "file" if version["proposed_by"] == FILE else "signed"
+    return words(f"policy.{how}", number=name, people=", ".join(people) or version["proposed_by"])

@@ -4,12 +4,13 @@ Owns the way from stored rows to dated sentences; must not hold a sentence (the 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge.core.money import minor_text
+from bridge.flows.present_policy import policy_words
 from bridge.flows.record import sources_of
 from bridge.flows.words import Words
 
@@ -33,6 +34,7 @@ class Told:
     events: Sequence[Any]
     deliveries: Sequence[Any]
     attempts: Sequence[Any]
+    policies: Mapping[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,12 @@ def _actions(told: Told, words: Words) -> Iterator[Moment]:
         said = (row.to_status, detail["exception"], str(detail["hold"]), row.reason, str(detail["remaining_sat"]))
         if said != last:
             reason = words(f"reasons.{row.reason}", **_figures(told.invoice, detail, words))
-            decided = words("story.decided", rule=row.rule, policy=row.policy_version, reason=reason)
+            decided = words(
+                "story.decided",
+                rule=row.rule,
+                policy=policy_words(row.policy_version, told.policies, words),
+                reason=reason,
+            )
             yield Moment(at=row.at, rank=DECISION, sentence=decided)
         last = said
 

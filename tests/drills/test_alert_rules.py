@@ -23,6 +23,7 @@ from bridge.flows.open_invoice import open_invoice
 from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.record import open_loose_review
 from bridge.flows.treasury import read_balance
+from bridge.store import policies
 from tests.builders import World, build_bridge, build_request
 from tests.fakes import answer
 
@@ -144,6 +145,14 @@ def no_reconciliation(bridge: Bridge, world: World) -> None:
     world.clock.advance(2 * bridge.books.reconcile_every_seconds + 1)
 
 
+def unapproved_policy(bridge: Bridge, _world: World) -> None:
+    now = bridge.clock()
+    row = {"sha256": "a", "document": "{}", "proposed_by": "config", "proposed_at": now, "reason": "edited"}
+    with bridge.store.write() as tx:
+        policies.add_first(tx, row | {"status": "superseded", "approvals_needed": 0})
+        policies.add(tx, row | {"status": "proposed", "approvals_needed": 2})
+
+
 def nothing(_bridge: Bridge, _world: World) -> None:
     """The rule trips by what the command hands in."""
 
@@ -161,6 +170,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "books_differ": lambda bridge, _world: review(bridge, "recon_diff"),
     "reconciliation_old": no_reconciliation,
     "audit_chain_broken": broken_chain,
+    "policy_waiting": unapproved_policy,
     "backup_old": nothing,
     "database_down": no_database,
     "provider_down": no_gateway,
