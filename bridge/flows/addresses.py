@@ -15,9 +15,14 @@ def address_for_invoice(tx: Tx, bridge: Bridge, *, invoice_id: str, now: datetim
     """The new invoice's address, or None when the gateway has to be asked for one."""
     if bridge.own_addresses is not None:
         return next_address(tx, bridge, bridge.own_addresses, purpose="invoice", used_by=invoice_id, now=now)
-    if bridge.spare_addresses == 0:
+    if asks_always(bridge):
         return None
     return spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+
+
+def asks_always(bridge: Bridge) -> bool:
+    """Whether there is no other source than the gateway."""
+    return bridge.own_addresses is None and bridge.spare_addresses == 0
 
 
 def next_address(tx: Tx, bridge: Bridge, source: AddressSource, *, purpose: str, used_by: str, now: datetime) -> str:

@@ -16,14 +16,18 @@ WALLET_MODES = ("normal", "paused")
 
 def require_mode(tx: Tx, *refused_in: str) -> None:
     """Raises Unavailable("mode_<mode>") when the bridge is in one of these modes."""
-    mode = leases.mode_of(tx)
+    refuse_mode(leases.mode_of(tx), *refused_in)
+
+
+def refuse_mode(mode: str | None, *refused_in: str) -> None:
+    """The same for a mode that was read already; None is normal."""
     if mode in refused_in:
         raise Unavailable(f"mode_{mode}", "The operator has switched this off for now.", retry_after_seconds=60)
 
 
-def require_wallet(tx: Tx, wallet_id: str) -> None:
-    """Raises Unavailable("wallet_paused") while the wallet is paused."""
-    if is_paused(tx, wallet_id):
+def refuse_paused(mode: str | None) -> None:
+    """Raises Unavailable("wallet_paused") for a wallet in the mode "paused", which was read already."""
+    if mode == "paused":
         raise Unavailable("wallet_paused", "The operator has paused this wallet.", retry_after_seconds=60)
 
 

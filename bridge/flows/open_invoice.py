@@ -16,17 +16,18 @@ from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
-from bridge.flows.addresses import address_for_invoice
+from bridge.flows.addresses import address_for_invoice, asks_always
 from bridge.flows.context import Bridge, Merchant
-from bridge.flows.modes import require_mode, require_wallet
+from bridge.flows.modes import refuse_mode, refuse_paused
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
 from bridge.flows.record import Recorded, open_loose_review, record, record_first, rule_of
 from bridge.flows.treasury import require_room
 from bridge.logs import log
-from bridge.store import idempotency, invoices, spare_addresses
-from bridge.store.db import Tx
+from bridge.store import idempotency, invoices, ledger, spare_addresses
+from bridge.store.db import Duplicate, Tx
 from bridge.store.idempotency import Scope
+from bridge.store.together import Part, Together
 
 OPENING_LEASE_SECONDS = 30
 # What the gateway may say of an address that must make somebody look at the gateway.
@@ -92,6 +93,14 @@ class _NeedsAddress:
     owner: str
 
 
+class _IsKnown(Exception):
+    """The billing payment has an invoice already: that changes more than claims."""
+
+
+class _ClaimLost(Exception):
+    """Another request took the claim over while the wallet was asked."""
+
+
 def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> Answered:
     """Opens, re-opens or finds the invoice of `request.billing_payment_id`.
 
@@ -100,9 +109,7 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
     """
     for pause in WAIT_STEPS_SECONDS:
         asked = _asked(bridge, merchant, request, key, body_sha256)
-        with bridge.store.write() as tx:
-            outcome = _first_step(tx, bridge, asked)
-            bridge.crash_point("open.first_committing")
+        outcome = _claimed(bridge, asked)
         bridge.crash_point("open.claimed")
         if isinstance(outcome, _NeedsAddress):
             outcome = _with_fresh_address(bridge, asked, outcome)
@@ -113,6 +120,22 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         # Somebody else opens the same billing payment right now: its invoice is ours too, a moment later.
         time.sleep(pause)
     raise Conflict("opening_in_progress", "This payment is being opened by another request.", retry_after_seconds=2)
+
+
+def _claimed(bridge: Bridge, asked: _Asked) -> "Answered | _NeedsAddress | BridgeError | None":
+    """The first transaction. Where it can only claim, it need not be durable: a machine that dies forgets the claim, no more."""
+    if asks_always(bridge):
+        try:
+            with bridge.store.write(durable=False) as tx:
+                outcome = _first_step(tx, bridge, asked, only_claims=True)
+                bridge.crash_point("open.first_committing")
+                return outcome
+        except _IsKnown:
+            pass  # and the claims are rolled back
+    with bridge.store.write() as tx:
+        outcome = _first_step(tx, bridge, asked, only_claims=False)
+        bridge.crash_point("open.first_committing")
+        return outcome
 
 
 def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> _Asked:
@@ -137,37 +160,46 @@ def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, bo
     )
 
 
-def _first_step(tx: Tx, bridge: Bridge, asked: _Asked) -> Answered | _NeedsAddress | BridgeError | None:
+def _first_step(
+    tx: Tx, bridge: Bridge, asked: _Asked, *, only_claims: bool
+) -> Answered | _NeedsAddress | BridgeError | None:
     """One transaction: replay, the invoice that is there already, or a new one on a spare address; None means wait.
 
     An error that must leave traces (a held invoice) is returned, not raised, so that the transaction commits.
     """
-    again = idempotency.begin(
-        tx, asked.scope, body_sha256=asked.body_sha256, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS
-    )
-    if again is not None:
-        return Answered(status=again[0], body=again[1], is_replay=True)
-    billing, owner = _billing(asked), bridge.new_id("own")
-    # Claimed before the look: a claim may come free because its invoice was committed a moment after we looked for it.
-    if not idempotency.take_opening(tx, owner=owner, now=asked.now, lease_seconds=OPENING_LEASE_SECONDS, **billing):
+    billing: dict[str, Any] = _billing(asked)
+    owner, together = bridge.new_id("own"), Together()
+    claim: dict[str, Any] = {"now": asked.now, "lease_seconds": OPENING_LEASE_SECONDS}
+    key = idempotency.begin(together, asked.scope, body_sha256=asked.body_sha256, **claim)
+    opening = idempotency.take_opening(together, owner=owner, **billing, **claim)
+    together.run(tx)
+    if key.value is None:
+        again = idempotency.begun_before(tx, asked.scope, body_sha256=asked.body_sha256, **claim)
+        if again is not None:
+            idempotency.end_opening(tx, owner=owner, **billing)
+            return Answered(status=again[0], body=again[1], is_replay=True)
+    if opening.value is None:
         idempotency.forget(tx, asked.scope)
         return None
-    row = invoices.find(tx, lock=True, **billing)
-    if row is not None:
-        require_mode(tx, "read_only")
+    # After the claim: it may come free because its invoice was committed a moment after we looked for that.
+    look = invoices.before_opening(tx, customer_id=asked.request.customer_id, wallet_id=bridge.wallet_id, **billing)
+    if look.invoice_id is not None:
+        if only_claims:
+            raise _IsKnown
+        refuse_mode(look.mode, "read_only")
         idempotency.end_opening(tx, owner=owner, **billing)
-        return _again(tx, bridge, asked, row)
-    require_mode(tx, "read_only", "limited")
-    require_wallet(tx, bridge.wallet_id)
+        return _again(tx, bridge, asked, invoices.find(tx, lock=True, id=look.invoice_id))
+    refuse_mode(look.mode, "read_only", "limited")
+    refuse_paused(look.wallet_mode)
     require_room(tx, bridge)
-    rule = _rule_for(tx, asked)
+    rule = _rule_for(tx, asked, open_now=look.open_now)
     quote = _first_quote(asked, rule)
     invoice_id = bridge.new_id("inv")
     address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
+    needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     if address is None:
-        return _NeedsAddress(rule=rule, quote=quote, owner=owner)
-    idempotency.end_opening(tx, owner=owner, **billing)
-    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
+        return needs
+    return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
 
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
@@ -180,19 +212,19 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     except BridgeError as error:
         raise _not_opened(bridge, asked, needs, code=error.code) from error
     bridge.crash_point("open.address_taken")
-    invoice_id = bridge.new_id("inv")
-    with bridge.store.write() as tx:
-        is_used = spare_addresses.is_used(tx, address)
-        if not is_used:
-            # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
-            if not idempotency.end_opening(tx, owner=needs.owner, **_billing(asked)):
-                return None
-            answered = _insert(tx, bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address)
+    prepared = _prepared(bridge, asked, needs, invoice_id=bridge.new_id("inv"), address=address)
+    try:
+        with bridge.store.write() as tx:
+            answered = prepared.write(tx)
             bridge.crash_point("open.committing")
-    if not is_used:
-        bridge.crash_point("open.committed")
-        return answered
-    raise _not_opened(bridge, asked, needs, code="address_repeated")
+    except (Duplicate, _ClaimLost):
+        with bridge.store.read() as tx:
+            is_used = spare_addresses.is_used(tx, address)
+        if is_used:
+            raise _not_opened(bridge, asked, needs, code="address_repeated") from None
+        return None
+    bridge.crash_point("open.committed")
+    return answered
 
 
 def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: str) -> Unavailable:
@@ -212,11 +244,10 @@ def _billing(asked: _Asked) -> dict[str, str]:
     return {"merchant": asked.merchant.id, "billing_payment_id": asked.request.billing_payment_id}
 
 
-def _rule_for(tx: Tx, asked: _Asked) -> Rule:
+def _rule_for(tx: Tx, asked: _Asked, *, open_now: int) -> Rule:
     merchant, customer_id = asked.merchant, asked.request.customer_id
     if not customer_id:
         return merchant.policy.rule_for(asked.request.tier)
-    open_now = invoices.count_open(tx, merchant=merchant.id, customer_id=customer_id)
     if open_now >= merchant.open_invoices_per_customer:
         raise Refused("too_many_open", "This customer has too many open invoices.", field="customer")
     failed = 0
@@ -236,16 +267,35 @@ def _first_quote(asked: _Asked, rule: Rule) -> Quote:
     return quote
 
 
-def _insert(
-    tx: Tx, bridge: Bridge, asked: _Asked, rule: Rule, quote: Quote, *, invoice_id: str, address: str
-) -> Answered:
-    """The new invoice with everything that belongs to it, and the answer kept under its idempotency key."""
-    merchant, rate = asked.merchant, asked.rate_or_raise()
-    row = _new_row(bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
-    recorded = record_first(tx, bridge, row, quote, samples=samples_json(rate), now=asked.now, actor="module")
-    bridge.metrics.invoices_opened.labels(merchant=merchant.id).inc()
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A new invoice with everything that belongs to it, decided before anybody has to wait for its transaction."""
+
+    together: Together
+    claim: Part
+    recorded: Recorded
+    answered: Answered
+
+    def write(self, tx: Tx) -> Answered:
+        """Raises _ClaimLost or Duplicate when the claim or the address is not ours; the transaction must end then."""
+        self.together.run(tx)
+        # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
+        if self.claim.value is None:
+            raise _ClaimLost
+        ledger.enter(tx, self.recorded.headed, service_ref=self.recorded.invoice.service_ref)
+        return self.answered
+
+
+def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id: str, address: str) -> _Prepared:
+    rate, together = asked.rate_or_raise(), Together()
+    claim = idempotency.end_opening(together, owner=needs.owner, **_billing(asked))
+    row = _new_row(bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address)
+    samples = samples_json(rate)
+    recorded = record_first(together, bridge, row, needs.quote, samples=samples, now=asked.now, actor="module")
+    answered = _answer(together, bridge, asked, recorded, status=201)
+    bridge.metrics.invoices_opened.labels(merchant=asked.merchant.id).inc()
     bridge.metrics.quotes.labels(outcome="made").inc()
-    return _answer(tx, bridge, asked, recorded, status=201)
+    return _Prepared(together=together, claim=claim, recorded=recorded, answered=answered)
 
 
 def _new_row(
@@ -351,7 +401,7 @@ def renew(
     return record(tx, bridge, row, now=now, actor=actor, action="quoted_again", facts=facts)
 
 
-def _answer(tx: Tx, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
+def _answer(tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
     shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     idempotency.finish(

@@ -4,14 +4,14 @@ Owns the write of every decision; must not read the network, its callers did bef
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from bridge.core.invoice import Decision, decide
-from bridge.core.ledger import Books, journals, wallet_account
+from bridge.core.ledger import Books, Journal, journals, wallet_account
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.schedule import look_class, next_look_at
@@ -20,18 +20,20 @@ from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
 from bridge.store import audit, events, idempotency, invoices, ledger, reviews
 from bridge.store.db import Tx, announce_work
+from bridge.store.together import Part, Together
 
 URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What `record` wrote: the invoice as it is now, its newest quote, and the decision."""
+    """What `record` wrote: the invoice as it is now, its newest quote, and the decision. `headed` are journals to enter yet."""
 
     invoice: Any
     quote: Quote
     sources: list[str]
     decision: Decision
+    headed: Sequence[tuple[Journal, Part]] = ()
 
 
 def rule_of(row: Any) -> Rule:
@@ -73,7 +75,8 @@ def record(
     invoices.change(tx, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    _post(tx, after, decision, newest, before=_booked(tx, row.id), now=now)
+    due = _due(after, decision, before=_booked(tx, row.id))
+    ledger.post(tx, due, service_ref=after.service_ref, **_heading(after, newest, now))
     if after.status != row.status:
         idempotency.set_settlement(tx, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
@@ -87,11 +90,19 @@ def record(
 
 
 def record_first(
-    tx: Tx, bridge: Bridge, values: Mapping[str, Any], quote: Quote, *, samples: str, now: datetime, actor: str
+    together: Together,
+    bridge: Bridge,
+    values: Mapping[str, Any],
+    quote: Quote,
+    *,
+    samples: str,
+    now: datetime,
+    actor: str,
 ) -> Recorded:
     """The door for a new invoice with these columns and its first quote: nothing is read back, the row is written decided.
 
-    Nobody is woken: nothing about an invoice that was just opened is urgent, and waking takes a lock of the whole database.
+    Decided before the transaction, so that nobody waits for that: the caller runs `together` and enters `headed` in it. Nobody
+    is woken: nothing about an invoice that was just opened is urgent, and waking takes a lock of the whole database.
     """
     row = invoices.fresh(values)
     decision = decide(
@@ -103,15 +114,17 @@ def record_first(
     )
     told = ("invoice.created", *decision.events)
     decided = _columns(row, decision, now=now) | {"sequence": len(told)}
-    invoices.add(tx, dict(values) | decided)
-    invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
+    invoices.add(together, dict(values) | decided)
+    invoices.add_quote(together, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
     after = SimpleNamespace(**vars(row) | decided)
-    _audit(tx, row, decision, now=now, actor=actor, action="opened", facts={})
-    _post(tx, after, decision, quote, before=Books(), now=now)
+    _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
     sources = _sources(samples)
     for sequence, kind in enumerate(told, 1):
-        _tell(tx, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
-    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
+        _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
+    headed = ledger.head(
+        together, _due(after, decision, before=Books()), values=_heading(after, quote, now), mirrors={}
+    )
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision, headed=headed)
 
 
 def open_review(
@@ -213,7 +226,7 @@ def _is_news(row: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _audit(
-    tx: Tx, row: Any, decision: Decision, *, now: datetime, actor: str, action: str, facts: Mapping[str, Any]
+    tx: Tx | Together, row: Any, decision: Decision, *, now: datetime, actor: str, action: str, facts: Mapping[str, Any]
 ) -> None:
     detail = {
         "exception": decision.exception,
@@ -247,22 +260,26 @@ def _booked(tx: Tx, invoice_id: str) -> Books:
     return Books.of_balances(ledger.balances(tx, invoice_id=invoice_id))
 
 
-def _post(tx: Tx, invoice: Any, decision: Decision, quote: Quote, *, before: Books, now: datetime) -> None:
+def _due(invoice: Any, decision: Decision, *, before: Books) -> tuple[Journal, ...]:
     after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
+    return journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id))
+
+
+def _heading(invoice: Any, quote: Quote, now: datetime) -> dict[str, Any]:
     memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
-    ledger.post(
-        tx,
-        journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id)),
-        invoice_id=invoice.id,
-        merchant=invoice.merchant,
-        service_ref=invoice.service_ref,
-        at=now,
-        memo=json.dumps(memo, sort_keys=True),
-    )
+    return {"invoice_id": invoice.id, "merchant": invoice.merchant, "at": now, "memo": json.dumps(memo, sort_keys=True)}
 
 
 def _tell(
-    tx: Tx, bridge: Bridge, invoice: Any, quote: Quote, sources: list[str], *, kind: str, sequence: int, now: datetime
+    tx: Tx | Together,
+    bridge: Bridge,
+    invoice: Any,
+    quote: Quote,
+    sources: list[str],
+    *,
+    kind: str,
+    sequence: int,
+    now: datetime,
 ) -> None:
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id = bridge.new_id("evt")

@@ -113,7 +113,7 @@ class Outbound:
         token = current.set(exchange)
         timeout = (self.limits.connect_seconds, self.limits.read_seconds)
         try:
-            request = requests.Request(method, url, headers=_HEADERS | dict(headers or {}), data=body).prepare()
+            request = _prepared(method, url, _HEADERS | dict(headers or {}), body)
             with self._adapter.send(request, stream=True, timeout=timeout, verify=self._verify) as response:
                 content, cut = _read(response, exchange, allow_cut=allow_cut)
                 answered = CaseInsensitiveDict(response.headers)
@@ -136,6 +136,15 @@ def redacted(text: str, *secrets: str) -> str:
     for secret in secrets:
         text = text.replace(secret, "[redacted]") if secret else text
     return _SECRETS.sub(r"\1[redacted]", text)
+
+
+def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> requests.PreparedRequest:
+    """The request without what takes requests longest, taking the URL apart: the guard let only a plain one through."""
+    request = requests.PreparedRequest()
+    request.method, request.url = method, url
+    request.prepare_headers(headers)
+    request.prepare_body(body, None)
+    return request
 
 
 def _failure(error: Exception, exchange: Exchange) -> CallFailed:

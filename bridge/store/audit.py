@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bridge.store.tables import audit, audit_chain
+from bridge.store.together import Together
 
 GENESIS = "0" * 64
 # A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
@@ -20,7 +21,7 @@ _WRITE = insert(audit)
 
 
 def write(
-    tx: Connection,
+    tx: Connection | Together,
     *,
     at: datetime,
     actor: str,

@@ -18,13 +18,16 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from bridge.core.errors import Unavailable
 
 Tx = Connection
+Duplicate = IntegrityError  # what must be unique was there already
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
+# 64 MB of log: who crosses the limit writes it all back while everybody waits, so that must be rarer than one in a hundred.
+CHECKPOINT_PAGES = 16_000
 CHANNEL = "bridge_work"
 PING_AFTER_SECONDS = 5
 ANNOUNCE_PAUSE_SECONDS = 0.02
@@ -66,13 +69,21 @@ class Store:
         self._lock_file: IO[bytes] | None = None
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock."""
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock.
+
+        Without `durable` a machine that dies may forget it, though nothing that was committed after it: for claims.
+        """
         if self.is_postgresql:
             with _named_trouble(), self.engine.begin() as tx:
+                if not durable:
+                    tx.exec_driver_sql("SET LOCAL synchronous_commit TO off")
                 yield tx
             return
         with self._turn_to_write(), _named_trouble(), self.engine.begin() as tx:
+            if tx.info.get("durable", True) != durable:
+                tx.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                tx.info["durable"] = durable
             # By hand: a listener for SQLAlchemy's begin would make every statement slower.
             tx.exec_driver_sql("BEGIN IMMEDIATE")
             yield tx
@@ -230,6 +241,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()

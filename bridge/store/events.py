@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
+from bridge.store.together import Together
 
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
 _ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
 
 
 def append(
-    tx: Connection,
+    tx: Connection | Together,
     *,
     event_id: str,
     delivery_id: str | None,

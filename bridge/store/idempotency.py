@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.core.errors import Conflict, Refused
 from bridge.store.tables import idempotency, openings
+from bridge.store.together import Part, Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,24 +61,31 @@ def _take(dialect: str) -> Any:
     return claim.returning(openings.c.owner)
 
 
-_END = delete(openings).where(
-    openings.c.merchant == bindparam("its_merchant"),
-    openings.c.billing_payment_id == bindparam("its_payment"),
-    openings.c.owner == bindparam("its_owner"),
+_END = (
+    delete(openings)
+    .where(
+        openings.c.merchant == bindparam("its_merchant"),
+        openings.c.billing_payment_id == bindparam("its_payment"),
+        openings.c.owner == bindparam("its_owner"),
+    )
+    .returning(openings.c.owner)
 )
 
 
-def begin(
+def begin(together: Together, scope: Scope, *, body_sha256: str, now: datetime, lease_seconds: int) -> Part:
+    """Claims a new key; without a value the key was there before, and `begun_before` says what that means."""
+    lease_until = now + timedelta(seconds=lease_seconds)
+    values = {"body_sha256": body_sha256, "state": "running", "created_at": now, "lease_until": lease_until}
+    return together.execute(_begin, vars(scope) | values)
+
+
+def begun_before(
     tx: Connection, scope: Scope, *, body_sha256: str, now: datetime, lease_seconds: int
 ) -> tuple[int, str] | None:
-    """Claims the key: None means go on, else the stored (status, answer) of the first time.
+    """The stored (status, answer) of the key's first time; None means that the first holder died and this caller goes on.
 
     Raises Refused("idempotency_mismatch") for another body, Conflict("idempotency_in_progress") while the first still runs.
     """
-    lease_until = now + timedelta(seconds=lease_seconds)
-    values = {"body_sha256": body_sha256, "state": "running", "created_at": now, "lease_until": lease_until}
-    if tx.execute(_begin(tx.dialect.name), vars(scope) | values).one_or_none() is not None:
-        return None
     row = tx.execute(select(idempotency).where(_is(scope)).with_for_update()).one()
     if row.body_sha256 != body_sha256:
         raise Refused(
@@ -88,12 +96,12 @@ def begin(
     if row.lease_until >= now:
         raise Conflict("idempotency_in_progress", "The first request with this key still runs.", retry_after_seconds=1)
     # The first holder died: its lease is over, so this request takes its place.
-    tx.execute(update(idempotency).where(_is(scope)).values(lease_until=lease_until))
+    tx.execute(update(idempotency).where(_is(scope)).values(lease_until=now + timedelta(seconds=lease_seconds)))
     return None
 
 
 def finish(
-    tx: Connection,
+    tx: Connection | Together,
     scope: Scope,
     *,
     answer_status: int,
@@ -134,15 +142,20 @@ def set_settlement(tx: Connection, invoice_id: str, *, settlement_status: str) -
 
 
 def take_opening(
-    tx: Connection, *, merchant: str, billing_payment_id: str, owner: str, now: datetime, lease_seconds: int
-) -> bool:
-    """Whether this request may open the invoice of that billing payment; of twelve at once, one may."""
+    together: Together,
+    *,
+    merchant: str,
+    billing_payment_id: str,
+    owner: str,
+    now: datetime,
+    lease_seconds: int,
+) -> Part:
+    """A value means that this request may open the invoice of that billing payment; of twelve at once, one may."""
     lease_until = now + timedelta(seconds=lease_seconds)
     claim = {"merchant": merchant, "billing_payment_id": billing_payment_id, "owner": owner, "lease_until": lease_until}
-    return tx.execute(_take(tx.dialect.name), claim | {"now": now}).one_or_none() is not None
+    return together.execute(_take, claim | {"now": now})
 
 
-def end_opening(tx: Connection, *, merchant: str, billing_payment_id: str, owner: str) -> bool:
-    """Ends the claim; False when it was not `owner`'s any more."""
-    mine = {"its_merchant": merchant, "its_payment": billing_payment_id, "its_owner": owner}
-    return tx.execute(_END, mine).rowcount == 1
+def end_opening(tx: Connection | Together, *, merchant: str, billing_payment_id: str, owner: str) -> Any:
+    """Ends the claim. Of several together the part has a value, unless the claim was not `owner`'s any more."""
+    return tx.execute(_END, {"its_merchant": merchant, "its_payment": billing_payment_id, "its_owner": owner})

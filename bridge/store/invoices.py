@@ -17,7 +17,8 @@ from bridge.core.invoice import Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
-from bridge.store.tables import UtcTime, invoices, observations, payments, quotes, reviews
+from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
+from bridge.store.together import Together
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
@@ -30,6 +31,15 @@ _COUNT_OPEN = select(func.count()).where(
     invoices.c.customer_id == bindparam("customer_id"),
     invoices.c.status == "new",
 )
+_BEFORE_OPENING = select(
+    select(invoices.c.id)
+    .where(invoices.c.merchant == bindparam("merchant"), invoices.c.billing_payment_id == bindparam("payment"))
+    .scalar_subquery()
+    .label("invoice_id"),
+    select(modes.c.mode).where(modes.c.scope == "bridge").scalar_subquery().label("mode"),
+    select(modes.c.mode).where(modes.c.scope == bindparam("wallet_scope")).scalar_subquery().label("wallet_mode"),
+    _COUNT_OPEN.scalar_subquery().label("open_now"),
+)
 _QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
 _PAYMENTS = select(payments).where(payments.c.invoice_id == bindparam("invoice_id"))
 _PAYMENTS = _PAYMENTS.order_by(payments.c.first_seen_at, payments.c.key)
@@ -39,13 +49,19 @@ _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 
 
-def add(tx: Connection, values: Mapping[str, Any]) -> None:
+def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
     tx.execute(_ADD, dict(values))
 
 
 def find(tx: Connection, *, lock: bool = False, **match: str) -> InvoiceRow | None:
     """The one invoice with these unique columns; `lock` keeps other writers of it waiting until this transaction ends."""
     return tx.execute(_find(tuple(match), lock), match).one_or_none()
+
+
+def before_opening(tx: Connection, *, merchant: str, billing_payment_id: str, customer_id: str, wallet_id: str) -> Any:
+    """All that opening asks first, in one look: invoice_id or None, mode and wallet_mode or None, open_now of the customer."""
+    asked = {"merchant": merchant, "payment": billing_payment_id, "customer_id": customer_id}
+    return tx.execute(_BEFORE_OPENING, asked | {"wallet_scope": f"wallet:{wallet_id}"}).one()
 
 
 @cache
@@ -202,11 +218,6 @@ def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
     return tx.execute(select(invoices).where(invoices.c.id > after).order_by(invoices.c.id).limit(limit)).all()
 
 
-def count_open(tx: Connection, *, merchant: str, customer_id: str) -> int:
-    """Open invoices of one customer, for the limit on invoice floods."""
-    return int(tx.execute(_COUNT_OPEN, {"merchant": merchant, "customer_id": customer_id}).scalar_one())
-
-
 def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most: int) -> int:
     """How many of the customer's last invoices ended without being paid, counted back from the newest ended one."""
     query = (
@@ -278,7 +289,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
 
 
 def add_quote(
-    tx: Connection, invoice_id: str, quote: Quote, *, now: datetime, policy_version: str, samples: str
+    tx: Connection | Together, invoice_id: str, quote: Quote, *, now: datetime, policy_version: str, samples: str
 ) -> None:
     """Stores a quote for ever; `samples` is the JSON of the prices it rests on."""
     shared = {"invoice_id": invoice_id, "created_at": now, "policy_version": policy_version, "samples": samples}

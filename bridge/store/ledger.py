@@ -3,13 +3,15 @@
 Owns their queries; which journals are due is said by `core.ledger`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bridge.core.ledger import BTC, Journal
 from bridge.store.tables import entries, journals
+from bridge.store.together import Part, Together
 
 RECEIPTS = "receipts"
 _POST = insert(journals).returning(journals.c.id)
@@ -36,29 +38,39 @@ def post(
     payout_id: str | None = None,
 ) -> None:
     """Appends the journals; a `…_reverse` names the newest journal of the kind it mirrors, of the same payout if any."""
-    for journal in posted:
-        values = {
-            "invoice_id": invoice_id,
-            "payout_id": payout_id,
-            "merchant": merchant,
-            "kind": journal.kind,
-            "family": family,
-            "at": at,
-            "memo": memo,
-            "reverses_id": _mirrored(tx, journal.kind, invoice_id, payout_id),
-        }
-        journal_id = tx.execute(_POST, values).scalar_one()
-        legs = [
-            {
-                "journal_id": journal_id,
-                "account": e.account,
-                "asset": e.asset,
-                "units": e.units,
-                "service_ref": service_ref,
-            }
-            for e in journal.entries
-        ]
-        tx.execute(_ENTER, legs)
+    posted, together = tuple(posted), Together()
+    if not posted:
+        return
+    shared = {"invoice_id": invoice_id, "payout_id": payout_id, "merchant": merchant, "family": family, "memo": memo}
+    mirrors = {journal.kind: _mirrored(tx, journal.kind, invoice_id, payout_id) for journal in posted}
+    headed = head(together, posted, values=shared | {"at": at}, mirrors=mirrors)
+    together.run(tx)
+    enter(tx, headed, service_ref=service_ref)
+
+
+def head(
+    together: Together, posted: Iterable[Journal], *, values: Mapping[str, Any], mirrors: Mapping[str, int | None]
+) -> list[tuple[Journal, Part]]:
+    """Adds the journals' own rows; each part has the journal's id after the run, and `enter` then writes what it moves."""
+    return [
+        (
+            journal,
+            together.execute(
+                _POST, {"family": RECEIPTS, **values, "kind": journal.kind, "reverses_id": mirrors.get(journal.kind)}
+            ),
+        )
+        for journal in posted
+    ]
+
+
+def enter(tx: Connection, headed: Sequence[tuple[Journal, Part]], *, service_ref: str) -> None:
+    """Writes the entries of journals whose rows `head` wrote in this transaction."""
+    together = Together()
+    for journal, row in headed:
+        for entry in journal.entries:
+            legs = {"account": entry.account, "asset": entry.asset, "units": entry.units, "service_ref": service_ref}
+            together.execute(_ENTER, {"journal_id": row.value} | legs)
+    together.run(tx)
 
 
 def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:

@@ -50,7 +50,9 @@ CLAIMS = {
     "watches due": lambda tx: invoices.watch_due(tx, now=NOW, limit=2),
     "doorbells": lambda tx: inbox.waiting(tx, limit=8),
     "any delivery due": lambda tx: deliveries.any_due(tx, now=NOW),
-    "open invoices of a customer": lambda tx: invoices.count_open(tx, merchant="shop", customer_id="c7"),
+    "before an opening": lambda tx: invoices.before_opening(
+        tx, merchant="shop", billing_payment_id="7", customer_id="c7", wallet_id="w"
+    ),
     "invoices asking for a sum": lambda tx: invoices.unpaid_asking_for(tx, 15_000),
     "young invoices": lambda tx: invoices.young_unpaid(tx, limit=100),
 }

@@ -11,6 +11,7 @@ import pytest
 from bridge.core.errors import BridgeError, Conflict, Refused
 from bridge.store import idempotency
 from bridge.store.idempotency import Scope
+from bridge.store.together import Together
 from tests.flows.world import World, until
 
 
@@ -41,8 +42,7 @@ def test_the_same_key_of_another_merchant_is_another_key(world: World) -> None:
 def test_the_same_key_of_another_operation_is_another_key(world: World) -> None:
     world.ask(key="shared")
     scope = Scope(merchant="shop", operation="refund", key="shared")
-    with world.bridge.store.write() as tx:
-        assert idempotency.begin(tx, scope, body_sha256="x", now=world.bridge.clock(), lease_seconds=30) is None
+    assert _begin(world, scope, body_sha256="x") is None
 
 
 def test_another_key_for_the_same_billing_payment_finds_the_same_invoice(world: World) -> None:
@@ -56,12 +56,9 @@ def test_another_key_for_the_same_billing_payment_finds_the_same_invoice(world: 
 
 def test_while_the_first_request_runs_its_key_waits_and_later_it_is_taken_over(world: World) -> None:
     scope = Scope(merchant="shop", operation="open_invoice", key="key-7")
-    body_sha256 = "f" * 64
 
     def begin() -> object:
-        with world.bridge.store.write() as tx:
-            now = world.bridge.clock()
-            return idempotency.begin(tx, scope, body_sha256=body_sha256, now=now, lease_seconds=30)
+        return _begin(world, scope, body_sha256="f" * 64)
 
     assert begin() is None
     with pytest.raises(Conflict) as running:
@@ -76,10 +73,12 @@ def test_while_the_first_request_runs_its_key_waits_and_later_it_is_taken_over(w
 def test_an_opening_whose_process_died_is_taken_over_after_its_lease(world: World) -> None:
     """A process killed after its first transaction leaves its key and its claim running."""
     with world.bridge.store.write() as tx:
-        now, whose = world.bridge.clock(), {"merchant": "shop", "billing_payment_id": "7"}
+        now, whose, together = world.bridge.clock(), {"merchant": "shop", "billing_payment_id": "7"}, Together()
         scope = Scope(merchant="shop", operation="open_invoice", key="key-of-the-dead")
-        assert idempotency.begin(tx, scope, body_sha256="x", now=now, lease_seconds=30) is None
-        assert idempotency.take_opening(tx, owner="dead", now=now, lease_seconds=30, **whose)
+        key = idempotency.begin(together, scope, body_sha256="x", now=now, lease_seconds=30)
+        opening = idempotency.take_opening(together, owner="dead", now=now, lease_seconds=30, **whose)
+        together.run(tx)
+    assert (key.value, opening.value) == ("key-of-the-dead", "dead")
     world.advance(31)
     assert world.open()["status"] == "new"
     assert world.rows("SELECT * FROM openings") == []
@@ -97,6 +96,14 @@ def test_what_an_answer_stood_for_is_kept_with_its_key(world: World) -> None:
     world.look(invoice)
     (row,) = world.rows("SELECT invoice_id, quote_version, address, settlement_status FROM idempotency")
     assert tuple(row) == (invoice["id"], 1, invoice["address"], "settled")
+
+
+def _begin(world: World, scope: Scope, *, body_sha256: str) -> object:
+    asked, together = {"body_sha256": body_sha256, "now": world.bridge.clock(), "lease_seconds": 30}, Together()
+    with world.bridge.store.write() as tx:
+        key = idempotency.begin(together, scope, **asked)
+        together.run(tx)
+        return None if key.value is not None else idempotency.begun_before(tx, scope, **asked)
 
 
 def _at_once(count: int, ask) -> list[object]:

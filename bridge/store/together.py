@@ -1,0 +1,116 @@
+"""Statements that do not wait for each other's answers, sent at once.
+
+Owns how they travel: one round trip on PostgreSQL, one after another on SQLite; must not know what they are for.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+
+_DIALECTS: dict[str, Any] = {
+    "postgresql": psycopg.dialect(),  # type: ignore[no-untyped-call]
+    "sqlite": sqlite.dialect(paramstyle="qmark"),
+}
+_Shape = tuple[Any, tuple[str, ...]]
+
+
+@dataclass(kw_only=True)
+class Part:
+    """One statement, or a function from the dialect's name to it, and its values.
+
+    After the run `value` is the first column of the first row that it returned, None without one.
+    """
+
+    statement: Any
+    values: Mapping[str, Any]
+    value: Any = None
+
+    @property
+    def shape(self) -> _Shape:
+        return self.statement, tuple(self.values)
+
+
+class Together:
+    """Collects statements as a Connection would take them, one row each, and sends them with `run`.
+
+    No statement may need a row that another one writes: on PostgreSQL they are one statement and see the same snapshot. Only
+    constraints are checked at its end.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+
+    def execute(self, statement: Any, values: Mapping[str, Any]) -> Part:
+        part = Part(statement=statement, values=values)
+        self._parts.append(part)
+        return part
+
+    def run(self, tx: Connection) -> None:
+        """Sends everything in the order it came. An error of the database is the whole transaction's, as always."""
+        parts, self._parts = self._parts, []
+        if tx.dialect.name == "postgresql":
+            sql, binds = _joined(tuple(part.shape for part in parts))
+            row = tx.exec_driver_sql(sql, {alias: read(parts[i].values) for i, alias, read in binds}).one()
+            for part, value in zip(parts, row, strict=True):
+                part.value = value
+            return
+        for part in parts:
+            compiled = _compiled(tx.dialect.name, *part.shape)
+            done = tx.exec_driver_sql(compiled.sql, tuple(read(part.values) for _, read in compiled.binds))
+            part.value = done.scalar() if compiled.answers else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compiled:
+    """A statement as the driver takes it: each bind's name and how its value is read from the given ones."""
+
+    sql: str
+    binds: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...]
+    answers: bool
+
+
+@lru_cache(maxsize=512)
+def _compiled(dialect_name: str, statement: Any, names: tuple[str, ...]) -> _Compiled:
+    """Compiled once: building a statement costs several times its execution, and so does SQLAlchemy's way to a cached one."""
+    dialect = _DIALECTS[dialect_name]
+    statement = statement(dialect_name) if callable(statement) else statement
+    # Inline, because else an insert returns its key, asked or not.
+    statement = statement.inline() if isinstance(statement, Insert) else statement
+    compiled = statement.compile(dialect=dialect, column_keys=list(names))
+    order = compiled.positiontup if compiled.positional else list(compiled.binds)
+    binds = tuple((name, _reader(compiled.binds[name], dialect)) for name in order)
+    return _Compiled(sql=compiled.string, binds=binds, answers=bool(compiled.effective_returning))
+
+
+def _reader(bind: Any, dialect: Any) -> Callable[[Mapping[str, Any]], Any]:
+    convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    name, fixed = bind.key, bind.effective_value
+
+    def read(values: Mapping[str, Any]) -> Any:
+        value = values.get(name, fixed)
+        return convert(value) if convert is not None else value
+
+    return read
+
+
+@lru_cache(maxsize=128)
+def _joined(shapes: tuple[_Shape, ...]) -> tuple[str, list[tuple[int, str, Any]]]:
+    """The statements as one with data-modifying CTEs, and its binds (statement, alias, reader).
+
+    Each has its column in the answer, wanted or not: PostgreSQL runs those that are read in the order of reading, and the others
+    from the last to the first.
+    """
+    steps, binds = [], []
+    for number, shape in enumerate(shapes):
+        compiled = _compiled("postgresql", *shape)
+        aliases = {name: f"s{number}_{name}" for name, _ in compiled.binds}
+        sql = compiled.sql % {name: f"%({alias})s" for name, alias in aliases.items()}
+        steps.append(f"s{number} AS ({sql}{'' if compiled.answers else ' RETURNING NULL'})")
+        binds += [(number, aliases[name], read) for name, read in compiled.binds]
+    columns = ", ".join(f"(SELECT x.* FROM s{number} AS x LIMIT 1)" for number in range(len(shapes)))
+    return f"WITH {', '.join(steps)} SELECT {columns}", binds
