@@ -20,6 +20,8 @@ from bridge.web import (
     ops,
     pay,
     people_api,
+    policy_api,
+    policy_watch,
     receipts,
     traced,
     upkeep_api,
@@ -62,8 +64,9 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     limits.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
+    policy_watch.register(app)
     headers.register(app)
-    rooms = (api, desk_api, upkeep_api, people_api, callbacks, pay, receipts, ops)
+    rooms = (api, desk_api, upkeep_api, people_api, policy_api, callbacks, pay, receipts, ops)
     for room in rooms:
         app.register_blueprint(room.routes)
     if admin:

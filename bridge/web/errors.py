@@ -31,6 +31,7 @@ STATUS_OF_REFUSAL = {
     "bad_proof": 403,
     "unknown_invoice": 404,
     "unknown_payout": 404,
+    "unknown_policy": 404,
     "unknown_review": 404,
     "unknown_delivery": 404,
     "unknown_mark": 404,

@@ -22,6 +22,7 @@ from bridge.web.openapi_parts import (
     text_of,
 )
 from bridge.web.openapi_people import PEOPLE_MODELS, people_paths
+from bridge.web.openapi_policy import POLICY_MODELS, policy_paths
 from bridge.web.openapi_upkeep import UPKEEP_MODELS, upkeep_paths
 
 VERSION = "1"
@@ -214,7 +215,7 @@ def document(public_url: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "SUBTC bridge for BILLmanager", "version": VERSION},
         "servers": [{"url": public_url}],
-        "paths": _api_paths() | desk_paths() | upkeep_paths() | people_paths() | _public_paths(),
+        "paths": _api_paths() | desk_paths() | upkeep_paths() | people_paths() | policy_paths() | _public_paths(),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},

@@ -3,7 +3,7 @@
 Owns who gets in, what is shown and which flow a form calls; must not decide anything, the flows do.
 """
 
-from bridge.web.admin import deliveries, invoices, login, money, people, records, reviews, today
+from bridge.web.admin import deliveries, invoices, login, money, people, policy, records, reviews, today
 from bridge.web.admin.door import NEEDS, register, routes
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "login",
     "money",
     "people",
+    "policy",
     "records",
     "register",
     "reviews",

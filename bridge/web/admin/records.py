@@ -1,4 +1,4 @@
-"""Reconciliation, policy, audit and the switches.
+"""Reconciliation, audit and the switches.
 
 Owns these pages; must not compare, judge or switch anything itself.
 """
@@ -9,7 +9,7 @@ from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
-from bridge.flows.desk import audit_page, policies, switches
+from bridge.flows.desk import audit_page, switches
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
 from bridge.flows.reconcile import start_reconciliation
 from bridge.flows.reconciliation_report import list_reconciliations, show_reconciliation
@@ -42,12 +42,6 @@ def reconcile_now() -> AnyResponse:
     from_at = bridge().clock() - timedelta(days=int(days))
     run_id = start_reconciliation(bridge(), from_at=from_at, actor=actor(), reason=reason())
     return done("run_started", "reconciliation_run", run_id=run_id)
-
-
-@page("/policy")
-def policy() -> str:
-    """Every merchant's rules as they are configured."""
-    return render("policy.html", policies=policies(bridge()))
 
 
 @page("/audit")
