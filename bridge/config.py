@@ -424,6 +424,7 @@ class Settings(_Section):
     web_processes: Positive = 2
     web_threads: Positive = 8
     worker_threads: Positive = 8
+    worker_listen: Annotated[str, Field(pattern=r"^(|.+:[0-9]{1,5})$")] = "127.0.0.1:8081"
     trusted_proxies: Count = 0
     requests_per_minute: Count = 0
     metrics_open: bool = True

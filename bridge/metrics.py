@@ -40,6 +40,24 @@ class Metrics:
         self.stranded_sat = Gauge("bridge_stranded_sat", "Free money below the minimum send", registry=r)
 
         self._count_books(r)
+        self._count_queues(r)
+
+    def _count_queues(self, r: CollectorRegistry) -> None:
+        """What operations looks at: what waits, how old the prices are, how many calls are left."""
+        self.queue_depth = Gauge("bridge_queue_depth", "Rows that could be worked on now", ["queue"], registry=r)
+        self.queue_age_seconds = Gauge(
+            "bridge_queue_age_seconds", "Since the oldest of them became due", ["queue"], registry=r
+        )
+        self.calls_spent = Gauge(
+            "bridge_provider_calls_last_minute", "Calls to the gateway granted in the last minute", registry=r
+        )
+        self.calls_limit = Gauge("bridge_provider_calls_limit", "Calls to the gateway allowed per minute", registry=r)
+        self.rate_age_seconds = Gauge(
+            "bridge_rate_age_seconds", "Age of the last price this program made", ["currency"], registry=r
+        )
+        self.rate_spread_bps = Gauge(
+            "bridge_rate_spread_bps", "Between the sources of that price, in basis points", ["currency"], registry=r
+        )
 
     def _count_books(self, r: CollectorRegistry) -> None:
         """What finance looks at: reconciliation, fees, how soon customers pay."""

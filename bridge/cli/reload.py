@@ -13,6 +13,7 @@ import click
 
 from bridge.cli.opened import settings_of
 from bridge.cli.settings_text import compared
+from bridge.cli.worker_metrics import serving_metrics
 from bridge.config import ConfigError, Settings, load_settings
 from bridge.logs import log, set_up
 from bridge.runtime import build
@@ -73,7 +74,8 @@ def worker(ctx: click.Context) -> None:
         bridge = build(current.settings)
         # Not yet under any policy: the worker takes the file when it begins.
         try:
-            signals.run(Worker(bridge, threads=current.settings.worker_threads))
+            with serving_metrics(bridge, current.settings.worker_listen):
+                signals.run(Worker(bridge, threads=current.settings.worker_threads))
         finally:
             bridge.store.close()
         if not signals.ended.is_set():

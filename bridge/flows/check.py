@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.core.errors import BridgeError
+from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
@@ -213,12 +214,14 @@ def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
     try:
         return ask(seen)
     except BridgeError as error:
-        return error.code
+        # A busy minute is no outage: the next run asks.
+        return "" if error.code == "call_budget_spent" else error.code
 
 
 def _provider_down(seen: _Now) -> str:
     if not seen.bridge.has_gateway:
         return ""
+    draw_call(seen.bridge)
     return "" if seen.bridge.wallet.health().ok else "the gateway says that it is not well"
 
 
@@ -240,12 +243,15 @@ def _price_down(seen: _Now) -> str:
 def _hot_balance(seen: _Now) -> str:
     if not seen.bridge.has_gateway:
         return ""
+    draw_call(seen.bridge)
     held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.bridge.treasury.max_hot_sat
     limit_sat = limit_sat or seen.limits.hot_balance_sat
     return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
 
 
 def _clock_skew(seen: _Now) -> str:
+    if seen.bridge.has_gateway:
+        draw_call(seen.bridge)
     skew = clock_skew_seconds(seen.bridge)
     return f"{skew} s against the gateway" if abs(skew) > seen.limits.clock_skew_seconds else ""
 

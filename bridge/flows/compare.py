@@ -23,10 +23,10 @@ from bridge.core.reconciliation import (
     compare_total,
     unknown_payment,
 )
+from bridge.flows.call_budget import take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.record import rule_of
-from bridge.store import leases
 from bridge.store.invoice_pages import InvoiceFacts
 
 _NEVER = ("expired", "invalid")
@@ -104,8 +104,7 @@ def _may_poll(bridge: Bridge, now: datetime) -> str:
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return "no"
-        is_granted = leases.spend(tx, "provider", now=now, limit=max(bridge.provider_calls_per_minute // 2, 1))
-        return "yes" if is_granted else "later"
+        return "yes" if take_calls(tx, bridge, now=now, purpose="reconcile") else "later"
 
 
 def billing_findings(

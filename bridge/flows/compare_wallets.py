@@ -5,6 +5,7 @@ Owns these reads of a reconciliation; the comparison is `core.reconciliation`'s.
 
 from bridge.core.errors import BridgeError
 from bridge.core.reconciliation import wallet_variance
+from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.logs import log
 from bridge.store import reconciliations
@@ -19,6 +20,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             baseline_sat = reconciliations.baseline_sat(tx, wallet_id)
             leaving_sat = reconciliations.leaving_sat(tx, wallet_id=wallet_id)
         try:
+            draw_call(bridge)
             balance = wallet.balance()
         except BridgeError as error:
             log("reconciliation.wallet_unread", role=role, code=error.code)

@@ -3,9 +3,13 @@
 Owns their leases; must not touch invoices.
 """
 
+from datetime import datetime, timedelta
+
+from bridge.flows.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.flows.context import Bridge
 from bridge.flows.reconciliation_report import refresh_reconciliation_gauges
-from bridge.store import audit, deliveries, events, invoices, leases, reconciliations, reviews
+from bridge.store import audit, balances, deliveries, events, invoices, leases, queues, reconciliations, reviews
+from bridge.store.db import Tx
 
 LEASE_SECONDS = 30
 
@@ -39,7 +43,7 @@ def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
 
 
 def refresh_gauges(bridge: Bridge) -> None:
-    """Sets the gauges that are counts of rows; asked for by whoever scrapes the metrics."""
+    """Sets the gauges that are counts of rows and the age of prices; asked for by whoever scrapes the metrics."""
     now = bridge.clock()
     for gauge in (bridge.metrics.open_invoices, bridge.metrics.deliveries_waiting, bridge.metrics.reviews_open):
         gauge.clear()  # what no row is in any more must not keep its last count
@@ -54,3 +58,22 @@ def refresh_gauges(bridge: Bridge) -> None:
         refresh_reconciliation_gauges(bridge, tx, now=now)
         for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
             bridge.metrics.fees_sat.labels(account=account).set(sat)
+        for row in balances.listing(tx):
+            bridge.metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
+        _refresh_queues(bridge, tx, now=now)
+    bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
+    for currency, rate in list(bridge.last_rates.items()):
+        prices = [sample.price_minor for sample in rate.samples]
+        bridge.metrics.rate_age_seconds.labels(currency=currency).set((now - rate.observed_at).total_seconds())
+        spread_bps = (max(prices) - min(prices)) * 10_000 // rate.price_minor
+        bridge.metrics.rate_spread_bps.labels(currency=currency).set(spread_bps)
+
+
+def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
+    for queue, found in queues.waiting(tx, now=now).items():
+        bridge.metrics.queue_depth.labels(queue=queue).set(found.depth)
+        age_seconds = (now - found.since).total_seconds() if found.since is not None else 0
+        bridge.metrics.queue_age_seconds.labels(queue=queue).set(max(age_seconds, 0))
+    since = now - timedelta(seconds=WINDOW_SECONDS)
+    bridge.metrics.calls_spent.set(queues.calls_in_window(tx, PROVIDER, since=since))
+    bridge.metrics.calls_limit.set(bridge.provider_calls_per_minute)

@@ -15,6 +15,7 @@ from bridge.core.credit import Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
 from bridge.core.evidence import ChainReading, ProviderReading
 from bridge.core.ledger import is_own_wallet
+from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.record import Recorded, open_review, record, rule_of
@@ -43,16 +44,19 @@ class Readings:
     suspicion: str | None = None
 
 
-def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded | None:
-    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known, nothing moves."""
+def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False) -> Recorded | None:
+    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known, nothing moves.
+
+    `is_granted`: the caller has taken the call to the gateway from the budget.
+    """
     now = bridge.clock()
     with bridge.store.read() as tx:
         row = invoices.find(tx, id=invoice_id)
         if row is None:
             return None
-        due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
         tracing.follow(row.trace_id)
-    readings = read_worlds(bridge, row, due_sat=due_sat, now=now)
+        due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
+    readings = read_worlds(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
@@ -69,11 +73,11 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker") -> Recorded 
     return recorded
 
 
-def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Readings:
+def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime, is_granted: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
     provider, chain, suspicion = None, None, None
     if bridge.has_gateway and not is_own_wallet(row.wallet_id):
-        provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now)
+        provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     if bridge.chain is not None:
         try:
             chain = bridge.chain.read(row.address, asked_at=now)
@@ -83,9 +87,13 @@ def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> Rea
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion)
 
 
-def _ask_gateway(bridge: Bridge, row: Any, *, due_sat: int, now: datetime) -> tuple[ProviderReading | None, str | None]:
+def _ask_gateway(
+    bridge: Bridge, row: Any, *, due_sat: int, now: datetime, is_granted: bool
+) -> tuple[ProviderReading | None, str | None]:
     """What the gateway says of the address, or the review kind that its nonsense calls for."""
     try:
+        if not is_granted:
+            draw_call(bridge)
         return bridge.wallet.poll(address=row.address, expected_sat=due_sat, asked_at=now), None
     except ProtocolError as error:
         log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)

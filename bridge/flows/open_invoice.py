@@ -203,6 +203,12 @@ def _first_step(
 
 
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
+<<<<<<< bridge/flows/open_invoice.py
+        require_call(tx, bridge, now=asked.now)
+        return _NeedsAddress(rule=rule, quote=quote, owner=owner)
+    idempotency.end_opening(tx, owner=owner, **billing)
+    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
+=======
     """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown.
 
     None when the wallet was so slow that another request took the claim over: its invoice is ours too.

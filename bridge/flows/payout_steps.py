@@ -13,6 +13,7 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.ledger import Journal
 from bridge.core.payout import OWN_MIN_SEND_SAT, OWN_ROLE, mirrored
+from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.logs import log
 from bridge.store import audit, invoices, ledger, payouts, spare_addresses
@@ -32,6 +33,7 @@ def terms_of(bridge: Bridge, role: str) -> Terms:
     """Asks the gateway: never inside a transaction. The shop's own wallet takes no fee of a send. Raises Unavailable."""
     if role == OWN_ROLE:
         return Terms(fee_bps=0, min_send_sat=OWN_MIN_SEND_SAT)
+    draw_call(bridge)
     health = bridge.wallets[role][1].health()
     if not health.ok or health.fee_bps is None:
         raise Unavailable("provider_unhealthy", "The gateway does not say its terms now.", retry_after_seconds=60)

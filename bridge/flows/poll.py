@@ -1,6 +1,6 @@
 """Due looks: doorbells first, then invoices whose next look has come.
 
-Owns the claims and the call budget; the look itself is `flows.observe`'s.
+Owns the claims; the calls are `flows.call_budget`'s, the look itself is `flows.observe`'s.
 """
 
 import logging
@@ -9,17 +9,15 @@ from datetime import datetime, timedelta
 
 from bridge.core.errors import Conflict
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD
+from bridge.flows.call_budget import give_back, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.observe import look
 from bridge.logs import log
-from bridge.store import inbox, invoices, leases
-from bridge.store.db import Tx
+from bridge.store import inbox, invoices
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
-# One call in so many is kept from routine looks, for doorbells and for the wallet's balance.
-RESERVED = 6
 Submit = Callable[[Callable[[], None]], None]
 
 
@@ -41,7 +39,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
                     tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
                 )
         # Somebody looks at the others right now: ringing on must not use up the budget.
-        leases.refund(tx, "provider", calls=granted - len(claimed))
+        give_back(tx, calls=granted - len(claimed))
     return _submit(bridge, claimed, owner=owner, submit=submit)
 
 
@@ -54,23 +52,12 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     with bridge.store.write() as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
-        granted = take_calls(tx, bridge, now=now, wanted=limit, is_routine=True)
+        granted = take_calls(tx, bridge, now=now, wanted=limit, purpose="routine")
         claimed = invoices.claim_due(
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
         )
-        leases.refund(tx, "provider", calls=granted - len(claimed))
+        give_back(tx, calls=granted - len(claimed))
     return _submit(bridge, claimed, owner=owner, submit=submit)
-
-
-def take_calls(tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1, is_routine: bool = False) -> int:
-    """How many of `wanted` calls to the gateway may be made now, counted over all nodes. Routine leaves some for the others.
-
-    The window is a second wider than a minute: a call leaves a moment after it was granted.
-    """
-    limit = bridge.provider_calls_per_minute
-    if is_routine:
-        limit -= limit // RESERVED
-    return leases.spend(tx, "provider", now=now, limit=limit, window_seconds=61, calls=wanted)
 
 
 def _order(now: datetime) -> tuple[int, ...]:
@@ -84,7 +71,7 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
     bridge.crash_point("look.claimed")
     try:
-        seen = look(bridge, invoice_id)
+        seen = look(bridge, invoice_id, is_granted=True)
         next_look_at = None if seen is not None else retry_at
     except Conflict:
         # Another transaction changed the invoice between our read and our write: look again at once.

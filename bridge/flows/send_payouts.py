@@ -13,6 +13,7 @@ from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.payout import Amounts, amounts_for_net, wallet_has_room
 from bridge.flows.addresses import is_pinned
+from bridge.flows.call_budget import draw_call, give_back, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.payout_outcome import book_failed, book_sent, book_unknown
@@ -54,7 +55,9 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
 def _send_next(bridge: Bridge, role: str, wallet_id: str, *, owner: str) -> int:
     now = bridge.clock()
     try:
-        reading = Reading(terms=terms_of(bridge, role), confirmed_sat=bridge.wallets[role][1].balance().confirmed_sat)
+        terms = terms_of(bridge, role)
+        draw_call(bridge)
+        reading = Reading(terms=terms, confirmed_sat=bridge.wallets[role][1].balance().confirmed_sat)
     except BridgeError as error:
         log("payout.waits", level=logging.WARNING, role=role, code=error.code)
         return 0
@@ -65,9 +68,12 @@ def _send_next(bridge: Bridge, role: str, wallet_id: str, *, owner: str) -> int:
         if not may_call_provider(tx, wallet_id):
             return 0
         row = payouts.next_due(tx, wallet_id=wallet_id, now=now)
-        if row is None:
+        # The call is taken with the intent: what is on its way is never held up for one.
+        if row is None or not take_calls(tx, bridge, now=now, purpose="urgent"):
             return 0
         intent = _intend(tx, bridge, row, reading, owner=owner, now=now)
+        if intent is None:
+            give_back(tx, calls=1)
     if intent is not None:
         bridge.crash_point("payout.intended")
         _call(bridge, intent, owner=owner)
@@ -198,6 +204,7 @@ def _give_up_lapsed(bridge: Bridge, *, now: datetime) -> int:
 def _balance_after(bridge: Bridge, role: str) -> int | None:
     """What a person compares with the balance before; the gateway may not answer."""
     try:
+        draw_call(bridge, purpose="urgent")
         return bridge.wallets[role][1].balance().confirmed_sat
     except BridgeError:
         return None

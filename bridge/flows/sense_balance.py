@@ -10,9 +10,9 @@ from typing import Any
 
 from bridge.core.errors import BridgeError
 from bridge.core.schedule import OLD, YOUNG
+from bridge.flows.call_budget import give_back, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
-from bridge.flows.poll import take_calls
 from bridge.logs import log
 from bridge.store import invoices, leases
 from bridge.store.db import Tx
@@ -38,7 +38,7 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
         if not take_calls(tx, bridge, now=now):
             return 0
         if not leases.take_free(tx, "sense_balance", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
-            leases.refund(tx, "provider", calls=1)
+            give_back(tx, calls=1)
             return 0
     try:
         balance_sat = bridge.wallet.balance().balance_sat

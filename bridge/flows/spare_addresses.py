@@ -6,9 +6,9 @@ Owns the filling of the pool; taking from it is `flows.open_invoice`'s.
 import logging
 
 from bridge.core.errors import BridgeError
+from bridge.flows.call_budget import take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
-from bridge.flows.poll import take_calls
 from bridge.logs import log
 from bridge.store import leases, spare_addresses
 

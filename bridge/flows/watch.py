@@ -7,9 +7,9 @@ import logging
 from datetime import timedelta
 
 from bridge.core.errors import BridgeError
+from bridge.flows.call_budget import WINDOW_SECONDS, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
-from bridge.flows.poll import take_calls
 from bridge.logs import log
 from bridge.store import invoices, leases
 
@@ -28,9 +28,8 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
                 return tried
             # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
             share = max(bridge.provider_calls_per_minute // 6, 1)
-            if not leases.spend(tx, "watches", now=now, limit=share) or not take_calls(
-                tx, bridge, now=now, is_routine=True
-            ):
+            is_allowed = leases.spend(tx, "watches", now=now, limit=share, window_seconds=WINDOW_SECONDS)
+            if not is_allowed or not take_calls(tx, bridge, now=now, purpose="routine"):
                 return tried
             # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
             if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):

@@ -33,6 +33,10 @@ def rules() -> list[dict]:
     return yaml.safe_load((PLACE / "rules.yml").read_text())["groups"][0]["rules"]
 
 
+def records() -> list[dict]:
+    return yaml.safe_load((PLACE / "rules.yml").read_text())["groups"][1]["rules"]
+
+
 def textfile(tmp_path: Path, tripped: list[Alert]) -> str:
     operate._write_textfile(tmp_path / "check.prom", tripped, OWNERS)
     return (tmp_path / "check.prom").read_text()
@@ -80,6 +84,25 @@ def test_every_alert_is_about_metrics_that_exist(tmp_path):
         assert metrics_of(rule["expr"]) <= known, rule["alert"]
 
 
+def test_the_five_figures_of_the_requirements_are_recorded_by_name(tmp_path):
+    lag, tickets, signatures, gas, variance = [rule["record"] for rule in records()]
+    assert (lag, tickets) == ("settlement_lag_seconds", "support_tickets_per_100_invoices")
+    assert (signatures, gas, variance) == ("failed_signature_rate", "gas_spend_sat", "reconciliation_variance_sat")
+    for rule in records():
+        without_matching = re.sub(r"ignoring\([^)]*\)|group_left", "", rule["expr"])
+        assert metrics_of(without_matching) <= known_metrics(tmp_path), rule["record"]
+
+
+def test_web_and_worker_are_scraped_where_the_site_serves_them():
+    jobs = yaml.safe_load((PLACE / "prometheus.yml").read_text())["scrape_configs"]
+    paths = {job.get("metrics_path", "/metrics") for job in jobs if job["job_name"].startswith("subtc-bridge")}
+    site = (PLACE.parent / "nginx" / "subtc-bridge.conf").read_text()
+    assert paths == {"/metrics", "/worker/metrics"}
+    assert all(f"location = {path} {{" in site for path in paths)
+    example = yaml.safe_load((PLACE.parents[1] / "config.example.yaml").read_text())
+    assert f"proxy_pass http://{example['worker_listen']}/metrics;" in site
+
+
 def test_every_panel_is_about_metrics_that_exist(tmp_path):
     known = known_metrics(tmp_path)
     for panel in panels():
@@ -107,7 +130,8 @@ def test_labels_are_bounded():
     """No label takes a value that a stranger chooses: no ids, addresses, paths."""
     collectors = Metrics().registry._collector_to_names
     names = {label for collector in collectors for label in getattr(collector, "_labelnames", ())}
-    assert names <= {"merchant", "to", "outcome", "kind", "status", "state", "side", "role", "account", "verdict"}
+    bounded = {"merchant", "to", "outcome", "kind", "status", "state", "side", "role", "account", "verdict"}
+    assert names <= bounded | {"queue", "currency"}
 
 
 def test_the_check_writes_every_rule_for_node_exporter(tmp_path):
