@@ -62,6 +62,7 @@ def create_app(
     app.extensions["look"] = Look(shop)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    traced.register(app)
     limits.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
     policy_watch.register(app)
@@ -74,4 +75,3 @@ def create_app(
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_host=0)  # type: ignore[method-assign]
     return app
-    traced.register(app)

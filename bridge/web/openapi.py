@@ -60,9 +60,9 @@ class InvoiceShape(Shape):
     payment_url: str
     bip21: str
     sequence: int
+    trace_id: str = ""
     created_at: str
     updated_at: str
-    trace_id: str = ""
 
 
 class InvoicePageShape(Shape):
@@ -207,7 +207,10 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 def document(public_url: str) -> dict[str, Any]:
     """The whole document for a bridge that is reached at `public_url`."""
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *DESK_MODELS, *UPKEEP_MODELS, *PEOPLE_MODELS)],
+        [
+            (model, "validation")
+            for model in (*_BODIES, *_ANSWERS, *DESK_MODELS, *UPKEEP_MODELS, *PEOPLE_MODELS, *POLICY_MODELS)
+        ],
         ref_template=REF,
         title="Schemas",
     )
