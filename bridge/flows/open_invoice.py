@@ -17,6 +17,7 @@ from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.flows.addresses import address_for_invoice, asks_always
+from bridge.flows.call_budget import require_call
 from bridge.flows.context import Bridge, Merchant
 from bridge.flows.modes import refuse_mode, refuse_paused
 from bridge.flows.present import invoice_json
@@ -198,17 +199,12 @@ def _first_step(
     address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     if address is None:
+        require_call(tx, bridge, now=asked.now)
         return needs
     return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
 
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
-<<<<<<< bridge/flows/open_invoice.py
-        require_call(tx, bridge, now=asked.now)
-        return _NeedsAddress(rule=rule, quote=quote, owner=owner)
-    idempotency.end_opening(tx, owner=owner, **billing)
-    return _insert(tx, bridge, asked, rule, quote, invoice_id=invoice_id, address=address)
-=======
     """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown.
 
     None when the wallet was so slow that another request took the claim over: its invoice is ours too.
