@@ -64,6 +64,7 @@ class MerchantNotifier:
 
     def __init__(self, merchants: tuple[MerchantSettings, ...], notifier: Notifier):
         self._notifier = notifier
+        self.close = notifier.close
         self._targets = {
             m.id: (m.notify_url or "", tuple(s.get_secret_value() for s in m.notify_secrets)) for m in merchants
         }

@@ -47,7 +47,7 @@ def take_policy(settings: Settings) -> None:
     except Exception as trouble:  # a driver's own error too: say what kind, not what it printed
         log("policy.not_taken", level=logging.ERROR, error=getattr(trouble, "code", type(trouble).__name__))
     finally:
-        bridge.store.close()
+        bridge.close()
 
 
 def __getattr__(name: str) -> Any:

@@ -32,9 +32,10 @@ def opened(ctx: click.Context, *, decides: bool = True) -> Iterator[Bridge]:
     """
     bridge = build(settings_of(ctx))
     try:
-        yield in_force(bridge) if decides else _as_far_as_known(bridge)
+        bridge = in_force(bridge) if decides else _as_far_as_known(bridge)
+        yield bridge
     finally:
-        bridge.store.close()
+        bridge.close()
 
 
 def _as_far_as_known(bridge: Bridge) -> Bridge:

@@ -151,7 +151,7 @@ def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     try:
         retired = come_up_read_only(bridge, copy_name=copy.name, **who)
     finally:
-        bridge.store.close()
+        bridge.close()
     click.echo(f"{database_name(settings)} is restored and read_only; {retired} spare addresses retired. Next:")
     for step in ("recheck", "reconcile", "mode normal"):
         click.echo(f"  subtc-bridge {step} --actor NAME --reason '...'")

@@ -77,7 +77,7 @@ def worker(ctx: click.Context) -> None:
             with serving_metrics(bridge, current.settings.worker_listen):
                 signals.run(Worker(bridge, threads=current.settings.worker_threads))
         finally:
-            bridge.store.close()
+            bridge.close()
         if not signals.ended.is_set():
             current.reload()
 

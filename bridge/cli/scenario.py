@@ -122,7 +122,7 @@ def play_in_new_demo(path: Path, *, directory: Path | None, once: bool, say: Cal
         try:
             play_against_demo(path, settings, bridge, say=say)
         finally:
-            bridge.store.close()
+            bridge.close()
         if not once:
             stay_up(demo)
 

@@ -68,4 +68,4 @@ def _close(_server: Any, gone: Any) -> None:
     """A pool left open at exit would complain about threads that cannot be joined any more."""
     web = gone.app.callable.extensions.get("bridge")
     if web is not None:
-        web.bridge.store.close()
+        web.bridge.close()

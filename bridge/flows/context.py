@@ -39,6 +39,8 @@ class Wallet(Protocol):
         """
         ...
 
+    def close(self) -> None: ...
+
 
 class AddressSource(Protocol):
     """A wallet of the shop's own, known by its public keys alone: an index has the same address for ever.
@@ -59,17 +61,23 @@ class Chain(Protocol):
 
     def tip_height(self) -> int: ...
 
+    def close(self) -> None: ...
+
 
 class Rates(Protocol):
     """Price samples of all sources that answer; which of them make a price is `core.quote`'s rule."""
 
     def sample(self, currency: str, now: datetime) -> tuple[Sample, ...]: ...
 
+    def close(self) -> None: ...
+
 
 class Billing(Protocol):
     """The merchant's notify endpoint. Never raises for an answer: the Answer says delivered, retry or parked."""
 
     def notify(self, merchant: str, *, event_id: str, body: bytes, now: datetime) -> Answer: ...
+
+    def close(self) -> None: ...
 
 
 class Screening(Protocol):
@@ -229,6 +237,12 @@ class Bridge:
             return {}
         billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
         return {"hot": (self.wallet_id, self.wallet)} | billing
+
+    def close(self) -> None:
+        """Drops the connections to every outside world and to the database; nothing can be done with it afterwards."""
+        for part in (self.wallet, self.billing_wallet, self.chain, self.rates, self.billing, self.store):
+            if part is not None:
+                part.close()
 
     def new_id(self, prefix: str) -> str:
         """A random id such as "inv_3f…": 96 bits, so that nobody counts or guesses."""

@@ -23,3 +23,6 @@ class FixedPrice:
         if currency not in self._prices:
             raise Unavailable("price_missing", f"{self.name} has no price in {currency}.")
         return Sample(source=self.name, currency=currency, price_minor=self._prices[currency], observed_at=now)
+
+    def close(self) -> None:
+        """Nothing was opened."""

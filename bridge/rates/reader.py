@@ -24,6 +24,8 @@ class Source(Protocol):
 
     def price(self, currency: str, now: datetime) -> Sample: ...
 
+    def close(self) -> None: ...
+
 
 class RateReader:
     """Threads may share it: those that ask for one currency at the same time get one round of questions.
@@ -50,6 +52,11 @@ class RateReader:
             if samples:
                 self._kept[currency] = (now, samples)
             return samples
+
+    def close(self) -> None:
+        """Drop every source's connections."""
+        for source in self._sources:
+            source.close()
 
     def _ask(self, currency: str, now: datetime) -> tuple[Sample, ...]:
         if not self._sources:

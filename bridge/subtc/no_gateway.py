@@ -30,6 +30,9 @@ class NoGateway:
     def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> NoReturn:
         raise _refusal()
 
+    def close(self) -> None:
+        """Nothing was opened."""
+
 
 def _refusal() -> Unavailable:
     return Unavailable("no_gateway", "There is no gateway: payers pay to the shop's own wallet.")

@@ -1,0 +1,75 @@
+"""A bridge that is closed leaves no connection open anywhere."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bridge.runtime import build
+from tests.flows.world import settings_for, until
+
+ANSWERS = {
+    "/prices/alpha": {"data": {"USD": {"last": "65000.00"}}},
+    "/prices/beta": {"bitcoin": {"usd": 65_000}},
+    "/esplora/blocks/tip/height": 9,
+}
+
+
+class Outside(ThreadingHTTPServer):
+    """Every outside world at once; it knows how many callers are connected."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.connected = 0
+        self.lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), Caller)
+
+    def count(self, change: int) -> None:
+        with self.lock:
+            self.connected += change
+
+
+class Caller(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Outside
+
+    def setup(self) -> None:
+        self.server.count(1)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.server.count(-1)
+
+    def do_GET(self) -> None:
+        body = json.dumps(ANSWERS[self.path.partition("?")[0]]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    server = Outside()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def test_a_closed_bridge_hangs_up_everywhere(outside: Outside, sqlite_url: str) -> None:
+    bridge = build(settings_for(f"http://127.0.0.1:{outside.server_port}", sqlite_url))
+    assert len(bridge.rates.sample("USD", bridge.clock())) == 2
+    assert bridge.chain is not None and bridge.chain.tip_height() == 9
+    assert outside.connected == 3
+    bridge.close()
+    until(lambda: outside.connected == 0)
