@@ -382,12 +382,12 @@ def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceR
     return tx.execute(query.order_by(invoices.c.watched_until).limit(limit)).all()
 
 
-def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetime) -> bool:
-    """Whether this worker may arm the watch: of two at once, one may."""
 def trace_of(tx: Connection, invoice_id: str) -> str:
     return str(tx.execute(select(invoices.c.trace_id).where(invoices.c.id == invoice_id)).scalar() or "")
 
 
+def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetime) -> bool:
+    """Whether this worker may arm the watch: of two at once, one may."""
     unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
     taken = update(invoices).where(invoices.c.id == invoice_id, unwatched).values(watched_until=until)
     return tx.execute(taken).rowcount == 1
