@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 from bridge.core.errors import Refused
 from bridge.flows.receive_event import receive_callback
+from bridge.flows.replay import replay
 from tests.flows.world import World, until
 
 FORGED = b'{"address":"%s","reached":true,"received_sat":15539,"status":"confirmed","coin":"btc","net":"test"}'
@@ -101,6 +102,19 @@ def test_a_doorbell_brings_the_look_forward(world: World) -> None:
     world.ring(invoice)
     assert world.answer_doorbells() == 1
     assert world.invoice(invoice)["status"] == "settled"
+
+
+def test_a_gateway_that_repeats_the_callback_address_leaves_no_token_behind(world: World) -> None:
+    invoice = world.open()
+    token = world.bridge.callback_token(invoice["id"])
+    body = f'{{"reached":true,"callback_url":"https://pay.example/callbacks/subtc/{token}"}}'.encode()
+    world.ring(invoice, body=body)
+    world.ring(invoice, body=body)
+    [row] = world.rows("SELECT id, body, copies FROM inbox")
+    assert (bytes(row.body), row.copies) == (body.replace(token.encode(), b"[token]"), 1)
+    # What is kept is still the same callback when somebody plays it again.
+    assert replay(world.bridge, f"in:{row.id}", actor="anna", reason="a test") == "unchanged"
+    assert [copies for _, _, copies in kept(world)] == [2]
 
 
 def test_a_callback_of_a_closed_invoice_is_unknown(world: World) -> None:
