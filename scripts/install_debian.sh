@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Python's own registry cannot bring: venv, postgresql, nginx, systemd, openssl, promtool,
-# wrk, chromium, zbar, npm, php. Silent and instant when all is there.
+# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -16,6 +16,9 @@ present() {
         chromium) command -v chromium >/dev/null ;;
         zbar) command -v zbarimg >/dev/null ;;
         npm) command -v npm >/dev/null ;;
+        debootstrap) [ -x /usr/sbin/debootstrap ] ;;
+        nspawn) command -v systemd-nspawn >/dev/null ;;
+        slirp4netns) command -v slirp4netns >/dev/null ;;
         php) php -m 2>/dev/null | grep -q pdo_sqlite ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
     esac
@@ -33,6 +36,9 @@ packages_of() {
         chromium) echo chromium fonts-dejavu-core ;;
         zbar) echo zbar-tools ;;
         npm) echo npm ;;
+        debootstrap) echo debootstrap ;;
+        nspawn) echo systemd-container iproute2 ;;
+        slirp4netns) echo slirp4netns ;;
         php) echo php-cli php-curl php-xml php-sqlite3 ;;
     esac
 }

@@ -1,0 +1,158 @@
+"""`python -m tests.install --base DIR`: the walk, from the empty system to the paid order, with a time for every step.
+
+Owns the order of things; started by scripts/install_drill.sh, which gives it namespaces of its own.
+"""
+
+import argparse
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bridge.demo import DemoFailed
+from tests.install import order, world
+from tests.install.guide import CONNECT, DOCS, ORDER, steps, with_values
+from tests.install.machine import Machine, WalkFailed, boot, empty_root, new_network
+
+LONGEST_SECONDS = 900
+HOST_STORE = Path("/etc/ssl/certs/ca-certificates.crt")
+# Of pip's settings on this machine only what leads to a registry: a machine of its own has no folders of ours.
+REGISTRY_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.install", description=__doc__)
+    parser.add_argument("--base", type=Path, required=True, help="an empty Debian 12 made by debootstrap")
+    base = parser.parse_args().base.resolve()
+    if os.getpid() != 1:
+        parser.error("start this by scripts/install_drill.sh: it needs namespaces of its own")
+    place = base.with_name("place")
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "install-drill", place], check=True)
+    kept = base.with_name("last.log")
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(LONGEST_SECONDS)
+    machine = Machine(root=place / "root", log=place / "commands.log")
+    try:
+        walk(base, place, machine)
+    except (WalkFailed, DemoFailed) as failure:
+        print(f"FAILED  {failure}", flush=True)
+        if machine.leader:
+            machine.run(
+                "systemctl list-units --no-pager 'subtc-bridge*'; journalctl --no-pager --lines=500", check=False
+            )
+        print(f"Every command with what it wrote, and the machine's journal: {kept}", flush=True)
+        return 1
+    finally:
+        if machine.log.exists():
+            shutil.copy(machine.log, kept)
+    return 0
+
+
+def out_of_time(*_: object) -> None:
+    raise WalkFailed(f"the walk is not over after {LONGEST_SECONDS} s")
+
+
+def walk(base: Path, place: Path, machine: Machine) -> None:
+    """Everything, in order. Raises WalkFailed or DemoFailed."""
+    say = Clock()
+    guide = steps(DOCS / "operator-guide.en.md")
+    names = dict(re.findall(r'^(\w+)="?([^"\s]*)', guide[0].commands, re.MULTILINE))
+    (place / "world").mkdir()
+    say.timed("empty Debian 12 booted", lambda: start(machine, base, place, names))
+    world.join(machine, names)
+    world.furnish(place / "world", names)
+    certificates = [(place / "world" / f"{name}.pem").read_text() for name in (names["BILLING"], world.GATEWAY)]
+    for number, certificate in enumerate(certificates):
+        own_authority = machine.root / f"usr/local/share/ca-certificates/world{number}.crt"
+        own_authority.parent.mkdir(parents=True, exist_ok=True)
+        own_authority.write_text(certificate)
+    site = say.timed("gateway and BILLmanager up", lambda: world.start(place / "world", names))
+    given = with_values(guide[0].commands, {"MORE": world.more_options(names)})
+    for step in guide[1:]:
+        if step.kind == CONNECT:
+            hard = say.timed(f"guide: {step.heading}", lambda: connect(machine, site, names))
+        elif step.kind == ORDER:
+            say("order placed", hard.begin())
+        else:
+            commands = f"{given}\n{step.commands}"
+            say.timed(f"guide: {step.heading}", functools.partial(machine.run, commands, stdin="\n"))
+    hard.run()
+    say("a stranger", order.closed_doors(names, hard.invoice["payment_url"]))
+    say("supervision", order.supervised(machine))
+    say("timers", order.timers(machine))
+    say("journal", order.clean_journal(machine))
+    say("done", "the guide's commands lead from an empty Debian 12 to a paid order")
+
+
+def start(machine: Machine, base: Path, place: Path, names: dict[str, str]) -> None:
+    """The empty system, booted, with the names of the walk and this machine's way to the package registries."""
+    root = empty_root(base, place)
+    (root / "etc/hosts").write_text(world.hosts_file(names))
+    shutil.copy(HOST_STORE, root / "root/registry-ca.pem")
+    machine.variables |= {"PIP_CERT": "/root/registry-ca.pem"} | registry_settings()
+    machine.network = new_network()
+    boot(machine)
+
+
+def registry_settings() -> dict[str, str]:
+    """Where this machine's pip finds packages, as variables. Nothing of it is kept."""
+    found = json.loads(subprocess.run([sys.executable, "-c", PIP_SETTINGS], check=True, capture_output=True).stdout)
+    chosen = {}
+    for name, value in found.items():
+        key = name.split(".")[-1]
+        urls = " ".join(part for part in value.split() if not part.startswith("file:"))
+        if key in REGISTRY_SETTINGS and urls:
+            chosen["PIP_" + key.upper().replace("-", "_")] = urls
+    proxies = {
+        name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}
+    }
+    return chosen | proxies
+
+
+PIP_SETTINGS = """
+import json
+from pip._internal.configuration import Configuration
+configuration = Configuration(isolated=False)
+configuration.load()
+print(json.dumps({name: value for name, value in configuration.items()}))
+"""
+
+
+def connect(machine: Machine, site: world.Site, names: dict[str, str]) -> order.HardWalk:
+    """What BILLmanager's administrator does: trust the two certificates, add the payment method with key and secret."""
+    for name in (names["PAY"], names["INSIDE"]):
+        world.trust(name, machine.read(f"/etc/ssl/subtc-bridge/{name}.pem"))
+    for name in ("api_key", "notify_secret"):
+        site.secrets[name] = machine.read(f"/etc/subtc-bridge/secrets/{name}").strip()
+    hard = order.HardWalk(site, machine)
+    hard.add_method()
+    return hard
+
+
+class Clock:
+    """One line per step, with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, name: str, seen: str) -> None:
+        print(f"{time.monotonic() - self._started:6.1f} s  {name:34} {seen}", flush=True)
+
+    def timed(self, name: str, step: Callable[[], Any]) -> Any:
+        before = time.monotonic()
+        result = step()
+        self(name, f"took {time.monotonic() - before:.1f} s")
+        return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The operator guide's commands: the same in both languages, and marked so that the walk finds them."""
+
+import re
+
+import pytest
+
+from tests.install.guide import CONNECT, DOCS, NAMES, ORDER, RUN, command_blocks, steps, with_values, without_comments
+
+ENGLISH, RUSSIAN = DOCS / "operator-guide.en.md", DOCS / "operator-guide.ru.md"
+
+
+def test_both_guides_have_the_same_commands():
+    assert command_blocks(ENGLISH) == command_blocks(RUSSIAN)
+
+
+def test_both_guides_are_walked_the_same_way():
+    english, russian = steps(ENGLISH), steps(RUSSIAN)
+    assert [step.kind for step in english] == [NAMES, RUN, RUN, RUN, RUN, CONNECT, ORDER, RUN]
+    assert [(s.kind, without_comments(s.commands)) for s in english] == [
+        (s.kind, without_comments(s.commands)) for s in russian
+    ]
+
+
+def test_every_name_that_a_command_takes_is_named_first():
+    first, *others = steps(ENGLISH)
+    named = set(re.findall(r"^(\w+)=", first.commands, re.MULTILINE))
+    for step in others:
+        here = set(re.findall(r"\bfor (\w+) in", step.commands))
+        assert set(re.findall(r"\$(\w+)", step.commands)) <= named | here
+
+
+def test_only_names_of_the_guide_can_be_given_a_value():
+    names = steps(ENGLISH)[0].commands
+    assert "MORE='--listen 127.0.0.1:1'" in with_values(names, {"MORE": "--listen 127.0.0.1:1"})
+    with pytest.raises(ValueError, match="names no OTHER"):
+        with_values(names, {"OTHER": "x"})
