@@ -14,7 +14,7 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test gallery lint fmt types bench soak fuzz supply clean
+.PHONY: help setup demo run test gallery lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -23,7 +23,7 @@ setup: $(READY) ## create .venv with everything pinned in setup.cfg
 
 $(READY): setup.cfg pyproject.toml
 	@sh scripts/make_venv.sh "$(PYTHON)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,dev,otel]'
 	@touch $@
 
 demo: setup ## the whole job on this machine, no accounts needed; ONCE=1 walks it once and ends
@@ -69,6 +69,9 @@ bench: setup ## measure against yardsticks of the same run; ARGS="--only routes"
 soak: setup ## random payments, faults and restarts for MINUTES=2, then nothing may be lost or done twice
 	@sh scripts/install_debian.sh postgresql
 	$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),2) $(ARGS)
+
+drill: setup ## the operator guide's commands on an empty Debian 12 with its own systemd, up to a paid order; needs root
+	@bash scripts/install_drill.sh $(BIN)/python
 
 clean: ## remove the environment and caches; keeps config.yaml and var/
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
