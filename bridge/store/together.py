@@ -84,7 +84,9 @@ def _compiled(dialect_name: str, statement: Any, names: tuple[str, ...]) -> _Com
     compiled = statement.compile(dialect=dialect, column_keys=list(names))
     order = compiled.positiontup if compiled.positional else list(compiled.binds)
     binds = tuple((name, _reader(compiled.binds[name], dialect)) for name in order)
-    return _Compiled(sql=compiled.string, binds=binds, answers=bool(compiled.effective_returning))
+    return _Compiled(
+        sql=compiled.string, binds=binds, answers=bool(compiled.effective_returning) or statement.is_select
+    )
 
 
 def _reader(bind: Any, dialect: Any) -> Callable[[Mapping[str, Any]], Any]:
