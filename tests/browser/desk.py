@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext
 
 from bridge.flows.keep_books import seal_audit
 from bridge.flows.reconcile import step
+from bridge.flows.resolve_review import show_review
 from bridge.store.db import migrate
 from bridge.web.admin.door import COOKIE
 from tests.admin.office import Office, build_office, ids_on
@@ -25,6 +26,7 @@ PAGES = {
     "desk_invoice": ("fay", "/invoices/{invoice}"),
     "desk_reviews": ("vic", "/reviews"),
     "desk_review": ("fay", "/reviews/{review}"),
+    "desk_mark": ("ann", "/reviews/{marked}"),
     "desk_deliveries": ("sam", "/deliveries"),
     "desk_delivery": ("sam", "/deliveries/{delivery}"),
     "desk_payouts": ("ann", "/payouts"),
@@ -36,6 +38,7 @@ PAGES = {
     "desk_audit": ("vic", "/audit?verify=1"),
     "desk_modes": ("root", "/modes"),
     "desk_people": ("root", "/people"),
+    "desk_person": ("root", "/people/sam"),
 }
 
 
@@ -71,7 +74,7 @@ def open_office(folder: Path) -> Iterator[ServedOffice]:
 
 
 def furnish(office: Office) -> dict[str, str]:
-    """Money that settled on several days, a late payment, a part, a refund and a sweep to approve, a parked message."""
+    """Money that settled on several days, a late payment, a part, a manual mark, a refund and a sweep to approve, a parked message."""
     for day in range(6):
         for number in range(1 + day % 3):
             invoice = office.site.open(str(100 + 10 * day + number), amount="100.00", description="VPS Start, 1 month")
@@ -81,7 +84,9 @@ def furnish(office: Office) -> dict[str, str]:
             office.site.look(invoice)
         office.deliver()
         office.world.clock.advance(79_000)
+    marked = office.site.open("2003")
     late = office.late()
+    office.site.pay(marked, marked["remaining_sat"] // 2, confirmations=6)
     part = office.site.open("2002")
     office.site.pay(part, part["remaining_sat"] // 2, confirmations=1)
     office.clients.clear()
@@ -93,6 +98,10 @@ def furnish(office: Office) -> dict[str, str]:
     payout = office.propose(invoice)
     office.fill("fay", "/treasury", "/sweep")
     seal_audit(office.bridge, owner="w1", limit=10_000)
-    review = ids_on(office.see("vic", "/reviews?kind=late"), "reviews/rev")[0]
-    ids = {"invoice": invoice["id"], "late": late["id"], "review": review, "delivery": delivery}
+    asked = dict.fromkeys(ids_on(office.see("vic", "/reviews?kind=late"), "reviews/rev"))
+    of_invoice = {show_review(office.bridge, each)["invoice_id"]: each for each in asked}
+    review, question = of_invoice[late["id"]], of_invoice[marked["id"]]
+    office.mark(question)
+    office.token("sam")
+    ids = {"invoice": invoice["id"], "late": late["id"], "review": review, "marked": question, "delivery": delivery}
     return ids | {"payout": payout, "run": run}

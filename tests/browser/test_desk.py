@@ -112,6 +112,23 @@ def test_the_days_work_is_done_by_hand(office: ServedOffice, visit):
     page.wait_for_selector(".notice.good")
     assert "approved" in words(page)
 
+    page = visit("fay", "/reviews/{marked}")
+    assert page.locator("form[action$='/approve']").count() == 0
+    page = visit("bob", "/reviews/{marked}", width=390)
+    page.fill("form[action$='/approve'] input[name=reason]", "the client is known")
+    page.click("form[action$='/approve'] .button")
+    page.wait_for_selector(".notice.good")
+    assert "fay" in words(page) and "the client is known" in words(page)
+
+    page = visit("root", "/people", width=390)
+    page.click("summary")
+    page.fill("#name", "eva")
+    page.fill("#password", "a long enough password")
+    page.fill("form[action$='/add'] input[name=reason]", "hired")
+    page.click("form[action$='/add'] .button")
+    page.wait_for_selector(".qr-card svg")
+    assert page.inner_text("#secret").startswith("otpauth://totp/") and overflow(page) == []
+
     for person in ("bob", "ann"):  # above a million satoshi two people must approve
         page = visit(person, "/payouts?kind=sweep")
         page.click("tbody a.mono")
