@@ -431,6 +431,7 @@ class Settings(_Section):
     admin: bool = False
     token_secret: Annotated[SecretStr, Field(min_length=24)]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: Annotated[str | None, Field(repr=False)] = None
     review_due_seconds: Positive = 86_400
     allow_hosts: tuple[str, ...] = ()
     clock_offset_file: str | None = None
@@ -456,6 +457,9 @@ class Settings(_Section):
     def _safe(self) -> "Settings":
         for name, url in _reached_urls(self).items():
             _require_https(name, url, network=self.network)
+        if self.otlp_endpoint is not None:
+            # A collector on this machine is as near as the log.
+            _require_https("otlp_endpoint", self.otlp_endpoint, network="test")
         if self.clock_offset_file is not None and self.network == "main":
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
         if self.crash_at is not None and self.network == "main":

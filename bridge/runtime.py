@@ -181,6 +181,16 @@ def _policy_file(settings: Settings, document: str) -> PolicyFile:
     )
 
 
+def export_spans(settings: Settings) -> None:
+    """Turns OpenTelemetry on for this process when the settings say so; else it is not even imported. Raises ConfigError."""
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        tracing.export_to(settings.otlp_endpoint)
+    except ModuleNotFoundError:
+        raise ConfigError("otlp_endpoint: needs the extra: pip install 'subtc-billmanager-bridge[otel]'") from None
+
+
 def api_keys(settings: Settings) -> Mapping[str, str]:
     """SHA-256 of every API key to its merchant's id: the keys themselves go no further."""
     return {digest: m.id for m in settings.merchants for digest in m.key_sha256s()}

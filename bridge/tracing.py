@@ -5,16 +5,19 @@ Owns what is being traced now, the W3C header, and spans once OpenTelemetry is t
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 _HEADER = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _NONE = re.compile(r"0+")
 _followed: ContextVar[str] = ContextVar("trace_id", default="")
-_spans: list[Any] = []
+_tracers: list[Any] = []
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def current() -> str:
@@ -56,18 +59,46 @@ def header() -> str:
     return f"00-{_followed.get()}-{_span_id()}-01" if _TRACE_ID.fullmatch(_followed.get()) else ""
 
 
+def export_to(endpoint: str) -> None:
+    """Sends spans to this collector (OTLP over HTTP) from now on. Raises ModuleNotFoundError without the extra `otel`."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": "subtc-bridge"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    turn_on(provider.get_tracer("bridge"))
+
+
 def turn_on(tracer: Any) -> None:
     """Makes spans with this tracer of OpenTelemetry from now on; None turns them off."""
-    _spans[:] = [] if tracer is None else [tracer]
+    _tracers[:] = [] if tracer is None else [tracer]
+
+
+def traced(name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A span around every call of a function that begins in its own trace."""
+
+    def around(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            if not _tracers:
+                return function(*args, **kwargs)
+            with span(name):
+                return function(*args, **kwargs)
+
+        return call
+
+    return around
 
 
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[None]:
     """A span of the current trace around the block. Nothing at all while OpenTelemetry is off."""
-    if not _spans:
+    if not _tracers:
         yield
         return
-    with _spans[0].start_as_current_span(name, context=_parent(), attributes=attributes):
+    with _tracers[0].start_as_current_span(name, context=_parent(), attributes=attributes):
         yield
 
 
@@ -88,7 +119,7 @@ def _parent() -> Any:
 
 
 def _span_id() -> str:
-    if _spans:
+    if _tracers:
         from opentelemetry import trace
 
         known = trace.get_current_span().get_span_context()

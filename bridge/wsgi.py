@@ -12,12 +12,13 @@ from bridge.billmanager.wire import sign
 from bridge.config import Settings, load_settings, path_from_environment
 from bridge.flows.policy import take_file
 from bridge.logs import log
-from bridge.runtime import api_keys, build, callback_check
+from bridge.runtime import api_keys, build, callback_check, export_spans
 from bridge.web import Shop, create_app
 
 
 def application(settings: Settings) -> Flask:
     """The web application over a newly built bridge."""
+    export_spans(settings)
     bridge = build(settings)
     secrets = {m.id: tuple(s.get_secret_value() for s in m.notify_secrets) for m in settings.merchants}
     return create_app(

@@ -46,7 +46,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "requests": ADAPTERS | {"outbound", "sandbox"},
     "yaml": frozenset({"config", "sandbox"}),
     "cryptography": frozenset({"receipts"}),
-    "opentelemetry": frozenset({"tracing", "spans"}),
+    "opentelemetry": frozenset({"tracing"}),
     "click": frozenset({"cli", "demo"}),
 }
 ENVIRONMENT_ROOMS = frozenset({"config", "sandbox"})

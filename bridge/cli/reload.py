@@ -16,7 +16,7 @@ from bridge.cli.settings_text import compared
 from bridge.cli.worker_metrics import serving_metrics
 from bridge.config import ConfigError, Settings, load_settings
 from bridge.logs import log, set_up
-from bridge.runtime import build
+from bridge.runtime import build, export_spans
 from bridge.worker import Worker
 
 
@@ -68,6 +68,7 @@ def worker(ctx: click.Context) -> None:
     """Look at addresses and tell merchants, until told to stop. SIGHUP takes new settings between two looks."""
     current = Current(ctx.obj, settings_of(ctx))
     set_up(current.settings.log_level)
+    export_spans(current.settings)
     signals = _Signals()
     while not signals.ended.is_set():
         signals.asked.clear()

@@ -41,6 +41,11 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
 def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
     """One try. The receiver may have acted although its answer was lost: it sees the same event id again and says so."""
     tracing.follow(row.trace_id)
+    _deliver(bridge, row, owner=owner)
+
+
+@tracing.traced("flow.deliver")
+def _deliver(bridge: Bridge, row: Any, *, owner: str) -> None:
     bridge.crash_point("deliver.claimed")
     started_at = bridge.clock()
     answer = bridge.billing.notify(row.merchant, event_id=row.event_id, body=row.body.encode(), now=started_at)

@@ -56,6 +56,12 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
             return None
         tracing.follow(row.trace_id)
         due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
+    return _look_at(bridge, row, due_sat=due_sat, now=now, actor=actor, is_granted=is_granted)
+
+
+@tracing.traced("flow.look")
+def _look_at(bridge: Bridge, row: Any, *, due_sat: int, now: datetime, actor: str, is_granted: bool) -> Recorded | None:
+    invoice_id = row.id
     readings = read_worlds(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")

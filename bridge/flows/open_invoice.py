@@ -102,6 +102,7 @@ class _ClaimLost(Exception):
     """Another request took the claim over while the wallet was asked."""
 
 
+@tracing.traced("flow.open_invoice")
 def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> Answered:
     """Opens, re-opens or finds the invoice of `request.billing_payment_id`.
 

@@ -6,6 +6,7 @@ Owns the asking, its time limit and a short memory; must not judge the samples, 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Protocol
@@ -63,7 +64,7 @@ class RateReader:
             return ()
         # An executor per round, because one made at import would not survive the fork of a web server.
         executor = ThreadPoolExecutor(max_workers=len(self._sources), thread_name_prefix="rates")
-        asked = [(source, executor.submit(source.price, currency, now)) for source in self._sources]
+        asked = [(source, executor.submit(copy_context().run, source.price, currency, now)) for source in self._sources]
         wait([future for _, future in asked], timeout=self._timeout_seconds)
         executor.shutdown(wait=False, cancel_futures=True)
         answers = [self._answer(source, future, currency) for source, future in asked]
