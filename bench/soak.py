@@ -5,7 +5,9 @@ Owns the chances; the truths it ends with are those of the durability tests.
 
 import contextlib
 import random
+import re
 import secrets
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,9 +20,12 @@ from typing import Any
 import click
 import requests
 
+from bridge.config import load_settings
+from bridge.runtime import build
 from bridge.store.db import migrate
+from tests.durability.leaks import Answers, ProcessList, leaks
 from tests.durability.programs import open_zygote
-from tests.durability.shop import Shop, open_shop
+from tests.durability.shop import API_KEY, KEY, SECRET, Shop, open_shop
 from tests.durability.truth import faults_in
 from tests.postgres import start_cluster
 
@@ -48,6 +53,13 @@ class Soak:
     opened: dict[str, dict[str, Any]] = field(default_factory=dict)
     paid: set[str] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
+    processes: ProcessList = field(default_factory=ProcessList)
+    answers: Answers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.answers = Answers(self.shop.directory / "answers")
+        ask = self.shop.api
+        self.shop.api = lambda *args, **options: self.answers.keep(ask(*args, **options))  # type: ignore[method-assign]
 
     def step(self) -> None:
         """One thing that happens, chosen by weight."""
@@ -58,6 +70,7 @@ class Soak:
             self.pass_time: 4,
             self.break_something: 6,
             self.answer_badly: 3,
+            self.look_around: 3,
             self.kill: 2,
             self.restart: 2,
         }
@@ -114,6 +127,25 @@ class Soak:
         bad = iter([self.chance.choice([503, "lost", 500]) for _ in range(self.chance.randrange(1, 6))])
         self.shop.receiver.fault = lambda _event: next(bad, None)
 
+    def look_around(self) -> None:
+        """A payer, a stranger and a probe come by, some with nonsense; and somebody lists the processes."""
+        self.processes.look()
+        stranger = {"Authorization": "Bearer nobody-knows-this-key-0123456789"}
+        for method, path, options in (
+            ("POST", "/v1/invoices", {"data": b"{", "headers": {"Idempotency-Key": "k"}}),
+            ("POST", "/v1/invoices", {"data": b'{"amount":[]}', "headers": {"Idempotency-Key": "k"}}),
+            ("GET", "/v1/events?after=-1", {}),
+            ("GET", "/v1/events?after=0&limit=500", {}),
+            ("GET", "/v1/invoices", {"headers": stranger}),
+            ("POST", "/callbacks/subtc/AAAA", {"data": b"\xff"}),
+            *(("GET", path, {}) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/pay/AAAA")),
+        ):
+            self.shop.api(method, path, **options)
+        if self.opened:
+            page = self.chance.choice(list(self.opened.values()))["payment_url"].partition("/pay/")[2]
+            for rest in ("", "/status", "/receipt", "/receipt.json"):
+                self.shop.api("GET", f"/pay/{page}{rest}")
+
     def kill(self) -> None:
         self._replace(lambda program: program.kill())
 
@@ -143,7 +175,16 @@ class Soak:
     def _is_quiet(self) -> bool:
         owed = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
         waiting = "SELECT count(*) FROM invoices WHERE status = 'processing' AND hold IS NULL"
-        return not self.shop.count(owed) and not self.shop.count(waiting) and not self._unexplained()
+        is_idle = not self.shop.count(owed) and not self.shop.count(waiting)
+        return is_idle and not self._unexplained() and self._is_all_seen()
+
+    def _is_all_seen(self) -> bool:
+        """Whether every satoshi that came is booked: an address that nobody is in a hurry about is read rarely."""
+        booked = "SELECT COALESCE(SUM(units), 0) FROM entries WHERE account IN ('wallet:hot', 'inflight:unconfirmed')"
+        world = self.shop.sandbox.world
+        with world.lock:
+            wallets = [w for account in world.gateway.accounts.values() for w in account.wallets.values()]
+            return self.shop.count(booked) == sum(sum(world.gateway.balance(wallet)) for wallet in wallets)
 
     def _unexplained(self) -> list[str]:
         """Payments whose money came in full and that are neither settled nor held with a reason that a person is told."""
@@ -165,7 +206,30 @@ class Soak:
         wrong += [f"told but not settled: {payment}" for payment in sorted(set(told) - settled)]
         self.shop.until_quiet()
         self.shop.kill_all()
-        return wrong + faults_in(self.shop.config(), self.shop.sandbox.world)
+        wrong += faults_in(self.shop.config(), self.shop.sandbox.world)
+        return wrong + self._leaks() + self._refused_books()
+
+    def _leaks(self) -> list[str]:
+        bridge = build(load_settings(self.shop.config()))
+        with contextlib.closing(bridge.store):
+            tokens = {bridge.callback_token(each["id"]): each["id"] for each in self.opened.values()}
+            secrets = {"the gateway's key": KEY, "the module's key": API_KEY, "the notify secret": SECRET}
+            secrets |= {"token_secret": "t" * 32} | {f"the callback token of {i}": t for t, i in tokens.items()}
+            seen = {"logs": self.shop.directory, "answers": self.answers, "processes": self.processes}
+            return leaks(secrets, store=bridge.store, **seen)
+
+    def _refused_books(self) -> list[str]:
+        """The books of the whole run, as the command exports them, go through bean-check."""
+        books = self.shop.directory / "books.beancount"
+        period = ("--from", "2000-01-01", "--to", "2100-01-01")
+        exported = self.shop.command("export", *period, "--format", "beancount", "--output", str(books))
+        if exported.exit_code:
+            return [f"the books are not exported: {exported.tail()}"]
+        checker = [sys.executable, "-W", "ignore", "-m", "beancount.scripts.check", str(books)]
+        checked = subprocess.run(checker, capture_output=True, text=True, check=False)
+        read = len(re.findall(r"^\d{4}-\d\d-\d\d \*", books.read_text(), re.MULTILINE))
+        click.echo(f"bean-check read {read} transactions, {self.answers.count} answers were searched for secrets")
+        return [f"bean-check: {line}" for line in (checked.stdout + checked.stderr).splitlines()[:20]]
 
 
 def run(shop: Shop, *, seed: int, seconds: float) -> tuple[Soak, list[str]]:
@@ -200,7 +264,7 @@ def main(minutes: float, engine: str, seed: int | None) -> None:
             url = cluster.url("soak")
         migrate(url)
         zygote = stack.enter_context(open_zygote())
-        shop = stack.enter_context(open_shop(zygote, directory, url))
+        shop = stack.enter_context(open_shop(zygote, directory, url, settings={"log_level": "info"}))
         soak, wrong = run(shop, seed=seed, seconds=60 * minutes)
         rows = dict(
             Counter(shop.values("SELECT status || '/' || exception || COALESCE('/' || hold, '') FROM invoices"))
