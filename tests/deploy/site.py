@@ -78,12 +78,8 @@ def configuration(place: Path, ports: dict[str, int], *, allow: str) -> str:
     )
 
 
-@contextmanager
-def front(place: Path, database_url: str, *, allow: str = "allow 127.0.0.1;\n") -> Iterator[Front]:
-    """nginx and the application, both running; ended in good order."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "www" / ".well-known").mkdir(parents=True)
-    (place / "www" / ".well-known" / "security.txt").write_text((NGINX / "security.txt").read_text())
+def certify(place: Path) -> None:
+    """A throwaway certificate for the names of the site."""
     request = [
         "openssl",
         "req",
@@ -98,6 +94,15 @@ def front(place: Path, database_url: str, *, allow: str = "allow 127.0.0.1;\n") 
     ]
     where = ["-subj", "/CN=pay.example.com", "-addext", NAMES, "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run([*request, *where], cwd=place, check=True, capture_output=True)
+
+
+@contextmanager
+def front(place: Path, database_url: str, *, allow: str = "allow 127.0.0.1;\n") -> Iterator[Front]:
+    """nginx and the application, both running; ended in good order."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "www" / ".well-known").mkdir(parents=True)
+    (place / "www" / ".well-known" / "security.txt").write_text((NGINX / "security.txt").read_text())
+    certify(place)
     ports = {name: free_port() for name in ("plain", "public", "inside", "bridge")}
     (place / "nginx.conf").write_text(configuration(place, ports, allow=allow))
     site = build_site(database_url)

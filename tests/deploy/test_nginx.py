@@ -6,15 +6,17 @@ Owns the enumeration of every route of the application against the shipped confi
 import re
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
 
-from tests.deploy.site import NGINX, Front, front
+from tests.deploy.site import NGINX, Front, certify, configuration, front
 from tests.web.conftest import API_KEY
 
+GROW = NGINX.parents[1] / "docs" / "grow-to-postgresql.md"
 # What a payer, a payer's browser and the gateway need. A new route is inside until it is listed here and in the file.
 OPEN_TO_THE_WORLD = {
     "/pay/<public_id>",
@@ -36,6 +38,31 @@ def running(tmp_path_factory: pytest.TempPathFactory, sqlite_template) -> Iterat
     database.write_bytes(sqlite_template.read_bytes())
     with front(place / "nginx", f"sqlite:///{database}") as opened:
         yield opened
+
+
+def several_nodes(shipped: str) -> str:
+    """The site with the three changes of the guide for several nodes."""
+    upstream, again, once = re.findall(r"```nginx\n(.*?)```", GROW.read_text(), re.DOTALL)
+    changed, upstreams = re.subn(r"upstream subtc_bridge \{.*?\n\}\n", upstream, shipped, flags=re.DOTALL)
+    changed, offs = re.subn(r" *proxy_next_upstream off;\n", again, changed)
+    changed, locations = re.subn(r" *location /admin \{.*\}\n", once, changed)
+    assert (upstreams, offs, locations) == (1, 2, 1)
+    return changed
+
+
+def test_nginx_takes_the_site_with_the_changes_for_several_nodes(tmp_path):
+    ports = {"plain": 8081, "public": 8082, "inside": 8083, "bridge": 8084}
+    (tmp_path / "www").mkdir()
+    certify(tmp_path)
+    written = several_nodes(configuration(tmp_path, ports, allow="allow 127.0.0.1;"))
+    assert written.count("10.0.0.1") == 2
+    (tmp_path / "nginx.conf").write_text(written)
+    done = subprocess.run(
+        ["nginx", "-t", "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def routes(running: Front) -> list[tuple[str, str, str]]:

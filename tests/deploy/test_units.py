@@ -67,6 +67,14 @@ def test_no_unit_runs_as_root_or_keeps_a_capability(name):
     assert {"User=subtc-bridge", "CapabilityBoundingSet=", "ProtectSystem=strict", "NoNewPrivileges=yes"} <= set(lines)
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_unit_says_itself_what_a_dynamic_user_would_imply(name):
+    # Why there is none: deploy/systemd/subtc-bridge.sysusers.
+    lines = (UNITS / name).read_text().splitlines()
+    implied = {"ProtectSystem=strict", "PrivateTmp=yes", "RemoveIPC=yes", "NoNewPrivileges=yes", "RestrictSUIDSGID=yes"}
+    assert {*implied, "ProtectHome=yes", "StateDirectory=subtc-bridge"} <= set(lines)
+
+
 @pytest.mark.parametrize("name", TIMERS)
 def test_every_timer_has_its_service_and_catches_up_after_a_pause(name):
     text = (UNITS / name).read_text()
