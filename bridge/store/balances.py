@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import insert_into
 from bridge.store.tables import wallet_balances
 
 
 def put(tx: Connection, role: str, values: dict[str, Any]) -> None:
-    insert_of = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    row = insert_of(wallet_balances).values(role=role, **values)
+    row = insert_into(tx, wallet_balances).values(role=role, **values)
     # An answer that was slow on its way never undoes a newer one.
     newer = wallet_balances.c.read_at <= values["read_at"]
     tx.execute(row.on_conflict_do_update(index_elements=["role"], set_=values, where=newer))

@@ -8,13 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import insert_into
 from bridge.store.tables import billing_reports, billing_statuses, invoices
-
-
-def _insert(tx: Connection, table: Any) -> Any:
-    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def open_report(
@@ -22,7 +18,7 @@ def open_report(
 ) -> Row[Any]:
     """The report of this id, begun now if it is new; a repeated page of one report changes nothing about it."""
     values = {"merchant": merchant, "covers_from": covers_from, "started_at": now, "source": source}
-    tx.execute(_insert(tx, billing_reports).values(id=report_id, **values).on_conflict_do_nothing())
+    tx.execute(insert_into(tx, billing_reports).values(id=report_id, **values).on_conflict_do_nothing())
     return tx.execute(select(billing_reports).where(billing_reports.c.id == report_id)).one()
 
 
@@ -35,7 +31,9 @@ def put(tx: Connection, *, merchant: str, rows: Iterable[Mapping[str, Any]], now
     """Takes the newest word on each payment; an older report that arrives late never undoes a newer one."""
     count = 0
     for row in rows:
-        fresh = _insert(tx, billing_statuses).values(merchant=merchant, first_reported_at=now, reported_at=now, **row)
+        fresh = insert_into(tx, billing_statuses).values(
+            merchant=merchant, first_reported_at=now, reported_at=now, **row
+        )
         said = {name: row[name] for name in ("status", "amount_text", "currency", "external_id")}
         tx.execute(
             fresh.on_conflict_do_update(

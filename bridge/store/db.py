@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -194,6 +195,15 @@ def announce_work(tx: Connection) -> None:
 def _just_wait(seconds: float) -> bool:
     time.sleep(seconds)
     return False
+
+
+def insert_into(tx: Connection | str, table: Table) -> Any:
+    """An INSERT that can say what happens when the row is there already: each engine has a class of its own for it.
+
+    `tx` may be the name of the dialect, for statements that are built once.
+    """
+    dialect = tx if isinstance(tx, str) else tx.dialect.name
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
 
 
 def open_store(database_url: str, *, pool_size: int = 20) -> Store:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import insert_into
 from bridge.store.tables import address_counters, derived_addresses, invoices
 
 # A copy may be this much older than what was given out since it was made.
@@ -26,8 +26,7 @@ class Use:
 
 def take_index(tx: Connection, wallet_id: str) -> int:
     """The next index, this transaction's alone: others wait for its end, and after a rollback it is free again."""
-    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    first = make(address_counters).values(wallet_id=wallet_id, next_index=1)
+    first = insert_into(tx, address_counters).values(wallet_id=wallet_id, next_index=1)
     following = {"next_index": address_counters.c.next_index + 1}
     counted = first.on_conflict_do_update(index_elements=["wallet_id"], set_=following)
     return int(tx.execute(counted.returning(address_counters.c.next_index)).scalar_one()) - 1

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.core.errors import Conflict, Refused
+from bridge.store.db import insert_into
 from bridge.store.tables import idempotency, openings
 from bridge.store.together import Part, Together
 
@@ -33,14 +33,10 @@ def _is(scope: Scope) -> Any:
     )
 
 
-def _insert(dialect: str, table: Any) -> Any:
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-
-
 # Statements are built once: building one costs several times its execution.
 @cache
 def _begin(dialect: str) -> Any:
-    return _insert(dialect, idempotency).on_conflict_do_nothing().returning(idempotency.c.key)
+    return insert_into(dialect, idempotency).on_conflict_do_nothing().returning(idempotency.c.key)
 
 
 _FINISH = update(idempotency).where(
@@ -52,7 +48,7 @@ _FINISH = update(idempotency).where(
 
 @cache
 def _take(dialect: str) -> Any:
-    claim = _insert(dialect, openings)
+    claim = insert_into(dialect, openings)
     claim = claim.on_conflict_do_update(
         index_elements=["merchant", "billing_payment_id"],
         set_={"owner": claim.excluded.owner, "lease_until": claim.excluded.lease_until},

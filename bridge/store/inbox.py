@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import insert_into
 from bridge.store.tables import inbox
 
 # Statements are built once: building one costs several times its execution.
@@ -24,7 +24,7 @@ _ANSWERED = _ANSWERED.values(state="done", note=bindparam("its_note")).returning
 
 @cache
 def _put(dialect: str) -> Any:
-    fresh = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(inbox)
+    fresh = insert_into(dialect, inbox)
     return fresh.on_conflict_do_nothing(index_elements=["source", "event_key"]).returning(inbox.c.id)
 
 

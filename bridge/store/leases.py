@@ -9,26 +9,18 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, case, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import insert_into
 from bridge.store.tables import UtcTime, balance_marks, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
 
 _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 
-def _insert_into(dialect: str, table: Any) -> Any:
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
-
-
-def _insert(tx: Connection, table: Any) -> Any:
-    return _insert_into(tx.dialect.name, table)
-
-
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes or renews the lease `name`; False while another owner holds it."""
     lease_until = now + timedelta(seconds=lease_seconds)
-    claim = _insert(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
+    claim = insert_into(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
     claim = claim.on_conflict_do_update(
         index_elements=["name"],
         set_={"owner": owner, "lease_until": lease_until},
@@ -83,7 +75,7 @@ _GRANTED = select(_TAKEN)
 
 @cache
 def _touch(dialect: str) -> Any:
-    head = _insert_into(dialect, budgets)
+    head = insert_into(dialect, budgets)
     return head.on_conflict_do_update(index_elements=["name"], set_={"window_start": head.excluded.window_start})
 
 
@@ -91,7 +83,7 @@ def _touch(dialect: str) -> Any:
 def _grant(dialect: str) -> Any:
     at = bindparam("second", type_=UtcTime)
     row = select(bindparam("its_name", type_=Text), at, _TAKEN).where(_TAKEN > 0)
-    kept = _insert_into(dialect, budget_calls).from_select(["name", "at", "spent"], row)
+    kept = insert_into(dialect, budget_calls).from_select(["name", "at", "spent"], row)
     more = {"spent": budget_calls.c.spent + kept.excluded.spent}
     return kept.on_conflict_do_update(index_elements=["name", "at"], set_=more)
 
@@ -101,7 +93,7 @@ def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: 
     before = balance_mark(tx, wallet_id)
     changed_at = before.changed_at if before is not None and before.balance_sat == balance_sat else asked_at
     values = {"balance_sat": balance_sat, "asked_at": asked_at, "changed_at": changed_at}
-    row = _insert(tx, balance_marks).values(wallet_id=wallet_id, **values)
+    row = insert_into(tx, balance_marks).values(wallet_id=wallet_id, **values)
     tx.execute(row.on_conflict_do_update(index_elements=["wallet_id"], set_=values))
     return balance_sat - before.balance_sat if before is not None else 0
 
@@ -118,7 +110,7 @@ def tip_height(tx: Connection, network: str) -> int | None:
 
 def set_tip(tx: Connection, network: str, *, height: int, now: datetime) -> None:
     values = {"height": height, "seen_at": now}
-    row = _insert(tx, chain_tips).values(network=network, **values)
+    row = insert_into(tx, chain_tips).values(network=network, **values)
     tx.execute(row.on_conflict_do_update(index_elements=["network"], set_=values))
 
 
@@ -129,7 +121,7 @@ def mode_of(tx: Connection, scope: str = "bridge") -> str:
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:
     values = {"mode": mode, "since": now, "actor": actor, "reason": reason}
-    row = _insert(tx, modes).values(scope=scope, **values)
+    row = insert_into(tx, modes).values(scope=scope, **values)
     tx.execute(row.on_conflict_do_update(index_elements=["scope"], set_=values))
 
 
@@ -146,7 +138,7 @@ def is_free(tx: Connection, name: str, *, now: datetime) -> bool:
 def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes a lease that serves as a pause: its holder cannot renew it before it ends either."""
     lease_until = now + timedelta(seconds=lease_seconds)
-    claim = _insert(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
+    claim = insert_into(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
     claim = claim.on_conflict_do_update(
         index_elements=["name"], set_={"owner": owner, "lease_until": lease_until}, where=leases.c.lease_until < now
     )

@@ -8,22 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.core.errors import Conflict
 from bridge.core.payout import IN_FLIGHT, LIVE, check_move
+from bridge.store.db import insert_into
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
 
 
-def _insert(tx: Connection, table: Any) -> Any:
-    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
-
-
 def add(tx: Connection, values: Mapping[str, Any]) -> bool:
     """False when the merchant's request key was used before: then nothing is written."""
-    fresh = _insert(tx, payouts).values(**values).on_conflict_do_nothing(index_elements=["merchant", "request_key"])
+    fresh = insert_into(tx, payouts).values(**values).on_conflict_do_nothing(index_elements=["merchant", "request_key"])
     return tx.execute(fresh.returning(payouts.c.id)).one_or_none() is not None
 
 
@@ -145,7 +141,7 @@ def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: dat
     values = {"payout_id": row.id, "round": row.round, "actor": actor, "reason": reason, "at": now}
     return (
         tx.execute(
-            _insert(tx, payout_approvals)
+            insert_into(tx, payout_approvals)
             .values(**values)
             .on_conflict_do_nothing(index_elements=["payout_id", "round", "actor"])
             .returning(payout_approvals.c.id)
@@ -163,7 +159,7 @@ def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
 def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:
     """What the billing system has paid back of this invoice so far, all in all."""
     values = {"refunded_minor": refunded_minor, "at": now}
-    row = _insert(tx, billing_refunds).values(invoice_id=invoice_id, **values)
+    row = insert_into(tx, billing_refunds).values(invoice_id=invoice_id, **values)
     tx.execute(row.on_conflict_do_update(index_elements=["invoice_id"], set_=values))
 
 

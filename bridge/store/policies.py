@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.core.errors import Conflict
 from bridge.core.policy_document import sha256_of
+from bridge.store.db import insert_into
 from bridge.store.tables import audit, policy_approvals, policy_versions
 
 VersionRow = Row[Any]
@@ -44,8 +44,7 @@ def lock(tx: Connection) -> None:
 
 def add_first(tx: Connection, values: Mapping[str, Any]) -> bool:
     """Version 1, unless another node was faster: then False."""
-    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    fresh = make(policy_versions).values(number=FIRST, **values).on_conflict_do_nothing()
+    fresh = insert_into(tx, policy_versions).values(number=FIRST, **values).on_conflict_do_nothing()
     return tx.execute(fresh.returning(policy_versions.c.number)).one_or_none() is not None
 
 
