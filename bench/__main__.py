@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from bench import http_routes, latency, peer, polling, scale
-from bench.place import ENGINES, open_bench
+from bench import books, http_routes, latency, peer, polling, scale
+from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
-PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "polling")
+PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "books", "polling")
 PEER = "peer"
 
 
@@ -38,6 +38,9 @@ def main(seconds: float, only: tuple[str, ...], with_peer: bool, engine: tuple[s
                 latency.status_polls(bench, report, name)
             if "scale" in parts:
                 scale.measure(bench, report, name)
+            if "books" in parts:
+                with open_database(bench, name) as url:
+                    books.measure(report, name, url)
             if lnbits:
                 peer.measure(bench, report, name, lnbits)
         if "nodes" in parts and "postgresql" in engines:

@@ -125,20 +125,17 @@ def open_bench(*, seconds: float) -> Iterator[Bench]:
 @contextmanager
 def open_place(bench: Bench, engine: str) -> Iterator[Place]:
     """A migrated database and a stub world of its own."""
-    name = f"bench_{next(_numbers)}"
-    directory = bench.directory / name
-    directory.mkdir()
-    url = f"sqlite:///{directory / 'bridge.db'}"
-    if engine == "postgresql":
-        bench.cluster.create_database(name)
-        url = bench.cluster.url(name)
-    migrate(url)
     port = free_port()
-    with subprocess.Popen([sys.executable, "-m", "bench.stub", str(port)]) as stub, closing(open_store(url)) as store:
+    command = [sys.executable, "-m", "bench.stub", str(port)]
+    with (
+        open_database(bench, engine) as url,
+        subprocess.Popen(command) as stub,
+        closing(open_store(url)) as store,
+    ):
         place = Place(
             bench=bench,
             engine=engine,
-            directory=directory,
+            directory=_directory(bench),
             database_url=url,
             stub=f"http://127.0.0.1:{port}",
             store=store,
@@ -150,8 +147,27 @@ def open_place(bench: Bench, engine: str) -> Iterator[Place]:
         finally:
             place.stop_programs()
             stub.terminate()
-    if engine == "postgresql":
-        bench.cluster.drop_database(name)
+
+
+@contextmanager
+def open_database(bench: Bench, engine: str) -> Iterator[str]:
+    """The URL of a migrated, empty database."""
+    if engine == "sqlite":
+        url = f"sqlite:///{_directory(bench) / 'bridge.db'}"
+        migrate(url)
+        yield url
+        return
+    name = f"bench_{next(_numbers)}"
+    bench.cluster.create_database(name)
+    migrate(bench.cluster.url(name))
+    yield bench.cluster.url(name)
+    bench.cluster.drop_database(name)
+
+
+def _directory(bench: Bench) -> Path:
+    directory = bench.directory / f"place_{next(_numbers)}"
+    directory.mkdir()
+    return directory
 
 
 def _wait(port: int, path: str) -> None:
