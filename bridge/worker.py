@@ -24,6 +24,7 @@ from bridge.flows.sense_balance import sense_balance
 from bridge.flows.spare_addresses import fill_spare_addresses
 from bridge.flows.sweep import sweep_due
 from bridge.flows.treasury import read_balances
+from bridge.flows.verify_audit import verify_due
 from bridge.flows.watch import arm_watches
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
@@ -179,6 +180,7 @@ class Worker:
     def _all_books(self) -> None:
         bridge, owner = self._bridge, self.owner
         self._attempt("purge", lambda: purge_due(bridge))
+        self._attempt("audit", lambda: verify_due(bridge))
         while self._attempt("reconcile", lambda: reconcile_due(bridge, owner=owner)) and not self._stopping.is_set():
             pass
 

@@ -148,12 +148,18 @@ def marks_reject(bridge: Bridge, mark_id: str, **who: str) -> None:
 
 
 @click.command("verify-audit")
+@click.option("--anchor", default="", help="The end that an earlier run printed; it must still be a link of the chain.")
 @click.pass_context
-def verify_audit(ctx: click.Context) -> None:
-    """Check the hash chain over the audit: an altered, removed or inserted row is named."""
+def verify_audit(ctx: click.Context, anchor: str) -> None:
+    """Walk the whole hash chain over the audit: an altered, removed or inserted row is named.
+
+    Keep the printed anchor where the database's owner cannot write: it shows a chain that was written anew from the start.
+    """
     with opened(ctx) as bridge:
-        report = verify(bridge)
+        report = verify(bridge, anchor=anchor)
     click.echo(report.detail)
+    if report.anchor:
+        click.echo(f"Anchor: {report.anchor}")
     sys.exit(0 if report.is_intact else 1)
 
 

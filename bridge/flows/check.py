@@ -13,6 +13,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
 from bridge.flows.treasury import old_balances
+from bridge.flows.verify_audit import first_recent_break
 from bridge.store import audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
 
@@ -34,6 +35,7 @@ class Thresholds:
     backup_age_seconds: int = 10_800
     signature_failures: int = 0
     books_differ: int = 0
+    audit_unverified_seconds: int = 172_800
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ OWNERS = {
     "books_differ": "finance",
     "reconciliation_old": "finance",
     "audit_chain_broken": "security",
+    "audit_unverified": "security",
     "policy_waiting": "finance",
     "backup_old": "operations",
     "database_down": "operations",
@@ -180,6 +183,14 @@ def _policy_waiting(_seen: _Now, tx: Tx) -> str:
     return f"{', '.join(waiting)}: approve or reject, nothing changes before" if waiting else ""
 
 
+def _audit_unverified(seen: _Now, tx: Tx) -> str:
+    """A walk from the beginning is the only one that finds an old row altered: somebody must notice when it stays away."""
+    known, limit = audit.checks(tx).get("full"), seen.limits.audit_unverified_seconds
+    since = known.at if known is not None else audit.oldest_at(tx)
+    is_old = since is not None and (seen.now - since).total_seconds() > limit
+    return f"the whole chain was not walked for {limit} s: is a worker running?" if is_old else ""
+
+
 def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
@@ -197,7 +208,8 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
     "reconciliation_old": _reconciliation_old,
     "balance_old": _balance_old,
-    "audit_chain_broken": lambda _s, tx: audit.first_break(tx) or policies.first_break(tx) or "",
+    "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or policies.first_break(tx) or "",
+    "audit_unverified": _audit_unverified,
     "policy_waiting": _policy_waiting,
 }
 

@@ -6,18 +6,36 @@ Owns the audit rows and their chain; must not be written to by anything but a fl
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.store.tables import audit, audit_chain
+from bridge.store.tables import audit, audit_chain, audit_checks
 from bridge.store.together import Together
 
 GENESIS = "0" * 64
 # A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
 STRAGGLERS = 5_000
 _WRITE = insert(audit)
+
+
+class Link(NamedTuple):
+    """One place in the chain and its hash; nothing before the first."""
+
+    position: int = 0
+    sha256: str = GENESIS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """How far a walk along the chain came, what is broken behind there in words, and whether that was the chain's end."""
+
+    end: Link
+    broken: str | None = None
+    is_over: bool = True
 
 
 def write(
@@ -73,20 +91,57 @@ def seal(tx: Connection, *, limit: int) -> int:
     return len(sealed)
 
 
-def first_break(tx: Connection) -> str | None:
-    """What is wrong with the chain, in words, or None when every sealed row is as it was and none is missing."""
+def walk(tx: Connection, start: Link, *, limit: int) -> Walk:
+    """Checks up to `limit` sealed rows behind `start`, which itself must be as it was. Small pages: the rows are long."""
+    if start.position and _sealed_as(tx, start.position) != start.sha256:
+        return Walk(end=start, broken=f"position {start.position} is not what it was when the chain was checked before")
     rows = select(audit_chain.c.position, audit_chain.c.sha256, audit)
-    rows = rows.outerjoin(audit, audit.c.id == audit_chain.c.audit_id).order_by(audit_chain.c.position)
-    digest = GENESIS
-    for expected, row in enumerate(tx.execute(rows), 1):
-        if row.position != expected:
-            return f"position {expected} is missing from the chain"
-        if row.id is None:
-            return f"the audit row at position {row.position} was removed"
-        digest = _link(digest, row)
-        if digest != row.sha256:
-            return f"audit row {row.id} at position {row.position} was altered"
+    rows = rows.outerjoin(audit, audit.c.id == audit_chain.c.audit_id).where(audit_chain.c.position > start.position)
+    position, digest, count = start.position, start.sha256, 0
+    for row in tx.execute(rows.order_by(audit_chain.c.position).limit(limit)):
+        count += 1
+        broken = _broken(row, after=position, digest=digest)
+        if broken is not None:
+            return Walk(end=Link(position, digest), broken=broken)
+        position, digest = row.position, row.sha256
+    return Walk(end=Link(position, digest), is_over=count < limit)
+
+
+def _broken(row: Row[Any], *, after: int, digest: str) -> str | None:
+    if row.position != after + 1:
+        return f"position {after + 1} is missing from the chain"
+    if row.id is None:
+        return f"the audit row at position {row.position} was removed"
+    if _link(digest, row) != row.sha256:
+        return f"audit row {row.id} at position {row.position} was altered"
     return None
+
+
+def _sealed_as(tx: Connection, position: int) -> str | None:
+    found: str | None = tx.execute(select(audit_chain.c.sha256).where(audit_chain.c.position == position)).scalar()
+    return found
+
+
+def is_link(tx: Connection, position: int, sha256: str) -> bool:
+    return sha256 != "" and _sealed_as(tx, position) == sha256
+
+
+def checks(tx: Connection) -> dict[str, Row[Any]]:
+    """The last walk of each kind."""
+    return {row.kind: row for row in tx.execute(select(audit_checks))}
+
+
+def note_check(tx: Connection, kind: str, found: Walk, *, at: datetime) -> None:
+    """Keeps how far a walk came and what it found."""
+    insert_of = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    values = {"position": found.end.position, "sha256": found.end.sha256, "at": at, "broken": found.broken or ""}
+    row = insert_of(audit_checks).values(kind=kind, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=["kind"], set_=values))
+
+
+def oldest_at(tx: Connection) -> datetime | None:
+    at: datetime | None = tx.execute(select(audit.c.at).order_by(audit.c.id).limit(1)).scalar()
+    return at
 
 
 def any_unsealed(tx: Connection) -> bool:

@@ -226,6 +226,19 @@ audit_chain = Table(
     Column("sha256", Text, nullable=False),
 )
 
+# Up to where the chain was last walked: "full" from the beginning, "recent" from where the walk before it had ended. A walk
+# from the beginning believes neither, so that a forged row here hides nothing from it.
+audit_checks = Table(
+    "audit_checks",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("broken", Text, nullable=False, server_default=""),
+    CheckConstraint("kind IN ('full','recent')", name="kind"),
+)
+
 events = Table(
     "events",
     metadata,

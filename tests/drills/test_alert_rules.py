@@ -106,6 +106,11 @@ def broken_chain(bridge: Bridge, world: World) -> None:
         tx.execute(text("UPDATE audit SET actor = 'somebody' WHERE id = (SELECT min(audit_id) FROM audit_chain)"))
 
 
+def unwalked_chain(bridge: Bridge, world: World) -> None:
+    settled(bridge, world)
+    world.clock.advance(172_801)
+
+
 def no_database(bridge: Bridge, _world: World) -> None:
     with bridge.store.write() as tx:
         tx.execute(text("DROP TABLE modes"))
@@ -170,6 +175,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "books_differ": lambda bridge, _world: review(bridge, "recon_diff"),
     "reconciliation_old": no_reconciliation,
     "audit_chain_broken": broken_chain,
+    "audit_unverified": unwalked_chain,
     "policy_waiting": unapproved_policy,
     "backup_old": nothing,
     "database_down": no_database,
