@@ -17,6 +17,7 @@ from bridge.core.roles import may
 from bridge.flows.context import Bridge
 from bridge.flows.login import Session, session_of
 from bridge.flows.words import words_of
+from bridge.web.admin.machine_words import machine_words
 from bridge.web.admin.words import DeskLook
 from bridge.web.context import here
 from bridge.web.errors import status_of
@@ -153,6 +154,7 @@ def render(template: str, **values: Any) -> str:
         f"admin/{template}",
         t=chosen,
         **desk_words(chosen),
+        **machine_words(chosen, why_so=desk_words(chosen)["why_so"]),
         look=look(),
         desk=desk(),
         shop=here().shop,

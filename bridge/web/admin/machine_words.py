@@ -1,0 +1,68 @@
+"""What programs say in codes and in English, in the operator's language.
+
+Owns which catalogue knows which code; must not know a sentence. A code that no catalogue knows is shown as it is.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from bridge.flows.check import Alert
+from bridge.flows.readiness import Check
+from bridge.web.language import Texts
+
+# Fields of a review item whose value is a word of ours, and the catalogues that may know it.
+_WORDS_OF = ("kind", "status", "state", "reason", "access", "billing_told", "client_told", "source")
+_CATALOGUES = ("values", "kinds", "statuses", "review_states", "quote_kinds")
+_ABOVE = re.compile(r"(\d+), limit (\d+)")
+
+
+def machine_words(chosen: Texts, *, why_so: Callable[[str], str]) -> dict[str, Callable[..., Any]]:
+    """The functions that templates call; `why_so` has the sentences of reasons."""
+    blocks, accounts = (chosen.section(f"desk.{name}") for name in ("blocks", "accounts"))
+    return {
+        "check_name": lambda check: _check_name(chosen, check),
+        "check_detail": lambda check: _check_detail(chosen, check),
+        "alert_detail": lambda alert: _alert_detail(chosen, alert),
+        "block_name": lambda name: blocks.get(name) or accounts.get(name, name),
+        "block_value": lambda name, value: _block_value(chosen, why_so, name, value),
+        "journal_name": lambda kind: _journal_name(chosen, kind),
+    }
+
+
+def _check_name(chosen: Texts, check: Check) -> str:
+    name, _, currency = check.name.partition("_")
+    return f"{chosen.section('desk.checks').get(name, name)} {currency}".strip()
+
+
+def _check_detail(chosen: Texts, check: Check) -> str:
+    """The figure of a check that passed, or the code of the trouble."""
+    word, _, more = check.detail.partition(" ")
+    if not check.ok or check.detail == "ok":
+        return "" if check.ok else check.detail
+    if word == "mode":
+        return str(chosen.section("desk.mode_names").get(more, more))
+    kind = check.name.partition("_")[0]
+    return chosen(f"desk.check_figures.{kind}", count=word if kind == "price" else more)
+
+
+def _alert_detail(chosen: Texts, alert: Alert) -> str:
+    """How much of what; the longer words of a rule are English and stay with who reads English."""
+    figures = _ABOVE.fullmatch(alert.detail)
+    if figures:
+        return chosen("desk.above", count=figures[1], limit=figures[2])
+    return alert.detail if chosen.code == "en" else ""
+
+
+def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return chosen(f"desk.values.{str(value).lower()}")
+    if name not in _WORDS_OF or not isinstance(value, str):
+        return value
+    known = (chosen.section(f"desk.{each}").get(value, "") for each in _CATALOGUES)
+    return next(filter(None, known), "") or why_so(value) or value
+
+
+def _journal_name(chosen: Texts, kind: str) -> str:
+    name = str(chosen.section("desk.journals").get(kind.removesuffix("_reverse"), kind))
+    return chosen("desk.reversed", name=name) if kind.endswith("_reverse") else name
