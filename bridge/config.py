@@ -176,6 +176,7 @@ class RuleSettings(_Section):
     zero_conf_max_sat: Count = 0
     final_depth: Positive = 6
     disagree_grace_seconds: Count = 600
+    grace_seconds: Count = 0
 
     @model_validator(mode="after")
     def _sensible(self) -> "RuleSettings":

@@ -52,6 +52,7 @@ class Rule:
     zero_conf_max_sat: int = 0
     final_depth: int = 6
     disagree_grace_seconds: int = 10 * MINUTE
+    grace_seconds: int = 0
 
     def tolerance_for(self, due_sat: int) -> int:
         """Shortage forgiven on `due_sat`: the larger of the relative and the fixed tolerance, in satoshi."""

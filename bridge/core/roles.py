@@ -11,6 +11,7 @@ PERMISSIONS = frozenset(
         "review.resolve",
         "review.mark",
         "mark.approve",
+        "grace.grant",
         "delivery.redeliver",
         "payout.propose",
         "payout.approve",
@@ -32,7 +33,7 @@ ROLES = {
     "viewer": frozenset({"read"}),
     "support": _DESK,
     "finance": _DESK | {"review.mark", "policy.propose", "books.export", "mode.set"},
-    "approver": frozenset({"read", "mark.approve", "payout.approve", "policy.approve", "books.export"}),
+    "approver": frozenset({"read", "grace.grant", "mark.approve", "payout.approve", "policy.approve", "books.export"}),
     "admin": frozenset({"read", "delivery.redeliver", "mode.set", "operator.manage"}),
 }
 # Rulings that credit or close money by a person's word alone need more than the right to work at the desk.

@@ -46,6 +46,7 @@ def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> 
         },
         "expires_at": time_text(row.expires_at),
         "monitor_until": time_text(row.monitor_until),
+        "grace_until": time_text(row.grace_until) if row.grace_until else None,
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
         "sequence": row.sequence,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, decide
 from bridge.core.ledger import Books, Journal, journals, wallet_account
 from bridge.core.policy import Rule, rule_of_terms
@@ -18,7 +19,7 @@ from bridge.core.schedule import look_class, next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
-from bridge.store import audit, events, idempotency, invoices, ledger, reviews
+from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews
 from bridge.store.db import Tx, announce_work
 from bridge.store.together import Part, Together
 
@@ -59,6 +60,9 @@ def record(
     rule = rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
     known = SimpleNamespace(**dict(row._mapping) | facts)
+    if known.grace_until is not None and known.grace_until > known.monitor_until:
+        # Nothing is closed, so nothing is cancelled, while somebody's grace goes on.
+        known.monitor_until = facts["monitor_until"] = known.grace_until
     payments = invoices.payments_of(tx, row.id)
     decision = decide(
         invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
@@ -68,6 +72,10 @@ def record(
         rule=rule,
     )
     told = decision.events
+    ended = _end_grace(tx, known, decision, now=now)
+    facts |= {"grace_until": None} if ended else {}
+    if facts.get("grace_until", row.grace_until) != row.grace_until:
+        told = told or ("invoice.updated",)
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
@@ -87,6 +95,18 @@ def record(
         open_review(tx, bridge, after, kind=kind, now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+
+
+def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> str | None:
+    """Closes the grant of an invoice that was paid or whose time is over: by an entry, never by forgiving the sum."""
+    if known.grace_until is None:
+        return None
+    ended = outcome(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
+    if ended is not None:
+        grace.end(tx, known.id, state=ended, now=now)
+        detail = {"remaining_sat": decision.remaining_sat}
+        audit.write(tx, at=now, actor="worker", action=f"grace_{ended}", invoice_id=known.id, detail=detail)
+    return ended
 
 
 def record_first(
@@ -195,15 +215,7 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
         "look_class": look_class(
             status=decision.status, has_money=decision.received_sat > 0, age=now - known.created_at
         ),
-        "next_look_at": next_look_at(
-            status=decision.status,
-            is_final=decision.is_final,
-            has_money=decision.received_sat > 0,
-            created_at=known.created_at,
-            expires_at=known.expires_at,
-            monitor_until=known.monitor_until,
-            now=now,
-        ),
+        "next_look_at": _next_look_at(known, decision, now=now),
     }
 
 
@@ -212,6 +224,20 @@ _QUIET = frozenset(
         "look_class",
         "next_look_at",
         "provider_asked_at",
+def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
+    """By the schedule, but not later than the end of a grace."""
+    due_at = next_look_at(
+        status=decision.status,
+        is_final=decision.is_final,
+        has_money=decision.received_sat > 0,
+        created_at=known.created_at,
+        expires_at=known.expires_at,
+        monitor_until=known.monitor_until,
+        now=now,
+    )
+    return min(due_at, known.grace_until) if known.grace_until is not None and known.grace_until > now else due_at
+
+
         "chain_asked_at",
         "sequence",
         "watched_until",

@@ -64,6 +64,7 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             "client_sees": f"{bridge.public_url}/pay/{invoice.public_id}",
             "expires_at": time_text(invoice.expires_at),
             "cancelled_if_empty_at": time_text(invoice.monitor_until),
+            "grace_until": time_text(invoice.grace_until) if invoice.grace_until else None,
         },
         "money": {
             "amount": minor_text(invoice.amount_minor, invoice.currency),

@@ -107,6 +107,7 @@ invoices = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("monitor_until", UtcTime, nullable=False),
+    Column("grace_until", UtcTime),
     Column("settled_at", UtcTime),
     Column("closed_at", UtcTime),
     Column("watched_until", UtcTime),
@@ -645,6 +646,27 @@ marks = Table(
         sqlite_where=text("state = 'proposed'"),
         postgresql_where=text("state = 'proposed'"),
     ),
+)
+
+# Time to pay that a person gave, once per billing payment; it ends settled or lapsed, and forgives nothing.
+grace_grants = Table(
+    "grace_grants",
+    metadata,
+    Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
+    Column("merchant", Text, nullable=False),
+    Column("billing_payment_id", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("approver", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("granted_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("merchant", "billing_payment_id"),
+    CheckConstraint("state IN ('open','settled','lapsed')", name="state"),
+    Index("ix_grace_grants_granted", "granted_at"),
 )
 
 # The proposer stands in the row, so that the database itself refuses their own approval.

@@ -57,6 +57,7 @@ class InvoiceShape(Shape):
     quote: QuoteShape
     expires_at: str
     monitor_until: str
+    grace_until: str | None = None
     payment_url: str
     bip21: str
     sequence: int
