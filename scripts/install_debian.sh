@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Python's own registry cannot bring: venv, postgresql, nginx, systemd, openssl, promtool,
-# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns. Silent and instant when all is there.
+# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns, buildah. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -18,6 +18,7 @@ present() {
         npm) command -v npm >/dev/null ;;
         debootstrap) [ -x /usr/sbin/debootstrap ] ;;
         nspawn) command -v systemd-nspawn >/dev/null ;;
+        buildah) command -v buildah >/dev/null ;;
         slirp4netns) command -v slirp4netns >/dev/null ;;
         php) php -m 2>/dev/null | grep -q pdo_sqlite ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
@@ -38,6 +39,7 @@ packages_of() {
         npm) echo npm ;;
         debootstrap) echo debootstrap ;;
         nspawn) echo systemd-container iproute2 ;;
+        buildah) echo buildah ;;
         slirp4netns) echo slirp4netns ;;
         php) echo php-cli php-curl php-xml php-sqlite3 ;;
     esac
