@@ -12,6 +12,7 @@ from bridge.core.payout import Amounts, differences, send_journal
 from bridge.flows.context import Bridge
 from bridge.flows.payout_steps import note, post, release
 from bridge.flows.present_payout import payout_json
+from bridge.flows.record import urgency
 from bridge.flows.review_blocks import review_blocks, shown_actions
 from bridge.store import invoices, payouts, reviews
 from bridge.store.db import Tx
@@ -59,16 +60,14 @@ def open_payout_review(tx: Tx, bridge: Bridge, row: Any, *, kind: str, why: str,
     blocks = review_blocks(tx, bridge, invoice, kind=kind, now=now) if invoice is not None else {"what": {"kind": kind}}
     blocks |= {"payout": payout_json(tx, row) | {"why": why}, "actions": shown_actions(kind)}
     review_id = bridge.new_id("rev")
-    is_urgent = kind == "outcome_unknown"
     is_new = reviews.open_item(
         tx,
         review_id=review_id,
         invoice_id=row.invoice_id,
         merchant=row.merchant,
         kind=kind,
-        severity="urgent" if is_urgent else "normal",
         now=now,
-        due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if is_urgent else 1)),
+        **urgency(bridge, kind, now=now),
         blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
     )
     if not is_new:

@@ -158,14 +158,20 @@ def open_review(
         invoice_id=invoice.id,
         merchant=invoice.merchant,
         kind=kind,
-        severity="urgent" if kind in URGENT else "normal",
         now=now,
-        due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
+        **urgency(bridge, kind, now=now),
         blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
         is_refreshed=more is not None,
     )
     if is_new:
         bridge.metrics.reviews_opened.labels(kind=kind).inc()
+
+
+def urgency(bridge: Bridge, kind: str, *, now: datetime) -> dict[str, Any]:
+    """How severe an item of this kind is, and until when a person looks at it: what is urgent has a quarter of the time."""
+    is_urgent = kind in URGENT
+    due_at = now + timedelta(seconds=bridge.review_due_seconds // (4 if is_urgent else 1))
+    return {"severity": "urgent" if is_urgent else "normal", "due_at": due_at}
 
 
 def open_loose_review(
@@ -178,9 +184,8 @@ def open_loose_review(
         invoice_id=None,
         merchant=merchant,
         kind=kind,
-        severity="urgent" if kind in URGENT else "normal",
         now=now,
-        due_at=now + timedelta(seconds=bridge.review_due_seconds // (4 if kind in URGENT else 1)),
+        **urgency(bridge, kind, now=now),
         blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
         # A later reconciliation finds the same and more: the newest list is the one to work on.
         is_refreshed=kind == "recon_diff",
