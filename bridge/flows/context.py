@@ -103,7 +103,9 @@ class Signer(Protocol):
 
     key_id: str
     public_pem: str
-    former: Mapping[str, str]
+
+    @property
+    def former(self) -> Mapping[str, str]: ...
 
     def sign(self, document: Mapping[str, Any]) -> dict[str, Any]: ...
 
