@@ -4,20 +4,23 @@ The only module that builds something at import, and only when `app` is asked fo
 """
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
 from bridge.billmanager.wire import sign
+from bridge.cli.operations import OperationsFile
 from bridge.config import Settings, load_settings, path_from_environment
+from bridge.flows.check import Watching
 from bridge.flows.policy import take_file
 from bridge.logs import log
 from bridge.runtime import api_keys, build, callback_check, export_spans
 from bridge.web import Shop, create_app
 
 
-def application(settings: Settings) -> Flask:
-    """The web application over a newly built bridge."""
+def application(settings: Settings, *, config: str | Path | None = None) -> Flask:
+    """The web application over a newly built bridge. `config` is where the settings came from: operations.toml is beside it."""
     export_spans(settings)
     bridge = build(settings)
     secrets = {m.id: tuple(s.get_secret_value() for s in m.notify_secrets) for m in settings.merchants}
@@ -33,6 +36,7 @@ def application(settings: Settings) -> Flask:
         requests_per_minute=settings.requests_per_minute,
         trusted_proxies=settings.trusted_proxies,
         admin=settings.admin,
+        watching=OperationsFile(config) if config is not None else Watching,
     )
 
 
@@ -55,5 +59,5 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         settings = load_settings(path_from_environment())
         take_policy(settings)
-        return application(settings)
+        return application(settings, config=path)
     raise AttributeError(name)

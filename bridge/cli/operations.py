@@ -4,6 +4,7 @@ Owns its reading and its example; must not hold a setting of the bridge: nothing
 is read at each command and needs no restart.
 """
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +15,8 @@ from typing import Any
 import click
 
 from bridge.config import ConfigError
-from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds
+from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, Watching
+from bridge.logs import log
 from bridge.store import backup
 
 NAME = "operations.toml"
@@ -31,6 +33,30 @@ class Operations:
     def newest_backup_at(self) -> datetime | None:
         copies = backup.listing(self.backup_directory)
         return copies[-1][0] if copies else None
+
+    def watching(self) -> Watching:
+        """The same for the command, the timer and the desk."""
+        return Watching(
+            thresholds=self.thresholds,
+            owners=self.owners,
+            newest_backup_at=self.newest_backup_at(),
+            watch_backups=self.backup_directory.is_dir(),
+        )
+
+
+class OperationsFile:
+    """The file beside `config`, read anew each time for a program that stays; one that cannot be used changes nothing."""
+
+    def __init__(self, config: str | Path):
+        self._path = Path(config).with_name(NAME)
+        self._last = Watching()
+
+    def __call__(self) -> Watching:
+        try:
+            self._last = read_operations(self._path).watching()
+        except (ConfigError, OSError) as refused:
+            log("operations.refused", level=logging.ERROR, faults=str(refused).splitlines())
+        return self._last
 
 
 def operations_of(ctx: click.Context) -> Operations:

@@ -49,7 +49,7 @@ def serve(ctx: click.Context) -> None:
     current = Current(ctx.obj, settings_of(ctx))
     set_up(current.settings.log_level)
     take_policy(current.settings)
-    server: Any = web_server(current.settings, build=lambda: application(current.settings))
+    server: Any = web_server(current.settings, build=lambda: application(current.settings, config=ctx.obj))
     first_load = server.load_config
 
     def load_config() -> None:

@@ -39,6 +39,16 @@ class Thresholds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What the operator's file and folder say about the rules; the fields are arguments of `alerts`."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    newest_backup_at: datetime | None = None
+    watch_backups: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Alert:
     """One rule that is tripped now, and the role that looks after it."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from bridge.flows.check import Watching
 from bridge.flows.context import Bridge
 from bridge.web import admin as desk
 from bridge.web import (
@@ -41,13 +42,14 @@ def create_app(
     requests_per_minute: int = 0,
     trusted_proxies: int = 0,
     admin: bool = False,
+    watching: Callable[[], Watching] = Watching,
 ) -> Flask:
     """The WSGI application of one bridge.
 
     `api_keys`: SHA-256 hex of each API key to its merchant id. `metrics_open`: whether /metrics and the details of
     /readyz need no API key. `requests_per_minute`: per client address and process, 0 is no limit. `trusted_proxies`: how
     many reverse proxies in front set X-Forwarded-For. `admin`: whether the operators' pages are served; keep them on
-    loopback or behind an allow-list.
+    loopback or behind an allow-list. `watching`: what the operator's own file says of the alert rules, asked each time.
     """
     app = Flask(__name__)
     shop = shop or Shop()
@@ -58,6 +60,7 @@ def create_app(
         callback_check=callback_check,
         shop=shop,
         metrics_open=metrics_open,
+        watching=watching,
     )
     app.extensions["look"] = Look(shop)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]

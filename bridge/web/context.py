@@ -11,6 +11,7 @@ from typing import cast
 
 from flask import current_app
 
+from bridge.flows.check import Watching
 from bridge.flows.context import Bridge
 
 Sign = Callable[[str, str, bytes, datetime], dict[str, str]]
@@ -59,6 +60,7 @@ class Web:
     callback_check: CallbackCheck | None
     shop: Shop = field(default_factory=Shop)
     metrics_open: bool = True
+    watching: Callable[[], Watching] = Watching
 
 
 def here() -> Web:
