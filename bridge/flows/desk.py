@@ -12,11 +12,12 @@ from typing import Any
 from bridge.core.errors import Refused
 from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
+from bridge.flows.grant_grace import grant_json, may_have_grace
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
 from bridge.flows.present_policy import versions_of
 from bridge.flows.read_invoices import read_cursor, shown, write_cursor
-from bridge.store import deliveries, desk, exports, inbox, invoices, leases, ledger, reviews
+from bridge.store import deliveries, desk, exports, grace, inbox, invoices, leases, ledger, reviews
 
 PAGE = 50
 # How much of one invoice a page shows: a flood of dust must not make it long.
@@ -33,7 +34,10 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """One day of the drawn series. `lag_seconds` is the mean from first money to settled, None without any."""
+    """One day of the drawn series. `lag_seconds` is the mean from first money to settled, None without any.
+
+    `price_minor` is a bitcoin's price in `currency` at the day's last invoice, `spread_bps` how far its sources were apart.
+    """
 
     day: date
     settled: int
@@ -42,6 +46,9 @@ class Day:
     tries: int
     tries_good: int
     hot_sat: int
+    price_minor: int | None = None
+    spread_bps: int | None = None
+    currency: str = ""
 
 
 def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -90,7 +97,7 @@ def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
         sent = deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=MOST_ROWS)
         posted = exports.journals_of_invoice(tx, invoice_id)[-MOST_ROWS:]
         legs = exports.entries_of(tx, [journal.id for journal in posted])
-        refundable = refundable_of(tx, row)
+        refundable, given = refundable_of(tx, row), grace.find(tx, invoice_id)
         return {
             "invoice": shown(tx, bridge, row),
             "about": rows_of.about(row),
@@ -105,6 +112,8 @@ def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
             "reviews": [rows_of.review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
             "payouts": [payout_json(tx, each) for each in exports.payouts_of_invoice(tx, invoice_id)],
             "refundable_sat": refundable.left_sat,
+            "grant": grant_json(given) if given is not None else None,
+            "may_have_grace": given is None and may_have_grace(row),
         }
 
 
@@ -117,6 +126,12 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
         settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
         moved = desk.moved_by_day(tx, "wallet:hot", since=since)
         hot_sat = ledger.sums(tx, ("wallet:hot",)).get("wallet:hot", 0)
+        currency = desk.newest_currency(tx) or ""
+        starts = [since + timedelta(days=place) for place in range(days)]
+        prices = {
+            start.date(): desk.last_price(tx, currency, since=start, until=start + timedelta(days=1))
+            for start in starts
+        }
     found: list[Day] = []
     for back in range(days):
         day = today - timedelta(days=back)
@@ -133,10 +148,21 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
                 tries=tried,
                 tries_good=good,
                 hot_sat=hot_sat,
+                currency=currency,
+                **_price_of(prices[day]),
             )
         )
         hot_sat -= moved.get(number, 0)
     return found[::-1]
+
+
+def _price_of(row: Any) -> dict[str, int]:
+    """The price a quote was made at, and the distance of its sources in parts of ten thousand of it, rounded up."""
+    if row is None:
+        return {}
+    told = [sample["price_minor"] for sample in json.loads(row.samples)]
+    apart = max(told, default=0) - min(told, default=0)
+    return {"price_minor": row.price_minor, "spread_bps": -(-apart * 10_000 // row.price_minor)}
 
 
 def policies(bridge: Bridge) -> list[dict[str, Any]]:

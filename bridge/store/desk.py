@@ -20,6 +20,7 @@ from bridge.store.tables import (
     invoices,
     journals,
     payments,
+    quotes,
     reviews,
 )
 
@@ -85,6 +86,19 @@ def attempts_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, 
         delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= since
     )
     return {int(day): (int(count), int(done)) for day, count, done in tx.execute(query.group_by(day))}
+
+
+def newest_currency(tx: Connection) -> str | None:
+    """The currency of the newest invoice, None before the first."""
+    return tx.execute(select(invoices.c.currency).order_by(invoices.c.created_at.desc()).limit(1)).scalar()
+
+
+def last_price(tx: Connection, currency: str, *, since: datetime, until: datetime) -> Row[Any, Any] | None:
+    """price_minor and samples of the first quote of the last invoice that was opened between two moments."""
+    opened = (invoices.c.created_at >= since, invoices.c.created_at < until, invoices.c.currency == currency)
+    last = select(invoices.c.id).where(*opened).order_by(invoices.c.created_at.desc()).limit(1).scalar_subquery()
+    first = select(quotes.c.price_minor, quotes.c.samples).where(quotes.c.invoice_id == last)
+    return tx.execute(first.where(quotes.c.currency == currency).order_by(quotes.c.version).limit(1)).one_or_none()
 
 
 def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, int]:

@@ -15,9 +15,10 @@ from bridge.core.roles import ROLES
 from bridge.core.treasury import SWEEP_MODES
 from bridge.flows.check import OWNERS, REVIEW_OWNERS
 from bridge.flows.day_report import report
+from bridge.flows.desk import series
 from bridge.flows.modes import MODES, WALLET_MODES
 from bridge.flows.review_blocks import CONSEQUENCES
-from bridge.web.admin.charts import HEIGHT, WIDTH, bars
+from bridge.web.admin.charts import DASH, HEIGHT, WIDTH, bars, levels
 from tests.admin.office import Office
 
 TEXTS = Path(bridge.web.__file__).parent / "texts" / "admin"
@@ -196,3 +197,27 @@ def test_bars_fill_the_drawing_and_stay_inside():
     assert [bar.height for bar in chart.bars] == [0, 2, 0, HEIGHT, 0]
     assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and bar.y + bar.height == HEIGHT for bar in chart.bars)
     assert bars("settled", []).is_empty
+
+
+def test_levels_stand_between_the_lowest_and_the_highest():
+    chart = levels("rate", [("1", 6_400, "64"), ("2", None, "–"), ("3", 6_600, "66"), ("4", 6_500, "65")], unit="USD")
+    assert [bar.y for bar in chart.bars if bar.height] == [HEIGHT - DASH, 0, (HEIGHT - DASH) // 2]
+    assert all(bar.y >= 0 and bar.y + bar.height <= HEIGHT for bar in chart.bars)
+    assert levels("rate", [("1", None, "–")]).is_empty
+    (only,) = levels("rate", [("1", 6_500, "65")]).bars
+    assert only.y == (HEIGHT - DASH) // 2
+
+
+def test_the_price_and_how_far_its_sources_were_apart_are_drawn_with_their_numbers(small_office):
+    small_office.site.open("1")
+    small_office.world.clock.advance(86_400)
+    small_office.world.rates.prices["USD"] = 6_600_000
+    small_office.site.open("2")
+    *_, before, today = series(small_office.bridge)
+    assert [(day.price_minor, day.spread_bps, day.currency) for day in (before, today)] == [
+        (6_500_000, 0, "USD"),
+        (6_600_000, 0, "USD"),
+    ]
+    page = small_office.see("vic", "/")
+    assert "65,000.00" in page and "66,000.00" in page
+    assert page.count("Price of a bitcoin at the last invoice of the day, USD") > 14

@@ -6,7 +6,7 @@ Owns the geometry in whole units of the drawing; the figures themselves stand in
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT, GAP = 560, 120, 6
+WIDTH, HEIGHT, GAP, DASH = 560, 120, 6, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,11 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing of one series with its name in the catalogue."""
+    """A drawing of one series with its name in the catalogue, and its unit where that differs from shop to shop."""
 
     name: str
     bars: tuple[Bar, ...]
+    unit: str = ""
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -47,3 +48,17 @@ def bars(name: str, points: Sequence[tuple[str, int | None, str]]) -> Chart:
         x = place * step + GAP // 2
         drawn.append(Bar(x=x, y=HEIGHT - height, width=step - GAP, height=height, label=label, shown=shown))
     return Chart(name=name, bars=tuple(drawn))
+
+
+def levels(name: str, points: Sequence[tuple[str, int | None, str]], *, unit: str = "") -> Chart:
+    """A dash for each value, as high as it stands between the lowest and the highest: for what is never near zero."""
+    known = [value for _, value, _ in points if value is not None]
+    lowest, highest = min(known, default=0), max(known, default=0)
+    step, room = WIDTH // max(len(points), 1), HEIGHT - DASH
+    drawn = []
+    for place, (label, value, shown) in enumerate(points):
+        above = room // 2 if highest == lowest else ((value or lowest) - lowest) * room // (highest - lowest)
+        height = DASH if value is not None else 0
+        x = place * step + GAP // 2
+        drawn.append(Bar(x=x, y=room - above, width=step - GAP, height=height, label=label, shown=shown))
+    return Chart(name=name, bars=tuple(drawn), unit=unit)

@@ -10,16 +10,18 @@ from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
-from bridge.core.money import btc_text
+from bridge.core.money import btc_text, minor_text
 from bridge.flows.check import alerts
 from bridge.flows.day_report import report
 from bridge.flows.desk import Day, delivery_counts, open_review_counts, series
 from bridge.flows.explain import find
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.readiness import readiness
-from bridge.web.admin.charts import Chart, bars
+from bridge.web.admin.charts import Chart, bars, levels
 from bridge.web.admin.door import bridge, page, render, texts
 from bridge.web.admin.lists import chosen
+from bridge.web.context import here
+from bridge.web.language import Texts
 
 # Where ids of other things than invoices are shown, by how they begin.
 PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation"}
@@ -85,9 +87,11 @@ def charts(days: list[Day]) -> list[Chart]:
     """The series people would rather look at."""
     t = texts()
 
+    def points(values: list[int | None], shown: list[str]) -> list[tuple[str, int | None, str]]:
+        return list(zip([f"{day.day:%d.%m}" for day in days], values, shown, strict=True))
+
     def drawn(name: str, values: list[int | None], shown: list[str]) -> Chart:
-        labels = [f"{day.day:%d.%m}" for day in days]
-        return bars(name, list(zip(labels, values, shown, strict=True)))
+        return bars(name, points(values, shown))
 
     lags = [day.lag_seconds for day in days]
     rates = [day.tries_good * 1_000 // day.tries if day.tries else None for day in days]
@@ -96,7 +100,19 @@ def charts(days: list[Day]) -> list[Chart]:
         drawn("lag", lags, ["–" if lag is None else t.number(str(lag // 60)) for lag in lags]),
         drawn("delivery", rates, ["–" if rate is None else f"{rate // 10}.{rate % 10}" for rate in rates]),
         drawn("hot", [day.hot_sat for day in days], [btc_text(max(day.hot_sat, 0)) for day in days]),
+        levels(
+            "rate", points([day.price_minor for day in days], [_price(t, day) for day in days]), unit=days[-1].currency
+        ),
+        drawn("spread", [day.spread_bps for day in days], [_percent(day.spread_bps) for day in days]),
     ]
+
+
+def _price(t: Texts, day: Day) -> str:
+    return t.number(minor_text(day.price_minor, day.currency)) if day.price_minor is not None else "–"
+
+
+def _percent(bps: int | None) -> str:
+    return f"{bps // 100}.{bps % 100:02}" if bps is not None else "–"
 
 
 def _day(text: str) -> date | None:
