@@ -59,10 +59,8 @@ def record(
     facts = dict(facts or {})
     rule = rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
+    facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
-    if known.grace_until is not None and known.grace_until > known.monitor_until:
-        # Nothing is closed, so nothing is cancelled, while somebody's grace goes on.
-        known.monitor_until = facts["monitor_until"] = known.grace_until
     payments = invoices.payments_of(tx, row.id)
     decision = decide(
         invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
@@ -71,11 +69,9 @@ def record(
         now=now,
         rule=rule,
     )
-    told = decision.events
-    ended = _end_grace(tx, known, decision, now=now)
-    facts |= {"grace_until": None} if ended else {}
-    if facts.get("grace_until", row.grace_until) != row.grace_until:
-        told = told or ("invoice.updated",)
+    facts |= _end_grace(tx, known, decision, now=now)
+    has_news_of_grace = facts.get("grace_until", row.grace_until) != row.grace_until
+    told = decision.events or (("invoice.updated",) if has_news_of_grace else ())
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
@@ -97,16 +93,24 @@ def record(
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 
 
-def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> str | None:
+def _watched_through_grace(row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing is closed, so nothing is cancelled, while somebody's grace goes on."""
+    grace_until = facts.get("grace_until", row.grace_until)
+    monitor_until = facts.get("monitor_until", row.monitor_until)
+    is_longer = grace_until is not None and grace_until > monitor_until
+    return {"monitor_until": grace_until} if is_longer else {}
+
+
+def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
     """Closes the grant of an invoice that was paid or whose time is over: by an entry, never by forgiving the sum."""
     if known.grace_until is None:
-        return None
+        return {}
     ended = outcome(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
     if ended is not None:
         grace.end(tx, known.id, state=ended, now=now)
         detail = {"remaining_sat": decision.remaining_sat}
         audit.write(tx, at=now, actor="worker", action=f"grace_{ended}", invoice_id=known.id, detail=detail)
-    return ended
+    return {} if ended is None else {"grace_until": None}
 
 
 def record_first(
@@ -224,11 +228,6 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
     }
 
 
-_QUIET = frozenset(
-    {
-        "look_class",
-        "next_look_at",
-        "provider_asked_at",
 def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
     """By the schedule, but not later than the end of a grace."""
     due_at = next_look_at(
@@ -243,6 +242,11 @@ def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
     return min(due_at, known.grace_until) if known.grace_until is not None and known.grace_until > now else due_at
 
 
+_QUIET = frozenset(
+    {
+        "look_class",
+        "next_look_at",
+        "provider_asked_at",
         "chain_asked_at",
         "sequence",
         "watched_until",
