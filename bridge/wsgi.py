@@ -57,7 +57,8 @@ def take_policy(settings: Settings) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "app":
-        settings = load_settings(path_from_environment())
+        path = path_from_environment()
+        settings = load_settings(path)
         take_policy(settings)
         return application(settings, config=path)
     raise AttributeError(name)

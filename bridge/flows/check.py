@@ -4,7 +4,7 @@ Owns the rules, what trips them and whom they call; must not change anything. Th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bridge.core.errors import BridgeError

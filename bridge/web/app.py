@@ -3,7 +3,7 @@
 Owns which routes, limits and headers apply; must not start a thread, a migration or a network call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
