@@ -7,7 +7,7 @@ import http.client
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -100,16 +100,26 @@ class Outbound:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         allow_cut: bool = False,
+        max_bytes: int | None = None,
     ) -> Reply:
-        """One request, one whole answer. Raises CallFailed, or Refused `blocked_url` with nothing sent."""
+        """One request, one whole answer, of at most `max_bytes` instead of what the limits say.
+
+        Raises CallFailed, or Refused `blocked_url` with nothing sent.
+        """
         self.guard.check_url(url)
+        exchange = Exchange(self.guard, replace(self.limits, max_bytes=max_bytes) if max_bytes else self.limits)
         with tracing.span("http.call", method=method, host=urlsplit(url).hostname or ""):
-            return self._call(method, url, headers, body, allow_cut)
+            return self._call(method, url, headers, body, allow_cut, exchange)
 
     def _call(
-        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None, allow_cut: bool
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: bytes | None,
+        allow_cut: bool,
+        exchange: Exchange,
     ) -> Reply:
-        exchange = Exchange(self.guard, self.limits)
         token = current.set(exchange)
         timeout = (self.limits.connect_seconds, self.limits.read_seconds)
         try:

@@ -568,3 +568,15 @@ def test_the_key_shows_in_no_text_of_ours(caplog: pytest.LogCaptureFixture) -> N
         assert error.value.__suppress_context__
         texts += [repr(link) for link in chain] + [str(vars(error.value))]
     assert not any(KEY in text for text in [*texts, caplog.text])
+
+
+def test_a_balance_is_read_however_many_addresses_the_wallet_has() -> None:
+    """The answer lists every address that was ever given out; only answers that have such a list may be that long."""
+    result = BALANCE | {"addresses": [ADDRESS] * 20_000}
+    with RawServer(always(answer(enveloped(result)))) as server:
+        patient = Limits(connect_seconds=1, read_seconds=5, deadline_seconds=10, max_bytes=4000)
+        asked = wallet(server.url, limits=patient)
+        assert asked.balance().balance_sat == 48_500
+        with pytest.raises(ProtocolError) as refused:
+            asked.poll(address=ADDRESS, expected_sat=20_000, asked_at=NOW)
+    assert refused.value.code == "provider_answer_too_large"
