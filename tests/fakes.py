@@ -135,18 +135,28 @@ class FakeChain:
 
 
 class FakeRates:
-    """Price sources that agree. Prices are minor units for one bitcoin; take a currency out and there is no price."""
+    """Price sources that agree, or each `apart_bps` above the one before.
+
+    Prices are minor units for one bitcoin; take a currency out and there is no price.
+    """
 
     def __init__(self, prices: dict[str, int] | None = None, *, sources: tuple[str, ...] = ("alpha", "beta", "gamma")):
         self.prices = prices if prices is not None else {"USD": 6_500_000, "RUB": 520_000_000, "JPY": 9_800_000}
         self.sources = sources
+        self.apart_bps = 0
 
     def sample(self, currency: str, now: datetime) -> tuple[Sample, ...]:
         if currency not in self.prices:
             raise Unavailable("price_unavailable", "No source answers.", retry_after_seconds=30)
         price = self.prices[currency]
         return tuple(
-            Sample(source=name, currency=currency, price_minor=price, observed_at=now) for name in self.sources
+            Sample(
+                source=name,
+                currency=currency,
+                price_minor=price + place * self.apart_bps * price // 10_000,
+                observed_at=now,
+            )
+            for place, name in enumerate(self.sources)
         )
 
 

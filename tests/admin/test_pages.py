@@ -211,13 +211,13 @@ def test_levels_stand_between_the_lowest_and_the_highest():
 def test_the_price_and_how_far_its_sources_were_apart_are_drawn_with_their_numbers(small_office):
     small_office.site.open("1")
     small_office.world.clock.advance(86_400)
-    small_office.world.rates.prices["USD"] = 6_600_000
+    small_office.world.rates.prices["USD"], small_office.world.rates.apart_bps = 6_600_000, 10
     small_office.site.open("2")
     *_, before, today = series(small_office.bridge)
     assert [(day.price_minor, day.spread_bps, day.currency) for day in (before, today)] == [
         (6_500_000, 0, "USD"),
-        (6_600_000, 0, "USD"),
+        (6_606_600, 20, "USD"),
     ]
     page = small_office.see("vic", "/")
-    assert "65,000.00" in page and "66,000.00" in page
+    assert "65,000.00" in page and "66,066.00" in page and "0.20" in page
     assert page.count("Price of a bitcoin at the last invoice of the day, USD") > 14

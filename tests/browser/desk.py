@@ -76,6 +76,8 @@ def open_office(folder: Path) -> Iterator[ServedOffice]:
 def furnish(office: Office) -> dict[str, str]:
     """Money that settled on several days, a late payment, a part, a manual mark, a refund and a sweep to approve, a parked message."""
     for day in range(6):
+        office.world.rates.prices["USD"] = 6_500_000 + (-1) ** day * 40_000 * day
+        office.world.rates.apart_bps = 3 + 5 * (day % 3)
         for number in range(1 + day % 3):
             invoice = office.site.open(str(100 + 10 * day + number), amount="100.00", description="VPS Start, 1 month")
             office.site.pay(invoice, invoice["remaining_sat"])
