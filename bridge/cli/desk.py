@@ -1,15 +1,17 @@
-"""Commands of support and finance: invoices, find, explain, review, marks, verify-audit, mode.
+"""Commands of support and finance: invoices, find, explain, review, marks, grace, verify-audit, mode.
 
 Owns arguments and output; each command calls one flow.
 """
 
 import sys
+from datetime import UTC, datetime
 
 import click
 
 from bridge.cli.opened import acting, opened, show
+from bridge.core.grace import STATES
 from bridge.flows import explain as explaining
-from bridge.flows import mark_settled, resolve_review
+from bridge.flows import grant_grace, mark_settled, resolve_review
 from bridge.flows.check_books import balances, book_differences
 from bridge.flows.context import Bridge
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
@@ -147,6 +149,33 @@ def marks_reject(bridge: Bridge, mark_id: str, **who: str) -> None:
     show(mark_settled.reject_mark(bridge, mark_id, **who))
 
 
+@click.group()
+def grace() -> None:
+    """Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven."""
+
+
+@grace.command("grant")
+@click.argument("invoice_id")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]), help="UTC (default: the tier's).")
+@acting
+def grace_grant(bridge: Bridge, invoice_id: str, until: datetime | None, actor: str, reason: str) -> None:
+    """Give the payer of INVOICE_ID time; once per billing payment, for tiers that have grace."""
+    ends_at = until.replace(tzinfo=UTC) if until is not None else None
+    show(grant_grace.grant_grace(bridge, invoice_id, ends_at=ends_at, actor=actor, reason=reason))
+
+
+@grace.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--limit", default=50, show_default=True)
+@click.pass_context
+def grace_list(ctx: click.Context, state: str | None, limit: int) -> None:
+    """List grants, newest first."""
+    with opened(ctx) as bridge:
+        for row in grant_grace.list_grants(bridge, match={"state": state} if state else {}, limit=limit):
+            money = f"{row['amount']} {row['currency']}"
+            click.echo(f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}")
+
+
 @click.command("verify-audit")
 @click.option("--anchor", default="", help="The end that an earlier run printed; it must still be a link of the chain.")
 @click.pass_context
@@ -201,4 +230,4 @@ def ledger_check(ctx: click.Context) -> None:
     sys.exit(1 if found else 0)
 
 
-COMMANDS = (ledger, invoices, find, explain, review, marks, verify_audit, mode)
+COMMANDS = (ledger, invoices, find, explain, review, marks, grace, verify_audit, mode)

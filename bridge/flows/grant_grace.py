@@ -35,8 +35,7 @@ def grant_grace(
             raise Refused("unknown_invoice", "There is no such invoice.")
         if grace.find(tx, invoice_id) is not None:
             raise Conflict("grace_given", "This payment had its grace already; there is one.")
-        is_given_up = row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
-        if row.status not in ("new", "expired") or is_given_up:
+        if _is_over(row):
             raise Refused("invoice_over", "Time helps only an invoice that is still to be paid.")
         until = end_of_grace(rule_of(row), wanted=ends_at, now=now)
         values = {
@@ -63,6 +62,16 @@ def list_grants(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> li
     """Newest first; `match` may name state, merchant and invoice_id."""
     with bridge.store.read() as tx:
         return [grant_json(row) for row in grace.listing(tx, match=match, limit=limit)]
+
+
+def may_have_grace(row: Any) -> bool:
+    """Whether a person could give an invoice time now, if it never had any."""
+    return rule_of(row).grace_seconds > 0 and not _is_over(row)
+
+
+def _is_over(row: Any) -> bool:
+    is_given_up = row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
+    return is_given_up or row.status not in ("new", "expired")
 
 
 def grant_json(row: Any) -> dict[str, Any]:

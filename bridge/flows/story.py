@@ -155,6 +155,8 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words
         sat=words.sat(detail.get("net_sat", 0)),
         destination=detail.get("destination", ""),
         txid=detail.get("txid", "")[:12] + "…",
+        until=words.when(datetime.fromisoformat(detail["ends_at"])) if "ends_at" in detail else "",
+        remaining=words.sat(detail.get("remaining_sat", 0)),
     )
 
 

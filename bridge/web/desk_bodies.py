@@ -74,6 +74,13 @@ class MerchantBody(_Body):
     reason: Reason
 
 
+class GraceBody(_Body):
+    """Time for a payer: until `ends_at`, or as much as the tier allows."""
+
+    ends_at: AwareDatetime | None = None
+    reason: Reason
+
+
 class ReconciliationBody(_Body):
     """What to compare: what moved in this time; without times the configured days up to now."""
 
@@ -125,6 +132,15 @@ class MarkQuery(_Body):
     review_id: Id | None = None
     invoice_id: Id | None = None
     merchant: Id | None = None
+    limit: Limit = 50
+
+
+class GrantQuery(_Body):
+    """Which grants of time."""
+
+    state: Literal["open", "settled", "lapsed"] | None = None
+    merchant: Id | None = None
+    invoice_id: Id | None = None
     limit: Limit = 50
 
 

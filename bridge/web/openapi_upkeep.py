@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from bridge.web.desk_bodies import (
     BaselineBody,
     FindingsQuery,
+    GraceBody,
+    GrantQuery,
     MerchantBody,
     ModeBody,
     ReasonBody,
@@ -23,6 +25,29 @@ class AnsweredShape(Shape):
     """Whether gateway or chain answered; what they said is on the invoice."""
 
     is_answered: bool
+
+
+class GrantShape(Shape):
+    """Time that a person gave a payer; `state` is open, settled or lapsed."""
+
+    invoice_id: str
+    merchant: str
+    billing_payment_id: str
+    tier: str
+    amount: str
+    currency: str
+    approver: str
+    reason: str
+    state: str
+    granted_at: str
+    ends_at: str
+    ended_at: str | None
+
+
+class GrantsShape(Shape):
+    """Grants of time, newest first."""
+
+    grants: list[GrantShape]
 
 
 class QueuedShape(Shape):
@@ -87,6 +112,9 @@ UPKEEP_MODELS: tuple[type[BaseModel], ...] = (
     ReconciliationBody,
     BaselineBody,
     ModeBody,
+    GraceBody,
+    GrantShape,
+    GrantsShape,
     AnsweredShape,
     QueuedShape,
     SentShape,
@@ -110,6 +138,12 @@ def upkeep_paths() -> dict[str, Any]:
         "/v1/invoices/{invoice_id}/check": {
             "post": secured_of("Look again now", json_of(AnsweredShape), **of("invoice_id"))
         },
+        "/v1/invoices/{invoice_id}/grace": {
+            "post": secured_of(
+                "Give time", {"201": json_of(GrantShape)}, body=GraceBody, parameters=[path_of("invoice_id")]
+            )
+        },
+        "/v1/grace-grants": {"get": secured_of("List grants", json_of(GrantsShape), parameters=query_of(GrantQuery))},
         "/v1/deliveries/{delivery_id}/redeliver": {"post": secured_of("Send it again", again, **of("delivery_id"))},
         "/v1/test-events": {"post": secured_of("Send a test event", {"201": json_of(SentShape)}, body=MerchantBody)},
         "/v1/events/{event_id}/replay": {"post": secured_of("Replay", json_of(ReplayedShape), **of("event_id"))},

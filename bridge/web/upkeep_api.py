@@ -1,4 +1,4 @@
-"""What people do to keep things going, for programs: look again, send again, replay, reconcile, switch.
+"""What people do to keep things going, for programs: look again, give time, send again, replay, reconcile, switch.
 
 Owns the way from HTTP to flows; who may do what is decided there by the name that the token stands for.
 """
@@ -7,6 +7,7 @@ from datetime import UTC
 
 from flask import Blueprint, Response, jsonify, request
 
+from bridge.flows import grant_grace
 from bridge.flows.check_again import check_again
 from bridge.flows.modes import set_mode
 from bridge.flows.reconcile import start_reconciliation
@@ -19,6 +20,8 @@ from bridge.web.context import here
 from bridge.web.desk_bodies import (
     BaselineBody,
     FindingsQuery,
+    GraceBody,
+    GrantQuery,
     MerchantBody,
     ModeBody,
     ReasonBody,
@@ -36,6 +39,24 @@ def post_check_again(invoice_id: str) -> Response:
     """Ask gateway and chain about an invoice's address now."""
     actor, body = require_operator(SEND).name, read_json(ReasonBody, read_body())
     return jsonify(is_answered=check_again(here().bridge, invoice_id, actor=actor, reason=body.reason))
+
+
+@routes.post("/invoices/<invoice_id>/grace")
+def post_grace(invoice_id: str) -> Response:
+    """Give the payer time; once per billing payment, for tiers that have grace."""
+    actor, body = require_operator(grant_grace.NEEDS).name, read_json(GraceBody, read_body())
+    ends_at = body.ends_at.astimezone(UTC) if body.ends_at is not None else None
+    made = grant_grace.grant_grace(here().bridge, invoice_id, ends_at=ends_at, actor=actor, reason=body.reason)
+    return _created(jsonify(made))
+
+
+@routes.get("/grace-grants")
+def get_grants() -> Response:
+    """Time that was given to payers, newest first."""
+    require_operator("read")
+    query = read_query(GrantQuery, request.args.to_dict())
+    match = query.model_dump(exclude={"limit"}, exclude_none=True)
+    return jsonify(grants=grant_grace.list_grants(here().bridge, match=match, limit=query.limit))
 
 
 @routes.post("/deliveries/<delivery_id>/redeliver")

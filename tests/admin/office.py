@@ -159,7 +159,11 @@ def refusal(response: TestResponse) -> tuple[int, str]:
 
 def build_office(database_url: str, **options: Any) -> Office:
     """A site with operators; large invoices are affordable and a cold address is pinned."""
-    policy = Policy(version="7", default=Rule(risk_bps=100), rules={"trusted": Rule(name="trusted", tolerance_bps=50)})
+    policy = Policy(
+        version="7",
+        default=Rule(risk_bps=100, grace_seconds=30 * DAY),
+        rules={"trusted": Rule(name="trusted", tolerance_bps=50)},
+    )
     treasury = TreasuryRules(cold_addresses=(COLD,), refund_float_sat=0, max_hot_sat=50_000_000)
     parts = {"merchants": {"shop": build_merchant(policy=policy)}, "treasury": treasury} | options.pop("bridge", {})
     site = build_site(database_url, admin=True, bridge=parts, **options)

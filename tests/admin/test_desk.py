@@ -1,6 +1,7 @@
 """The daily work: a late payment decided, a refund by two people, a parked message sent again, a sweep approved."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -73,6 +74,21 @@ def test_who_proposed_a_mark_is_refused_on_the_page_even_in_another_role(office)
     assert refusal(office.post("fay", f"/admin/marks/{mark}/approve", reason="quick")) == (403, "same_person")
     assert office.fill("bob", f"/reviews/{one_review(office)}", "/reject", reason="not so").status_code == 303
     assert refusal(office.post("ann", f"/admin/marks/{mark}/approve", reason="late"))[1] == "not_waiting"
+
+
+def test_an_approver_gives_a_payer_time_and_the_payer_sees_the_end(office):
+    invoice = office.site.open("88")
+    page = f"/invoices/{invoice['id']}"
+    assert "/grace" not in office.see("fay", page)
+    assert refusal(office.post("fay", f"/admin{page}/grace", reason="please")) == (403, "forbidden")
+    until = (office.bridge.clock() + timedelta(days=20)).date()
+    response = office.fill("ann", page, "/grace", until=until.isoformat(), reason="a client for years")
+    assert response.status_code == 303, response.text
+    seen = office.see("vic", page)
+    assert "given" in seen and "a client for years" in seen
+    paying = office.site.page(invoice).text
+    assert "You have time to pay until" in paying and f"{until.day} {until:%B %Y}" in paying
+    assert refusal(office.post("ann", f"/admin{page}/grace", reason="more"))[1] == "grace_given"
 
 
 def test_a_callback_is_replayed_with_a_reason(office):

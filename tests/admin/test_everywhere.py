@@ -10,6 +10,7 @@ from tests.admin.office import Office
 # Page, API, command. An action without a page is none of daily work.
 EVERYWHERE = [
     ("admin.check_invoice", "/v1/invoices/<invoice_id>/check", "recheck"),
+    ("admin.give_time", "/v1/invoices/<invoice_id>/grace", "grace grant"),
     ("admin.propose_refund", "/v1/invoices/<invoice_id>/refunds", "refunds request"),
     ("admin.replay_callback", "/v1/events/<event_id>/replay", "events replay"),
     ("admin.resolve_review", "/v1/reviews/<review_id>/resolve", "review resolve"),

@@ -18,7 +18,7 @@ from bridge.flows.operators import issue_token
 from bridge.web import create_app
 from bridge.web.openapi_desk import PayoutShape, ReviewShape, RuledShape, TreasuryShape
 from bridge.web.openapi_people import OperatorShape
-from bridge.web.openapi_upkeep import RunShape
+from bridge.web.openapi_upkeep import GrantShape, RunShape
 from tests.flows.world import KEY, WALLET
 from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk, part_paid
 
@@ -46,6 +46,10 @@ class Caller:
 
 @pytest.fixture
 def caller(desk: Desk) -> Caller:
+    return caller_of(desk)
+
+
+def caller_of(desk: Desk) -> Caller:
     import hashlib
 
     keys = {hashlib.sha256(API_KEY.encode()).hexdigest(): "shop"}
@@ -149,6 +153,23 @@ def test_an_admin_manages_people_over_http(caller: Caller) -> None:
     assert code(caller("GET", "/v1/operators/nobody", token=root)) == (404, "no_such_operator")
 
 
+def test_time_is_given_over_http(
+    desks: Callable[..., Desk],
+) -> None:
+    desk = desks(policy={"default": {"grace_seconds": 864_000}})
+    caller = caller_of(desk)
+    ann, fay = caller.token("ann", "approver"), caller.token("fay", "finance")
+    invoice, why = desk.world.open("7"), {"reason": "a client for years"}
+    path = f"/v1/invoices/{invoice['id']}/grace"
+    assert code(caller("POST", path, why, token=fay)) == (403, "forbidden")
+    assert code(caller("POST", path, why | {"ends_at": "2100-01-01T00:00:00Z"}, token=ann)) == (422, "bad_period")
+    given = caller("POST", path, why, token=ann)
+    assert (given.status_code, GrantShape.model_validate(given.json, strict=True).state) == (201, "open")
+    assert caller("GET", "/v1/grace-grants?state=open", token=fay).json["grants"] == [given.json]
+    assert caller("GET", f"/v1/invoices/{invoice['id']}").json["grace_until"] == given.json["ends_at"]
+    assert code(caller("POST", path, why, token=ann)) == (409, "grace_given")
+
+
 def test_looking_again_replaying_and_reconciling_over_http(caller: Caller) -> None:
     desk = caller.desk
     invoice = desk.settled()
@@ -201,6 +222,7 @@ def test_a_viewers_token_changes_nothing(caller: Caller) -> None:
         ("/v1/events/in:1/replay", {"reason": "x"}),
         ("/v1/invoices/inv_1/check", {"reason": "x"}),
         ("/v1/reconciliations", {"reason": "x"}),
+        ("/v1/invoices/inv_1/grace", {"reason": "x"}),
         ("/v1/wallet-baseline", {"baseline_sat": 1, "reason": "x"}),
         ("/v1/marks/mrk_1/approve", {"reason": "x"}),
         ("/v1/marks/mrk_1/reject", {"reason": "x"}),
@@ -356,6 +378,7 @@ ACTING = {
     "review resolve": ("rev_1", "refund"),
     "marks approve": ("mrk_1",),
     "marks reject": ("mrk_1",),
+    "grace grant": ("inv_1",),
     "mode": ("read_only",),
     "deliveries redeliver": ("dlv_1",),
     "deliveries test": ("shop",),

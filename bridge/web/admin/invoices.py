@@ -3,6 +3,8 @@
 Owns the page and its forms; must not change an invoice, the flows do.
 """
 
+from datetime import UTC, datetime
+
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -11,6 +13,7 @@ from bridge.core.payout import VARIANTS
 from bridge.flows.check_again import check_again
 from bridge.flows.desk import invoice_dossier
 from bridge.flows.explain import explain
+from bridge.flows.grant_grace import NEEDS, grant_grace
 from bridge.flows.replay import replay, show_event
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
@@ -29,6 +32,13 @@ def check_invoice(invoice_id: str) -> AnyResponse:
     """Asks gateway and chain about the address now."""
     is_answered = check_again(bridge(), invoice_id, actor=actor(), reason=reason())
     return done("checked" if is_answered else "no_answer", "invoice", invoice_id=invoice_id)
+
+
+@form("/invoices/<invoice_id>/grace", NEEDS)
+def give_time(invoice_id: str) -> AnyResponse:
+    """Gives the payer time, until the day of the form or as much as the tier allows."""
+    grant_grace(bridge(), invoice_id, ends_at=moment("until"), actor=actor(), reason=reason())
+    return done("grace_granted", "invoice", invoice_id=invoice_id)
 
 
 @form("/invoices/<invoice_id>/refund", "payout.propose")
@@ -67,6 +77,15 @@ def satoshi(name: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= 16):
         raise Refused("bad_sat", "Write a whole number of satoshi.", field=name)
     return int(text)
+
+
+def moment(name: str) -> datetime | None:
+    """The beginning of a day in UTC from a form, None when it is left empty. Raises Refused("bad_day")."""
+    text = request.form.get(name, "").strip()
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+    except ValueError:
+        raise Refused("bad_day", "Write the day as 2026-12-31.", field=name) from None
 
 
 def form_key() -> str:

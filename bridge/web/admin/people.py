@@ -3,8 +3,6 @@
 Owns the pages of an admin; a secret that is shown once is on the page that answers its form, and nowhere after.
 """
 
-from datetime import UTC, datetime
-
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -13,6 +11,7 @@ from bridge.core.roles import ROLES
 from bridge.flows import operators
 from bridge.flows.operators import MANAGE
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
+from bridge.web.admin.invoices import moment
 from bridge.web.qr import plain_qr_svg
 
 
@@ -110,15 +109,6 @@ def revoke_token(name: str, token_id: str) -> AnyResponse:
     """Ends a token at once."""
     operators.revoke_token(bridge(), token_id, actor=actor(), reason=reason())
     return done("token_revoked", "person", name=name)
-
-
-def moment(name: str) -> datetime | None:
-    """The beginning of a day in UTC from a form, None when it is left empty. Raises Refused("bad_day")."""
-    text = request.form.get(name, "").strip()
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
-    except ValueError:
-        raise Refused("bad_day", "Write the day as 2026-12-31.", field=name) from None
 
 
 def _shown_once(what: str, name: str, secret: str) -> str:
