@@ -4,7 +4,6 @@ Owns the order of things; started by scripts/install_drill.sh, which gives it na
 """
 
 import argparse
-import functools
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 from bridge.demo import DemoFailed
 from tests.install import order, world
-from tests.install.guide import CONNECT, DOCS, ORDER, steps, with_values
+from tests.install.guide import AFTER, CONNECT, DOCS, ORDER, RUN, Step, steps, with_values
 from tests.install.machine import Machine, WalkFailed, boot, empty_root, new_network
 
 LONGEST_SECONDS = 900
@@ -77,18 +76,25 @@ def walk(base: Path, place: Path, machine: Machine) -> None:
         own_authority.write_text(certificate)
     site = say.timed("gateway and BILLmanager up", lambda: world.start(place / "world", names))
     given = with_values(guide[0].commands, {"MORE": world.more_options(names)})
+
+    def follow(step: Step) -> None:
+        say.timed(f"guide: {step.heading}", lambda: machine.run(f"{given}\n{step.commands}", stdin="\n"))
+
     for step in guide[1:]:
         if step.kind == CONNECT:
             hard = say.timed(f"guide: {step.heading}", lambda: connect(machine, site, names))
         elif step.kind == ORDER:
             say("order placed", hard.begin())
-        else:
-            commands = f"{given}\n{step.commands}"
-            say.timed(f"guide: {step.heading}", functools.partial(machine.run, commands, stdin="\n"))
+        elif step.kind == RUN:
+            follow(step)
     hard.run()
     say("a stranger", order.closed_doors(names, hard.invoice["payment_url"]))
     say("supervision", order.supervised(machine))
     say("timers", order.timers(machine))
+    for step in guide:
+        if step.kind == AFTER:
+            follow(step)
+    say("off and on", order.up_again(machine, names, hard.invoice["payment_url"]))
     say("journal", order.clean_journal(machine))
     say("done", "the guide's commands lead from an empty Debian 12 to a paid order")
 

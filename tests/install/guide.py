@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-NAMES, RUN, CONNECT, ORDER = "names", "run", "connect", "order"
+NAMES, RUN, CONNECT, ORDER, AFTER = "names", "run", "connect", "order", "after"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One mark of the page: `names` and `run` have a block of commands, at `connect` and `order` a person uses BILLmanager."""
+    """One mark of the page: `names`, `run` and `after` (what is done later) have a block of commands; at `connect` and
+    `order` a person uses BILLmanager.
+    """
 
     kind: str
     heading: str

@@ -33,13 +33,14 @@ class WalkFailed(Exception):
 
 @dataclass(kw_only=True)
 class Machine:
-    """`leader` is the machine's process 1 as seen from here; `network` is the program that holds its network namespace;
-    `variables` is what its root shell finds set."""
+    """`leader` is the machine's process 1 as seen from here; `network` is the program that holds its network namespace,
+    `nspawn` the one that holds the machine; `variables` is what its root shell finds set."""
 
     root: Path
     log: Path
     variables: dict[str, str] = field(default_factory=lambda: dict(ROOT_SHELL))
     network: Any = None
+    nspawn: Any = None
     leader: int = 0
 
     def run(self, commands: str, *, stdin: str = "", check: bool = True) -> str:
@@ -115,12 +116,25 @@ def boot(machine: Machine) -> None:
     def leader() -> int:
         if nspawn.poll() is not None:
             raise WalkFailed(f"systemd-nspawn ended:\n{machine.log.with_name('boot.log').read_text()}")
-        found = [int(pid) for pid in children.read_text().split()]
-        named = [pid for pid in found if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"]
-        return named[0] if named else 0
+        return next((pid for pid in map(int, children.read_text().split()) if _name(pid) == "systemd"), 0)
 
     machine.leader = until(leader, "systemd did not start")
-    until(lambda: "running" in machine.run("systemctl is-system-running || true"), "the machine did not come up")
+    machine.nspawn = nspawn
+    until(lambda: "running" in machine.run("systemctl is-system-running", check=False), "the machine did not come up")
+
+
+def off_and_on(machine: Machine) -> None:
+    """Shut down in good order, then booted again. Raises WalkFailed."""
+    machine.run("systemctl poweroff", check=False)
+    until(lambda: machine.nspawn.poll() is not None, "the machine did not go down")
+    boot(machine)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def until(look: Callable[[], Any], otherwise: str, *, seconds: float = BOOT_SECONDS) -> Any:

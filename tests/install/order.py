@@ -6,7 +6,7 @@ Owns the order and what is looked at; must not repair anything.
 from collections.abc import Callable
 
 from bridge.demo import Walk
-from tests.install.machine import Machine, WalkFailed, until
+from tests.install.machine import Machine, WalkFailed, off_and_on, until
 from tests.install.world import Site, stranger
 
 WEB, WORKER = "subtc-bridge-web.service", "subtc-bridge-worker.service"
@@ -92,6 +92,15 @@ def timers(machine: Machine) -> str:
     if len(waiting) != len(ONCE) or failed:
         raise WalkFailed(f"timers {waiting}, failed units {failed}")
     return "backup, check and reconcile ran and wait for their hour; reload taken"
+
+
+def up_again(machine: Machine, names: dict[str, str], payment_url: str) -> str:
+    """Off and on again: everything starts by itself and the payer's page is there. Raises WalkFailed."""
+    off_and_on(machine)
+    page = payment_url.removeprefix(f"https://{names['PAY']}")
+    until(lambda: stranger(names["PAY"], page) == 200, "the pay page is gone")
+    until(lambda: machine.shown(WORKER, "ActiveState") == "active", "the worker did not start")
+    return "the pay page is back, and the worker"
 
 
 def clean_journal(machine: Machine) -> str:

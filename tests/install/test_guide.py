@@ -4,7 +4,18 @@ import re
 
 import pytest
 
-from tests.install.guide import CONNECT, DOCS, NAMES, ORDER, RUN, command_blocks, steps, with_values, without_comments
+from tests.install.guide import (
+    AFTER,
+    CONNECT,
+    DOCS,
+    NAMES,
+    ORDER,
+    RUN,
+    command_blocks,
+    steps,
+    with_values,
+    without_comments,
+)
 
 ENGLISH, RUSSIAN = DOCS / "operator-guide.en.md", DOCS / "operator-guide.ru.md"
 
@@ -15,7 +26,7 @@ def test_both_guides_have_the_same_commands():
 
 def test_both_guides_are_walked_the_same_way():
     english, russian = steps(ENGLISH), steps(RUSSIAN)
-    assert [step.kind for step in english] == [NAMES, RUN, RUN, RUN, RUN, CONNECT, ORDER, RUN]
+    assert [step.kind for step in english] == [NAMES, RUN, RUN, RUN, RUN, CONNECT, ORDER, RUN, AFTER]
     assert [(s.kind, without_comments(s.commands)) for s in english] == [
         (s.kind, without_comments(s.commands)) for s in russian
     ]
