@@ -1,5 +1,6 @@
 """What operators and their machines ask."""
 
+import re
 from contextlib import closing
 
 import pytest
@@ -50,7 +51,7 @@ def test_openapi_describes_exactly_the_routes(lite_site):
     document = lite_site.call("GET", "/openapi.json").json
     described = {(path, method) for path, operations in document["paths"].items() for method in operations}
     served = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in lite_site.app.url_map.iter_rules()
         if rule.endpoint != "static"
         for method in rule.methods - {"HEAD", "OPTIONS"}
