@@ -67,7 +67,7 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     _write(directory / OPERATIONS, operations_example(backup_directory=_backup_directory(directory, asked)))
     _write(config, _config_text(directory, asked))
     migrate(load_settings(config).database_url)
-    click.echo(_next_steps(directory, asked))
+    click.echo(_next_steps(directory))
     ctx.obj = str(config)
     sys.exit(0 if examined(ctx) else 1)
 
@@ -172,11 +172,11 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _next_steps(directory: Path, asked: dict[str, Any]) -> str:
+def _next_steps(directory: Path) -> str:
     return (
         f"Written: {directory}/config.yaml, {directory}/{OPERATIONS}, {directory}/secrets/ (readable by this user only).\n"
         "Into the payment method's form in BILLmanager go:\n"
-        f"  bridge URL     {asked['public_url']} (or the inside address, see docs/operator-guide.en.md)\n"
+        "  bridge address the inside one of nginx, such as https://bridge.example.com:8443 (docs/operator-guide.en.md, 4)\n"
         f"  API key        the text in {directory}/secrets/api_key\n"
         f"  notify secret  the text in {directory}/secrets/notify_secret\n"
         "Then: subtc-bridge serve, subtc-bridge worker.\n"

@@ -270,7 +270,7 @@ def test_what_is_not_json_raises_one_kind_of_error(body: bytes) -> None:
         reply.json()
 
 
-def test_certificates_are_verified(tmp_path: Path) -> None:
+def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
@@ -287,6 +287,9 @@ def test_certificates_are_verified(tmp_path: Path) -> None:
         with pytest.raises(CallFailed) as wrong_name:
             outbound.call("GET", server.url)
         outbound.close()
+        # What the machine's administrator put into its store is trusted without a setting.
+        monkeypatch.setattr("bridge.outbound.MACHINE_STORE", certificate)
+        assert Outbound(limits=QUICK).call("GET", by_name).text() == "trusted"
     assert (wrong_name.value.reason, wrong_name.value.maybe_sent) == ("tls", False)
 
 
