@@ -204,6 +204,13 @@ def test_the_rule_trips_and_names_its_owner(case, rule):
     assert tripped(bridge, thresholds=limits, watch_backups=rule == "backup_old").get(rule) == OWNERS[rule]
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_ten_minutes_off_either_way_is_noticed(case, minutes):
+    bridge, world = case
+    world.wallet.server_time = world.clock.now + timedelta(minutes=minutes)
+    assert "clock_skew" in tripped(bridge)
+
+
 def test_every_rule_has_a_way_to_trip_it():
     assert set(TRIPS) == set(OWNERS)
 
