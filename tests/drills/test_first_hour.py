@@ -7,6 +7,7 @@ import pytest
 
 from bridge.config import load_settings
 from tests.drills.place import Place
+from tests.flows.test_own_wallet import DESCRIPTOR, OWN
 from tests.flows.world import KEY
 
 
@@ -44,6 +45,22 @@ def test_init_expects_a_proxy_on_this_machine_and_keeps_copies_beside_the_databa
     assert (settings.trusted_proxies, settings.allow_hosts) == (1, ("billing.internal",))
     empty_place.run("backup")
     assert len(list(database.with_name("backups").glob("bridge-*.db"))) == 1
+
+
+def test_init_with_a_descriptor_needs_no_gateway_and_shows_the_first_address(empty_place):
+    done = empty_place.init("--descriptor", DESCRIPTOR)
+    assert done.exit_code == 0, done.output
+    assert OWN.address(0) in done.output
+    assert "FAIL" not in done.output and "provider" not in done.output
+    assert not (empty_place.directory / "secrets" / "subtc_key").exists()
+    assert "subtc:" not in empty_place.config.read_text()
+
+
+def test_init_writes_no_private_key_to_the_disk(empty_place):
+    done = empty_place.init("--descriptor", DESCRIPTOR.replace("tpub", "tprv"))
+    assert done.exit_code == 1
+    assert "private key" in done.output and "tprv" not in done.output
+    assert not empty_place.config.exists()
 
 
 def test_init_never_overwrites_anything(place):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -10,11 +11,16 @@ from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import BridgeError, Refused
 from bridge.flows.after_restore import come_up_read_only
 from bridge.flows.check import alerts
+from bridge.flows.day_report import report
 from bridge.flows.doctor import Place, examine
+from bridge.flows.evidence import evidence
+from bridge.flows.explain import explain
 from bridge.flows.readiness import readiness
 from bridge.flows.sweep import propose_sweep, sweep_due
 from bridge.flows.treasury import read_balances, treasury_view
+from bridge.flows.treasury_snapshot import treasury_rows
 from bridge.worker import Worker
+from tests.books.runs import change, codes, paid, reconcile
 from tests.flows.world import World
 
 # The account key of BIP-86's words, as test networks write it.
@@ -132,3 +138,23 @@ def test_with_a_silent_chain_nothing_moves(world: World) -> None:
     assert world.look(invoice) is None
     world.heal()
     assert world.seen(invoice)[0] == "processing"
+
+
+def test_the_books_agree_with_the_chain_and_a_lost_output_is_found(world: World) -> None:
+    for number in range(3):
+        invoice = paid(world, str(number))
+    assert codes(reconcile(world.bridge)) == []
+    change(world, "UPDATE payments SET replaced = true WHERE invoice_id = :id", id=invoice["id"])
+    assert "output_missing" in codes(reconcile(world.bridge))
+
+
+def test_an_invoice_can_be_explained_proved_and_exported(world: World) -> None:
+    invoice = paid(world)
+    assert any("settled" in line for line in explain(world.bridge, invoice["id"], lang="en"))
+    assert evidence(world.bridge, invoice["id"])
+    now = world.bridge.clock()
+    rows = {row["role"]: row for row in treasury_rows(world.bridge, from_at=now - timedelta(days=1), to_at=now)}
+    assert (rows["cold"]["in_sat"], rows["hot"]["in_sat"]) == (invoice["received_sat"], 0)
+    day = report(world.bridge, now.date())
+    assert day["sat"]["confirmed"] + day["sat"]["opening_unconfirmed"] >= 0
+    assert all(each["left"] == each["right"] for each in day["sums"])
