@@ -23,7 +23,7 @@ from bridge.flows.day_report import period_report
 from bridge.flows.day_report import report as day_report
 from bridge.flows.evidence import evidence as evidence_of
 from bridge.flows.export_rows import KINDS
-from bridge.flows.purge import purge_step
+from bridge.flows.purge import check_may_purge, purge_step
 from bridge.flows.reconcile import start_reconciliation, start_scheduled, step
 from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
 from bridge.receipts import DocumentSigner, new_key, verify
@@ -221,11 +221,15 @@ def new_receipt_key(path: Path) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be purged.")
+@click.option("--dry-run", is_flag=True, help="Say what would be purged; needs no --actor and --reason.")
+@click.option("--actor", default="", help="Who: the name of an active operator.")
+@click.option("--reason", default="", help="Why, in a sentence.")
 @click.pass_context
-def purge(ctx: click.Context, dry_run: bool) -> None:
+def purge(ctx: click.Context, dry_run: bool, actor: str, reason: str) -> None:
     """Remove what its class no longer needs: callback bodies and headers, readings, contacts. Never ledger or audit."""
     with opened(ctx) as bridge:
+        if not dry_run:
+            check_may_purge(bridge, actor=actor, reason=reason)
         total: dict[str, int] = {}
         while done := purge_step(bridge, dry_run=dry_run):
             for name, count in done.items():

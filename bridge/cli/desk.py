@@ -1,4 +1,4 @@
-"""Commands of support and finance: invoices, find, explain, review, marks, grace, verify-audit, mode.
+"""Commands of support and finance: invoices, find, explain, review, marks, grace, audit, verify-audit, mode.
 
 Owns arguments and output; each command calls one flow.
 """
@@ -14,6 +14,7 @@ from bridge.flows import explain as explaining
 from bridge.flows import grant_grace, mark_settled, resolve_review
 from bridge.flows.check_books import balances, book_differences
 from bridge.flows.context import Bridge
+from bridge.flows.desk import audit_page, switches
 from bridge.flows.modes import MODES, WALLET_MODES, set_mode
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.verify_audit import verify_audit as verify
@@ -176,6 +177,25 @@ def grace_list(ctx: click.Context, state: str | None, limit: int) -> None:
             click.echo(f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}")
 
 
+@click.command()
+@click.option("--by", "actor_is", help="Only what this person or part of the bridge did.")
+@click.option("--action", help="Only this action.")
+@click.option("--invoice", "invoice_id", help="Only about this invoice.")
+@click.option("--limit", default=50, show_default=True)
+@click.option("--cursor", default="", help="The cursor of the page before.")
+@click.pass_context
+def audit(
+    ctx: click.Context, actor_is: str | None, action: str | None, invoice_id: str | None, limit: int, cursor: str
+) -> None:
+    """List who did what and why, newest first."""
+    wanted = {"actor": actor_is, "action": action, "invoice_id": invoice_id}
+    with opened(ctx) as bridge:
+        page = audit_page(bridge, match={k: v for k, v in wanted.items() if v}, cursor=cursor, limit=limit)
+    for row in page.rows:
+        click.echo(f"{row['at']}  {row['actor']:16}  {row['action']:24}  {row['invoice_id'] or ''}  {row['reason']}")
+    click.echo(f"{len(page.rows)} rows" + (f", next {page.next_cursor}" if page.next_cursor else ""))
+
+
 @click.command("verify-audit")
 @click.option("--anchor", default="", help="The end that an earlier run printed; it must still be a link of the chain.")
 @click.pass_context
@@ -200,6 +220,16 @@ def mode(bridge: Bridge, mode: str, wallet: str | None, **who: str) -> None:
     """Switch the bridge to normal, read_only, queued or limited, or pause a wallet."""
     set_mode(bridge, scope=f"wallet:{wallet}" if wallet else "bridge", mode=mode, **who)
     click.echo(f"{wallet or 'The bridge'} is now {mode}.")
+
+
+@click.command()
+@click.pass_context
+def modes(ctx: click.Context) -> None:
+    """List the switches: the bridge's and every wallet's, since when, by whom and why."""
+    with opened(ctx) as bridge:
+        for row in switches(bridge):
+            since = f"since {row['since']} by {row['actor']}: {row['reason']}" if row["since"] else ""
+            click.echo(f"{row['scope']:24}  {row['mode']:9}  {since}".rstrip())
 
 
 @click.group()
@@ -230,4 +260,4 @@ def ledger_check(ctx: click.Context) -> None:
     sys.exit(1 if found else 0)
 
 
-COMMANDS = (ledger, invoices, find, explain, review, marks, grace, verify_audit, mode)
+COMMANDS = (ledger, invoices, find, explain, review, marks, grace, audit, verify_audit, mode, modes)

@@ -6,8 +6,9 @@ Owns the pace; what may go at all is said by `store.purge`.
 from datetime import timedelta
 
 from bridge.flows.context import Bridge
+from bridge.flows.permit import check_actor_in, require_words
 from bridge.logs import log
-from bridge.store import leases
+from bridge.store import audit, leases
 from bridge.store.purge import CLASSES, RecordClass, count_due, purge
 
 PAGE = 500
@@ -35,6 +36,15 @@ def purge_step(bridge: Bridge, *, dry_run: bool = False, limit: int = PAGE) -> d
     if done and not dry_run:
         log("purge.done", removed=done)
     return done
+
+
+def check_may_purge(bridge: Bridge, *, actor: str, reason: str) -> None:
+    """A person purges now what the worker would purge at night, audited. Raises Refused."""
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "mode.set", now=now)
+        audit.write(tx, at=now, actor=actor, action="purge_asked", reason=reason)
 
 
 def purge_due(bridge: Bridge) -> int:

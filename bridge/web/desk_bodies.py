@@ -144,6 +144,16 @@ class GrantQuery(_Body):
     limit: Limit = 50
 
 
+class AuditQuery(_Body):
+    """Which rows of the audit, and which page of them."""
+
+    actor: Id | None = None
+    action: Id | None = None
+    invoice_id: Id | None = None
+    limit: Limit = 50
+    cursor: Annotated[Text, Field(max_length=20)] = ""
+
+
 class RunsQuery(_Body):
     """How many reconciliations."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bridge.web.desk_bodies import (
+    AuditQuery,
     BaselineBody,
     FindingsQuery,
     GraceBody,
@@ -107,6 +108,29 @@ class ModeShape(Shape):
     mode: str
 
 
+class SwitchShape(Shape):
+    """A switch with who turned it, when and why."""
+
+    scope: str
+    mode: str
+    since: str | None
+    actor: str
+    reason: str
+
+
+class SwitchesShape(Shape):
+    """Every switch."""
+
+    modes: list[SwitchShape]
+
+
+class AuditShape(Shape):
+    """Who did what; ask again with `next_cursor` for the next page."""
+
+    audit: list[dict[str, Any]]
+    next_cursor: str | None
+
+
 UPKEEP_MODELS: tuple[type[BaseModel], ...] = (
     MerchantBody,
     ReconciliationBody,
@@ -123,6 +147,9 @@ UPKEEP_MODELS: tuple[type[BaseModel], ...] = (
     RunsShape,
     BaselineShape,
     ModeShape,
+    SwitchShape,
+    SwitchesShape,
+    AuditShape,
 )
 
 
@@ -155,5 +182,9 @@ def upkeep_paths() -> dict[str, Any]:
             "get": secured_of("One reconciliation", run, parameters=[path_of("run_id"), *query_of(FindingsQuery)])
         },
         "/v1/wallet-baseline": {"post": secured_of("Say what is not ours", json_of(BaselineShape), body=BaselineBody)},
-        "/v1/modes": {"post": secured_of("Turn a switch", json_of(ModeShape), body=ModeBody)},
+        "/v1/modes": {
+            "get": secured_of("The switches", json_of(SwitchesShape)),
+            "post": secured_of("Turn a switch", json_of(ModeShape), body=ModeBody),
+        },
+        "/v1/audit": {"get": secured_of("The audit", json_of(AuditShape), parameters=query_of(AuditQuery))},
     }

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from bridge.flows import grant_grace
 from bridge.flows.check_again import check_again
+from bridge.flows.desk import audit_page, switches
 from bridge.flows.modes import set_mode
 from bridge.flows.reconcile import start_reconciliation
 from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
@@ -18,6 +19,7 @@ from bridge.web.auth import require_operator
 from bridge.web.bodies import read_json, read_query
 from bridge.web.context import here
 from bridge.web.desk_bodies import (
+    AuditQuery,
     BaselineBody,
     FindingsQuery,
     GraceBody,
@@ -120,6 +122,23 @@ def post_mode() -> Response:
     actor, body = require_operator("mode.set").name, read_json(ModeBody, read_body())
     set_mode(here().bridge, scope=body.scope, mode=body.mode, actor=actor, reason=body.reason)
     return jsonify(scope=body.scope, mode=body.mode)
+
+
+@routes.get("/modes")
+def get_modes() -> Response:
+    """The switches: the bridge's and every wallet's."""
+    require_operator("read")
+    return jsonify(modes=switches(here().bridge))
+
+
+@routes.get("/audit")
+def get_audit() -> Response:
+    """Who did what and why, newest first."""
+    require_operator("read")
+    query = read_query(AuditQuery, request.args.to_dict())
+    match = query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    page = audit_page(here().bridge, match=match, cursor=query.cursor, limit=query.limit)
+    return jsonify(audit=page.rows, next_cursor=page.next_cursor)
 
 
 def _created(response: Response) -> Response:

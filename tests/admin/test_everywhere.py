@@ -39,8 +39,9 @@ EVERYWHERE = [
     ("admin.issue_token", "/v1/operators/<name>/tokens", "operator token add"),
     ("admin.revoke_token", "/v1/operator-tokens/<token_id>/revoke", "operator token revoke"),
 ]
-# A restore makes the database that pages and API would need; a funding has no key by which a repeated call would be one.
-ONLY_COMMANDS = {"restore", "treasury funded"}
+# A restore makes the database that pages and API would need, a purge is the worker's, only sooner, and a funding has no key
+# by which a repeated call would be one.
+ONLY_COMMANDS = {"restore", "purge", "treasury funded"}
 # What the billing system's module calls with its own key is nobody's action.
 OF_THE_MODULE = "api."
 

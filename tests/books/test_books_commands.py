@@ -76,7 +76,8 @@ def test_report_and_purge_answer(world, run):
     assert shown["counts"]["opened"] == 1
     assert json.loads(run("report", today, "--days", "2").output)["counts"]["opened"] == 1
     assert "Nothing was touched." in run("purge", "--dry-run").output
-    assert "Nothing else was touched." in run("purge").output
+    assert "actor_and_reason_required" in run("purge").output
+    assert "Nothing else was touched." in run("purge", *WHO).output
 
 
 @ONE_ENGINE

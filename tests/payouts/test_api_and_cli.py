@@ -194,8 +194,11 @@ def test_looking_again_replaying_and_reconciling_over_http(caller: Caller) -> No
     baseline = why | {"baseline_sat": 5}
     assert caller("POST", "/v1/wallet-baseline", baseline, token=fay).json == {"baseline_sat": 5}
     assert code(caller("POST", "/v1/wallet-baseline", baseline, token=sam)) == (403, "forbidden")
-    asked = desk.world.rows("SELECT action, actor, reason FROM audit WHERE reason = 'the client asked' ORDER BY id")
-    assert [tuple(row)[:2] for row in asked] == [
+    rows = caller("GET", "/v1/audit?limit=200", token=sam).json
+    assert caller("GET", "/v1/audit?action=test_event", token=sam).json["audit"][0]["actor"] == "sam"
+    assert caller("GET", "/v1/modes", token=sam).json["modes"][0]["mode"] == "normal"
+    asked = [(row["action"], row["actor"]) for row in reversed(rows["audit"]) if row["reason"] == why["reason"]]
+    assert asked == [
         ("look_asked", "sam"),
         ("test_event", "sam"),
         ("replayed", "sam"),
@@ -360,6 +363,13 @@ def test_a_manual_mark_by_two_people_on_the_command_line(desk: Desk, command: Ca
     assert "not_waiting" in command("marks", "reject", mark, "--actor", "bob", *WHY).output
 
 
+def test_audit_and_switches_are_listed_on_the_command_line(command: Callable[..., Any]) -> None:
+    assert command("mode", "limited", "--actor", "fay", "--reason", "moving house").exit_code == 0
+    listed = command("audit", "--by", "fay", "--action", "mode_set").output
+    assert "moving house" in listed and listed.endswith("1 rows\n")
+    assert "limited" in command("modes").output and "moving house" in command("modes").output
+
+
 def test_one_invoice_is_looked_at_again_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
     invoice = desk.settled()
     assert command("recheck", invoice["id"], "--actor", "sam", *WHY).output == "Looked.\n"
@@ -405,6 +415,7 @@ ACTING = {
     "policy approve": ("1",),
     "policy reject": ("1",),
     "recheck": (),
+    "purge": (),
 }
 
 
