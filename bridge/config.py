@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -26,6 +27,7 @@ from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
 from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards
+from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
@@ -332,6 +334,27 @@ class RetentionSettings(_Section):
     billing_statuses: Positive = RETENTION_DAYS["billing_statuses"]
 
 
+class StageSettings(_Section):
+    """A merchant on trial: how much may be opened per day of `time_zone`. The name is free: sandbox, pilot, …"""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    invoices_per_day: Positive | None = None
+    minor_per_day: Mapping[str, Positive] = {}
+    time_zone: str = "UTC"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _on_the_map(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"unknown time zone {value!r}: take a name such as Europe/Moscow") from None
+        return value
+
+    def stage(self) -> Stage:
+        return Stage(**self.model_dump(exclude={"time_zone"}), zone=ZoneInfo(self.time_zone))
+
+
 class MerchantSettings(_Section):
     """One billing system."""
 
@@ -342,6 +365,16 @@ class MerchantSettings(_Section):
     notify_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
     open_invoices_per_customer: Positive = 50
     policy: PolicySettings = PolicySettings()
+    stage: StageSettings | None = None
+
+    @model_validator(mode="after")
+    def _staged_whole(self) -> "MerchantSettings":
+        named = self.stage.minor_per_day if self.stage is not None else {}
+        if named and set(named) != set(self.currencies):
+            raise ValueError(
+                "stage.minor_per_day must name each of the currencies and no other: else one is without a limit"
+            )
+        return self
 
     @field_validator("currencies")
     @classmethod
@@ -387,6 +420,7 @@ class MerchantTerms(_Section):
     currencies: tuple[str, ...]
     open_invoices_per_customer: Positive
     policy: PolicySettings
+    stage: StageSettings | None = None
 
 
 class PolicyTerms(_Section):
@@ -478,7 +512,10 @@ def policy_terms(settings: Settings) -> PolicyTerms:
         approvals=settings.policy_changes.approvals,
         merchants={
             m.id: MerchantTerms(
-                currencies=m.currencies, open_invoices_per_customer=m.open_invoices_per_customer, policy=m.policy
+                currencies=m.currencies,
+                open_invoices_per_customer=m.open_invoices_per_customer,
+                policy=m.policy,
+                stage=m.stage,
             )
             for m in settings.merchants
         },

@@ -41,6 +41,16 @@ class Metrics:
 
         self._count_books(r)
         self._count_queues(r)
+        self._count_stages(r)
+
+    def _count_stages(self, r: CollectorRegistry) -> None:
+        """How far the merchants on trial are with their day. `measure` is "invoices" or a currency."""
+        by = ["merchant", "measure"]
+        self.stage_used = Gauge("bridge_stage_used", "Opened today, invoices or minor units", by, registry=r)
+        self.stage_limit = Gauge("bridge_stage_limit", "Allowed per day, invoices or minor units", by, registry=r)
+        self.stage_refusals = Counter(
+            "bridge_stage_refusals", "Openings refused by the stage", ["merchant", "limit"], registry=r
+        )
 
     def _count_queues(self, r: CollectorRegistry) -> None:
         """What operations looks at: what waits, how old the prices are, how many calls are left."""

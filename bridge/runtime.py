@@ -283,6 +283,7 @@ def _merchant(settings: MerchantSettings, terms: MerchantTerms) -> Merchant:
         policy=terms.policy.policy(),
         wants_push=settings.notify_url is not None,
         open_invoices_per_customer=terms.open_invoices_per_customer,
+        stage=terms.stage.stage() if terms.stage is not None else None,
     )
 
 

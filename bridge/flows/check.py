@@ -12,6 +12,7 @@ from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
+from bridge.flows.stage import stage_uses
 from bridge.flows.treasury import old_balances
 from bridge.flows.verify_audit import first_recent_break
 from bridge.store import audit, deliveries, invoices, leases, policies, reviews
@@ -72,6 +73,7 @@ OWNERS = {
     "reconciliation_old": "finance",
     "audit_chain_broken": "security",
     "audit_unverified": "security",
+    "stage_reached": "operations",
     "policy_waiting": "finance",
     "backup_old": "operations",
     "database_down": "operations",
@@ -201,6 +203,11 @@ def _audit_unverified(seen: _Now, tx: Tx) -> str:
     return f"the whole chain was not walked for {limit} s: is a worker running?" if is_old else ""
 
 
+def _stage_reached(seen: _Now, tx: Tx) -> str:
+    uses = stage_uses(tx, seen.bridge, now=seen.now)
+    return "; ".join(f"{use.merchant}: {use.text()}" for use in uses if use.is_used_up)
+
+
 def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
@@ -220,6 +227,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "balance_old": _balance_old,
     "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or policies.first_break(tx) or "",
     "audit_unverified": _audit_unverified,
+    "stage_reached": _stage_reached,
     "policy_waiting": _policy_waiting,
 }
 

@@ -15,6 +15,7 @@ from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
 from bridge.core.screening import Screened, Subject
+from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
 from bridge.metrics import Metrics
 from bridge.store.db import Store
@@ -119,6 +120,7 @@ class Merchant:
     policy: Policy
     wants_push: bool
     open_invoices_per_customer: int = 50
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

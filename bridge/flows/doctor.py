@@ -14,6 +14,7 @@ from bridge.flows.context import AddressSource, Bridge
 from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
+from bridge.flows.stage import stage_uses
 from bridge.store import derived_addresses
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
@@ -64,6 +65,7 @@ MENDS = {
     "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
     "policy": "`subtc-bridge policy show` says what differs: reload the program, approve, reject, or mend the file.",
     "policy_people": "`subtc-bridge operator add NAME --role approver`: without approvers no change comes into force.",
+    "stage": "The rest of today's invoices are refused; raise merchants.stage after the launch checklist, see runbook stage_reached.",
     "mode": "Find out who switched it and why with `subtc-bridge check`; then `subtc-bridge mode normal`.",
 }
 
@@ -82,7 +84,7 @@ def examine(
     findings += [_clock(bridge, limits)] if bridge.has_gateway else []
     findings.append(_backup(place, bridge.clock(), limits))
     findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
-    findings += _limits(bridge)
+    findings += [*_limits(bridge), *_stages(bridge)]
     findings += _policy(bridge)
     if tell_billing:
         findings += [_billing(bridge, m.id) for m in bridge.merchants.values() if m.wants_push]
@@ -184,6 +186,20 @@ def _limits(bridge: Bridge) -> Iterator[Finding]:
             if getattr(rule, name) > 0
         ]
         yield _finding(f"staged_limits:{merchant.id}", not bold, ", ".join(bold), worst=WARN)
+
+
+def _stages(bridge: Bridge) -> Iterator[Finding]:
+    """How far merchants on trial are with their day; one without a stage is said to have none."""
+    try:
+        with bridge.store.read() as tx:
+            uses = {use.merchant: use for use in stage_uses(tx, bridge, now=bridge.clock())}
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        yield _finding("stage", False, type(error).__name__)
+        return
+    for name in bridge.merchants:
+        use = uses.get(name)
+        detail = use.text() if use is not None else "no stage: nothing is limited per day"
+        yield _finding(f"stage:{name}", use is None or not use.is_used_up, detail, worst=WARN)
 
 
 def _billing(bridge: Bridge, merchant: str) -> Finding:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from bridge.flows.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.flows.context import Bridge
 from bridge.flows.reconciliation_report import refresh_reconciliation_gauges
+from bridge.flows.stage import stage_uses
 from bridge.store import audit, balances, deliveries, events, invoices, leases, queues, reconciliations, reviews
 from bridge.store.db import Tx
 
@@ -61,12 +62,23 @@ def refresh_gauges(bridge: Bridge) -> None:
         for row in balances.listing(tx):
             bridge.metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
         _refresh_queues(bridge, tx, now=now)
+        _refresh_stages(bridge, tx, now=now)
     bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
     for currency, rate in list(bridge.last_rates.items()):
         prices = [sample.price_minor for sample in rate.samples]
         bridge.metrics.rate_age_seconds.labels(currency=currency).set((now - rate.observed_at).total_seconds())
         spread_bps = (max(prices) - min(prices)) * 10_000 // rate.price_minor
         bridge.metrics.rate_spread_bps.labels(currency=currency).set(spread_bps)
+
+
+def _refresh_stages(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
+    for use in stage_uses(tx, bridge, now=now):
+        limits = {"invoices": use.stage.invoices_per_day, **use.stage.minor_per_day}
+        used = {"invoices": use.used.invoices, **use.used.minor}
+        for measure, limit in limits.items():
+            if limit is not None:
+                bridge.metrics.stage_limit.labels(merchant=use.merchant, measure=measure).set(limit)
+                bridge.metrics.stage_used.labels(merchant=use.merchant, measure=measure).set(used.get(measure, 0))
 
 
 def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:

@@ -23,6 +23,7 @@ from bridge.flows.modes import refuse_mode, refuse_paused
 from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
 from bridge.flows.record import Recorded, open_loose_review, record, record_first, rule_of
+from bridge.flows.stage import require_stage_room
 from bridge.flows.treasury import require_room
 from bridge.logs import log
 from bridge.store import idempotency, invoices, ledger, spare_addresses
@@ -200,8 +201,10 @@ def _first_step(
     address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     if address is None:
+        _require_stage_room(tx, bridge, asked)
         require_call(tx, bridge, now=asked.now)
         return needs
+    _require_stage_room(tx, bridge, asked)
     return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
 
@@ -218,8 +221,13 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     prepared = _prepared(bridge, asked, needs, invoice_id=bridge.new_id("inv"), address=address)
     try:
         with bridge.store.write() as tx:
+            _require_stage_room(tx, bridge, asked)
             answered = prepared.write(tx)
             bridge.crash_point("open.committing")
+    except Refused:
+        with bridge.store.write() as tx:
+            _free_claims(tx, asked, needs)
+        raise
     except (Duplicate, _ClaimLost):
         with bridge.store.read() as tx:
             is_used = spare_addresses.is_used(tx, address)
@@ -235,12 +243,28 @@ def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: st
     billing_payment_id = asked.request.billing_payment_id
     log("invoice.not_opened", billing_payment_id=billing_payment_id, merchant=asked.merchant.id, code=code)
     with bridge.store.write() as tx:
-        idempotency.forget(tx, asked.scope)
-        idempotency.end_opening(tx, owner=needs.owner, **_billing(asked))
+        _free_claims(tx, asked, needs)
         if kind := SUSPICIOUS_ADDRESS.get(code):
             what = {"billing_payment_id": billing_payment_id, "code": code}
             open_loose_review(tx, bridge, merchant=asked.merchant.id, kind=kind, what=what, now=asked.now)
     return Unavailable("provider_unavailable", "The wallet gateway gave no usable address.", retry_after_seconds=30)
+
+
+def _free_claims(tx: Tx, asked: _Asked, needs: _NeedsAddress) -> None:
+    idempotency.forget(tx, asked.scope)
+    idempotency.end_opening(tx, owner=needs.owner, **_billing(asked))
+
+
+def _require_stage_room(tx: Tx, bridge: Bridge, asked: _Asked, *, instead_of: str = "") -> None:
+    require_stage_room(
+        tx,
+        bridge,
+        asked.merchant,
+        currency=asked.request.currency,
+        minor=asked.amount_minor,
+        now=asked.now,
+        instead_of=instead_of,
+    )
 
 
 def _billing(asked: _Asked) -> dict[str, str]:
@@ -359,6 +383,7 @@ def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | Bridge
         try:
             if is_changed:
                 _first_quote(asked, rule_of(row))  # a changed amount has the limits of a first one
+                _require_stage_room(tx, bridge, asked, instead_of=row.id)
             recorded = renew(
                 tx, bridge, row, rate=asked.rate_or_raise(), now=asked.now, amount_minor=asked.amount_minor
             )

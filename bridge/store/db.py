@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
@@ -173,6 +173,12 @@ def _named_trouble() -> Iterator[None]:
             raise
         detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+
+
+def queue_up(tx: Connection, name: str) -> None:
+    """Until this transaction ends no other one goes on behind the same call. SQLite's writers stand in a queue anyway."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
 _announced_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()

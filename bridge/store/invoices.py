@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, ins
 
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
-from bridge.core.invoice import Invoice
+from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
@@ -395,6 +395,15 @@ def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetim
 
 def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(watched_until=until))
+
+
+def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "") -> dict[str, tuple[int, int]]:
+    """How many invoices of a merchant were opened since, and their amounts in minor units, by currency."""
+    query = select(invoices.c.currency, func.count(), func.sum(invoices.c.amount_minor))
+    # Every status by name: the index begins with merchant and status.
+    query = query.where(invoices.c.merchant == merchant, invoices.c.status.in_(STATUSES), invoices.c.id != but)
+    found = tx.execute(query.where(invoices.c.created_at >= since).group_by(invoices.c.currency))
+    return {currency: (int(count), int(minor)) for currency, count, minor in found}
 
 
 def count_by_status(tx: Connection) -> dict[str, int]:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 from bridge.core.errors import Refused
 from bridge.flows.keep_books import refresh_gauges
 from bridge.flows.readiness import readiness
-from bridge.web.auth import is_insider
+from bridge.web.auth import is_insider, require_merchant
 from bridge.web.context import here
 from bridge.web.openapi import document
 
@@ -42,7 +42,11 @@ def metrics() -> Response:
     if not is_insider():
         raise Refused("unauthorized", "Send a valid API key as 'Authorization: Bearer …'.")
     refresh_gauges(here().bridge)
-    return Response(here().bridge.metrics.text(), content_type=METRICS_TYPE)
+    text = here().bridge.metrics.text()
+    if not here().metrics_open:
+        own = f'merchant="{require_merchant().id}"'.encode()
+        text = b"".join(line for line in text.splitlines(keepends=True) if b'merchant="' not in line or own in line)
+    return Response(text, content_type=METRICS_TYPE)
 
 
 @routes.get("/openapi.json")

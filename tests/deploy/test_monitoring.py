@@ -131,7 +131,7 @@ def test_labels_are_bounded():
     collectors = Metrics().registry._collector_to_names
     names = {label for collector in collectors for label in getattr(collector, "_labelnames", ())}
     bounded = {"merchant", "to", "outcome", "kind", "status", "state", "side", "role", "account", "verdict"}
-    assert names <= bounded | {"queue", "currency"}
+    assert names <= bounded | {"queue", "currency", "measure", "limit"}
 
 
 def test_the_check_writes_every_rule_for_node_exporter(tmp_path):

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from bridge.core.errors import Unavailable
 from bridge.core.reasons import REVIEW_KINDS
+from bridge.core.stage import Stage
 from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, alerts
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
@@ -111,6 +112,12 @@ def unwalked_chain(bridge: Bridge, world: World) -> None:
     world.clock.advance(172_801)
 
 
+def used_up_day(bridge: Bridge, _world: World) -> None:
+    on_trial = {name: replace(m, stage=Stage(name="pilot", invoices_per_day=1)) for name, m in bridge.merchants.items()}
+    bridge.merchants.update(on_trial)  # type: ignore[attr-defined]
+    opened(bridge)
+
+
 def no_database(bridge: Bridge, _world: World) -> None:
     with bridge.store.write() as tx:
         tx.execute(text("DROP TABLE modes"))
@@ -176,6 +183,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "reconciliation_old": no_reconciliation,
     "audit_chain_broken": broken_chain,
     "audit_unverified": unwalked_chain,
+    "stage_reached": used_up_day,
     "policy_waiting": unapproved_policy,
     "backup_old": nothing,
     "database_down": no_database,

@@ -5,9 +5,11 @@ Owns the enumeration; a route that is added without being looked at here fails t
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from bridge.core.stage import Stage
 from tests.security.two_shops import KEYS, TwoShops, two_shops
 
 # The payer's pages open for whoever has their address, merchant or not: 128 bits are the key.
@@ -112,3 +114,30 @@ def test_metrics_need_a_key_and_name_no_invoice(shops):
     assert shops.site.call("GET", "/metrics").status_code == 401
     text = shops.call("rival", "GET", "/metrics").text
     assert not any(mark in text for mark in shops.marks("shop"))
+    assert 'merchant="rival"' in text
+    assert 'merchant="shop"' not in text
+
+
+def test_a_stage_counts_and_names_its_own_merchant_only(shops):
+    merchants = shops.site.bridge.merchants
+    merchants["rival"] = replace(merchants["rival"], stage=Stage(name="pilot", invoices_per_day=2))
+
+    def ask(merchant, billing_payment_id):
+        order = {"billing_payment_id": billing_payment_id, "amount": "10.00", "currency": "USD"}
+        return shops.call(
+            merchant, "POST", "/v1/invoices", json=order, headers={"Idempotency-Key": f"stage-{billing_payment_id}"}
+        )
+
+    assert [ask("shop", f"s{number}").status_code for number in range(3)] == [201] * 3
+    seen = [ask("rival", f"r{number}") for number in range(3)]
+    assert [answer.status_code for answer in seen][-1] == 422
+    assert seen[-1].json["code"] == "stage_limit_reached"
+    assert "shop" not in seen[-1].text
+    text = shops.call("shop", "GET", "/metrics").text
+    assert "bridge_stage_used" in text and "rival" not in text
+
+
+def test_one_merchants_trace_is_in_no_answer_to_the_other(shops):
+    trace = shops.invoices["shop"]["trace_id"]
+    for path in ("/v1/invoices", "/v1/events", f"/v1/invoices?billing_payment_id={trace}", f"/v1/invoices/{trace}"):
+        assert trace not in shops.call("rival", "GET", path).text.replace(path, "")

@@ -38,7 +38,13 @@ class TwoShops:
         """Texts that must never be seen by anybody but this merchant."""
         invoice = self.invoices[merchant]
         return [
-            *(invoice["id"], invoice["address"], invoice["payment_url"].rpartition("/")[2], f"secret of {merchant}"),
+            *(
+                invoice["id"],
+                invoice["address"],
+                invoice["trace_id"],
+                invoice["payment_url"].rpartition("/")[2],
+                f"secret of {merchant}",
+            ),
             *(text for name, text in self.ids(merchant).items() if name != "invoice_id"),
         ]
 
