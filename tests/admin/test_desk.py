@@ -53,6 +53,7 @@ def test_a_manual_mark_needs_two_people(office):
     assert "counts as paid whatever has arrived" in seen and "Somebody else must approve it." in seen
     proposed = office.fill("fay", page, "/resolve", decision="mark_settled", reason="a long-standing client")
     assert proposed.location.endswith("?done=proposed")
+    assert "Manual marks that wait for an approval" in office.see("ann", "/")
     waiting = office.see("ann", "/reviews")
     assert "Manual marks that wait for an approval" in waiting and "a long-standing client" in waiting
     shown = office.see("ann", page)

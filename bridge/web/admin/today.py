@@ -15,6 +15,7 @@ from bridge.flows.check import alerts
 from bridge.flows.day_report import report
 from bridge.flows.desk import Day, delivery_counts, open_review_counts, series
 from bridge.flows.explain import find
+from bridge.flows.mark_settled import list_marks
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.readiness import readiness
 from bridge.web.admin.charts import Chart, bars, levels
@@ -39,6 +40,7 @@ def today() -> str:
         day=day,
         is_today=day == now.date(),
         reviews=open_review_counts(bridge()),
+        marks=len(list_marks(bridge(), match={"state": "proposed"})),
         deliveries=delivery_counts(bridge()),
         days=days,
         charts=charts(days),
