@@ -63,40 +63,43 @@ def out_of_time(*_: object) -> None:
 def walk(base: Path, place: Path, machine: Machine) -> None:
     """Everything, in order. Raises WalkFailed or DemoFailed."""
     say = Clock()
-    guide = steps(DOCS / "operator-guide.en.md")
+    guide, growth = steps(DOCS / "operator-guide.en.md"), steps(DOCS / "grow-to-postgresql.md")
     names = dict(re.findall(r'^(\w+)="?([^"\s]*)', guide[0].commands, re.MULTILINE))
-    (place / "world").mkdir()
-    say.timed("empty Debian 12 booted", lambda: start(machine, base, place, names))
-    world.join(machine, names)
-    world.furnish(place / "world", names)
-    certificates = [(place / "world" / f"{name}.pem").read_text() for name in (names["BILLING"], world.GATEWAY)]
-    for number, certificate in enumerate(certificates):
-        own_authority = machine.root / f"usr/local/share/ca-certificates/world{number}.crt"
-        own_authority.parent.mkdir(parents=True, exist_ok=True)
-        own_authority.write_text(certificate)
-    site = say.timed("gateway and BILLmanager up", lambda: world.start(place / "world", names))
     given = with_values(guide[0].commands, {"MORE": world.more_options(names)})
-
-    def follow(step: Step) -> None:
-        say.timed(f"guide: {step.heading}", lambda: machine.run(f"{given}\n{step.commands}", stdin="\n"))
-
-    for step in guide[1:]:
-        if step.kind == CONNECT:
+    say.timed("empty Debian 12 booted", lambda: start(machine, base, place, names))
+    site = say.timed("gateway and BILLmanager up", lambda: surround(machine, place / "world", names))
+    for step in guide:
+        if step.kind == RUN:
+            say.follow(step, machine, given)
+        elif step.kind == CONNECT:
             hard = say.timed(f"guide: {step.heading}", lambda: connect(machine, site, names))
         elif step.kind == ORDER:
             say("order placed", hard.begin())
-        elif step.kind == RUN:
-            follow(step)
     hard.run()
     say("a stranger", order.closed_doors(names, hard.invoice["payment_url"]))
     say("supervision", order.supervised(machine))
     say("timers", order.timers(machine))
     for step in guide:
         if step.kind == AFTER:
-            follow(step)
+            say.follow(step, machine, given)
+    for step in growth[1:]:
+        say.follow(step, machine, growth[0].commands)
     say("off and on", order.up_again(machine, names, hard.invoice["payment_url"]))
+    order.NextOrder(site).run()
     say("journal", order.clean_journal(machine))
-    say("done", "the guide's commands lead from an empty Debian 12 to a paid order")
+    say("done", "the guides' commands lead from an empty Debian 12 to paid orders, on SQLite and on PostgreSQL")
+
+
+def surround(machine: Machine, place: Path, names: dict[str, str]) -> world.Site:
+    """The world around the machine; the machine's administrator trusts its certificates, as the guide says of one's own."""
+    place.mkdir()
+    world.join(machine, names)
+    world.furnish(place, names)
+    trusted = machine.root / "usr/local/share/ca-certificates"
+    trusted.mkdir(parents=True, exist_ok=True)
+    for name in (names["BILLING"], world.GATEWAY):
+        shutil.copy(place / f"{name}.pem", trusted / f"{name}.crt")
+    return world.start(place, names)
 
 
 def start(machine: Machine, base: Path, place: Path, names: dict[str, str]) -> None:
@@ -152,6 +155,10 @@ class Clock:
 
     def __call__(self, name: str, seen: str) -> None:
         print(f"{time.monotonic() - self._started:6.1f} s  {name:34} {seen}", flush=True)
+
+    def follow(self, step: Step, machine: Machine, names: str) -> None:
+        """One block of commands, after the names that it takes."""
+        self.timed(f"guide: {step.heading}", lambda: machine.run(f"{names}\n{step.commands}", stdin="\n"))
 
     def timed(self, name: str, step: Callable[[], Any]) -> Any:
         before = time.monotonic()

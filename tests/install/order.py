@@ -43,6 +43,14 @@ class HardWalk(Walk):
         return f"{unit.removeprefix('subtc-bridge-')} killed and back"
 
 
+class NextOrder(Walk):
+    """One more order, undisturbed."""
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        """All but the payment method, which is there."""
+        return super().steps()[1:]
+
+
 def closed_doors(names: dict[str, str], payment_url: str) -> str:
     """What a stranger gets from every door. Raises WalkFailed for one that is open, or for a payer's that is closed."""
     page = payment_url.removeprefix(f"https://{names['PAY']}")
