@@ -1,6 +1,7 @@
 """An invoice counts as paid by a person's word only when somebody else says so too."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,6 +78,21 @@ def test_large_marks_need_more_people(desks: Callable[..., Desk]) -> None:
     assert refused(lambda: part.approve("ann")) == "same_person"
     assert part.approve("bob")["state"] == "approved"
     assert [given["actor"] for given in part.mark()["approvals"]] == ["ann", "bob"]
+
+
+def test_everybody_at_once_is_one_proposal_one_approval_and_one_settlement(part: PartPaid) -> None:
+    def attempt(act: Callable[[], Any]) -> str:
+        try:
+            return str(act()["status" if act in proposals else "state"])
+        except BridgeError as error:
+            return error.code
+
+    proposals = [lambda: part.rule("mark_settled", "fay")] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(attempt, proposals)) == ["expired", *["mark_proposed"] * 3]
+        both = [lambda: part.approve("ann"), lambda: part.approve("bob")] * 2
+        assert sorted(pool.map(attempt, both)) == ["approved", *["not_waiting"] * 3]
+    assert [event["type"] for event in part.desk.world.feed()].count("invoice.settled") == 1
 
 
 def test_what_changed_since_is_not_approved(part: PartPaid) -> None:
