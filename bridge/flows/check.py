@@ -37,6 +37,7 @@ class Thresholds:
     signature_failures: int = 0
     books_differ: int = 0
     audit_unverified_seconds: int = 172_800
+    billing_silent_seconds: int = 172_800
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +284,7 @@ def _clock_skew(seen: _Now) -> str:
     if seen.bridge.has_gateway:
         draw_call(seen.bridge)
     skew = clock_skew_seconds(seen.bridge)
-    return f"{skew} s against the gateway" if abs(skew) > seen.limits.clock_skew_seconds else ""
+    return f"{skew} s against the gateway" if skew is not None and abs(skew) > seen.limits.clock_skew_seconds else ""
 
 
 _OUTSIDE: dict[str, Callable[[_Now], str]] = {
@@ -295,7 +296,7 @@ _OUTSIDE: dict[str, Callable[[_Now], str]] = {
 }
 
 
-def clock_skew_seconds(bridge: Bridge) -> int:
-    """How far our clock is before (positive) or behind the gateway's Date header; 0 when it sends none or there is none."""
+def clock_skew_seconds(bridge: Bridge) -> int | None:
+    """How far our clock is before (positive) or behind the gateway's Date header; None when it sends none or there is none."""
     told = bridge.wallet.health().server_time if bridge.has_gateway else None
-    return int((bridge.clock() - told).total_seconds()) if told is not None else 0
+    return int((bridge.clock() - told).total_seconds()) if told is not None else None

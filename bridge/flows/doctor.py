@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from bridge.core.addresses import check_wallet_net
 from bridge.core.errors import BridgeError
 from bridge.flows.check import Thresholds, clock_skew_seconds
-from bridge.flows.context import AddressSource, Bridge
+from bridge.flows.context import AddressSource, Bridge, Merchant
 from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
 from bridge.flows.stage import stage_uses
-from bridge.store import derived_addresses
+from bridge.store import billing_statuses, deliveries, derived_addresses, invoices
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -60,6 +60,8 @@ MENDS = {
     "clock": "Start a time service (systemd-timesyncd or chrony) and check that UTC is right.",
     "billing": "Check notify_url, its certificate, allow_hosts and the notify secret on both sides; see runbook deliveries_parked. "
     "HTTP 401 before the first order is normal: BILLmanager's module learns its secret from a payment.",
+    "heard": "The billing system opened no invoice and reported no statuses for long: `make -C plugin_stub check` there; is "
+    "checkpay running, does it reach the inside address, is the API key right?",
     "backup": "Enable subtc-bridge-backup.timer or run `subtc-bridge backup`; see runbook backup_old.",
     "fixed_prices": "Remove prices.fixed: a fixed price loses money as soon as the market moves.",
     "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
@@ -86,8 +88,8 @@ def examine(
     findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
     findings += [*_limits(bridge), *_stages(bridge)]
     findings += _policy(bridge)
-    if tell_billing:
-        findings += [_billing(bridge, m.id) for m in bridge.merchants.values() if m.wants_push]
+    for merchant in bridge.merchants.values():
+        findings += _both_ways(bridge, merchant, limits, tell_billing=tell_billing)
     return findings
 
 
@@ -150,6 +152,8 @@ def _clock(bridge: Bridge, limits: Thresholds) -> Finding:
         skew = clock_skew_seconds(bridge)
     except BridgeError as error:
         return _finding("clock", False, f"the gateway did not tell the time: {error.code}")
+    if skew is None:
+        return _finding("clock", False, "the gateway sends no Date header: nothing to compare with", worst=WARN)
     return _finding("clock", abs(skew) <= limits.clock_skew_seconds, f"{skew} s against the gateway")
 
 
@@ -200,6 +204,33 @@ def _stages(bridge: Bridge) -> Iterator[Finding]:
         use = uses.get(name)
         detail = use.text() if use is not None else "no stage: nothing is limited per day"
         yield _finding(f"stage:{name}", use is None or not use.is_used_up, detail, worst=WARN)
+
+
+def _both_ways(bridge: Bridge, merchant: Merchant, limits: Thresholds, *, tell_billing: bool) -> Iterator[Finding]:
+    """Whether the billing system can be told, and whether it calls: by a test event when asked to, else by what last happened."""
+    now = bridge.clock()
+    try:
+        with bridge.store.read() as tx:
+            tried = deliveries.newest_attempt(tx, merchant.id)
+            reported_at = billing_statuses.newest_report_at(tx).get(merchant.id)
+            opened_at = invoices.newest_created_at(tx, merchant.id)
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        yield _finding(f"billing:{merchant.id}", False, type(error).__name__)
+        return
+    if not merchant.wants_push:
+        yield _finding(f"billing:{merchant.id}", True, "no notify_url: it fetches its events")
+    elif tell_billing:
+        yield _billing(bridge, merchant.id)
+    elif tried is None:
+        detail = "nothing was ever sent there; --tell-billing sends a test event"
+        yield _finding(f"billing:{merchant.id}", False, detail, worst=WARN)
+    else:
+        detail = f"the last message was {tried.outcome} on {tried.at:%Y-%m-%d %H:%M} UTC"
+        yield _finding(f"billing:{merchant.id}", tried.outcome == "delivered", detail)
+    heard_at = max((at for at in (reported_at, opened_at) if at is not None), default=None)
+    is_fresh = heard_at is not None and now - heard_at <= timedelta(seconds=limits.billing_silent_seconds)
+    detail = f"it last called on {heard_at:%Y-%m-%d %H:%M} UTC" if heard_at is not None else "it has never called"
+    yield _finding(f"heard:{merchant.id}", is_fresh, detail, worst=WARN)
 
 
 def _billing(bridge: Bridge, merchant: str) -> Finding:

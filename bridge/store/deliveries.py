@@ -120,6 +120,13 @@ def attempts_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
     return tx.execute(query.where(deliveries.c.invoice_id == invoice_id).order_by(delivery_attempts.c.id)).all()
 
 
+def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:
+    """How the last try to tell this merchant anything ended."""
+    query = select(delivery_attempts).join(deliveries, deliveries.c.id == delivery_attempts.c.delivery_id)
+    query = query.where(deliveries.c.merchant == merchant).order_by(delivery_attempts.c.id.desc()).limit(1)
+    return tx.execute(query).one_or_none()
+
+
 def send_again(tx: Connection, delivery_id: str, *, now: datetime) -> bool:
     """Puts a delivered or parked delivery back into the queue with a fresh schedule."""
     again = update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state != "pending")

@@ -397,6 +397,13 @@ def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(watched_until=until))
 
 
+def newest_created_at(tx: Connection, merchant: str) -> datetime | None:
+    """When the merchant's billing system last opened an invoice."""
+    query = select(func.max(invoices.c.created_at, type_=UtcTime))
+    at: datetime | None = tx.execute(query.where(invoices.c.merchant == merchant)).scalar()
+    return at
+
+
 def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "") -> dict[str, tuple[int, int]]:
     """How many invoices of a merchant were opened since, and their amounts in minor units, by currency."""
     query = select(invoices.c.currency, func.count(), func.sum(invoices.c.amount_minor))

@@ -38,7 +38,10 @@ def readyz() -> Response:
 
 @routes.get("/metrics")
 def metrics() -> Response:
-    """The Prometheus metrics of this process; what rows say is counted now, whichever process wrote them."""
+    """The Prometheus metrics of this process; what rows say is counted now, whichever process wrote them.
+
+    Where an API key is needed, its merchant reads no figure of another one.
+    """
     if not is_insider():
         raise Refused("unauthorized", "Send a valid API key as 'Authorization: Bearer …'.")
     refresh_gauges(here().bridge)
