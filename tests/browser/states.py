@@ -13,6 +13,7 @@ from typing import Any
 from bridge.core.errors import ProtocolError
 from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
+from bridge.flows.grant_grace import grant_grace
 from bridge.flows.refund_address import set_refund_address
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.flows.resolve_review import list_reviews, resolve
@@ -176,6 +177,18 @@ BLIND: dict[str, Make] = {
 }
 
 
+def given_time(site: Site, invoice: Invoice) -> Invoice:
+    grant_grace(site.bridge, invoice["id"], actor="anna", reason="a client for years")
+    return invoice
+
+
+# The same states while an approver has given the payer time.
+GIVEN: dict[str, Make] = {
+    "given_time": lambda site: given_time(site, open_one(site)),
+    "given_time_expired": lambda site: later(site, given_time(site, open_one(site)), 9 * DAY),
+}
+
+
 def refund_asked(site: Site, *, destination: str = "") -> Invoice:
     """The shop has asked for a refund; the payer's way in is the form's own link."""
     invoice = paid(site, confirmations=6, **BIG)
@@ -202,7 +215,7 @@ ODD: dict[str, Make] = {
     "odd_words": lambda site: site.open("N" * 61, **ORDER | {"description": HOSTILE, "amount": "99999999.99"}),
     "odd_words_paid": lambda site: _odd_paid(site),
 }
-ALL = STATES | BLIND | REFUNDS | ODD
+ALL = STATES | BLIND | GIVEN | REFUNDS | ODD
 
 
 def _odd_paid(site: Site) -> Invoice:
@@ -256,7 +269,7 @@ class Stage:
 
 def _bridge_for(key: str) -> dict[str, Any]:
     """What is unusual about the bridge of a state."""
-    rule = Rule(risk_bps=100, fee_buffer_minor={"RUB": 2_500})
+    rule = Rule(risk_bps=100, fee_buffer_minor={"RUB": 2_500}, grace_seconds=30 * DAY)
     options: dict[str, Any] = {"merchants": {"shop": build_merchant(policy=Policy(default=rule))}}
     if key == "provider_only_limit":
         options["chain"] = None
