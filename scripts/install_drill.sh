@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-python=$(realpath -s "${1:-.venv/bin/python}")
+python=${1:-.venv/bin/python}
 cache=${INSTALL_DRILL_CACHE:-var/install-drill}
 suite=bookworm
 group=subtc-install-drill

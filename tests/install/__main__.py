@@ -106,8 +106,10 @@ def start(machine: Machine, base: Path, place: Path, names: dict[str, str]) -> N
     """The empty system, booted, with the names of the walk and this machine's way to the package registries."""
     root = empty_root(base, place)
     (root / "etc/hosts").write_text(world.hosts_file(names))
-    shutil.copy(HOST_STORE, root / "root/registry-ca.pem")
-    machine.variables |= {"PIP_CERT": "/root/registry-ca.pem"} | registry_settings()
+    if HOST_STORE.is_file():
+        shutil.copy(HOST_STORE, root / "root/registry-ca.pem")
+        machine.variables["PIP_CERT"] = "/root/registry-ca.pem"
+    machine.variables |= registry_settings()
     machine.network = new_network()
     boot(machine)
 
