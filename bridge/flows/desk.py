@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Refused
+from bridge.core.ledger import wallet_account
 from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
 from bridge.flows.grant_grace import grant_json, may_have_grace
@@ -36,7 +37,8 @@ class Page:
 class Day:
     """One day of the drawn series. `lag_seconds` is the mean from first money to settled, None without any.
 
-    `price_minor` is a bitcoin's price in `currency` at the day's last invoice, `spread_bps` how far its sources were apart.
+    `hot_sat` is what the books hold where payers pay to. `price_minor` is a bitcoin's price in `currency` at the day's
+    last invoice, `spread_bps` how far its sources were apart.
     """
 
     day: date
@@ -124,8 +126,9 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
     since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     with bridge.store.read() as tx:
         settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
-        moved = desk.moved_by_day(tx, "wallet:hot", since=since)
-        hot_sat = ledger.sums(tx, ("wallet:hot",)).get("wallet:hot", 0)
+        account = wallet_account(bridge.wallet_id)
+        moved = desk.moved_by_day(tx, account, since=since)
+        hot_sat = ledger.sums(tx, (account,)).get(account, 0)
         currency = desk.newest_currency(tx) or ""
         starts = [since + timedelta(days=place) for place in range(days)]
         prices = {
@@ -182,7 +185,8 @@ def policies(bridge: Bridge) -> list[dict[str, Any]]:
 
 def switches(bridge: Bridge) -> list[dict[str, Any]]:
     """The bridge and every wallet with their mode, since when, by whom and why."""
-    scopes = ["bridge", *(f"wallet:{wallet_id}" for wallet_id, _ in bridge.wallets.values())]
+    wallet_ids = [wallet_id for wallet_id, _ in bridge.wallets.values()] or [bridge.wallet_id]
+    scopes = ["bridge", *(f"wallet:{wallet_id}" for wallet_id in wallet_ids)]
     with bridge.store.read() as tx:
         rows = {row.scope: row for row in leases.all_modes(tx)}
     return [

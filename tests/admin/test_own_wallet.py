@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from bridge.flows.decide_payout import show_payout
+from bridge.flows.desk import series
 from bridge.subtc.no_gateway import NoGateway
 from tests.admin.office import Office, build_office
 from tests.flows.test_own_wallet import OWN
@@ -23,6 +24,13 @@ def test_the_treasury_shows_the_first_address_and_offers_no_sweep(office: Office
     page = office.see("fay", "/treasury")
     assert OWN.address(0) in page
     assert "/admin/treasury/sweep" not in page
+
+
+def test_the_days_are_drawn_for_the_own_wallet_and_it_can_be_paused(office: Office) -> None:
+    paid = office.settled()
+    assert series(office.bridge)[-1].hot_sat == paid["remaining_sat"]
+    assert "Your wallet by the books" in office.see("vic", "/")
+    assert OWN.wallet_id in office.see("root", "/modes")
 
 
 def test_a_refund_is_approved_here_sent_by_the_shop_and_stated(office: Office) -> None:

@@ -88,7 +88,7 @@ def treasury() -> str:
 
 
 def _hot_chart() -> Chart:
-    return next(chart for chart in charts(series(bridge())) if chart.name == "hot")
+    return next(chart for chart in charts(series(bridge())) if chart.name in ("hot", "own"))
 
 
 @form("/treasury/sweep", PROPOSE)

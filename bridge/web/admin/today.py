@@ -101,7 +101,11 @@ def charts(days: list[Day]) -> list[Chart]:
         drawn("settled", [day.settled for day in days], [t.number(str(day.settled)) for day in days]),
         drawn("lag", lags, ["–" if lag is None else t.number(str(lag // 60)) for lag in lags]),
         drawn("delivery", rates, ["–" if rate is None else f"{rate // 10}.{rate % 10}" for rate in rates]),
-        drawn("hot", [day.hot_sat for day in days], [btc_text(max(day.hot_sat, 0)) for day in days]),
+        drawn(
+            "hot" if bridge().has_gateway else "own",
+            [day.hot_sat for day in days],
+            [btc_text(max(day.hot_sat, 0)) for day in days],
+        ),
         levels(
             "rate", points([day.price_minor for day in days], [_price(t, day) for day in days]), unit=days[-1].currency
         ),
