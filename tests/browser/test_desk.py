@@ -84,7 +84,7 @@ def test_a_person_logs_in_and_finds_an_invoice_by_keyboard(browser, office: Serv
 def test_health_arrives_after_the_figures(visit):
     page = visit("vic", "/")
     page.wait_for_selector("[data-part] li")
-    assert "database" in page.inner_text("[data-part]")
+    assert "Database" in page.inner_text("[data-part]")
     assert page.locator(".chart svg rect.bar").count() >= 40
 
 
