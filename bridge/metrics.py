@@ -3,7 +3,9 @@
 Owns the registry of one process; must not compute anything, callers count.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 _LATENCY_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (1, 5, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
@@ -99,6 +101,26 @@ class Metrics:
         )
         self.fees_sat = Gauge("bridge_fees_sat", "Satoshi paid in fees so far, by account", ["account"], registry=r)
 
-    def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self.registry)
+    def text(self, *, program: str = "", merchant: str = "") -> bytes:
+        """The exposition format.
+
+        `program` marks every sample: where several programs answer at one address in turn, a counter without it would seem
+        to jump back at each scrape. `merchant` leaves out what belongs to another one.
+        """
+        return generate_latest(_Chosen(self.registry, program=program, merchant=merchant))
+
+
+class _Chosen(CollectorRegistry):
+    """The samples of a registry, marked and chosen."""
+
+    def __init__(self, registry: CollectorRegistry, *, program: str, merchant: str):
+        super().__init__()
+        self._all, self._mark = registry, {"process": program} if program else {}
+        self._merchant = merchant
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._all.collect():
+            own = [s for s in metric.samples if s.labels.get("merchant", self._merchant) == self._merchant]
+            chosen = own if self._merchant else metric.samples
+            metric.samples = [sample._replace(labels={**sample.labels, **self._mark}) for sample in chosen]
+            yield metric

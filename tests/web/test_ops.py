@@ -1,6 +1,8 @@
 """What operators and their machines ask."""
 
+import os
 import re
+import subprocess
 from contextlib import closing
 
 import pytest
@@ -34,7 +36,7 @@ def test_metrics_are_prometheus_text(site):
     site.open()
     response = site.call("GET", "/metrics")
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    assert 'bridge_invoices_opened_total{merchant="shop"} 1.0' in response.text
+    assert f'bridge_invoices_opened_total{{merchant="shop",process="{os.getpid()}"}} 1.0' in response.text
 
 
 def test_closed_metrics_need_a_key_and_readiness_keeps_its_details(sqlite_url):
@@ -119,3 +121,13 @@ def test_a_limit_per_address_when_one_is_set(sqlite_url):
             assert int(refused.headers["Retry-After"]) >= 1
         other = {"REMOTE_ADDR": "192.0.2.7"}
         assert site.call("GET", "/healthz", environ_overrides=other).status_code == 200
+
+
+def test_every_sample_of_the_web_names_its_process_and_promtool_reads_them(site):
+    site.open()
+    text = site.call("GET", "/metrics").text
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert samples
+    assert all(f'process="{os.getpid()}"' in line for line in samples)
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert "error while linting" not in done.stderr
