@@ -242,6 +242,8 @@ def migrate(database_url: str) -> None:
     store = open_store(database_url, pool_size=1)
     try:
         with store.write() as tx:
+            # Nodes that start together migrate one after the other: the second finds the work done.
+            queue_up(tx, "migrate")
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
             config.attributes["connection"] = tx

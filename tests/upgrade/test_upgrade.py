@@ -1,5 +1,7 @@
 """The upgrade drill: a database of every released version is taken over whole, and goes on at the work it was in."""
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +131,12 @@ def test_who_was_cut_off_asks_again_and_gets_an_invoice(world: World) -> None:
     answered = world.ask("died")
     assert answered.status == 201
     assert world.ask("died").body == answered.body
+
+
+def test_nodes_that_start_together_migrate_once(old_url: str) -> None:
+    command = [sys.executable, "-c", "import sys; from bridge.store.db import migrate; migrate(sys.argv[1])", old_url]
+    nodes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(node.communicate(timeout=60)[1], node.returncode) for node in nodes] == [(b"", 0)] * 3
 
 
 def test_history_can_still_neither_be_changed_nor_removed(old_url: str) -> None:
