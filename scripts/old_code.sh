@@ -10,6 +10,7 @@ old=$(mktemp -d)
 trap 'rm -rf "$old"' EXIT INT TERM
 git archive "$revision" bridge tests setup.cfg pyproject.toml | tar -x -C "$old"
 cp bridge/store/migrations/versions/*.py "$old/bridge/store/migrations/versions/"
+cp bridge/store/append_only.py "$old/bridge/store/"
 cd "$old"
 [ $# -gt 0 ] || set -- tests/flows tests/payouts
 PYTHONPATH="$old" "$here/.venv/bin/python" -m pytest -q "$@"
