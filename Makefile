@@ -42,6 +42,8 @@ gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--
 	$(BIN)/python -m tests.browser.gallery $(ARGS)
 
 fuzz: setup ## throw bytes at everything that parses a stranger's, guided by coverage; SECONDS=60
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || echo "atheris does not install here"
 	$(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 # Exit code 3: the advisory service could not be asked, and it said so; that alone must not stop anybody.

@@ -43,7 +43,7 @@ def instrumented() -> Any:
         import atheris
     except ImportError:
         print(
-            "atheris is not installed (extra `dev`, CPython 3.11 on Linux): nothing guides the fuzzer", file=sys.stderr
+            "atheris is not installed (extra `fuzz`): nothing guides the fuzzer", file=sys.stderr
         )
         yield None
         return
