@@ -42,9 +42,7 @@ def instrumented() -> Any:
     try:
         import atheris
     except ImportError:
-        print(
-            "atheris is not installed (extra `fuzz`): nothing guides the fuzzer", file=sys.stderr
-        )
+        print("atheris is not installed (extra `fuzz`): nothing guides the fuzzer", file=sys.stderr)
         yield None
         return
     # It names every module that it instruments.
