@@ -246,7 +246,7 @@ def test_the_gateways_calls_are_shared_with_those_who_wait(worlds):
         assert not step(world.bridge, run_id).is_over
     # Half of the calls, and the whole wallet's balance took one of them.
     assert world.calls("wallet_poll") - before == 1
-    world.advance(61)
+    world.advance(63)
     for _ in range(4):
         step(world.bridge, run_id)
     report = show_reconciliation(world.bridge, run_id)
