@@ -11,7 +11,7 @@ import sys
 import tempfile
 from typing import Any
 
-OURS = ["bridge", "subtc", "mgrctl"]
+OURS = ["bridge", "subtc"]
 
 
 def main() -> int:
@@ -20,16 +20,19 @@ def main() -> int:
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--keep", action="store_true", help="keep what reached something new in tests/fuzz/grown.txt")
     options = parser.parse_args()
-    with instrumented() as atheris:
-        from bridge.store.db import migrate
-        from tests.fuzz import blind, guided, targets
-        from tests.web.conftest import build_site
     logging.disable()  # what a parser logs about nonsense would bury a finding
     with tempfile.TemporaryDirectory() as place:
-        migrate(f"sqlite:///{place}/fuzz.db")
-        site = build_site(f"sqlite:///{place}/fuzz.db")
+        with instrumented() as atheris:
+            from bridge.store.db import migrate
+            from tests.fuzz import blind, guided, targets
+            from tests.web.conftest import build_site
+
+            migrate(f"sqlite:///{place}/fuzz.db")
+            site = build_site(f"sqlite:///{place}/fuzz.db")
+            # The module's own files are imported here, and must be instrumented too.
+            every = targets.targets(site)
+        known = {name: target for name, target in every.items() if not options.targets or name in options.targets}
         with contextlib.closing(site.bridge.store):
-            known = {n: t for n, t in targets.targets(site).items() if not options.targets or n in options.targets}
             if atheris is None:
                 return blind.run(known, seconds=options.seconds)
             guided.run(known, seconds=options.seconds, atheris=atheris, keeps=options.keep)
