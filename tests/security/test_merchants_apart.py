@@ -16,6 +16,19 @@ from tests.security.two_shops import KEYS, TwoShops, two_shops
 OPEN_BY_ADDRESS = ("/pay/", "/callbacks/", "/static/")
 # Operators log in apart from merchants and see all of them.
 OPERATORS = "/admin"
+# All that a merchant's key is for. Everything else under /v1 is the operators'.
+OF_MERCHANTS = {
+    ("POST", "/v1/check"),
+    ("POST", "/v1/invoices"),
+    ("GET", "/v1/invoices"),
+    ("GET", "/v1/invoices/<invoice_id>"),
+    ("POST", "/v1/invoices/<invoice_id>/billing-changes"),
+    ("POST", "/v1/invoices/<invoice_id>/refunds"),
+    ("POST", "/v1/billing-statuses"),
+    ("GET", "/v1/events"),
+    ("GET", "/v1/payouts"),
+    ("GET", "/v1/payouts/<payout_id>"),
+}
 
 
 @pytest.fixture
@@ -69,6 +82,21 @@ def test_no_route_shows_or_changes_what_belongs_to_another(shops):
                     assert mark not in answer.text, (method, rule, query)
     after = shops.call("shop", "GET", f"/v1/invoices/{shops.invoices['shop']['id']}").json
     assert after == before
+
+
+def test_a_merchants_key_is_good_for_its_own_few_calls_and_opens_nothing_of_the_operators(shops):
+    """T-31: whoever reads the key on the billing host can ask for invoices, and can neither approve nor send anything."""
+    routes = [(method, rule) for method, rule in merchant_routes(shops) if rule.startswith("/v1/")]
+    known = shops.ids("shop") | {"number": "1"}
+    refused = []
+    for method, rule in routes:
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: known.get(name[1], "x"), rule)
+        answer = shops.call(
+            "shop", method, path, json=None if method == "GET" else {}, headers={"Idempotency-Key": "k"}
+        )
+        if answer.status_code == 401:
+            refused.append((method, rule))
+    assert set(routes) - set(refused) == OF_MERCHANTS
 
 
 def test_both_really_see_their_own(shops):
