@@ -110,6 +110,7 @@ def start(machine: Machine, base: Path, place: Path, names: dict[str, str]) -> N
         shutil.copy(HOST_STORE, root / "root/registry-ca.pem")
         machine.variables["PIP_CERT"] = "/root/registry-ca.pem"
     machine.variables |= registry_settings()
+    (root / "etc/apt/apt.conf.d/80this-machine").write_text(apt_settings())
     machine.network = new_network()
     boot(machine)
 
@@ -127,6 +128,13 @@ def registry_settings() -> dict[str, str]:
         name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}
     }
     return chosen | proxies
+
+
+def apt_settings() -> str:
+    """How this machine's apt reaches its mirror. A mirror that stumbles is asked again."""
+    dump = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
+    chosen = [line for line in dump.splitlines() if re.match(r"Acquire::(https?::Proxy|Check-)", line)]
+    return "\n".join([*chosen, 'Acquire::Retries "3";', ""])
 
 
 PIP_SETTINGS = """
