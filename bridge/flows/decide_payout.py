@@ -16,6 +16,7 @@ from bridge.flows.permit import check_actor_in, require_operator, require_words
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
 from bridge.flows.read_invoices import read_cursor, write_cursor
+from bridge.flows.send_payouts import refund_waits
 from bridge.store import invoices, ledger, operators, payouts
 from bridge.store.db import Tx
 
@@ -49,7 +50,8 @@ def show_payout(bridge: Bridge, payout_id: str) -> dict[str, Any]:
 def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
     """One person's approval; with enough of them the payout is approved and cools down before it is sent.
 
-    Raises Refused (unknown_payout, unknown_operator, forbidden, same_person, destination_missing, above_refundable) and
+    Raises Refused (unknown_payout, unknown_operator, forbidden, same_person, destination_missing, above_refundable; of
+    what the shop sends itself also invoice_held, refunded_elsewhere, money_not_final) and
     Conflict("not_waiting") when there is nothing to approve any more.
     """
     require_words(actor, reason)
@@ -121,6 +123,9 @@ def _check_approvable(tx: Tx, row: Any, actor: str) -> None:
         raise Refused("destination_missing", "There is no address to send to yet.", field="destination")
     if row.kind == "refund":
         refundable_of(tx, invoices.find(tx, id=row.invoice_id), besides=row.id).check(row.net_sat)
+    if row.role == OWN_ROLE and (waiting := refund_waits(tx, row)):
+        # Approved it is the shop's to send, and nothing of ours stands between any more.
+        raise Refused(waiting, "This refund must not be sent yet; approve it later.", field="payout")
 
 
 def _owed(tx: Tx, row: Any) -> dict[str, int]:

@@ -122,14 +122,8 @@ def _why_wait(tx: Tx, bridge: Bridge, row: Any, reading: Reading) -> str:
         return "wallet_too_low"
     if amounts.gross_sat < reading.terms.min_send_sat:
         return "below_min_send"
-    if row.kind == "refund":
-        invoice = invoices.find(tx, id=row.invoice_id)
-        if invoice is None or invoice.hold is not None:
-            return "invoice_held"
-        if refundable_of(tx, invoice).is_overdrawn:
-            return "refunded_elsewhere"
-        if not _is_final(tx, bridge, invoice):
-            return "money_not_final"
+    if waiting := refund_waits(tx, row):
+        return waiting
     own_sat = row.net_sat if row.kind == "refund" else 0
     has_room = wallet_has_room(
         amounts, confirmed_sat=reading.confirmed_sat, owed_sat=owed_sat(tx, bridge), own_sat=own_sat
@@ -142,7 +136,19 @@ def _is_astray(tx: Tx, bridge: Bridge, row: Any) -> bool:
     return row.kind == "sweep" and not is_pinned(tx, bridge, row.destination)
 
 
-def _is_final(tx: Tx, bridge: Bridge, invoice: Any) -> bool:
+def refund_waits(tx: Tx, row: Any) -> str:
+    """Why a refund must not leave now whoever sends it, "" when nothing speaks against it."""
+    if row.kind != "refund":
+        return ""
+    invoice = invoices.find(tx, id=row.invoice_id)
+    if invoice is None or invoice.hold is not None:
+        return "invoice_held"
+    if refundable_of(tx, invoice).is_overdrawn:
+        return "refunded_elsewhere"
+    return "" if _is_final(tx, invoice) else "money_not_final"
+
+
+def _is_final(tx: Tx, invoice: Any) -> bool:
     """Whether the money that came is deep enough that no reorganisation takes it back after we have refunded it."""
     depth = rule_of(invoice).final_depth
     present = [payment for payment in invoices.payments_of(tx, invoice.id) if not payment.replaced]

@@ -99,3 +99,18 @@ def test_a_payout_of_the_gateway_takes_no_statement(desks: Callable[..., Desk]) 
     with pytest.raises(Refused) as error:
         state(desk, payout, txid)
     assert error.value.code == "not_own_send"
+
+
+@ENGINES
+def test_what_must_not_leave_yet_is_not_approved_for_anybody_to_send(desk: Desk) -> None:
+    invoice = desk.world.open("7", amount_text="100.00")
+    desk.world.pay(invoice)
+    desk.world.mine()
+    assert desk.world.seen(invoice)[0] == "settled"
+    payout = desk.ask(invoice)
+    with pytest.raises(Refused) as error:
+        desk.approve(payout)
+    assert error.value.code == "money_not_final"
+    desk.world.mine(5)
+    desk.world.look(invoice)
+    assert desk.approve(payout)["waiting"] == "own_send"
