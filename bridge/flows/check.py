@@ -1,6 +1,7 @@
 """The alert rules: what must make somebody look, evaluated on demand.
 
-Owns the rules, what trips them and whom they call; must not change anything. The thresholds are the operator's.
+Owns the rules, what trips them and whom they call; must not change anything but take its calls to the gateway from the
+budget. The thresholds are the operator's.
 """
 
 from collections.abc import Callable, Mapping
@@ -241,12 +242,15 @@ def _backup_old(seen: _Now) -> str:
     return f"the newest backup is {age_seconds} s old, limit {limit} s" if age_seconds > limit else ""
 
 
+# A busy minute is no outage of anybody, and a database that is away has a rule of its own: the next run asks.
+_OF_OUR_OWN = frozenset({"call_budget_spent", "database_unavailable"})
+
+
 def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
     try:
         return ask(seen)
     except BridgeError as error:
-        # A busy minute is no outage: the next run asks.
-        return "" if error.code == "call_budget_spent" else error.code
+        return "" if error.code in _OF_OUR_OWN else error.code
 
 
 def _provider_down(seen: _Now) -> str:
