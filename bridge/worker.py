@@ -109,6 +109,8 @@ class Worker:
         self._bookkeeper.drain()
         self._runner.drain()
         give_back_leases(self._bridge, owner=self.owner)
+        # The price sources of the version in force are this worker's own; the rest is closed by who built it.
+        self._bridge.rates.close()
         log("worker.stopped", owner=self.owner)
 
     def step(self) -> bool:

@@ -42,6 +42,8 @@ def in_force(bridge: Bridge) -> Bridge:
         detail = f"Policy version {row.number} was altered in the database; see `verify-audit`."
         raise Unavailable("policy_altered", detail, retry_after_seconds=60)
     log("policy.in_force", number=row.number, before=bridge.policy_number)
+    # Whoever still asks the old price sources goes on undisturbed; only their idle connections go.
+    bridge.rates.close()
     return under(bridge, bridge.policy_file, row)
 
 
