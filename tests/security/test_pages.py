@@ -116,7 +116,8 @@ def test_both_operator_guides_have_the_same_parts():
         re.findall(r"```sh\n(.*?)```", (DOCS / f"operator-guide.{lang}.md").read_text(), re.S) for lang in ("en", "ru")
     ]
     assert counts[0] == counts[1] >= 8
-    assert fences[0] == fences[1]
+    # The commands are the same; what stands behind a # is in the page's own language.
+    assert [re.sub(r" +# .*", "", each) for each in fences[0]] == [re.sub(r" +# .*", "", each) for each in fences[1]]
 
 
 def test_the_examples_of_the_integrator_guide_are_the_ones_that_are_tested():
