@@ -91,6 +91,11 @@ class Worker:
         self._policy_at = time.monotonic()
         self._stopping = threading.Event()
 
+    @property
+    def bridge(self) -> Bridge:
+        """The bridge under the policy that this worker goes by now."""
+        return self._bridge
+
     def stop(self) -> None:
         self._stopping.set()
 

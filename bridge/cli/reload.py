@@ -75,8 +75,9 @@ def worker(ctx: click.Context) -> None:
         bridge = build(current.settings)
         # Not yet under any policy: the worker takes the file when it begins.
         try:
-            with serving_metrics(bridge, current.settings.worker_listen):
-                signals.run(Worker(bridge, threads=current.settings.worker_threads))
+            running = Worker(bridge, threads=current.settings.worker_threads)
+            with serving_metrics(bridge, current.settings.worker_listen, current=lambda: running.bridge):  # noqa: B023
+                signals.run(running)
         finally:
             bridge.close()
         if not signals.ended.is_set():

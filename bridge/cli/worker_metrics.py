@@ -19,9 +19,12 @@ PATIENCE_SECONDS = 10
 
 
 @contextmanager
-def serving_metrics(bridge: Bridge, listen: str) -> Iterator[int]:
-    """Serves until the end of the block and yields the port; 0 when `listen` is empty or the port is taken by another worker."""
-    server = _server(bridge, listen) if listen else None
+def serving_metrics(bridge: Bridge, listen: str, *, current: Callable[[], Bridge] | None = None) -> Iterator[int]:
+    """Serves until the end of the block and yields the port; 0 when `listen` is empty or the port is taken by another worker.
+
+    `current` gives the bridge under the policy in force, whose limits are gauges too.
+    """
+    server = _server(current or (lambda: bridge), listen) if listen else None
     if server is None:
         yield 0
         return
@@ -36,10 +39,11 @@ def serving_metrics(bridge: Bridge, listen: str) -> Iterator[int]:
         server.server_close()
 
 
-def _server(bridge: Bridge, listen: str) -> ThreadingHTTPServer | None:
+def _server(current: Callable[[], Bridge], listen: str) -> ThreadingHTTPServer | None:
     host, _, port = listen.rpartition(":")
 
     def text() -> bytes:
+        bridge = current()
         refresh_gauges(bridge)
         return bridge.metrics.text()
 

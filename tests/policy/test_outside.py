@@ -91,9 +91,9 @@ def test_two_web_nodes_and_a_worker_go_by_the_new_version_only_when_it_is_approv
     with working(nodes(takes=False, **risk(300))) as worker:
 
         def seen() -> list[int]:
-            return [risk_of(each) for each in (*map(bridge_of, webs), worker._bridge)]
+            return [risk_of(each) for each in (*map(bridge_of, webs), worker.bridge)]
 
-        until(lambda: worker._bridge.policy_number)
+        until(lambda: worker.bridge.policy_number)
         assert seen() == [100, 100, 100]
         made = propose(nodes(takes=False, **risk(300)), actor="fay", reason="wild market")
         before = worker.rounds
