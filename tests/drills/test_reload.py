@@ -108,3 +108,28 @@ def test_the_web_takes_a_new_api_key_and_refuses_a_bad_file(small_place):
         change(small_place.config, f'"${{file:{secrets}/api_key}}", ', "")
         web.hang_up()
         until(lambda: (status(old), status(new)) == (401, 200), seconds=60)
+
+
+def test_an_edit_about_money_waits_for_people_after_a_reload_and_after_a_restart(small_place):
+    """Two real programs: the edit is proposed once, and neither of them ever goes by it."""
+    change(small_place.config, "network: test\n", "network: test\npolicy_changes: {approvals: 1}\n")
+    change(small_place.config, "127.0.0.1:0", f"127.0.0.1:{free_port()}")
+
+    def goes_by(running: Program) -> bool:
+        return [each["number"] for each in running.actions() if each["action"] == "policy.in_force"][-1:] == [2]
+
+    with program(small_place, "serve") as web, program(small_place, "worker") as worker:
+        until(lambda: goes_by(web) and goes_by(worker), seconds=60)
+        until(lambda: "Booting worker" in web.log_path.read_text(), seconds=60)
+        change(small_place.config, "network: test\n", "network: test\npayouts: {cooling_seconds: 0}\n")
+        web.hang_up()
+        worker.hang_up()
+        until(lambda: web.saw("policy.proposed") or worker.saw("policy.proposed"), seconds=60)
+        until(lambda: worker.saw("worker.started", times=2) and goes_by(worker), seconds=60)
+    with program(small_place, "worker") as again:
+        until(lambda: goes_by(again), seconds=60)
+        assert not again.saw("policy.proposed")
+    seen = [each["number"] for run in (web, worker, again) for each in run.actions() if "policy.in" in each["action"]]
+    assert max(seen) == 2
+    state = json.loads(small_place.run("policy", "show").output)
+    assert (state["active"]["number"], state["file"], len(state["proposed"])) == (2, "proposed", 1)
