@@ -32,6 +32,7 @@ from bridge.logs import log
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
 SHORTEST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
+LISTEN_SECONDS = 0.2
 SEAL_PAUSE_SECONDS = 0.5
 # Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
 MONEY_OUT_PAUSE_SECONDS = 1
@@ -40,9 +41,13 @@ POLICY_PAUSE_SECONDS = 1
 
 
 class Hands:
-    """A pool that never takes more than it can do: what is claimed is being worked on, not queued behind a slow peer."""
+    """A pool that never takes more than it can do: what is claimed is being worked on, not queued behind a slow peer.
 
-    def __init__(self, count: int):
+    `done` is set whenever a work has ended: what it wrote may be work for somebody else.
+    """
+
+    def __init__(self, count: int, *, done: threading.Event | None = None):
+        self._done = done
         self._pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="hand")
         self._free = count
         self._lock = threading.Lock()
@@ -66,6 +71,8 @@ class Hands:
         finally:
             with self._lock:
                 self._free += 1
+            if self._done is not None:
+                self._done.set()
 
     def drain(self) -> None:
         """Waits for what is under way; nothing new is taken."""
@@ -80,7 +87,8 @@ class Worker:
         self.owner = name or bridge.new_id("wrk")
         # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
         # And more hands carry than look, so that a few dead endpoints at a time leave some free.
-        self._lookers, self._carriers = Hands(threads), Hands(2 * threads)
+        self._wake = threading.Event()
+        self._lookers, self._carriers = Hands(threads, done=self._wake), Hands(2 * threads, done=self._wake)
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
         self._runner = Hands(1)
         self._treasurer = Hands(1)
@@ -102,12 +110,15 @@ class Worker:
     def run(self) -> None:
         log("worker.started", owner=self.owner)
         pause = SHORTEST_PAUSE_SECONDS
-        with self._bridge.store.wake_ups() as wait_for_wake_up:
-            while not self._stopping.is_set():
-                was_busy = self.step()
-                pause = SHORTEST_PAUSE_SECONDS if was_busy else min(1.3 * pause, LONGEST_PAUSE_SECONDS)
-                if wait_for_wake_up(pause):
-                    pause = SHORTEST_PAUSE_SECONDS
+        listener = threading.Thread(target=self._listen, name="listener")
+        listener.start()
+        while not self._stopping.is_set():
+            self._wake.clear()
+            was_busy = self.step()
+            pause = SHORTEST_PAUSE_SECONDS if was_busy else min(1.1 * pause, LONGEST_PAUSE_SECONDS)
+            if self._wake.wait(pause):
+                pause = SHORTEST_PAUSE_SECONDS
+        listener.join()
         self._lookers.drain()
         self._carriers.drain()
         self._treasurer.drain()
@@ -117,6 +128,13 @@ class Worker:
         # The price sources of the version in force are this worker's own; the rest is closed by who built it.
         self._bridge.rates.close()
         log("worker.stopped", owner=self.owner)
+
+    def _listen(self) -> None:
+        """Wakes the loop when another program announces work, where the database can say so."""
+        with self._bridge.store.wake_ups() as wait_for_wake_up:
+            while not self._stopping.is_set():
+                if wait_for_wake_up(LISTEN_SECONDS):
+                    self._wake.set()
 
     def step(self) -> bool:
         """Runs every job once, by the policy in force. True when there was work, so that the loop comes back at once."""

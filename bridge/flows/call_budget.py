@@ -49,7 +49,7 @@ def require_call(tx: Tx, bridge: Bridge, *, now: datetime, purpose: str = "urgen
 
 def draw_call(bridge: Bridge, *, purpose: str = "plain") -> None:
     """The same in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent")."""
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         require_call(tx, bridge, now=bridge.clock(), purpose=purpose)
 
 

@@ -27,7 +27,7 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
     with bridge.store.read() as tx:
         if not deliveries.any_due(tx, now=now):
             return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if leases.mode_of(tx) in ("read_only", "queued"):
             return 0
         rows = deliveries.claim(

@@ -28,7 +28,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
         rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
     if not rung:
         return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = take_calls(tx, bridge, now=now, wanted=len(rung))
@@ -49,7 +49,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now):
             return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = take_calls(tx, bridge, now=now, wanted=limit, purpose="routine")
@@ -83,7 +83,7 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
         with bridge.store.write() as tx:
             # A doorbell that leads to a defect must not ring for ever; the schedule goes on.
             inbox.mark_answered(tx, invoice_id, up_to=bridge.clock(), note="the look failed; the schedule goes on")
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
 
 

@@ -7,14 +7,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 
 from bridge import tracing
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.logs import log
-from bridge.store import inbox, invoices
-from bridge.store.db import Tx, announce_work
+from bridge.store import inbox
+from bridge.store.db import announce_work
 
 SOURCE = "subtc"
 HIDDEN = b"[token]"
@@ -35,50 +34,31 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
     body = body.replace(token.encode(), HIDDEN)
     event_key = hashlib.sha256(token_sha256.encode() + body).hexdigest()
     kept = json.dumps({name: headers[name][:200] for name in _KEPT_HEADERS if name in headers})
+    is_bad = signature == "invalid"
     with bridge.store.write() as tx:
-        row = invoices.behind_token(tx, token_sha256)
-        if row is None or row.closed_at is not None:
+        row = inbox.put(
+            tx,
+            token_sha256=token_sha256,
+            source=SOURCE,
+            # A callback with a wrong signature is kept as a dead letter that rings nothing.
+            event_key=f"dead:{event_key}" if is_bad else event_key,
+            headers=kept,
+            body=body,
+            state="dead" if is_bad else "new",
+            note="bad signature" if is_bad else "",
+            now=now,
+        )
+        if row is None:
             bridge.metrics.callbacks.labels(outcome="unknown_token").inc()
             raise Refused("unknown_token", "There is no such callback address.")
         tracing.follow(row.trace_id)
-        if signature != "invalid":
-            _ring(tx, bridge, row.id, event_key=event_key, headers=kept, body=body, now=now)
+        if not is_bad:
             announce_work(tx)
             bridge.crash_point("callback.committing")
-        else:
-            _bury(tx, row.id, event_key=event_key, headers=kept, body=body, now=now)
-    if signature != "invalid":
+    if not is_bad:
+        bridge.metrics.callbacks.labels(outcome="duplicate" if row.copies else "new").inc()
         bridge.crash_point("callback.committed")
         return
     bridge.metrics.callbacks.labels(outcome="bad_signature").inc()
-    log("callback.bad_signature", level=logging.WARNING, invoice_id=row.id)
+    log("callback.bad_signature", level=logging.WARNING, invoice_id=row.invoice_id)
     raise Refused("bad_signature", "The signature of this callback is wrong.")
-
-
-def _bury(tx: Tx, invoice_id: str, *, event_key: str, headers: str, body: bytes, now: datetime) -> None:
-    """Keeps a callback with a wrong signature as a dead letter that rings nothing."""
-    inbox.put(
-        tx,
-        source=SOURCE,
-        event_key=f"dead:{event_key}",
-        invoice_id=invoice_id,
-        headers=headers,
-        body=body,
-        state="dead",
-        now=now,
-        note="bad signature",
-    )
-
-
-def _ring(tx: Tx, bridge: Bridge, invoice_id: str, *, event_key: str, headers: str, body: bytes, now: datetime) -> None:
-    is_new = inbox.put(
-        tx,
-        source=SOURCE,
-        event_key=event_key,
-        invoice_id=invoice_id,
-        headers=headers,
-        body=body,
-        state="new",
-        now=now,
-    )
-    bridge.metrics.callbacks.labels(outcome="new" if is_new else "duplicate").inc()

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, decide
 from bridge.core.ledger import Books, Journal, journals, wallet_account
@@ -20,7 +21,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
 from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews
-from bridge.store.db import Tx, announce_work
+from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
 
 URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown"})
@@ -72,19 +73,23 @@ def record(
     facts |= _end_grace(tx, known, decision, now=now)
     has_news_of_grace = facts.get("grace_until", row.grace_until) != row.grace_until
     told = decision.events or (("invoice.updated",) if has_news_of_grace else ())
+    together = Together()
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
-        _audit(tx, row, decision, now=now, actor=actor, action=action, facts=facts)
-    invoices.change(tx, row, values)
+        _audit(together, row, decision, now=now, actor=actor, action=action, facts=facts)
+    changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
     due = _due(after, decision, before=_booked(tx, row.id))
-    ledger.post(tx, due, service_ref=after.service_ref, **_heading(after, newest, now))
+    mirrors = ledger.mirrors(tx, due, invoice_id=row.id)
+    headed = ledger.head(together, due, values=_heading(after, newest, now), mirrors=mirrors)
     if after.status != row.status:
-        idempotency.set_settlement(tx, row.id, settlement_status=after.status)
+        idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
-        _tell(tx, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+        _tell(together, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+    _write(tx, together, changed)
+    ledger.enter(tx, headed, service_ref=after.service_ref)
     if told:
         announce_work(tx)
     for kind in decision.reviews:
@@ -111,6 +116,16 @@ def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> dict
         detail = {"remaining_sat": decision.remaining_sat}
         audit.write(tx, at=now, actor="worker", action=f"grace_{ended}", invoice_id=known.id, detail=detail)
     return {} if ended is None else {"grace_until": None}
+
+
+def _write(tx: Tx, together: Together, changed: Part) -> None:
+    """Writes everything, or raises Conflict("invoice_changed"): then somebody wrote the invoice after it was read."""
+    try:
+        together.run(tx)
+    except Duplicate:
+        changed.value = None  # an event of this sequence was there already
+    if changed.value is None:
+        raise Conflict("invoice_changed", "The invoice was changed by somebody else; read it again.")
 
 
 def record_first(

@@ -73,7 +73,8 @@ class Store:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock.
 
-        Without `durable` a machine that dies may forget it, though nothing that was committed after it: for claims.
+        Without `durable` a machine that dies may forget it, though not before what was committed after it: for claims and leases,
+        which nobody needs then. A process that dies forgets nothing.
         """
         if self.is_postgresql:
             with _named_trouble(), self.engine.begin() as tx:

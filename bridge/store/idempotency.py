@@ -132,9 +132,11 @@ def forget(tx: Connection, scope: Scope) -> None:
     tx.execute(delete(idempotency).where(_is(scope), idempotency.c.state == "running"))
 
 
-def set_settlement(tx: Connection, invoice_id: str, *, settlement_status: str) -> None:
-    changed = update(idempotency).where(idempotency.c.invoice_id == invoice_id)
-    tx.execute(changed.values(settlement_status=settlement_status))
+_SET_SETTLEMENT = update(idempotency).where(idempotency.c.invoice_id == bindparam("its_invoice"))
+
+
+def set_settlement(together: Together, invoice_id: str, *, settlement_status: str) -> None:
+    together.execute(_SET_SETTLEMENT, {"settlement_status": settlement_status, "its_invoice": invoice_id})
 
 
 def take_opening(

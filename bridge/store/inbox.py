@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, literal_column, select, update
 
 from bridge.store.db import insert_into
-from bridge.store.tables import inbox
+from bridge.store.tables import inbox, invoices
 
 # Statements are built once: building one costs several times its execution.
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
@@ -22,40 +22,40 @@ _ANSWERED = update(inbox).where(
 _ANSWERED = _ANSWERED.values(state="done", note=bindparam("its_note")).returning(inbox.c.received_at)
 
 
+_GIVEN = ("source", "event_key", "received_at", "headers", "body", "state", "note")
+_OPEN = select(invoices.c.id, *(bindparam(name, type_=inbox.c[name].type) for name in _GIVEN))
+_OPEN = _OPEN.where(invoices.c.callback_token_sha256 == bindparam("token"), invoices.c.closed_at.is_(None))
+# As text, because SQLAlchemy leaves the tables' names out of what SQLite returns.
+_TRACE = literal_column("(SELECT its.trace_id FROM invoices AS its WHERE its.id = invoice_id)", Text).label("trace_id")
+
+
 @cache
 def _put(dialect: str) -> Any:
-    fresh = insert_into(dialect, inbox)
-    return fresh.on_conflict_do_nothing(index_elements=["source", "event_key"]).returning(inbox.c.id)
+    fresh = insert_into(dialect, inbox).from_select(["invoice_id", *_GIVEN], _OPEN)
+    again = {"copies": inbox.c.copies + 1}
+    fresh = fresh.on_conflict_do_update(index_elements=["source", "event_key"], set_=again)
+    return fresh.returning(inbox.c.invoice_id, inbox.c.copies, _TRACE)
 
 
 def put(
     tx: Connection,
     *,
+    token_sha256: str,
     source: str,
     event_key: str,
-    invoice_id: str | None,
     headers: str,
     body: bytes,
     state: str,
     now: datetime,
     note: str = "",
-) -> bool:
-    """Stores the raw bytes; False when the same event was stored before, which only counts another copy."""
-    values = {
-        "source": source,
-        "event_key": event_key,
-        "invoice_id": invoice_id,
-        "received_at": now,
-        "headers": headers,
-        "body": body,
-        "state": state,
-        "note": note,
-    }
-    if tx.execute(_put(tx.dialect.name), values).one_or_none() is not None:
-        return True
-    same = (inbox.c.source == source, inbox.c.event_key == event_key)
-    tx.execute(update(inbox).where(*same).values(copies=inbox.c.copies + 1))
-    return False
+) -> Any | None:
+    """Stores the raw bytes for the open invoice with this callback token; None when there is none.
+
+    Answers invoice_id, trace_id and how many copies of the same event came before: more than 0 changes nothing but that count.
+    """
+    values = {"source": source, "event_key": event_key, "received_at": now, "headers": headers, "body": body}
+    values |= {"state": state, "note": note, "token": token_sha256}
+    return tx.execute(_put(tx.dialect.name), values).one_or_none()
 
 
 def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:

@@ -12,13 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
 
 from bridge.core.credit import Payment
-from bridge.core.errors import Conflict
 from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
-from bridge.store.together import Together
+from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
@@ -26,6 +25,7 @@ RESTS_AT_MOST = timedelta(hours=1)
 _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
 _CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
+_CHANGE = _CHANGE.returning(invoices.c.id)
 _COUNT_OPEN = select(func.count()).where(
     invoices.c.merchant == bindparam("merchant"),
     invoices.c.customer_id == bindparam("customer_id"),
@@ -71,21 +71,10 @@ def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
     return query.with_for_update() if lock else query
 
 
-def behind_token(tx: Connection, callback_token_sha256: str) -> Any | None:
-    """Only id, trace_id and closed_at of the invoice with this callback token: a doorbell needs no more."""
-    return tx.execute(_BEHIND_TOKEN, {"token": callback_token_sha256}).one_or_none()
-
-
-_BEHIND_TOKEN = select(invoices.c.id, invoices.c.trace_id, invoices.c.closed_at)
-_BEHIND_TOKEN = _BEHIND_TOKEN.where(invoices.c.callback_token_sha256 == bindparam("token"))
-
-
-def change(tx: Connection, row: InvoiceRow, values: Mapping[str, Any]) -> None:
-    """Writes `values` if nobody wrote the invoice since `row` was read, else raises Conflict("invoice_changed")."""
+def change(together: Together, row: InvoiceRow, values: Mapping[str, Any]) -> Part:
+    """Writes `values`. Without a value in the part somebody wrote the invoice since `row` was read, and nothing was written."""
     guard = {"its_id": row.id, "its_version": row.version}
-    done = tx.execute(_CHANGE, dict(values) | {"version": row.version + 1} | guard)
-    if done.rowcount != 1:
-        raise Conflict("invoice_changed", "The invoice was changed by somebody else; read it again.")
+    return together.execute(_CHANGE, dict(values) | {"version": row.version + 1} | guard)
 
 
 def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:

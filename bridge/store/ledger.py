@@ -42,14 +42,22 @@ def post(
     if not posted:
         return
     shared = {"invoice_id": invoice_id, "payout_id": payout_id, "merchant": merchant, "family": family, "memo": memo}
-    mirrors = {journal.kind: _mirrored(tx, journal.kind, invoice_id, payout_id) for journal in posted}
-    headed = head(together, posted, values=shared | {"at": at}, mirrors=mirrors)
+    due = mirrors(tx, posted, invoice_id=invoice_id, payout_id=payout_id)
+    headed = head(together, posted, values=shared | {"at": at}, mirrors=due)
     together.run(tx)
     enter(tx, headed, service_ref=service_ref)
 
 
+def mirrors(
+    tx: Connection, posted: Iterable[Journal], *, invoice_id: str | None, payout_id: str | None = None
+) -> dict[str, int]:
+    """The newest journal of the kind that each `…_reverse` among them mirrors, by the reversing kind."""
+    found = {journal.kind: _mirrored(tx, journal.kind, invoice_id, payout_id) for journal in posted}
+    return {kind: journal_id for kind, journal_id in found.items() if journal_id is not None}
+
+
 def head(
-    together: Together, posted: Iterable[Journal], *, values: Mapping[str, Any], mirrors: Mapping[str, int | None]
+    together: Together, posted: Iterable[Journal], *, values: Mapping[str, Any], mirrors: Mapping[str, int]
 ) -> list[tuple[Journal, Part]]:
     """Adds the journals' own rows; each part has the journal's id after the run, and `enter` then writes what it moves."""
     return [

@@ -53,6 +53,8 @@ class Together:
     def run(self, tx: Connection) -> None:
         """Sends everything in the order it came. An error of the database is the whole transaction's, as always."""
         parts, self._parts = self._parts, []
+        if not parts:
+            return
         if tx.dialect.name == "postgresql":
             sql, binds = _joined(tuple(part.shape for part in parts))
             row = tx.exec_driver_sql(sql, {alias: read(parts[i].values) for i, alias, read in binds}).one()
