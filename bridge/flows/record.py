@@ -71,9 +71,7 @@ def record(
         rule=rule,
     )
     facts |= _end_grace(tx, known, decision, now=now)
-    has_news_of_grace = facts.get("grace_until", row.grace_until) != row.grace_until
-    told = decision.events or (("invoice.updated",) if has_news_of_grace else ())
-    together = Together()
+    told, together = _told(row, decision, facts), Together()
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
@@ -81,9 +79,7 @@ def record(
     changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    due = _due(after, decision, before=_booked(tx, row.id))
-    mirrors = ledger.mirrors(tx, due, invoice_id=row.id)
-    headed = ledger.head(together, due, values=_heading(after, newest, now), mirrors=mirrors)
+    headed = _head(tx, together, after, decision, newest, now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
@@ -96,6 +92,12 @@ def record(
         open_review(tx, bridge, after, kind=kind, now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+
+
+def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The decision's events, or the news that somebody's grace began or ended."""
+    has_news_of_grace = facts.get("grace_until", row.grace_until) != row.grace_until
+    return decision.events or (("invoice.updated",) if has_news_of_grace else ())
 
 
 def _watched_through_grace(row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,6 +315,15 @@ def _booked(tx: Tx, invoice_id: str) -> Books:
 def _due(invoice: Any, decision: Decision, *, before: Books) -> tuple[Journal, ...]:
     after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
     return journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id))
+
+
+def _head(
+    tx: Tx, together: Together, invoice: Any, decision: Decision, quote: Quote, *, now: datetime
+) -> list[tuple[Journal, Part]]:
+    """The journals that lead from the books as they are to the decision."""
+    due = _due(invoice, decision, before=_booked(tx, invoice.id))
+    mirrors = ledger.mirrors(tx, due, invoice_id=invoice.id)
+    return ledger.head(together, due, values=_heading(invoice, quote, now), mirrors=mirrors)
 
 
 def _heading(invoice: Any, quote: Quote, now: datetime) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from tests.flows.world import World
 HOUR = 3_600
 
 
-def reconcile(bridge: Bridge, *, limit: int = 200, **period: Any) -> dict[str, Any]:
+def reconcile(bridge: Bridge, *, limit: int = 200, actor: str = "anna", **period: Any) -> dict[str, Any]:
     """One whole run, page by page; bounded."""
-    run_id = start_reconciliation(bridge, actor="anna", reason="month end", **period)
+    run_id = start_reconciliation(bridge, actor=actor, reason="month end", **period)
     for _ in range(1_000):
         if step(bridge, run_id, limit=limit).is_over:
             return show_reconciliation(bridge, run_id)

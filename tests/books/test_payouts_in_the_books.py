@@ -58,7 +58,7 @@ def test_the_treasury_adds_up_to_what_the_gateway_holds(desk):
 
 def test_after_a_refund_everything_reconciles_and_the_day_adds_up(desk):
     invoice, payout = refunded(desk)
-    assert codes(reconcile(desk.world.bridge)) == []
+    assert codes(reconcile(desk.world.bridge, actor="fay")) == []
     day = period_report(desk.world.bridge, from_at=EARLY, to_at=LATE)
     assert all(each["ok"] for each in day["sums"]), day
     assert day["sat"]["refunded"] >= payout["net_sat"]
@@ -74,6 +74,6 @@ def test_a_wallet_that_holds_less_than_the_books_say_is_a_variance(desk):
         "INSERT INTO entries (journal_id, account, asset, units, service_ref)"
         " SELECT MAX(id), 'wallet:hot', 'BTC', 500, '' FROM journals",
     )
-    report = reconcile(desk.world.bridge)
+    report = reconcile(desk.world.bridge, actor="fay")
     assert "wallet_differs" in codes(report)
     assert report["variance_sat"]["wallet"] == 500

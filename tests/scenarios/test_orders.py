@@ -28,7 +28,7 @@ REPLACED_BETWEEN = ((1, 0, None), (3, None, 0), (5, 0, 0), (8, 0, 1), (12, 2, 3)
 
 @pytest.fixture
 def bridge(database_url: str) -> Iterator[Bridge]:
-    built = build_bridge(database_url, world=World())
+    built = build_bridge(database_url, world=World(), provider_calls_per_minute=1_000)
     with closing(built.store):
         yield built
 
