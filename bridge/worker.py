@@ -3,6 +3,7 @@
 Owns the order of jobs and the way to stop; must not know what a job does inside.
 """
 
+import gc
 import logging
 import threading
 import time
@@ -110,6 +111,8 @@ class Worker:
     def run(self) -> None:
         log("worker.started", owner=self.owner)
         pause = SHORTEST_PAUSE_SECONDS
+        gc.collect()
+        gc.freeze()  # the program itself is no garbage, and looking it through holds everything up
         listener = threading.Thread(target=self._listen, name="listener")
         listener.start()
         while not self._stopping.is_set():

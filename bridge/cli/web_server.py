@@ -3,6 +3,7 @@
 Owns the server's options and its log; must not know the application but by its builder.
 """
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
         "control_socket_disable": True,
         "loglevel": settings.log_level,
         "logger_class": JsonLog,
+        "post_worker_init": _settle_down,
         "worker_exit": _close,
     }
 
@@ -62,6 +64,12 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
             return build() if build else application(settings)
 
     return WebServer()
+
+
+def _settle_down(_worker: Any) -> None:
+    """The program itself is no garbage: looking it through for some takes a tenth of a second, and every request waits."""
+    gc.collect()
+    gc.freeze()
 
 
 def _close(_server: Any, gone: Any) -> None:
