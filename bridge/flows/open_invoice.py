@@ -26,7 +26,7 @@ from bridge.flows.record import Recorded, open_loose_review, record, record_firs
 from bridge.flows.stage import require_stage_room
 from bridge.flows.treasury import require_room
 from bridge.logs import log
-from bridge.store import idempotency, invoices, ledger, spare_addresses
+from bridge.store import idempotency, invoices, spare_addresses
 from bridge.store.db import Duplicate, Tx
 from bridge.store.idempotency import Scope
 from bridge.store.together import Part, Together
@@ -300,7 +300,6 @@ class _Prepared:
 
     together: Together
     claim: Part
-    recorded: Recorded
     answered: Answered
 
     def write(self, tx: Tx) -> Answered:
@@ -309,7 +308,6 @@ class _Prepared:
         # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
         if self.claim.value is None:
             raise _ClaimLost
-        ledger.enter(tx, self.recorded.headed, service_ref=self.recorded.invoice.service_ref)
         return self.answered
 
 
@@ -322,7 +320,7 @@ def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id
     answered = _answer(together, bridge, asked, recorded, status=201)
     bridge.metrics.invoices_opened.labels(merchant=asked.merchant.id).inc()
     bridge.metrics.quotes.labels(outcome="made").inc()
-    return _Prepared(together=together, claim=claim, recorded=recorded, answered=answered)
+    return _Prepared(together=together, claim=claim, answered=answered)
 
 
 def _new_row(

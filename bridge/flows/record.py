@@ -4,7 +4,7 @@ Owns the write of every decision; must not read the network, its callers did bef
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -29,13 +29,12 @@ URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wron
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What `record` wrote: the invoice as it is now, its newest quote, and the decision. `headed` are journals to enter yet."""
+    """What `record` wrote: the invoice as it is now, its newest quote, and the decision."""
 
     invoice: Any
     quote: Quote
     sources: list[str]
     decision: Decision
-    headed: Sequence[tuple[Journal, Part]] = ()
 
 
 def rule_of(row: Any) -> Rule:
@@ -79,13 +78,13 @@ def record(
     changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    headed = _head(tx, together, after, decision, newest, now=now)
+    due = _due(after, decision, before=_booked(tx, row.id))
+    _post(together, after, newest, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
         _tell(together, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
     _write(tx, together, changed)
-    ledger.enter(tx, headed, service_ref=after.service_ref)
     if told:
         announce_work(tx)
     for kind in decision.reviews:
@@ -142,8 +141,8 @@ def record_first(
 ) -> Recorded:
     """The door for a new invoice with these columns and its first quote: nothing is read back, the row is written decided.
 
-    Decided before the transaction, so that nobody waits for that: the caller runs `together` and enters `headed` in it. Nobody
-    is woken: nothing about an invoice that was just opened is urgent, and waking takes a lock of the whole database.
+    Decided before the transaction, so that nobody waits for that: the caller runs `together` in it. Nobody is woken: nothing about
+    an invoice that was just opened is urgent, and waking takes a lock of the whole database.
     """
     row = invoices.fresh(values)
     decision = decide(
@@ -162,10 +161,8 @@ def record_first(
     sources = _sources(samples)
     for sequence, kind in enumerate(told, 1):
         _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
-    headed = ledger.head(
-        together, _due(after, decision, before=Books()), values=_heading(after, quote, now), mirrors={}
-    )
-    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision, headed=headed)
+    _post(together, after, quote, _due(after, decision, before=Books()), mirrors={}, now=now)
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
 
 
 def open_review(
@@ -317,18 +314,17 @@ def _due(invoice: Any, decision: Decision, *, before: Books) -> tuple[Journal, .
     return journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id))
 
 
-def _head(
-    tx: Tx, together: Together, invoice: Any, decision: Decision, quote: Quote, *, now: datetime
-) -> list[tuple[Journal, Part]]:
-    """The journals that lead from the books as they are to the decision."""
-    due = _due(invoice, decision, before=_booked(tx, invoice.id))
-    mirrors = ledger.mirrors(tx, due, invoice_id=invoice.id)
-    return ledger.head(together, due, values=_heading(invoice, quote, now), mirrors=mirrors)
-
-
-def _heading(invoice: Any, quote: Quote, now: datetime) -> dict[str, Any]:
+def _post(
+    together: Together, invoice: Any, quote: Quote, due: Iterable[Journal], *, mirrors: Mapping[str, int], now: datetime
+) -> None:
     memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
-    return {"invoice_id": invoice.id, "merchant": invoice.merchant, "at": now, "memo": json.dumps(memo, sort_keys=True)}
+    values = {
+        "invoice_id": invoice.id,
+        "merchant": invoice.merchant,
+        "at": now,
+        "memo": json.dumps(memo, sort_keys=True),
+    }
+    ledger.add(together, due, values=values, service_ref=invoice.service_ref, mirrors=mirrors)
 
 
 def _tell(

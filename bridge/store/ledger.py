@@ -3,7 +3,7 @@
 Owns their queries; which journals are due is said by `core.ledger`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bridge.core.ledger import BTC, Journal
 from bridge.store.tables import entries, journals
-from bridge.store.together import Part, Together
+from bridge.store.together import Together
 
 RECEIPTS = "receipts"
 _POST = insert(journals).returning(journals.c.id)
@@ -39,46 +39,35 @@ def post(
 ) -> None:
     """Appends the journals; a `…_reverse` names the newest journal of the kind it mirrors, of the same payout if any."""
     posted, together = tuple(posted), Together()
-    if not posted:
-        return
-    shared = {"invoice_id": invoice_id, "payout_id": payout_id, "merchant": merchant, "family": family, "memo": memo}
-    due = mirrors(tx, posted, invoice_id=invoice_id, payout_id=payout_id)
-    headed = head(together, posted, values=shared | {"at": at}, mirrors=due)
+    values = {"invoice_id": invoice_id, "payout_id": payout_id, "merchant": merchant, "family": family}
+    mirrors = mirrored(tx, posted, invoice_id=invoice_id, payout_id=payout_id)
+    add(together, posted, values=values | {"at": at, "memo": memo}, service_ref=service_ref, mirrors=mirrors)
     together.run(tx)
-    enter(tx, headed, service_ref=service_ref)
 
 
-def mirrors(
+def add(
+    together: Together,
+    posted: Iterable[Journal],
+    *,
+    values: Mapping[str, Any],
+    service_ref: str,
+    mirrors: Mapping[str, int],
+) -> None:
+    """The same among other statements: `values` are the journals' columns, `mirrors` what `mirrored` found."""
+    for journal in posted:
+        own = {"kind": journal.kind, "reverses_id": mirrors.get(journal.kind)}
+        row = together.execute(_POST, {"family": RECEIPTS} | dict(values) | own)
+        for entry in journal.entries:
+            legs = {"account": entry.account, "asset": entry.asset, "units": entry.units, "service_ref": service_ref}
+            together.execute(_ENTER, {"journal_id": row} | legs)
+
+
+def mirrored(
     tx: Connection, posted: Iterable[Journal], *, invoice_id: str | None, payout_id: str | None = None
 ) -> dict[str, int]:
     """The newest journal of the kind that each `…_reverse` among them mirrors, by the reversing kind."""
     found = {journal.kind: _mirrored(tx, journal.kind, invoice_id, payout_id) for journal in posted}
     return {kind: journal_id for kind, journal_id in found.items() if journal_id is not None}
-
-
-def head(
-    together: Together, posted: Iterable[Journal], *, values: Mapping[str, Any], mirrors: Mapping[str, int]
-) -> list[tuple[Journal, Part]]:
-    """Adds the journals' own rows; each part has the journal's id after the run, and `enter` then writes what it moves."""
-    return [
-        (
-            journal,
-            together.execute(
-                _POST, {"family": RECEIPTS, **values, "kind": journal.kind, "reverses_id": mirrors.get(journal.kind)}
-            ),
-        )
-        for journal in posted
-    ]
-
-
-def enter(tx: Connection, headed: Sequence[tuple[Journal, Part]], *, service_ref: str) -> None:
-    """Writes the entries of journals whose rows `head` wrote in this transaction."""
-    together = Together()
-    for journal, row in headed:
-        for entry in journal.entries:
-            legs = {"account": entry.account, "asset": entry.asset, "units": entry.units, "service_ref": service_ref}
-            together.execute(_ENTER, {"journal_id": row.value} | legs)
-    together.run(tx)
 
 
 def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:

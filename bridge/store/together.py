@@ -3,7 +3,7 @@
 Owns how they travel: one round trip on PostgreSQL, one after another on SQLite; must not know what they are for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,8 @@ _DIALECTS: dict[str, Any] = {
     "postgresql": psycopg.dialect(),  # type: ignore[no-untyped-call]
     "sqlite": sqlite.dialect(paramstyle="qmark"),
 }
-_Shape = tuple[Any, tuple[str, ...]]
+# A statement, the names of its values, and which of them are the value of an earlier part, by that part's place.
+_Shape = tuple[Any, tuple[str, ...], tuple[tuple[str, int], ...]]
 
 
 @dataclass(kw_only=True)
@@ -30,16 +31,12 @@ class Part:
     values: Mapping[str, Any]
     value: Any = None
 
-    @property
-    def shape(self) -> _Shape:
-        return self.statement, tuple(self.values)
-
 
 class Together:
     """Collects statements as a Connection would take them, one row each, and sends them with `run`.
 
     No statement may need a row that another one writes: on PostgreSQL they are one statement and see the same snapshot. Only
-    constraints are checked at its end.
+    constraints are checked at its end. But a value may be an earlier Part: then it is what that one returns.
     """
 
     def __init__(self) -> None:
@@ -56,15 +53,28 @@ class Together:
         if not parts:
             return
         if tx.dialect.name == "postgresql":
-            sql, binds = _joined(tuple(part.shape for part in parts))
+            sql, binds = _joined(_shapes(parts))
             row = tx.exec_driver_sql(sql, {alias: read(parts[i].values) for i, alias, read in binds}).one()
             for part, value in zip(parts, row, strict=True):
                 part.value = value
             return
         for part in parts:
-            compiled = _compiled(tx.dialect.name, *part.shape)
-            done = tx.exec_driver_sql(compiled.sql, tuple(read(part.values) for _, read in compiled.binds))
+            values = {name: v.value if isinstance(v, Part) else v for name, v in part.values.items()}
+            compiled = _compiled(tx.dialect.name, part.statement, tuple(values))
+            done = tx.exec_driver_sql(compiled.sql, tuple(read(values) for _, read in compiled.binds))
             part.value = done.scalar() if compiled.answers else None
+
+
+def _shapes(parts: Sequence[Part]) -> tuple[_Shape, ...]:
+    places = {id(part): place for place, part in enumerate(parts)}
+    return tuple(
+        (
+            part.statement,
+            tuple(part.values),
+            tuple((n, places[id(v)]) for n, v in part.values.items() if type(v) is Part),
+        )
+        for part in parts
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +120,16 @@ def _joined(shapes: tuple[_Shape, ...]) -> tuple[str, list[tuple[int, str, Any]]
     from the last to the first.
     """
     steps, binds = [], []
-    for number, shape in enumerate(shapes):
-        compiled = _compiled("postgresql", *shape)
-        aliases = {name: f"s{number}_{name}" for name, _ in compiled.binds}
-        sql = compiled.sql % {name: f"%({alias})s" for name, alias in aliases.items()}
-        steps.append(f"s{number} AS ({sql}{'' if compiled.answers else ' RETURNING NULL'})")
-        binds += [(number, aliases[name], read) for name, read in compiled.binds]
+    for number, (statement, names, borrowed) in enumerate(shapes):
+        compiled, values = _compiled("postgresql", statement, names), {}
+        lenders = dict(borrowed)
+        for name, read in compiled.binds:
+            if name in lenders:
+                values[name] = f"(SELECT x.* FROM s{lenders[name]} AS x LIMIT 1)"
+            else:
+                values[name] = f"%(s{number}_{name})s"
+                binds.append((number, f"s{number}_{name}", read))
+        answer = "" if compiled.answers else " RETURNING NULL"
+        steps.append(f"s{number} AS ({compiled.sql % values}{answer})")
     columns = ", ".join(f"(SELECT x.* FROM s{number} AS x LIMIT 1)" for number in range(len(shapes)))
     return f"WITH {', '.join(steps)} SELECT {columns}", binds
