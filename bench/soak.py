@@ -167,7 +167,8 @@ class Soak:
         self.shop.control("knobs", clear_faults=True, outage=None)
         self.shop.receiver.fault = lambda _event: None
         self.shop.control("mine", blocks=6)
-        deadline = time.monotonic() + QUIET_SECONDS
+        # Old addresses are read rarely, so the more of them there are the longer it takes until all was seen.
+        deadline = time.monotonic() + QUIET_SECONDS + len(self.opened) // 10
         while time.monotonic() < deadline and not self._is_quiet():
             self.shop.advance(601)
             time.sleep(1)

@@ -41,7 +41,7 @@ def test_a_clean_shop_reconciles_to_the_satoshi(world):
     assert (report["is_clean"], report["checked"], report["phase"]) == (True, 3, "done")
     for side in ("ledger", "chain", "provider", "billing", "wallet"):
         assert gauge(world, "recon_variance_sat", side=side) == 0
-    assert gauge(world, "bridge_recon_age_seconds") == 0
+    assert gauge(world, "bridge_recon_age_seconds") < 60  # this clock ticks, and the machine may be busy
     assert recon_items(world) == []
 
 
