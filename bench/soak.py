@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bridge.runtime import build
 from bridge.store.db import migrate
 from tests.durability.leaks import Answers, ProcessList, leaks
 from tests.durability.programs import open_zygote
-from tests.durability.shop import API_KEY, KEY, SECRET, Shop, open_shop
+from tests.durability.shop import API_KEY, KEY, OWED, SECRET, Shop, open_shop
 from tests.durability.truth import faults_in
 from tests.postgres import start_cluster
 
@@ -42,6 +42,12 @@ FAULTS = (
     ("callback", "not_json"),
 )
 QUIET_SECONDS = 120
+SAY_EVERY_SECONDS = 30
+OPEN_ENDS = {
+    "deliveries owed": "SELECT count(*) FROM deliveries WHERE state = 'pending'",
+    "events or audit rows to come": OWED,
+    "invoices processing": "SELECT count(*) FROM invoices WHERE status = 'processing' AND hold IS NULL",
+}
 
 
 @dataclass
@@ -55,11 +61,22 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     processes: ProcessList = field(default_factory=ProcessList)
     answers: Answers = field(init=False)
+    started: float = field(default_factory=time.monotonic)
+    said_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.answers = Answers(self.shop.directory / "answers")
         ask = self.shop.api
         self.shop.api = lambda *args, **options: self.answers.keep(ask(*args, **options))  # type: ignore[method-assign]
+
+    def say(self, stage: str, counts: Mapping[str, int] | None = None) -> None:
+        """How far it is. A stage with counts comes round again and again, so it is told now and then."""
+        now = time.monotonic()
+        if counts is not None and now - self.said_at < SAY_EVERY_SECONDS:
+            return
+        self.said_at = now
+        figures = "".join(f", {what} {count}" for what, count in (counts or {}).items())
+        click.echo(f"{now - self.started:7.0f} s  {stage}{figures}")
 
     def step(self) -> None:
         """One thing that happens, chosen by weight."""
@@ -170,14 +187,15 @@ class Soak:
         # Old addresses are read rarely, so the more of them there are the longer it takes until all was seen.
         deadline = time.monotonic() + QUIET_SECONDS + len(self.opened) // 10
         while time.monotonic() < deadline and not self._is_quiet():
+            self.say("settling down", self._open_ends())
             self.shop.advance(601)
             time.sleep(1)
 
     def _is_quiet(self) -> bool:
-        owed = "SELECT count(*) FROM deliveries WHERE state = 'pending'"
-        waiting = "SELECT count(*) FROM invoices WHERE status = 'processing' AND hold IS NULL"
-        is_idle = not self.shop.count(owed) and not self.shop.count(waiting)
-        return is_idle and not self._unexplained() and self._is_all_seen()
+        return not any(self._open_ends().values()) and self._is_all_seen() and not self._unexplained()
+
+    def _open_ends(self) -> dict[str, int]:
+        return {what: self.shop.count(query) for what, query in OPEN_ENDS.items()}
 
     def _is_all_seen(self) -> bool:
         """Whether every satoshi that came is booked: an address that nobody is in a hurry about is read rarely."""
@@ -189,9 +207,10 @@ class Soak:
 
     def _unexplained(self) -> list[str]:
         """Payments whose money came in full and that are neither settled nor held with a reason that a person is told."""
+        undecided = "SELECT billing_payment_id FROM invoices WHERE status <> 'settled' AND hold IS NULL"
         return [
             f"{payment}: {invoice['status']} {invoice['exception']} {invoice['hold']}"
-            for payment in sorted(self.paid)
+            for payment in sorted(self.paid.intersection(self.shop.values(undecided)))
             if (invoice := self.shop.invoice(payment)) is not None
             and invoice["status"] != "settled"
             and invoice["hold"] is None
@@ -207,8 +226,12 @@ class Soak:
         wrong += [f"told but not settled: {payment}" for payment in sorted(set(told) - settled)]
         self.shop.until_quiet()
         self.shop.kill_all()
+        self.say("comparing the books, the facts, the gateway and the audit")
         wrong += faults_in(self.shop.config(), self.shop.sandbox.world)
-        return wrong + self._leaks() + self._refused_books()
+        self.say("searching for secrets")
+        wrong += self._leaks()
+        self.say("exporting the books for bean-check")
+        return wrong + self._refused_books()
 
     def _leaks(self) -> list[str]:
         bridge = build(load_settings(self.shop.config()))
@@ -242,6 +265,7 @@ def run(shop: Shop, *, seed: int, seconds: float) -> tuple[Soak, list[str]]:
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         soak.step()
+        soak.say("living", {"opened": len(soak.opened), "paid": len(soak.paid), "killed": soak.done["kill"]})
         time.sleep(0.02)
     soak.settle_down()
     return soak, soak.verdict()

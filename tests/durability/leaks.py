@@ -3,7 +3,8 @@
 Owns the places and how each is read; what is secret is said by the caller.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,12 +53,22 @@ def leaks(
     """Each secret with each place where it shows, in words that do not repeat it."""
     places = [("an answer", answers.path.read_bytes()), ("the process list", processes.content), *in_database(store)]
     places += [(f"the log {path.name}", path.read_bytes()) for path in sorted(logs.glob("*.log"))]
-    return [
-        f"{name} shows in {place}"
-        for place, content in places
-        for name, secret in secrets.items()
-        if secret.encode() in content
-    ]
+    names = {secret.encode(): name for name, secret in secrets.items()}
+    return [f"{names[secret]} shows in {place}" for place, content in places for secret in _found(names, content)]
+
+
+def _found(secrets: Collection[bytes], content: bytes) -> list[bytes]:
+    """Those of `secrets` that stand in `content`. Looks up each piece of a word that is as long as a secret, so that
+    ten thousand secrets cost what one costs. Raises ValueError for a secret that is not one word.
+    """
+    if broken := [secret for secret in secrets if not re.fullmatch(rb"[\w-]+", secret)]:
+        raise ValueError(f"{len(broken)} secrets are not letters, digits, - and _ alone")
+    lengths = {len(secret) for secret in secrets}
+    words = {match.group() for match in re.finditer(rb"[\w-]{%d,}" % min(lengths), content)}
+    pieces = (
+        word[start : start + length] for word in words for length in lengths for start in range(len(word) - length + 1)
+    )
+    return sorted({piece for piece in pieces if piece in secrets})
 
 
 def in_database(store: Store) -> Iterator[tuple[str, bytes]]:
