@@ -19,7 +19,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from bridge.core.errors import Unavailable
 
@@ -79,15 +79,17 @@ class Store:
         if self.is_postgresql:
             with _named_trouble(), self.engine.begin() as tx:
                 if not durable:
-                    tx.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+                    with driver_of(tx) as driver:
+                        driver.execute("SET LOCAL synchronous_commit TO off")
                 yield tx
             return
         with self._turn_to_write(), _named_trouble(), self.engine.begin() as tx:
-            if tx.info.get("durable", True) != durable:
-                tx.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                tx.info["durable"] = durable
-            # By hand: a listener for SQLAlchemy's begin would make every statement slower.
-            tx.exec_driver_sql("BEGIN IMMEDIATE")
+            with driver_of(tx) as driver:
+                if tx.info.get("durable", True) != durable:
+                    driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
+                    tx.info["durable"] = durable
+                # By hand: a listener for SQLAlchemy's begin would make every statement slower.
+                driver.execute("BEGIN IMMEDIATE").close()
             yield tx
 
     @contextmanager
@@ -95,7 +97,8 @@ class Store:
         """A read-only snapshot that waits for no writer."""
         with _named_trouble(), self.engine.begin() as tx:
             if not self.is_postgresql:
-                tx.exec_driver_sql("BEGIN")
+                with driver_of(tx) as driver:
+                    driver.execute("BEGIN").close()
             yield tx
 
     @contextmanager
@@ -174,6 +177,24 @@ def _named_trouble() -> Iterator[None]:
             raise
         detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+
+
+@contextmanager
+def driver_of(tx: Connection) -> Iterator[Any]:
+    """The driver's own connection: SQLAlchemy's way there costs more than most statements.
+
+    What the driver raises is raised as SQLAlchemy would.
+    """
+    dbapi, driver = tx.dialect.loaded_dbapi, tx.connection.driver_connection
+    try:
+        yield driver
+    except dbapi.Error as error:
+        is_lost = tx.dialect.is_disconnect(error, driver, None)
+        if is_lost:
+            tx.invalidate(error)
+        raise DBAPIError.instance(
+            None, None, error, dbapi.Error, hide_parameters=True, connection_invalidated=is_lost, dialect=tx.dialect
+        ) from error
 
 
 def queue_up(tx: Connection, name: str) -> None:

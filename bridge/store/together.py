@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 
+from bridge.store.db import driver_of
+
 _DIALECTS: dict[str, Any] = {
     "postgresql": psycopg.dialect(),  # type: ignore[no-untyped-call]
     "sqlite": sqlite.dialect(paramstyle="qmark"),
@@ -52,17 +54,25 @@ class Together:
         parts, self._parts = self._parts, []
         if not parts:
             return
-        if tx.dialect.name == "postgresql":
-            sql, binds = _joined(_shapes(parts))
-            row = tx.exec_driver_sql(sql, {alias: read(parts[i].values) for i, alias, read in binds}).one()
-            for part, value in zip(parts, row, strict=True):
-                part.value = value
-            return
-        for part in parts:
-            values = {name: v.value if isinstance(v, Part) else v for name, v in part.values.items()}
-            compiled = _compiled(tx.dialect.name, part.statement, tuple(values))
-            done = tx.exec_driver_sql(compiled.sql, tuple(read(values) for _, read in compiled.binds))
-            part.value = done.scalar() if compiled.answers else None
+        with driver_of(tx) as driver:
+            (_run_at_once if tx.dialect.name == "postgresql" else _run_in_turn)(driver, parts)
+
+
+def _run_at_once(driver: Any, parts: Sequence[Part]) -> None:
+    sql, binds = _joined(_shapes(parts))
+    cursor = driver.execute(sql, {alias: read(parts[i].values) for i, alias, read in binds})
+    for part, value in zip(parts, cursor.fetchone(), strict=True):
+        part.value = value
+
+
+def _run_in_turn(driver: Any, parts: Sequence[Part]) -> None:
+    for part in parts:
+        values = {name: v.value if isinstance(v, Part) else v for name, v in part.values.items()}
+        compiled = _compiled("sqlite", part.statement, tuple(values))
+        cursor = driver.execute(compiled.sql, [read(values) for _, read in compiled.binds])
+        row = cursor.fetchone() if compiled.answers else None
+        part.value = row[0] if row is not None else None
+        cursor.close()
 
 
 def _shapes(parts: Sequence[Part]) -> tuple[_Shape, ...]:
