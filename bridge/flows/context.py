@@ -17,6 +17,7 @@ from bridge.core.quote import Guards, Rate
 from bridge.core.screening import Screened, Subject
 from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
+from bridge.flows.calls_ahead import CallsAhead
 from bridge.metrics import Metrics
 from bridge.store.db import Store
 
@@ -186,7 +187,8 @@ def no_crash(_name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """Everything a flow works with. Immutable but for `last_rates`, a memory that only guards against price jumps.
+    """Everything a flow works with. Immutable but for two memories of this process: `last_rates` only guards
+    against price jumps, `calls_ahead` only saves statements.
 
     It works by the policy version `policy_number`; 0 is what the file says, before anybody asked the store what is in
     force. `flows.policy.in_force` gives the bridge of another version: the same parts under other rules.
@@ -225,6 +227,7 @@ class Bridge:
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
+    calls_ahead: CallsAhead = field(default_factory=CallsAhead)
     crash_point: Callable[[str], None] = no_crash
     policy_number: int = 0
     policy_file: PolicyFile | None = None

@@ -6,7 +6,7 @@ Owns idempotency, the opening claim and re-opening; the price is `flows.price`'s
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.flows.addresses import address_for_invoice, asks_always
-from bridge.flows.call_budget import require_call
+from bridge.flows.call_budget import require_call_or_lot
 from bridge.flows.context import Bridge, Merchant
 from bridge.flows.modes import refuse_mode, refuse_paused
 from bridge.flows.present import invoice_json
@@ -88,11 +88,15 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class _NeedsAddress:
-    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on."""
+    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on.
+
+    `calls_ahead` are calls of the budget that it drew for those who come next.
+    """
 
     rule: Rule
     quote: Quote
     owner: str
+    calls_ahead: int = 0
 
 
 class _IsKnown(Exception):
@@ -115,6 +119,8 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         outcome = _claimed(bridge, asked)
         bridge.crash_point("open.claimed")
         if isinstance(outcome, _NeedsAddress):
+            if outcome.calls_ahead:
+                bridge.calls_ahead.keep(outcome.calls_ahead, asked.now)
             outcome = _with_fresh_address(bridge, asked, outcome)
         if isinstance(outcome, Answered):
             return outcome
@@ -202,8 +208,7 @@ def _first_step(
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     if address is None:
         _require_stage_room(tx, bridge, asked)
-        require_call(tx, bridge, now=asked.now)
-        return needs
+        return replace(needs, calls_ahead=require_call_or_lot(tx, bridge, now=asked.now))
     _require_stage_room(tx, bridge, asked)
     return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
