@@ -1,5 +1,6 @@
 """What the pages say: every page in every language, hostile names harmless, nothing inline, texts complete."""
 
+import ast
 import json
 import re
 from html.parser import HTMLParser
@@ -51,6 +52,19 @@ def test_every_code_that_can_be_shown_has_words(code):
     assert set(catalogue["variants"]) == set(VARIANTS) and set(catalogue["roles"]) == set(ROLES)
     assert set(catalogue["sweep_modes"]) == set(SWEEP_MODES)
     assert set(catalogue["mode_names"]) == set(catalogue["mode_effects"]) == {*MODES, *WALLET_MODES}
+
+
+def test_everything_that_a_form_answers_has_words():
+    calls = [
+        node
+        for path in (TEXTS.parents[1] / "admin").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "done"
+    ]
+    said = [{each.value for each in ast.walk(call.args[0]) if isinstance(each, ast.Constant)} for call in calls]
+    assert len(said) > 20 and all(said)
+    for catalogue in CATALOGUES.values():
+        assert set(catalogue["done"]) == set().union(*said)
 
 
 def test_english_consequences_are_those_of_the_desk():

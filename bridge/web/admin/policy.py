@@ -43,15 +43,16 @@ def hands(version: dict[str, Any]) -> bool:
 def propose_policy() -> AnyResponse:
     """Puts this person's name to what the server's settings file says."""
     made = decide_policy.propose(bridge(), actor=actor(), reason=reason())
-    return done("policy_proposed", "policy_version", number=made["number"])
+    is_active = made["status"] == "active"
+    return done("policy_in_force" if is_active else "policy_proposed", "policy_version", number=made["number"])
 
 
 @form("/policy/<int:number>/approve", APPROVE)
 def approve_policy(number: int) -> AnyResponse:
     """This person's approval; with the last one that is needed the version is in force."""
     made = decide_policy.approve(bridge(), number, actor=actor(), reason=reason())
-    told = "policy_in_force" if made["status"] == "active" else "approved"
-    return done(told, "policy_version", number=number)
+    is_active = made["status"] == "active"
+    return done("policy_in_force" if is_active else "approved", "policy_version", number=number)
 
 
 @form("/policy/<int:number>/reject", APPROVE, PROPOSE)
