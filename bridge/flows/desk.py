@@ -14,6 +14,7 @@ from bridge.core.ledger import wallet_account
 from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
 from bridge.flows.grant_grace import grant_json, may_have_grace
+from bridge.flows.modes import scopes
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
 from bridge.flows.present_policy import versions_of
@@ -185,8 +186,6 @@ def policies(bridge: Bridge) -> list[dict[str, Any]]:
 
 def switches(bridge: Bridge) -> list[dict[str, Any]]:
     """The bridge and every wallet with their mode, since when, by whom and why."""
-    wallet_ids = [wallet_id for wallet_id, _ in bridge.wallets.values()] or [bridge.wallet_id]
-    scopes = ["bridge", *(f"wallet:{wallet_id}" for wallet_id in wallet_ids)]
     with bridge.store.read() as tx:
         rows = {row.scope: row for row in leases.all_modes(tx)}
     return [
@@ -197,7 +196,7 @@ def switches(bridge: Bridge) -> list[dict[str, Any]]:
             "actor": rows[scope].actor if scope in rows else "",
             "reason": rows[scope].reason if scope in rows else "",
         }
-        for scope in scopes
+        for scope in scopes(bridge)
     ]
 
 

@@ -40,8 +40,19 @@ def may_call_provider(tx: Tx, wallet_id: str) -> bool:
     return leases.mode_of(tx) != "read_only" and not is_paused(tx, wallet_id)
 
 
+def scopes(bridge: Bridge) -> list[str]:
+    """What has a switch: the bridge, and every wallet that it works with."""
+    wallet_ids = [wallet_id for wallet_id, _ in bridge.wallets.values()] or [bridge.wallet_id]
+    return ["bridge", *(f"wallet:{wallet_id}" for wallet_id in wallet_ids)]
+
+
 def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) -> None:
-    """Turns a switch, audited. It takes effect within one loop of every worker and survives restarts."""
+    """Turns a switch, audited. It takes effect within one loop of every worker and survives restarts.
+
+    Raises Refused (unknown_scope, unknown_mode, actor_and_reason_required, forbidden).
+    """
+    if scope not in scopes(bridge):
+        raise Refused("unknown_scope", f"There is a switch for each of {', '.join(scopes(bridge))}.", field="scope")
     allowed = MODES if scope == "bridge" else WALLET_MODES
     if mode not in allowed:
         raise Refused("unknown_mode", f"The mode must be one of {', '.join(allowed)}.", field="mode")

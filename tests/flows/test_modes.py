@@ -1,12 +1,15 @@
 """The operator's switches: what each forbids, that nothing is lost meanwhile, and that each turn is audited."""
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.core.errors import Refused, Unavailable
-from bridge.flows.modes import set_mode
+from bridge.flows.desk import switches
+from bridge.flows.modes import scopes, set_mode
 from bridge.flows.pay import pay_view
 from bridge.flows.watch import arm_watches
-from tests.flows.world import World
+from tests.flows.world import WALLET, World
 
 
 def test_read_only_shows_and_does_nothing_else_and_everything_follows_afterwards(world: World) -> None:
@@ -96,15 +99,26 @@ def test_every_turn_of_a_switch_is_audited(world: World) -> None:
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 @pytest.mark.parametrize(
-    ("scope", "mode", "actor", "code"),
+    ("scope", "mode", "actor", "code", "field"),
     [
-        ("bridge", "off", "anna", "unknown_mode"),
-        ("bridge", "paused", "anna", "unknown_mode"),
-        ("wallet:wt_1", "read_only", "anna", "unknown_mode"),
-        ("bridge", "limited", " ", "actor_and_reason_required"),
+        ("bridge", "off", "anna", "unknown_mode", "mode"),
+        ("bridge", "paused", "anna", "unknown_mode", "mode"),
+        (f"wallet:{WALLET}", "read_only", "anna", "unknown_mode", "mode"),
+        ("wallet:", "paused", "anna", "unknown_scope", "scope"),
+        ("wallet:wt_mistyped", "paused", "anna", "unknown_scope", "scope"),
+        ("everything", "normal", "anna", "unknown_scope", "scope"),
+        ("bridge", "limited", " ", "actor_and_reason_required", "reason"),
     ],
 )
-def test_a_wrong_switch_is_refused(world: World, scope: str, mode: str, actor: str, code: str) -> None:
+def test_a_wrong_switch_is_refused(world: World, scope: str, mode: str, actor: str, code: str, field: str) -> None:
     with pytest.raises(Refused) as refused:
         set_mode(world.bridge, scope=scope, mode=mode, actor=actor, reason="why")
-    assert refused.value.code == code
+    assert (refused.value.code, refused.value.field) == (code, field)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_every_wallet_that_the_bridge_works_with_has_a_switch(world: World) -> None:
+    bridge = replace(world.bridge, billing_wallet=world.bridge.wallet, billing_wallet_id="wt_billing")
+    assert scopes(bridge) == ["bridge", f"wallet:{WALLET}", "wallet:wt_billing"]
+    set_mode(bridge, scope="wallet:wt_billing", mode="paused", actor="anna", reason="a test")
+    assert [(row["scope"], row["mode"]) for row in switches(bridge)][2] == ("wallet:wt_billing", "paused")
