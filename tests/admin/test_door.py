@@ -1,5 +1,6 @@
 """Who gets in, what each role may do, and that a form is only taken from the page it was drawn on."""
 
+import html
 import re
 
 import pytest
@@ -94,6 +95,28 @@ def test_no_page_offers_a_form_that_would_be_refused(small_office):
                     offered.add(target)
     # Everything that can be done is offered to somebody; a first write-off or sweep too. Own sends need an own wallet.
     assert offered | OPEN | ELSEWHERE >= {endpoint for endpoint, (method, _) in known.items() if method == "POST"}
+
+
+def test_every_link_of_what_answers_a_form_leads_to_a_page(small_office):
+    """The way back and the other language; forms without a reason are refused, and those with a secret answer it."""
+    office, known = small_office, addresses(small_office)
+    root = office.client("root")
+    left_out = ELSEWHERE | OPEN | {"admin.log_out"}
+    posted = {name: address for name, (method, address) in known.items() if method == "POST" and name not in left_out}
+    answers = {name: office.post("root", address) for name, address in posted.items()}
+    answers["secret"] = office.fill("root", "/people", "/people/add", name="zoe", role="viewer", password=PASSWORD)
+    answers["token"] = office.fill("root", "/people/zoe", "/tokens", role="viewer", ends="2100-01-01")
+    assert answers["secret"].status_code == answers["token"].status_code == 200
+    for name, answer in answers.items():
+        found = re.findall(r'<a class="button[^"]*" href="([^"]+)"|<a href="([^"]+)" lang=', answer.text)
+        assert len(found) >= 2, name
+        for link in {html.unescape("".join(each)) for each in found}:
+            assert root.get(link, follow_redirects=True).status_code == 200, (name, link)
+
+
+def test_another_language_keeps_what_the_list_shows(small_office):
+    text = html.unescape(small_office.client("vic").get("/admin/deliveries?state=parked&merchant=a%26b").text)
+    assert 'href="/admin/deliveries?state=parked&merchant=a%26b&lang=ru"' in text
 
 
 def test_no_role_can_both_propose_and_approve():

@@ -141,6 +141,10 @@ def test_the_form_is_in_the_payers_language_and_fetches_nothing_elsewhere(form):
     page = Page(form.open(lang="ru").text)
     assert "Куда вернуть деньги?" in page.text
     assert page.found("form", method="post")[0]["action"] == f"{form.path}?lang=ru"
+    for answer in (form.open(lang="ru"), form.send("no address", query="?lang=ru")):
+        (english,) = [each["href"] for each in Page(answer.text).found("a", hreflang="en")]
+        there = form.site.app.test_client().get(form.path + english)
+        assert there.status_code == 200 and '<html lang="en">' in there.text
     assert form.send(OWN, query="?lang=ru").headers["Location"].endswith("lang=ru")
     scripts = [a.get("src") for t, a in page.tags if t == "script"]
     assert len(scripts) == 1 and scripts[0].startswith("/static/")

@@ -102,12 +102,25 @@ def not_served(error: HTTPException) -> Response:
 
 
 def _error(status: int, code: str, detail: str) -> Response:
-    back = request.path.rpartition("/")[0] if request.method == "POST" else "/admin/"
+    back = page_behind() if request.method == "POST" else "/admin/"
     body = render("error.html", code=code, detail=detail, status=status, back=back)
     response = Response(body, status, mimetype="text/html")
     if status == 503:
         response.headers["Retry-After"] = "30"
     return response
+
+
+def page_behind() -> str:
+    """This page's address. What answers a form has the address of the form's target, where mostly no page is: then the
+    nearest page above it.
+    """
+    path = request.path
+    if request.method == "POST" and request.endpoint not in OPEN:
+        known = current_app.url_map.bind("")
+        path = path.rpartition("/")[0]
+        while not known.test(path, method="GET"):
+            path = path.rpartition("/")[0]
+    return path
 
 
 def bridge() -> Bridge:
@@ -165,6 +178,7 @@ def render(template: str, **values: Any) -> str:
         # A code of a later version is shown as it is rather than breaking the page.
         say=lambda group, code: chosen.section(f"desk.{group}").get(code, code),
         done=request.args.get("done", ""),
+        page_behind=page_behind,
         form_key=secrets.token_hex(12),
         **values,
     )
