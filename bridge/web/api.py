@@ -5,7 +5,6 @@ Owns the way from HTTP to flows; must not decide anything, nor answer before the
 
 import hashlib
 import secrets
-from datetime import UTC
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -104,7 +103,7 @@ def post_billing_statuses() -> Response:
     )
     report = BillingReport(
         report_id=told.report_id,
-        covers_from=told.covers_from.astimezone(UTC),
+        covers_from=told.covers_from,
         payments=tuple(payments),
         is_last=told.last,
     )

@@ -4,6 +4,7 @@ Owns their shapes; must not judge an amount, a currency or a state: the flows do
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -43,6 +44,14 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) else value
 
 
+def _utc(at: datetime) -> datetime:
+    """At the calendar's ends there are times whose UTC would be outside of it."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
+
+
 Text = Annotated[str, AfterValidator(_printable)]
 Short = Annotated[Text, Field(max_length=200)]
 # Decimal text such as "10.00": a JSON number is refused, because a float is not money.
@@ -51,6 +60,7 @@ Currency = Annotated[str, Field(max_length=16, examples=["USD"])]
 WebLink = Annotated[str, Field(max_length=2_000), AfterValidator(_web_link)]
 BillingPaymentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\-]{1,64}$", examples=["1001"])]
 Whole = Annotated[int, BeforeValidator(_whole)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
 class _Body(BaseModel):
@@ -104,7 +114,7 @@ class BillingStatusesBody(_Body):
     """One page of a report that names every payment created since `covers_from`; `last` ends the report."""
 
     report_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    covers_from: AwareDatetime
+    covers_from: UtcTime
     payments: Annotated[tuple[BillingPaymentBody, ...], Field(max_length=500)]
     last: bool
 

@@ -5,9 +5,9 @@ Owns their shapes; must not judge a sum, an address or a right: the flows do.
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.web.bodies import DecimalText, Text, Whole
+from bridge.web.bodies import DecimalText, Text, UtcTime, Whole
 
 
 class _Body(BaseModel):
@@ -77,15 +77,15 @@ class MerchantBody(_Body):
 class GraceBody(_Body):
     """Time for a payer: until `ends_at`, or as much as the tier allows."""
 
-    ends_at: AwareDatetime | None = None
+    ends_at: UtcTime | None = None
     reason: Reason
 
 
 class ReconciliationBody(_Body):
     """What to compare: what moved in this time; without times the configured days up to now."""
 
-    from_at: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    to_at: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    from_at: Annotated[UtcTime | None, Field(alias="from")] = None
+    to_at: Annotated[UtcTime | None, Field(alias="to")] = None
     reason: Reason
 
 

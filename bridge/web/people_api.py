@@ -3,8 +3,6 @@
 Owns the way from HTTP to flows; what is shown once (a token, a one-time secret) is in no other answer and no log.
 """
 
-from datetime import UTC, datetime
-
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.flows import operators
@@ -35,7 +33,7 @@ def post_operator() -> Response:
         name=body.name,
         role=body.role,
         password=body.password.get_secret_value(),
-        expires_at=_utc(body.expires_at),
+        expires_at=body.expires_at,
         actor=actor,
         reason=body.reason,
     )
@@ -58,7 +56,7 @@ def post_change(name: str) -> Response:
         name,
         role=body.role,
         is_active=body.access or "",
-        expires_at=_utc(body.expires_at),
+        expires_at=body.expires_at,
         is_endless=body.endless,
         actor=actor,
         reason=body.reason,
@@ -98,8 +96,8 @@ def post_token(name: str) -> Response:
         here().bridge,
         operator=name,
         role=body.role,
-        starts_at=_utc(body.starts_at),
-        ends_at=body.ends_at.astimezone(UTC),
+        starts_at=body.starts_at,
+        ends_at=body.ends_at,
         note=body.note,
         actor=actor,
         reason=body.reason,
@@ -113,10 +111,6 @@ def post_revocation(token_id: str) -> Response:
     actor, body = require_operator(MANAGE).name, read_json(ReasonBody, read_body())
     operators.revoke_token(here().bridge, token_id, actor=actor, reason=body.reason)
     return jsonify(id=token_id, revoked=True)
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.astimezone(UTC) if at is not None else None
 
 
 def _created(response: Response) -> Response:

@@ -5,9 +5,9 @@ Owns their shapes; must not judge a name, a password or a right: the flows do.
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from bridge.web.bodies import Text
+from bridge.web.bodies import Text, UtcTime
 from bridge.web.desk_bodies import Id, Reason
 
 Role = Literal["viewer", "support", "finance", "approver", "admin"]
@@ -24,7 +24,7 @@ class NewOperatorBody(_Body):
     name: Id
     role: Role
     password: Password
-    expires_at: AwareDatetime | None = None
+    expires_at: UtcTime | None = None
     reason: Reason
 
 
@@ -32,7 +32,7 @@ class OperatorChangeBody(_Body):
     """Another role, another end (`endless`: none), or access given and taken; what is left out stays."""
 
     role: Role | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: UtcTime | None = None
     endless: bool = False
     access: Literal["enabled", "disabled"] | None = None
     reason: Reason
@@ -49,8 +49,8 @@ class NewTokenBody(_Body):
     """An API token with the operator's own role, or viewer; without a start it is good at once."""
 
     role: Role
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime
+    starts_at: UtcTime | None = None
+    ends_at: UtcTime
     note: Annotated[Text, Field(max_length=200)] = ""
     reason: Reason
 

@@ -3,8 +3,6 @@
 Owns the way from HTTP to flows; who may do what is decided there by the name that the token stands for.
 """
 
-from datetime import UTC
-
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.flows import grant_grace
@@ -47,8 +45,7 @@ def post_check_again(invoice_id: str) -> Response:
 def post_grace(invoice_id: str) -> Response:
     """Give the payer time; once per billing payment, for tiers that have grace."""
     actor, body = require_operator(grant_grace.NEEDS).name, read_json(GraceBody, read_body())
-    ends_at = body.ends_at.astimezone(UTC) if body.ends_at is not None else None
-    made = grant_grace.grant_grace(here().bridge, invoice_id, ends_at=ends_at, actor=actor, reason=body.reason)
+    made = grant_grace.grant_grace(here().bridge, invoice_id, ends_at=body.ends_at, actor=actor, reason=body.reason)
     return _created(jsonify(made))
 
 
@@ -87,8 +84,8 @@ def post_replay(event_id: str) -> Response:
 def post_reconciliation() -> Response:
     """Begin a reconciliation, or find the one under way; the worker carries it on."""
     actor, body = require_operator("books.export").name, read_json(ReconciliationBody, read_body())
-    from_at, to_at = (at.astimezone(UTC) if at is not None else None for at in (body.from_at, body.to_at))
-    run_id = start_reconciliation(here().bridge, actor=actor, reason=body.reason, from_at=from_at, to_at=to_at)
+    period = {"from_at": body.from_at, "to_at": body.to_at}
+    run_id = start_reconciliation(here().bridge, actor=actor, reason=body.reason, **period)
     return _created(jsonify(show_reconciliation(here().bridge, run_id)))
 
 

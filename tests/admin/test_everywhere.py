@@ -1,11 +1,15 @@
 """What people may do they may do on a page, over HTTP and on the command line: every action is in every one of them."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import click
+import pytest
 
 from bridge.cli import main
-from tests.admin.office import Office
+from bridge.flows.operators import issue_token
+from tests.admin.office import PASSWORD, STAFF, Office
+from tests.web.conftest import API_KEY
 
 # Page, API, command. An action without a page is none of daily work.
 EVERYWHERE = [
@@ -85,3 +89,33 @@ def test_every_body_of_the_api_has_a_reason_that_must_be_given(small_office):
         path = rule.replace("<int:", "<").replace("<", "{").replace(">", "}")
         body = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         assert "reason" in schemas[body.rpartition("/")[2]]["required"], path
+
+
+SURE, EARLY, LATE = "2100-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"
+WHY = {"reason": "a test"}
+PERSON = WHY | {"name": "zoe", "role": "viewer", "password": PASSWORD}
+TOKEN = WHY | {"role": "viewer", "ends_at": SURE}
+REPORT = {"report_id": "r1", "covers_from": SURE, "payments": [], "last": True}
+
+
+@pytest.mark.parametrize("at", [EARLY, LATE])
+@pytest.mark.parametrize(
+    ("who", "path", "field", "others"),
+    [
+        ("", "/v1/billing-statuses", "covers_from", REPORT),
+        ("ann", "/v1/invoices/inv_1/grace", "ends_at", WHY),
+        ("fay", "/v1/reconciliations", "from", WHY),
+        ("fay", "/v1/reconciliations", "to", WHY),
+        ("root", "/v1/operators", "expires_at", PERSON),
+        ("root", "/v1/operators/vic/change", "expires_at", WHY),
+        ("root", "/v1/operators/vic/tokens", "starts_at", TOKEN),
+        ("root", "/v1/operators/vic/tokens", "ends_at", TOKEN),
+    ],
+)
+def test_a_time_outside_of_the_calendar_is_its_fields_fault(small_office, who, path, field, others, at):
+    bridge, key = small_office.bridge, API_KEY
+    if who:
+        period = {"starts_at": None, "ends_at": bridge.clock() + timedelta(days=1)}
+        key = issue_token(bridge, operator=who, role=STAFF[who], **period, note="", actor="root", **WHY).token
+    answer = small_office.site.api("POST", path, others | {field: at}, Authorization=f"Bearer {key}")
+    assert (answer.status_code, answer.json["code"], answer.json.get("field")) == (422, "invalid_field", field)
