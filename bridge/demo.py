@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 import click
 
 START_SECONDS = 40
-STEP_SECONDS = 40
+# Longer than any lease (60 s): a program that is killed in the middle of a look or a delivery keeps others from it so long.
+STEP_SECONDS = 90
 PORTS = {"bitcoin": 8731, "billmanager": 8732, "bridge": 8733}
 
 
