@@ -39,8 +39,8 @@ class CallsAhead:
         """Calls that were granted at `now` and not made, once their transaction is committed."""
         with self._lock:
             self._drop_old(now)
-            if not self._left:  # of two lots that were drawn at once the older says how long both are good
-                self._granted_at = now
+            # Of two lots that were drawn at once the older says how long both are good.
+            self._granted_at = min(self._granted_at, now) if self._left else now
             self._left += calls
 
     def _drop_old(self, now: datetime) -> None:
@@ -49,4 +49,5 @@ class CallsAhead:
 
 
 def _is_fresh(since: datetime, now: datetime) -> bool:
-    return since <= now < since + GOOD_FOR
+    # Either way: a request reads the clock, waits for its turn, and may find a lot that was drawn a moment later.
+    return abs(now - since) < GOOD_FOR

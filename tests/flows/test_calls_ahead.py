@@ -46,12 +46,19 @@ def test_a_clock_that_jumps_makes_nothing_good_again(moved: timedelta) -> None:
     assert not ahead.take(NOW)
 
 
-def test_two_lots_that_were_drawn_at_once_are_good_no_longer_than_the_older() -> None:
+@pytest.mark.parametrize("second_at", [GOOD_FOR / 2, -GOOD_FOR / 2])
+def test_two_lots_that_were_drawn_at_once_are_good_no_longer_than_the_older(second_at: timedelta) -> None:
     ahead = CallsAhead()
     ahead.keep(1, NOW)
-    ahead.keep(1, NOW + GOOD_FOR / 2)
-    assert ahead.take(NOW + GOOD_FOR / 2)
-    assert not ahead.take(NOW + GOOD_FOR)
+    ahead.keep(1, NOW + second_at)
+    assert ahead.take(NOW + GOOD_FOR / 4)
+    assert not ahead.take(NOW + min(second_at, timedelta(0)) + GOOD_FOR)
+
+
+def test_a_request_that_waited_behind_who_drew_the_lot_takes_of_it() -> None:
+    ahead = CallsAhead()
+    ahead.keep(1, NOW)
+    assert ahead.take(NOW - timedelta(milliseconds=1))
 
 
 def test_what_is_drawn_ahead_counts_in_the_budget_of_everybody(world: World) -> None:
