@@ -191,7 +191,9 @@ def driver_of(tx: Connection) -> Iterator[Any]:
     except dbapi.Error as error:
         is_lost = tx.dialect.is_disconnect(error, driver, None)
         if is_lost:
+            # As SQLAlchemy does: what broke this connection broke those in the pool, and one error is enough.
             tx.invalidate(error)
+            tx.engine.dispose()
         raise DBAPIError.instance(
             None, None, error, dbapi.Error, hide_parameters=True, connection_invalidated=is_lost, dialect=tx.dialect
         ) from error

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, insert, inspect, select, text, update
 
+from bridge.core.errors import Unavailable
 from bridge.store import leases, tables
 from bridge.store.db import FairLock, Store, announce_work, migrate, open_store
 
@@ -240,6 +241,23 @@ def test_waiting_goes_on_after_the_listening_connection_was_lost(store: Store, d
             announcing = pool.submit(_announce_soon, other)
             assert any(wait(1) for _ in range(10))
             announcing.result()
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_database_that_restarts_costs_one_error_and_not_one_for_each_connection(
+    store: Store, database_url: str
+) -> None:
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(store.read())
+    with closing(open_store(database_url)) as other, other.read() as tx:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        tx.execute(text(f"{others} AND datname = current_database()"))
+    with pytest.raises(Unavailable, match="cannot be used now"), store.write(durable=False):
+        pass
+    for _ in range(4):
+        with store.write(durable=False) as tx:
+            leases.take(tx, "x", owner="w", now=NOW, lease_seconds=30)
 
 
 def _announce_soon(store: Store) -> None:
