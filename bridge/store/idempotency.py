@@ -82,7 +82,10 @@ def begun_before(
 
     Raises Refused("idempotency_mismatch") for another body, Conflict("idempotency_in_progress") while the first still runs.
     """
-    row = tx.execute(select(idempotency).where(_is(scope)).with_for_update()).one()
+    row = tx.execute(select(idempotency).where(_is(scope)).with_for_update()).one_or_none()
+    if row is None:
+        # It failed without an effect and freed its key between our claim and this look.
+        raise _in_progress()
     if row.body_sha256 != body_sha256:
         raise Refused(
             "idempotency_mismatch", "This Idempotency-Key was used with another body.", field="Idempotency-Key"
@@ -90,10 +93,14 @@ def begun_before(
     if row.state == "done":
         return row.answer_status, row.answer
     if row.lease_until >= now:
-        raise Conflict("idempotency_in_progress", "The first request with this key still runs.", retry_after_seconds=1)
+        raise _in_progress()
     # The first holder died: its lease is over, so this request takes its place.
     tx.execute(update(idempotency).where(_is(scope)).values(lease_until=now + timedelta(seconds=lease_seconds)))
     return None
+
+
+def _in_progress() -> Conflict:
+    return Conflict("idempotency_in_progress", "The first request with this key still runs.", retry_after_seconds=1)
 
 
 def finish(

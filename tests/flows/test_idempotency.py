@@ -70,6 +70,13 @@ def test_while_the_first_request_runs_its_key_waits_and_later_it_is_taken_over(w
         begin()
 
 
+def test_a_key_that_comes_free_between_claim_and_look_is_said_to_run_still(world: World) -> None:
+    scope = Scope(merchant="shop", operation="open_invoice", key="key-7")
+    asked = {"body_sha256": "f" * 64, "now": world.bridge.clock(), "lease_seconds": 30}
+    with world.bridge.store.write() as tx, pytest.raises(Conflict, match="still runs"):
+        idempotency.begun_before(tx, scope, **asked)
+
+
 def test_an_opening_whose_process_died_is_taken_over_after_its_lease(world: World) -> None:
     """A process killed after its first transaction leaves its key and its claim running."""
     with world.bridge.store.write() as tx:
