@@ -123,6 +123,9 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
                 bridge.calls_ahead.keep(outcome.calls_ahead, asked.now)
             outcome = _with_fresh_address(bridge, asked, outcome)
         if isinstance(outcome, Answered):
+            if outcome.status == 201 and not outcome.is_replay:
+                bridge.metrics.invoices_opened.labels(merchant=merchant.id).inc()
+                bridge.metrics.quotes.labels(outcome="made").inc()
             return outcome
         if isinstance(outcome, BridgeError):
             raise outcome
@@ -206,10 +209,9 @@ def _first_step(
     invoice_id = bridge.new_id("inv")
     address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
-    if address is None:
-        _require_stage_room(tx, bridge, asked)
-        return replace(needs, calls_ahead=require_call_or_lot(tx, bridge, now=asked.now))
     _require_stage_room(tx, bridge, asked)
+    if address is None:
+        return replace(needs, calls_ahead=require_call_or_lot(tx, bridge, now=asked.now))
     return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
 
@@ -323,8 +325,6 @@ def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id
     samples = samples_json(rate)
     recorded = record_first(together, bridge, row, needs.quote, samples=samples, now=asked.now, actor="module")
     answered = _answer(together, bridge, asked, recorded, status=201)
-    bridge.metrics.invoices_opened.labels(merchant=asked.merchant.id).inc()
-    bridge.metrics.quotes.labels(outcome="made").inc()
     return _Prepared(together=together, claim=claim, answered=answered)
 
 

@@ -50,6 +50,23 @@ def test_a_wrong_signature_and_a_failed_delivery_are_counted_apart(world: World)
     assert value(world, "bridge_callbacks_total", outcome="bad_signature") == 1
 
 
+def test_an_invoice_counts_as_opened_when_it_is_committed_and_once(world: World) -> None:
+    def full(name: str) -> None:
+        if name == "open.committing":
+            raise OSError("the disk is full")
+
+    crash_point = world.bridge.crash_point
+    object.__setattr__(world.bridge, "crash_point", full)
+    with pytest.raises(OSError):
+        world.ask(key="the-key")
+    assert value(world, "bridge_invoices_opened_total", merchant="shop") == 0
+    object.__setattr__(world.bridge, "crash_point", crash_point)
+    world.advance(31)  # the claims of who failed are over
+    assert [world.ask(key="the-key").is_replay for _ in range(2)] == [False, True]
+    assert value(world, "bridge_invoices_opened_total", merchant="shop") == 1
+    assert value(world, "bridge_quotes_total", outcome="made") == 1
+
+
 def test_reviews_are_counted_by_reason(world: World) -> None:
     invoice = world.open()
     world.pay(invoice, invoice["remaining_sat"] * 3, confirmations=1)
