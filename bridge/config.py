@@ -293,8 +293,6 @@ class TreasurySettings(_Section):
             raise ValueError("a sweep needs cold_addresses or a cold_descriptor to go to")
         if self.cold_addresses and self.cold_descriptor:
             raise ValueError("name cold_addresses or a cold_descriptor, not both")
-        if len(set(self.cold_addresses)) != len(self.cold_addresses):
-            raise ValueError("cold_addresses names an address twice")
         return self
 
     def rules(self, *, network: str) -> TreasuryRules:
@@ -656,10 +654,10 @@ def load_column_map(path: str | Path) -> ColumnMap:
     """Reads a column map for `export`. Raises ConfigError with one line per fault."""
     try:
         wanted = _ColumnFile.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {f['loc']}: {f['msg']}" for f in error.errors())) from None
+        raise ConfigError(f"{path}:\n{_faults(error)}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
     columns = tuple(Column(name=line.name, field=line.field, value=line.value) for line in wanted.columns)
     return ColumnMap(
         columns=columns,

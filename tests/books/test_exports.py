@@ -185,10 +185,11 @@ def test_the_map_for_1c_writes_what_it_always_wrote(world):
         ("columns: [{name: A, feild: at}]", "feild"),
         ("columns: [{name: A}]\ndelimiter: ab", "delimiter"),
         ("[", "cannot be read"),
+        ("columns: [{name: \udcff}]", "cannot be read"),
     ],
 )
 def test_a_faulty_map_names_its_fault(tmp_path, text, complaint):
-    (tmp_path / "map.yaml").write_text(text)
+    (tmp_path / "map.yaml").write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigError, match=complaint):
         load_column_map(tmp_path / "map.yaml")
 
