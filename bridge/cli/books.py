@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, settings_of, show
+from bridge.cli.opened import acting, opened, reading, settings_of, show
 from bridge.config import load_column_map
 from bridge.core.errors import Refused
 from bridge.flows import beancount as beancount_flow
@@ -83,22 +83,20 @@ def _print_run(run: dict[str, Any]) -> None:
 
 @reconcile.command("list")
 @click.option("--limit", default=20, show_default=True)
-@click.pass_context
-def reconcile_list(ctx: click.Context, limit: int) -> None:
+@reading
+def reconcile_list(bridge: Bridge, limit: int) -> None:
     """List reconciliations, newest first."""
-    with opened(ctx) as bridge:
-        for run in list_reconciliations(bridge, limit=limit):
-            click.echo(f"{run['id']}  {run['started_at']}  {run['phase']:9}  {run['findings_count']} findings")
+    for run in list_reconciliations(bridge, limit=limit):
+        click.echo(f"{run['id']}  {run['started_at']}  {run['phase']:9}  {run['findings_count']} findings")
 
 
 @reconcile.command("show")
 @click.argument("run_id")
 @click.option("--after", default=0, help="Only findings above this cursor.")
-@click.pass_context
-def reconcile_show(ctx: click.Context, run_id: str, after: int) -> None:
+@reading
+def reconcile_show(bridge: Bridge, run_id: str, after: int) -> None:
     """Show a reconciliation with its findings."""
-    with opened(ctx) as bridge:
-        show(show_reconciliation(bridge, run_id, after=after))
+    show(show_reconciliation(bridge, run_id, after=after))
 
 
 @reconcile.command("baseline")
@@ -157,27 +155,25 @@ def _write(chunks: Iterable[str], output: Path | None) -> None:
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]), required=False)
 @click.option("--days", default=1, show_default=True, help="How many days from DAY on.")
 @click.option("--merchant")
-@click.pass_context
-def report(ctx: click.Context, day: datetime | None, days: int, merchant: str | None) -> None:
+@reading
+def report(bridge: Bridge, day: datetime | None, days: int, merchant: str | None) -> None:
     """The report of a day (default: yesterday, UTC): expected, received, confirmed, settled, refunded, under review."""
-    with opened(ctx) as bridge:
-        start = day or bridge.clock() - timedelta(days=1)
-        if days == 1:
-            show(day_report(bridge, start.date(), merchant=merchant))
-            return
-        from_at = datetime(start.year, start.month, start.day, tzinfo=UTC)
-        show(period_report(bridge, from_at=from_at, to_at=from_at + timedelta(days=days), merchant=merchant))
+    start = day or bridge.clock() - timedelta(days=1)
+    if days == 1:
+        show(day_report(bridge, start.date(), merchant=merchant))
+        return
+    from_at = datetime(start.year, start.month, start.day, tzinfo=UTC)
+    show(period_report(bridge, from_at=from_at, to_at=from_at + timedelta(days=days), merchant=merchant))
 
 
 @click.command()
 @click.argument("reference")
 @click.option("--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
-@click.pass_context
-def evidence(ctx: click.Context, reference: str, lang: str, output: Path | None) -> None:
+@reading
+def evidence(bridge: Bridge, reference: str, lang: str, output: Path | None) -> None:
     """Write everything about one invoice as one signed bundle, for a dispute."""
-    with opened(ctx) as bridge:
-        bundle = evidence_of(bridge, reference, lang=lang)
+    bundle = evidence_of(bridge, reference, lang=lang)
     _write([json.dumps(bundle, indent=2, ensure_ascii=False, sort_keys=True) + "\n"], output)
     if "signature" not in bundle:
         click.echo("Not signed: no receipt_key is configured.", err=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from bridge.cli.opened import acting, opened, show
+from bridge.cli.opened import acting, reading, show
 from bridge.core.grace import STATES
 from bridge.flows import explain as explaining
 from bridge.flows import grant_grace, mark_settled, resolve_review
@@ -25,21 +25,19 @@ from bridge.flows.verify_audit import verify_audit as verify
 @click.option("--status", help="Only this status.")
 @click.option("--limit", default=20, show_default=True)
 @click.option("--cursor", help="The next_cursor of the page before.")
-@click.pass_context
-def invoices(ctx: click.Context, merchant: str, status: str | None, limit: int, cursor: str | None) -> None:
+@reading
+def invoices(bridge: Bridge, merchant: str, status: str | None, limit: int, cursor: str | None) -> None:
     """List a merchant's invoices, newest first."""
-    with opened(ctx) as bridge:
-        match = {"status": status} if status else {}
-        show(list_invoices(bridge, merchant, match=match, limit=limit, cursor=cursor))
+    match = {"status": status} if status else {}
+    show(list_invoices(bridge, merchant, match=match, limit=limit, cursor=cursor))
 
 
 @click.command()
 @click.argument("reference")
-@click.pass_context
-def find(ctx: click.Context, reference: str) -> None:
+@reading
+def find(bridge: Bridge, reference: str) -> None:
     """Find invoices by any reference: invoice id, billing payment id, address, txid or pay page."""
-    with opened(ctx) as bridge:
-        found = explaining.find(bridge, reference)
+    found = explaining.find(bridge, reference)
     for invoice in found:
         click.echo(
             f"{invoice['id']}  {invoice['status']}/{invoice['exception']}  billing {invoice['billing_payment_id']}"
@@ -50,12 +48,11 @@ def find(ctx: click.Context, reference: str) -> None:
 @click.command()
 @click.argument("reference")
 @click.option("--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True)
-@click.pass_context
-def explain(ctx: click.Context, reference: str, lang: str) -> None:
+@reading
+def explain(bridge: Bridge, reference: str, lang: str) -> None:
     """Tell the story of an invoice: what came, what was decided by which rule, who was told, what happens next."""
-    with opened(ctx) as bridge:
-        for line in explaining.explain(bridge, reference, lang=lang):
-            click.echo(line)
+    for line in explaining.explain(bridge, reference, lang=lang):
+        click.echo(line)
 
 
 @click.group()
@@ -67,12 +64,11 @@ def review() -> None:
 @click.option("--all", "with_resolved", is_flag=True, help="Resolved items too.")
 @click.option("--kind", help="Only this kind.")
 @click.option("--limit", default=50, show_default=True)
-@click.pass_context
-def review_list(ctx: click.Context, with_resolved: bool, kind: str | None, limit: int) -> None:
+@reading
+def review_list(bridge: Bridge, with_resolved: bool, kind: str | None, limit: int) -> None:
     """List items, most urgent first."""
     match = ({} if with_resolved else {"state": "open"}) | ({"kind": kind} if kind else {})
-    with opened(ctx) as bridge:
-        items = resolve_review.list_reviews(bridge, match=match, limit=limit)
+    items = resolve_review.list_reviews(bridge, match=match, limit=limit)
     for item in items:
         late = "OVERDUE " if item["is_overdue"] else ""
         click.echo(
@@ -83,11 +79,10 @@ def review_list(ctx: click.Context, with_resolved: bool, kind: str | None, limit
 
 @review.command("show")
 @click.argument("review_id")
-@click.pass_context
-def review_show(ctx: click.Context, review_id: str) -> None:
+@reading
+def review_show(bridge: Bridge, review_id: str) -> None:
     """Show an item with everything needed to rule on it."""
-    with opened(ctx) as bridge:
-        show(resolve_review.show_review(bridge, review_id))
+    show(resolve_review.show_review(bridge, review_id))
 
 
 @review.command("resolve")
@@ -113,11 +108,10 @@ def marks() -> None:
 @marks.command("list")
 @click.option("--state", type=click.Choice(mark_settled.STATES), help="Only in this state.")
 @click.option("--limit", default=50, show_default=True)
-@click.pass_context
-def marks_list(ctx: click.Context, state: str | None, limit: int) -> None:
+@reading
+def marks_list(bridge: Bridge, state: str | None, limit: int) -> None:
     """List manual marks, newest first."""
-    with opened(ctx) as bridge:
-        found = mark_settled.list_marks(bridge, match={"state": state} if state else {}, limit=limit)
+    found = mark_settled.list_marks(bridge, match={"state": state} if state else {}, limit=limit)
     for mark in found:
         given = f"{len(mark['approvals'])}/{mark['approvals_needed']} approvals"
         money = f"{mark['amount']} {mark['currency']}, {mark['remaining_sat']} sat missing"
@@ -127,11 +121,10 @@ def marks_list(ctx: click.Context, state: str | None, limit: int) -> None:
 
 @marks.command("show")
 @click.argument("mark_id")
-@click.pass_context
-def marks_show(ctx: click.Context, mark_id: str) -> None:
+@reading
+def marks_show(bridge: Bridge, mark_id: str) -> None:
     """Show a mark with its consequence and every approval."""
-    with opened(ctx) as bridge:
-        show(mark_settled.show_mark(bridge, mark_id))
+    show(mark_settled.show_mark(bridge, mark_id))
 
 
 @marks.command("approve")
@@ -168,13 +161,12 @@ def grace_grant(bridge: Bridge, invoice_id: str, until: datetime | None, actor: 
 @grace.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--limit", default=50, show_default=True)
-@click.pass_context
-def grace_list(ctx: click.Context, state: str | None, limit: int) -> None:
+@reading
+def grace_list(bridge: Bridge, state: str | None, limit: int) -> None:
     """List grants, newest first."""
-    with opened(ctx) as bridge:
-        for row in grant_grace.list_grants(bridge, match={"state": state} if state else {}, limit=limit):
-            money = f"{row['amount']} {row['currency']}"
-            click.echo(f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}")
+    for row in grant_grace.list_grants(bridge, match={"state": state} if state else {}, limit=limit):
+        money = f"{row['amount']} {row['currency']}"
+        click.echo(f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}")
 
 
 @click.command()
@@ -183,14 +175,13 @@ def grace_list(ctx: click.Context, state: str | None, limit: int) -> None:
 @click.option("--invoice", "invoice_id", help="Only about this invoice.")
 @click.option("--limit", default=50, show_default=True)
 @click.option("--cursor", default="", help="The cursor of the page before.")
-@click.pass_context
+@reading
 def audit(
-    ctx: click.Context, actor_is: str | None, action: str | None, invoice_id: str | None, limit: int, cursor: str
+    bridge: Bridge, actor_is: str | None, action: str | None, invoice_id: str | None, limit: int, cursor: str
 ) -> None:
     """List who did what and why, newest first."""
     wanted = {"actor": actor_is, "action": action, "invoice_id": invoice_id}
-    with opened(ctx) as bridge:
-        page = audit_page(bridge, match={k: v for k, v in wanted.items() if v}, cursor=cursor, limit=limit)
+    page = audit_page(bridge, match={k: v for k, v in wanted.items() if v}, cursor=cursor, limit=limit)
     for row in page.rows:
         click.echo(f"{row['at']}  {row['actor']:16}  {row['action']:24}  {row['invoice_id'] or ''}  {row['reason']}")
     click.echo(f"{len(page.rows)} rows" + (f", next {page.next_cursor}" if page.next_cursor else ""))
@@ -198,14 +189,13 @@ def audit(
 
 @click.command("verify-audit")
 @click.option("--anchor", default="", help="The end that an earlier run printed; it must still be a link of the chain.")
-@click.pass_context
-def verify_audit(ctx: click.Context, anchor: str) -> None:
+@reading
+def verify_audit(bridge: Bridge, anchor: str) -> None:
     """Walk the whole hash chain over the audit: an altered, removed or inserted row is named.
 
     Keep the printed anchor where the database's owner cannot write: it shows a chain that was written anew from the start.
     """
-    with opened(ctx) as bridge:
-        report = verify(bridge, anchor=anchor)
+    report = verify(bridge, anchor=anchor)
     click.echo(report.detail)
     if report.anchor:
         click.echo(f"Anchor: {report.anchor}")
@@ -223,13 +213,12 @@ def mode(bridge: Bridge, mode: str, wallet: str | None, **who: str) -> None:
 
 
 @click.command()
-@click.pass_context
-def modes(ctx: click.Context) -> None:
+@reading
+def modes(bridge: Bridge) -> None:
     """List the switches: the bridge's and every wallet's, since when, by whom and why."""
-    with opened(ctx) as bridge:
-        for row in switches(bridge):
-            since = f"since {row['since']} by {row['actor']}: {row['reason']}" if row["since"] else ""
-            click.echo(f"{row['scope']:24}  {row['mode']:9}  {since}".rstrip())
+    for row in switches(bridge):
+        since = f"since {row['since']} by {row['actor']}: {row['reason']}" if row["since"] else ""
+        click.echo(f"{row['scope']:24}  {row['mode']:9}  {since}".rstrip())
 
 
 @click.group()
@@ -241,19 +230,17 @@ def ledger() -> None:
 @click.option("--invoice", "invoice_id", help="Of one invoice.")
 @click.option("--merchant", help="Of one merchant.")
 @click.option("--service", "service_ref", help="Of one service.")
-@click.pass_context
-def ledger_balances(ctx: click.Context, invoice_id: str | None, merchant: str | None, service_ref: str | None) -> None:
+@reading
+def ledger_balances(bridge: Bridge, invoice_id: str | None, merchant: str | None, service_ref: str | None) -> None:
     """Show the balance of every account; debit is positive."""
-    with opened(ctx) as bridge:
-        show(balances(bridge, invoice_id=invoice_id, merchant=merchant, service_ref=service_ref))
+    show(balances(bridge, invoice_id=invoice_id, merchant=merchant, service_ref=service_ref))
 
 
 @ledger.command("check")
-@click.pass_context
-def ledger_check(ctx: click.Context) -> None:
+@reading
+def ledger_check(bridge: Bridge) -> None:
     """Rebuild every invoice's books from its facts and compare; non-zero when a figure differs."""
-    with opened(ctx) as bridge:
-        found = book_differences(bridge)
+    found = book_differences(bridge)
     for one in found:
         click.echo(f"{one.invoice_id}  {one.figure}: booked {one.booked}, rebuilt {one.rebuilt}")
     click.echo(f"{len(found)} differences")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, show
+from bridge.cli.opened import acting, reading, show
 from bridge.core.payout import KINDS, ROLES, STATES, VARIANTS
 from bridge.flows import decide_payout, sweep
 from bridge.flows.context import Bridge
@@ -55,12 +55,11 @@ def payouts() -> None:
 @click.option("--invoice", "invoice_id", help="Only this invoice's.")
 @click.option("--limit", default=50, show_default=True)
 @click.option("--cursor", help="The next_cursor of the page before.")
-@click.pass_context
-def payouts_list(ctx: click.Context, /, limit: int, cursor: str | None, **wanted: str | None) -> None:
+@reading
+def payouts_list(bridge: Bridge, /, limit: int, cursor: str | None, **wanted: str | None) -> None:
     """List payouts, newest first."""
     match = {name: value for name, value in wanted.items() if value}
-    with opened(ctx) as bridge:
-        page = decide_payout.list_payouts(bridge, match=match, limit=limit, cursor=cursor)
+    page = decide_payout.list_payouts(bridge, match=match, limit=limit, cursor=cursor)
     for row in page["payouts"]:
         note = f"  waits: {row['waiting']}" if row["waiting"] else ""
         approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
@@ -70,11 +69,10 @@ def payouts_list(ctx: click.Context, /, limit: int, cursor: str | None, **wanted
 
 @payouts.command("show")
 @click.argument("payout_id")
-@click.pass_context
-def payouts_show(ctx: click.Context, payout_id: str) -> None:
+@reading
+def payouts_show(bridge: Bridge, payout_id: str) -> None:
     """Show a payout with every approval."""
-    with opened(ctx) as bridge:
-        show(decide_payout.show_payout(bridge, payout_id))
+    show(decide_payout.show_payout(bridge, payout_id))
 
 
 @payouts.command("approve")
@@ -118,13 +116,12 @@ def treasury() -> None:
 
 @treasury.command("show")
 @click.option("--read", is_flag=True, help="Ask the gateway for the balances first.")
-@click.pass_context
-def treasury_show(ctx: click.Context, read: bool) -> None:
+@reading
+def treasury_show(bridge: Bridge, read: bool) -> None:
     """Show balances, liabilities, the cap and the next sweep."""
-    with opened(ctx) as bridge:
-        for role in bridge.wallets if read else ():
-            read_balance(bridge, role)
-        show(treasury_view(bridge))
+    for role in bridge.wallets if read else ():
+        read_balance(bridge, role)
+    show(treasury_view(bridge))
 
 
 @treasury.command("sweep")

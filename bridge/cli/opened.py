@@ -59,8 +59,8 @@ def who_and_why(command: Callable[..., None]) -> Callable[..., None]:
     return asked
 
 
-def acting(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that writes: called with the bridge of --config, and with `actor` and `reason`."""
+def reading(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that reads: called with the bridge of --config."""
 
     @click.pass_context
     @wraps(command)
@@ -68,7 +68,12 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
         with opened(ctx) as bridge:
             command(bridge, **options)
 
-    return who_and_why(run)
+    return run
+
+
+def acting(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that writes: as one that reads, and called with `actor` and `reason`."""
+    return who_and_why(reading(command))
 
 
 def show(shown: Any) -> None:

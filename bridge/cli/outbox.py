@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, show
+from bridge.cli.opened import acting, reading, show
 from bridge.flows import redeliver as outbox
 from bridge.flows import replay as console
 from bridge.flows.context import Bridge
@@ -26,14 +26,13 @@ def deliveries() -> None:
 @click.option("--merchant")
 @click.option("--invoice", "invoice_id")
 @click.option("--limit", default=50, show_default=True)
-@click.pass_context
+@reading
 def deliveries_list(
-    ctx: click.Context, state: str | None, merchant: str | None, invoice_id: str | None, limit: int
+    bridge: Bridge, state: str | None, merchant: str | None, invoice_id: str | None, limit: int
 ) -> None:
     """List deliveries, newest first."""
     wanted = {"state": state, "merchant": merchant, "invoice_id": invoice_id}
-    with opened(ctx) as bridge:
-        rows = outbox.list_deliveries(bridge, match={k: v for k, v in wanted.items() if v}, limit=limit)
+    rows = outbox.list_deliveries(bridge, match={k: v for k, v in wanted.items() if v}, limit=limit)
     for row in rows:
         click.echo(f"{row['id']}  {row['state']:9}  {row['type']:20}  {row['attempts']} tries  {row['invoice_id']}")
     click.echo(f"{len(rows)} deliveries")
@@ -41,11 +40,10 @@ def deliveries_list(
 
 @deliveries.command("show")
 @click.argument("delivery_id")
-@click.pass_context
-def deliveries_show(ctx: click.Context, delivery_id: str) -> None:
+@reading
+def deliveries_show(bridge: Bridge, delivery_id: str) -> None:
     """Show a delivery with every attempt."""
-    with opened(ctx) as bridge:
-        show(outbox.show_delivery(bridge, delivery_id))
+    show(outbox.show_delivery(bridge, delivery_id))
 
 
 @deliveries.command("redeliver")
@@ -105,11 +103,10 @@ def _chosen(bridge: Bridge, chosen: dict[str, Any]) -> list[dict[str, Any]]:
 
 @events.command("list")
 @_filters
-@click.pass_context
-def events_list(ctx: click.Context, /, **chosen: Any) -> None:
+@reading
+def events_list(bridge: Bridge, /, **chosen: Any) -> None:
     """List events, newest first."""
-    with opened(ctx) as bridge:
-        rows = _chosen(bridge, chosen)
+    rows = _chosen(bridge, chosen)
     for row in rows:
         click.echo(f"{row['id']:28}  {row['at']}  {row['type']:20}  {row['invoice_id']}")
     click.echo(f"{len(rows)} events")
@@ -117,11 +114,10 @@ def events_list(ctx: click.Context, /, **chosen: Any) -> None:
 
 @events.command("show")
 @click.argument("event_id")
-@click.pass_context
-def events_show(ctx: click.Context, event_id: str) -> None:
+@reading
+def events_show(bridge: Bridge, event_id: str) -> None:
     """Show an event with its body."""
-    with opened(ctx) as bridge:
-        show(console.show_event(bridge, event_id))
+    show(console.show_event(bridge, event_id))
 
 
 @events.command("replay")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, show
+from bridge.cli.opened import acting, reading, show
 from bridge.core.roles import ROLES
 from bridge.flows import operators
 from bridge.flows.context import Bridge
@@ -34,11 +34,10 @@ def operator_add(bridge: Bridge, name: str, role: str, expires: datetime | None,
 
 
 @operator.command("list")
-@click.pass_context
-def operator_list(ctx: click.Context) -> None:
+@reading
+def operator_list(bridge: Bridge) -> None:
     """List everybody, the disabled too."""
-    with opened(ctx) as bridge:
-        people = operators.list_operators(bridge)
+    people = operators.list_operators(bridge)
     for person in people:
         state = "active" if person["is_active"] else "disabled"
         state = "locked" if person["is_locked"] else state
@@ -121,11 +120,10 @@ def token_add(
 
 @token.command("list")
 @click.option("--operator", "name", help="Only this operator's.")
-@click.pass_context
-def token_list(ctx: click.Context, name: str | None) -> None:
+@reading
+def token_list(bridge: Bridge, name: str | None) -> None:
     """List tokens by id; the tokens themselves nobody has."""
-    with opened(ctx) as bridge:
-        show(operators.list_tokens(bridge, name))
+    show(operators.list_tokens(bridge, name))
 
 
 @token.command("revoke")

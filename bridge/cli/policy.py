@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, show
+from bridge.cli.opened import acting, opened, reading, show
 from bridge.flows import decide_policy
 from bridge.flows.context import Bridge
 
@@ -21,11 +21,10 @@ def policy() -> None:
 @policy.command("list")
 @click.option("--limit", default=50, show_default=True)
 @click.option("--before", type=int, help="The next_before of the page before.")
-@click.pass_context
-def policy_list(ctx: click.Context, limit: int, before: int | None) -> None:
+@reading
+def policy_list(bridge: Bridge, limit: int, before: int | None) -> None:
     """List versions, newest first."""
-    with opened(ctx) as bridge:
-        found = decide_policy.list_versions(bridge, limit=limit, before=before)
+    found = decide_policy.list_versions(bridge, limit=limit, before=before)
     for row in found["versions"]:
         given = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
         click.echo(f"{row['number']:>5}  {row['status']:10}  {row['proposed_by']:16}  {given}  {row['reason']}")
@@ -35,11 +34,10 @@ def policy_list(ctx: click.Context, limit: int, before: int | None) -> None:
 
 @policy.command("show")
 @click.argument("number", type=int, required=False)
-@click.pass_context
-def policy_show(ctx: click.Context, number: int | None) -> None:
+@reading
+def policy_show(bridge: Bridge, number: int | None) -> None:
     """Show version NUMBER, or what is in force, what waits for people and whether the file says the same."""
-    with opened(ctx) as bridge:
-        show(decide_policy.show_policy(bridge) if number is None else decide_policy.show_version(bridge, number))
+    show(decide_policy.show_policy(bridge) if number is None else decide_policy.show_version(bridge, number))
 
 
 @policy.command("diff")
