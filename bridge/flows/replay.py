@@ -17,6 +17,8 @@ from bridge.flows.record import event_body
 from bridge.store import audit, deliveries, events, inbox, invoices
 
 DIRECTIONS = ("in", "out")
+# What can come of a replayed callback besides the invoice's new status.
+UNCHANGED, NO_ANSWER, DEAD = "unchanged", "no source answered", "dead letter, not replayed"
 
 
 def list_events(
@@ -54,8 +56,8 @@ def show_event(bridge: Bridge, event_id: str) -> dict[str, Any]:
 def replay(bridge: Bridge, event_id: str, *, actor: str, reason: str) -> str:
     """Replays one event and says in a word what came of it.
 
-    Inbound: the stored bytes are received again (a duplicate) and answered with an own read: "unchanged" or the new
-    status. Outbound: its delivery goes back into the queue: "queued".
+    Inbound: the stored bytes are received again (a duplicate) and answered with an own read: UNCHANGED, NO_ANSWER or the
+    new status; DEAD is left alone. Outbound: its delivery goes back into the queue: "queued".
     Raises Refused (actor_and_reason_required, forbidden, unknown_event).
     """
     require_words(actor, reason)
@@ -103,16 +105,16 @@ def _replay_inbound(bridge: Bridge, event_id: str) -> str:
     if row is None or invoice is None:
         raise Refused("unknown_event", "There is no such event, or it belongs to no invoice.")
     if row.state == "dead":
-        return "dead letter, not replayed"
+        return DEAD
     if invoice.closed_at is None:
         token = bridge.callback_token(invoice.id)
         headers = json.loads(row.headers)
         receive_callback(bridge, token=token, headers=headers, body=bytes(row.body), signature="unchecked")
     seen = look(bridge, invoice.id, actor="replay")
     if seen is None:
-        return "no source answered"
+        return NO_ANSWER
     after = (seen.invoice.status, seen.invoice.exception, seen.invoice.received_sat)
-    return "unchanged" if after == (invoice.status, invoice.exception, invoice.received_sat) else seen.invoice.status
+    return UNCHANGED if after == (invoice.status, invoice.exception, invoice.received_sat) else seen.invoice.status
 
 
 def _replay_outbound(bridge: Bridge, event_id: str) -> str:
@@ -130,7 +132,7 @@ def _replay_outbound(bridge: Bridge, event_id: str) -> str:
 
 def _inbox_id(event_id: str) -> int:
     number = event_id.removeprefix("in:")
-    if not number.isdecimal():
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
         raise Refused("unknown_event", "An inbound event's id looks like in:17.")
     return int(number)
 

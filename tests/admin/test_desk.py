@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.core.errors import Refused, Unavailable
 from bridge.flows.desk import series
 from bridge.flows.operators import change_operator
+from bridge.flows.receive_event import receive_callback
 from bridge.flows.reconcile import step
 from bridge.flows.replay import send_test_event
 from tests.admin.office import COLD, PAYER, Office, refusal
@@ -97,6 +99,40 @@ def test_a_callback_is_replayed_with_a_reason(office):
     response = office.fill("sam", f"/inbox/{event}", "/replay", reason="the client asked")
     assert response.status_code == 303, response.text
     assert "the client asked" in office.see("vic", "/audit?action=replayed")
+
+
+def replayed(office: Office, event: str) -> str:
+    """What the page says of a replay."""
+    return office.see("sam", office.fill("sam", f"/inbox/{event}", "/replay").location.removeprefix("/admin"))
+
+
+def test_a_replay_says_what_came_of_it(small_office):
+    office = small_office
+    invoice = office.site.open("77")
+    event = office.ring(invoice)
+    assert "we looked, and nothing has changed" in replayed(office, event)
+    office.world.money.pay(invoice["address"], invoice["remaining_sat"], confirmations=6)
+    assert "the invoice has changed" in replayed(office, event)
+    office.world.wallet.fails_with = office.world.chain.fails_with = Unavailable("provider_unavailable", "Away.")
+    assert "Neither gateway nor chain answered" in replayed(office, event)
+
+
+def test_a_callback_with_a_wrong_signature_is_not_offered_for_replay(small_office):
+    office = small_office
+    invoice = office.site.open("77")
+    token = office.bridge.callback_token(invoice["id"])
+    with pytest.raises(Refused):
+        receive_callback(office.bridge, token=token, headers={}, body=b"{}", signature="invalid")
+    (event,) = re.findall(r"/admin/inbox/(in:\d+)", office.see("sam", f"/invoices/{invoice['id']}"))
+    seen = office.see("sam", f"/inbox/{event}")
+    assert "cannot be replayed" in seen and "/replay" not in seen
+    answer = office.post("sam", f"/admin/inbox/{event}/replay", reason="by hand")
+    assert "Not replayed" in office.see("sam", answer.location.removeprefix("/admin"))
+
+
+@pytest.mark.parametrize("event", ["in:", "in:x", "in:٣", "in:-1", "in:1" + "0" * 18, "in:" + "9" * 30])
+def test_what_is_no_callbacks_id_is_no_event(small_office, event):
+    assert refusal(small_office.client("vic").get(f"/admin/inbox/{event}")) == (404, "unknown_event")
 
 
 def test_a_refund_needs_two_people(office):

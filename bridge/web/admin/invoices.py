@@ -14,9 +14,12 @@ from bridge.flows.check_again import check_again
 from bridge.flows.desk import invoice_dossier
 from bridge.flows.explain import explain
 from bridge.flows.grant_grace import NEEDS, grant_grace
-from bridge.flows.replay import replay, show_event
+from bridge.flows.replay import DEAD, NO_ANSWER, UNCHANGED, replay, show_event
 from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
+
+# What is said of a replay that left the invoice as it was.
+REPLAYED = {UNCHANGED: "replayed_unchanged", NO_ANSWER: "no_answer", DEAD: "not_replayed"}
 
 
 @page("/invoices/<invoice_id>")
@@ -65,8 +68,8 @@ def inbox_row(event_id: str) -> str:
 @form("/inbox/<event_id>/replay", "delivery.redeliver")
 def replay_callback(event_id: str) -> AnyResponse:
     """Takes the stored bytes in once more; what is true already does not change."""
-    replay(bridge(), event_id, actor=actor(), reason=reason())
-    return done("replayed", "inbox_row", event_id=event_id)
+    outcome = replay(bridge(), event_id, actor=actor(), reason=reason())
+    return done(REPLAYED.get(outcome, "replayed"), "inbox_row", event_id=event_id)
 
 
 def satoshi(name: str) -> int | None:
