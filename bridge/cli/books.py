@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, opened, reading, settings_of, show
+from bridge.cli.opened import MOMENT, acting, opened, reading, settings_of, show
 from bridge.config import load_column_map
 from bridge.core.errors import Refused
 from bridge.flows import beancount as beancount_flow
@@ -28,16 +28,10 @@ from bridge.flows.reconcile import start_reconciliation, start_scheduled, step
 from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
 from bridge.receipts import DocumentSigner, new_key, verify
 
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None else None
-
 
 @click.group(invoke_without_command=True)
-@click.option("--from", "from_at", type=_MOMENT, help="Compare what moved since, UTC (default: the configured days).")
-@click.option("--to", "to_at", type=_MOMENT, help="Compare what was opened before, UTC (default: now).")
+@click.option("--from", "from_at", type=MOMENT, help="Compare what moved since, UTC (default: the configured days).")
+@click.option("--to", "to_at", type=MOMENT, help="Compare what was opened before, UTC (default: now).")
 @click.option("--actor", default="", help="Who: the name of an active operator.")
 @click.option("--reason", default="", help="Why, in a sentence.")
 @click.option("--scheduled", is_flag=True, help="As a timer does: nobody asks, so nobody is named.")
@@ -52,8 +46,7 @@ def reconcile(
         if scheduled:
             run_id = start_scheduled(bridge)
         else:
-            since, until = _utc(from_at), _utc(to_at)
-            run_id = start_reconciliation(bridge, actor=actor, reason=reason, from_at=since, to_at=until)
+            run_id = start_reconciliation(bridge, actor=actor, reason=reason, from_at=from_at, to_at=to_at)
         _finish(bridge, run_id)
         found = show_reconciliation(bridge, run_id)
     _print_run(found)
@@ -110,8 +103,8 @@ def reconcile_baseline(bridge: Bridge, baseline_sat: int, **who: str) -> None:
 
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), default="journal", show_default=True)
-@click.option("--from", "from_at", type=_MOMENT, required=True, help="From this time on, UTC.")
-@click.option("--to", "to_at", type=_MOMENT, required=True, help="Before this time, UTC.")
+@click.option("--from", "from_at", type=MOMENT, required=True, help="From this time on, UTC.")
+@click.option("--to", "to_at", type=MOMENT, required=True, help="Before this time, UTC.")
 @click.option(
     "--format", "form", type=click.Choice([*exporting.FORMATS, "beancount"]), default="csv", show_default=True
 )
@@ -121,16 +114,15 @@ def reconcile_baseline(bridge: Bridge, baseline_sat: int, **who: str) -> None:
 @click.pass_context
 def export(
     ctx: click.Context,
+    /,
     kind: str,
-    from_at: datetime,
-    to_at: datetime,
     form: str,
     columns: str | None,
     bare: bool,
     output: Path | None,
+    **period: datetime,
 ) -> None:
     """Write the books of a period: for a spreadsheet, an accounting program, or beancount."""
-    period = {"from_at": from_at.replace(tzinfo=UTC), "to_at": to_at.replace(tzinfo=UTC)}
     chosen = load_column_map(columns) if columns else None
     with opened(ctx) as bridge:
         if form == "beancount":

@@ -4,11 +4,11 @@ Owns arguments and output; each command calls one flow.
 """
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
-from bridge.cli.opened import acting, reading, show
+from bridge.cli.opened import MOMENT, acting, reading, show
 from bridge.core.grace import STATES
 from bridge.flows import explain as explaining
 from bridge.flows import grant_grace, mark_settled, resolve_review
@@ -150,12 +150,11 @@ def grace() -> None:
 
 @grace.command("grant")
 @click.argument("invoice_id")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]), help="UTC (default: the tier's).")
+@click.option("--until", type=MOMENT, help="UTC (default: the tier's).")
 @acting
-def grace_grant(bridge: Bridge, invoice_id: str, until: datetime | None, actor: str, reason: str) -> None:
+def grace_grant(bridge: Bridge, invoice_id: str, until: datetime | None, **who: str) -> None:
     """Give the payer of INVOICE_ID time; once per billing payment, for tiers that have grace."""
-    ends_at = until.replace(tzinfo=UTC) if until is not None else None
-    show(grant_grace.grant_grace(bridge, invoice_id, ends_at=ends_at, actor=actor, reason=reason))
+    show(grant_grace.grant_grace(bridge, invoice_id, ends_at=until, **who))
 
 
 @grace.command("list")

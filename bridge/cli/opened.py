@@ -1,4 +1,4 @@
-"""Opening the bridge for one command, asking who acts and why, and printing what people and programs read.
+"""Opening the bridge for one command, asking who acts, why and when, and printing what people and programs read.
 
 Owns --config, --actor and --reason of every command; must not decide anything: who may do what is the flows' to say.
 """
@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
@@ -18,6 +19,16 @@ from bridge.flows.permit import require_words
 from bridge.flows.policy import in_force
 from bridge.logs import log
 from bridge.runtime import build
+
+
+class Moment(click.DateTime):
+    """A day or a second in UTC. No other offset is taken, so no value can fall out of the calendar on the way to UTC."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        return super().convert(value, param, ctx).replace(tzinfo=UTC)
+
+
+MOMENT = Moment(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
 
 def settings_of(ctx: click.Context) -> Settings:

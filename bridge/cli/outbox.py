@@ -5,12 +5,11 @@ Owns arguments and output; each command calls one flow.
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC
 from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, reading, show
+from bridge.cli.opened import Moment, acting, reading, show
 from bridge.flows import redeliver as outbox
 from bridge.flows import replay as console
 from bridge.flows.context import Bridge
@@ -80,7 +79,7 @@ def events() -> None:
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that choose events, the same for list and replay."""
-    moment = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
+    moment = Moment(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])  # MOMENT in the order that --help has here
     options = (
         click.option("--direction", type=click.Choice(console.DIRECTIONS), default="out", show_default=True),
         click.option("--invoice", "invoice_id", help="Only this invoice's."),
@@ -96,9 +95,9 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 def _chosen(bridge: Bridge, chosen: dict[str, Any]) -> list[dict[str, Any]]:
     wanted = {"invoice_id": chosen["invoice_id"], "type": chosen["kind"] if chosen["direction"] == "out" else None}
-    times = {name: value.replace(tzinfo=UTC) if (value := chosen[name]) else None for name in ("since", "until")}
     match = {name: value for name, value in wanted.items() if value}
-    return console.list_events(bridge, direction=chosen["direction"], match=match, limit=chosen["limit"], **times)
+    plain = {name: chosen[name] for name in ("direction", "since", "until", "limit")}
+    return console.list_events(bridge, match=match, **plain)
 
 
 @events.command("list")

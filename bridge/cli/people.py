@@ -4,17 +4,15 @@ Owns arguments and output; a password never stands on a command line, where ever
 """
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, reading, show
+from bridge.cli.opened import MOMENT, acting, reading, show
 from bridge.core.roles import ROLES
 from bridge.flows import operators
 from bridge.flows.context import Bridge
-
-DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
 
 @click.group()
@@ -25,11 +23,11 @@ def operator() -> None:
 @operator.command("add")
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)), required=True)
-@click.option("--expires", type=DAY, help="The day their access ends, UTC.")
+@click.option("--expires", type=MOMENT, help="The day their access ends, UTC.")
 @acting
 def operator_add(bridge: Bridge, name: str, role: str, expires: datetime | None, **who: str) -> None:
     """Add an operator; the password is asked for, or read from standard input. The first one must be an admin."""
-    url = operators.add_operator(bridge, name=name, role=role, password=_password(), expires_at=_utc(expires), **who)
+    url = operators.add_operator(bridge, name=name, role=role, password=_password(), expires_at=expires, **who)
     click.echo(f"Added. For the authenticator app, shown this once:\n{url}")
 
 
@@ -68,14 +66,14 @@ def operator_enable(bridge: Bridge, name: str, **who: Any) -> None:
 @operator.command("change")
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)))
-@click.option("--expires", type=DAY, help="The day their access ends, UTC.")
+@click.option("--expires", type=MOMENT, help="The day their access ends, UTC.")
 @click.option("--endless", "is_endless", is_flag=True, help="Their access has no end any more.")
 @acting
 def operator_change(
     bridge: Bridge, name: str, role: str | None, expires: datetime | None, is_endless: bool, **who: Any
 ) -> None:
     """Change an operator's role or the end of their access."""
-    operators.change_operator(bridge, name, role=role, expires_at=_utc(expires), is_endless=is_endless, **who)
+    operators.change_operator(bridge, name, role=role, expires_at=expires, is_endless=is_endless, **who)
     click.echo(f"{name} is changed.")
 
 
@@ -105,16 +103,13 @@ def token() -> None:
 @token.command("add")
 @click.argument("name")
 @click.option("--role", type=click.Choice(sorted(ROLES)), required=True, help="The operator's own role, or viewer.")
-@click.option("--from", "starts_at", type=DAY, help="Good from this day on, UTC (default: at once).")
-@click.option("--until", "ends_at", type=DAY, required=True, help="Good until this day, UTC.")
+@click.option("--from", "starts_at", type=MOMENT, help="Good from this day on, UTC (default: at once).")
+@click.option("--until", "ends_at", type=MOMENT, required=True, help="Good until this day, UTC.")
 @click.option("--note", default="", help="What it is for.")
 @acting
-def token_add(
-    bridge: Bridge, name: str, role: str, starts_at: datetime | None, ends_at: datetime, note: str, **who: Any
-) -> None:
+def token_add(bridge: Bridge, /, name: str, **wanted: Any) -> None:
     """Make a token; it is shown this once."""
-    start, end = _utc(starts_at), ends_at.replace(tzinfo=UTC)
-    made = operators.issue_token(bridge, operator=name, role=role, starts_at=start, ends_at=end, note=note, **who)
+    made = operators.issue_token(bridge, operator=name, **wanted)
     click.echo(f"{made.id}\n{made.token}")
 
 
@@ -139,10 +134,6 @@ def _password() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\n")
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at is not None else None
 
 
 COMMANDS = (operator,)
