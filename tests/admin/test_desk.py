@@ -136,6 +136,7 @@ def test_what_is_no_callbacks_id_is_no_event(small_office, event):
 
 
 def test_a_refund_needs_two_people(office):
+    assert "The gateway holds the keys" in office.see("vic", "/payouts")
     invoice = office.settled(**HUNDRED)
     payout = office.propose(invoice)
     page = f"/payouts/{payout}"

@@ -33,6 +33,13 @@ def test_the_days_are_drawn_for_the_own_wallet_and_it_can_be_paused(office: Offi
     assert OWN.wallet_id in office.see("root", "/modes")
 
 
+def test_the_pages_of_payouts_say_who_sends(office: Office) -> None:
+    payout = office.propose(office.settled(amount="100.00"))
+    listed, seen = office.see("vic", "/payouts"), office.see("ann", f"/payouts/{payout}")
+    assert "you send it yourself" in listed and "gateway" not in (listed + seen).lower()
+    assert "one of you sends it from your own wallet" in seen
+
+
 def test_a_refund_is_approved_here_sent_by_the_shop_and_stated(office: Office) -> None:
     payout = office.propose(office.settled(amount="100.00"))
     assert "/sent" not in office.see("fay", f"/payouts/{payout}")

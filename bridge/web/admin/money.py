@@ -30,7 +30,8 @@ def payout_list() -> str:
     """Newest first; those that wait for an approval are a click away."""
     match = chosen("state", "kind", "merchant", "invoice_id")
     found = list_payouts(bridge(), match=match, cursor=request.args.get("cursor") or None)
-    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS)
+    has_gateway = bridge().has_gateway
+    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS, has_gateway=has_gateway)
 
 
 @page("/payouts/<payout_id>")
