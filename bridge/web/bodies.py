@@ -63,11 +63,13 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What every body and query has in common: no unknown member, no guessed type."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class CustomerBody(_Body):
+class CustomerBody(Body):
     """The client in the billing system. `tier` chooses the rule of the merchant's policy, `country` is ISO 3166 and goes
     to the screening of payments.
     """
@@ -78,7 +80,7 @@ class CustomerBody(_Body):
     country: Annotated[str, Field(pattern=r"^([A-Za-z]{2})?$", examples=["DE"])] = ""
 
 
-class NewInvoiceBody(_Body):
+class NewInvoiceBody(Body):
     """One billing payment that wants to be paid in Bitcoin."""
 
     billing_payment_id: BillingPaymentId
@@ -91,7 +93,7 @@ class NewInvoiceBody(_Body):
     locale: Annotated[Text, Field(max_length=35)] = ""
 
 
-class BillingChangeBody(_Body):
+class BillingChangeBody(Body):
     """What happened to the billing payment in the billing system."""
 
     change: Literal["cancelled", "deleted", "amount", "restored", "refunded"]
@@ -100,7 +102,7 @@ class BillingChangeBody(_Body):
     currency: Currency | None = None
 
 
-class BillingPaymentBody(_Body):
+class BillingPaymentBody(Body):
     """One payment as the billing system has it now; `externalid` is what it keeps of ours."""
 
     billing_payment_id: BillingPaymentId
@@ -110,7 +112,7 @@ class BillingPaymentBody(_Body):
     externalid: Annotated[Text, Field(max_length=200)] = ""
 
 
-class BillingStatusesBody(_Body):
+class BillingStatusesBody(Body):
     """One page of a report that names every payment created since `covers_from`; `last` ends the report."""
 
     report_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -119,14 +121,14 @@ class BillingStatusesBody(_Body):
     last: bool
 
 
-class CheckBody(_Body):
+class CheckBody(Body):
     """A question whose signed answer proves that both sides hold the same secret."""
 
     nonce: Annotated[Text, Field(min_length=1, max_length=128)]
     currency: Currency = ""
 
 
-class ListQuery(_Body):
+class ListQuery(Body):
     """Which invoices, and which page of them."""
 
     billing_payment_id: BillingPaymentId | None = None
@@ -135,7 +137,7 @@ class ListQuery(_Body):
     cursor: Annotated[str, Field(max_length=200)] | None = None
 
 
-class FeedQuery(_Body):
+class FeedQuery(Body):
     """Events behind a position."""
 
     after: Annotated[Whole, Field(ge=0)] = 0

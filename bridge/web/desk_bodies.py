@@ -5,14 +5,9 @@ Owns their shapes; must not judge a sum, an address or a right: the flows do.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bridge.web.bodies import DecimalText, Text, UtcTime, Whole
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
+from bridge.web.bodies import Body, DecimalText, Text, UtcTime, Whole
 
 Reason = Annotated[Text, Field(min_length=1, max_length=1_000)]
 Address = Annotated[Text, Field(max_length=100)]
@@ -21,7 +16,7 @@ Id = Annotated[Text, Field(max_length=64)]
 Limit = Annotated[Whole, Field(ge=1, le=200)]
 
 
-class RefundBody(_Body):
+class RefundBody(Body):
     """A refund that is asked for. Without an address the payer names one in the form that the answer links to."""
 
     variant: Literal["paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom"]
@@ -31,27 +26,27 @@ class RefundBody(_Body):
     reason: Reason
 
 
-class ReasonBody(_Body):
+class ReasonBody(Body):
     """Why."""
 
     reason: Reason
 
 
-class AddressBody(_Body):
+class AddressBody(Body):
     """Where a refund goes, and why it changes."""
 
     address: Address
     reason: Reason
 
 
-class OwnSendBody(_Body):
+class OwnSendBody(Body):
     """The transaction that sent a refund from the shop's own wallet."""
 
     txid: Annotated[Text, Field(max_length=64)]
     reason: Reason
 
 
-class WriteOffBody(_Body):
+class WriteOffBody(Body):
     """Dust that is given up."""
 
     role: Literal["hot", "billing"]
@@ -59,7 +54,7 @@ class WriteOffBody(_Body):
     reason: Reason
 
 
-class RulingBody(_Body):
+class RulingBody(Body):
     """A ruling on a review item; `txid` belongs to payout_sent."""
 
     decision: Annotated[Text, Field(max_length=32)]
@@ -67,21 +62,21 @@ class RulingBody(_Body):
     txid: Annotated[Text, Field(max_length=64)] = ""
 
 
-class MerchantBody(_Body):
+class MerchantBody(Body):
     """Which merchant gets a test event."""
 
     merchant: Id
     reason: Reason
 
 
-class GraceBody(_Body):
+class GraceBody(Body):
     """Time for a payer: until `ends_at`, or as much as the tier allows."""
 
     ends_at: UtcTime | None = None
     reason: Reason
 
 
-class ReconciliationBody(_Body):
+class ReconciliationBody(Body):
     """What to compare: what moved in this time; without times the configured days up to now."""
 
     from_at: Annotated[UtcTime | None, Field(alias="from")] = None
@@ -89,14 +84,14 @@ class ReconciliationBody(_Body):
     reason: Reason
 
 
-class BaselineBody(_Body):
+class BaselineBody(Body):
     """How many satoshi in the gateway's wallet are not the bridge's."""
 
     baseline_sat: Annotated[int, Field(ge=0, le=2_100_000_000_000_000)]
     reason: Reason
 
 
-class ModeBody(_Body):
+class ModeBody(Body):
     """A switch: scope is bridge or wallet:<id>."""
 
     scope: Annotated[Text, Field(max_length=160)] = "bridge"
@@ -104,7 +99,7 @@ class ModeBody(_Body):
     reason: Reason
 
 
-class PayoutQuery(_Body):
+class PayoutQuery(Body):
     """Which payouts, and which page of them."""
 
     state: (
@@ -116,7 +111,7 @@ class PayoutQuery(_Body):
     cursor: Annotated[str, Field(max_length=200)] | None = None
 
 
-class ReviewQuery(_Body):
+class ReviewQuery(Body):
     """Which review items."""
 
     state: Literal["open", "resolved"] | None = None
@@ -125,7 +120,7 @@ class ReviewQuery(_Body):
     limit: Limit = 50
 
 
-class MarkQuery(_Body):
+class MarkQuery(Body):
     """Which manual marks."""
 
     state: Literal["proposed", "approved", "rejected", "lapsed"] | None = None
@@ -135,7 +130,7 @@ class MarkQuery(_Body):
     limit: Limit = 50
 
 
-class GrantQuery(_Body):
+class GrantQuery(Body):
     """Which grants of time."""
 
     state: Literal["open", "settled", "lapsed"] | None = None
@@ -144,7 +139,7 @@ class GrantQuery(_Body):
     limit: Limit = 50
 
 
-class AuditQuery(_Body):
+class AuditQuery(Body):
     """Which rows of the audit, and which page of them."""
 
     actor: Id | None = None
@@ -154,20 +149,20 @@ class AuditQuery(_Body):
     cursor: Annotated[Text, Field(max_length=20)] = ""
 
 
-class RunsQuery(_Body):
+class RunsQuery(Body):
     """How many reconciliations."""
 
     limit: Limit = 20
 
 
-class FindingsQuery(_Body):
+class FindingsQuery(Body):
     """Findings above the cursor `after`."""
 
     after: Annotated[Whole, Field(ge=0)] = 0
     limit: Limit = 200
 
 
-class DeliveryQuery(_Body):
+class DeliveryQuery(Body):
     """Which deliveries."""
 
     state: Literal["pending", "delivered", "parked"] | None = None

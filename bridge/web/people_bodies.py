@@ -5,20 +5,16 @@ Owns their shapes; must not judge a name, a password or a right: the flows do.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from bridge.web.bodies import Text, UtcTime
+from bridge.web.bodies import Body, Text, UtcTime
 from bridge.web.desk_bodies import Id, Reason
 
 Role = Literal["viewer", "support", "finance", "approver", "admin"]
 Password = Annotated[SecretStr, Field(max_length=1_024)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class NewOperatorBody(_Body):
+class NewOperatorBody(Body):
     """A person who may act from now on, until `expires_at`."""
 
     name: Id
@@ -28,7 +24,7 @@ class NewOperatorBody(_Body):
     reason: Reason
 
 
-class OperatorChangeBody(_Body):
+class OperatorChangeBody(Body):
     """Another role, another end (`endless`: none), or access given and taken; what is left out stays."""
 
     role: Role | None = None
@@ -38,14 +34,14 @@ class OperatorChangeBody(_Body):
     reason: Reason
 
 
-class PasswordBody(_Body):
+class PasswordBody(Body):
     """A new password."""
 
     password: Password
     reason: Reason
 
 
-class NewTokenBody(_Body):
+class NewTokenBody(Body):
     """An API token with the operator's own role, or viewer; without a start it is good at once."""
 
     role: Role
@@ -55,7 +51,7 @@ class NewTokenBody(_Body):
     reason: Reason
 
 
-class TokenQuery(_Body):
+class TokenQuery(Body):
     """Whose tokens."""
 
     operator: Id | None = None

@@ -5,15 +5,14 @@ Owns their shape; bodies are `desk_bodies.ReasonBody`.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from bridge.web.bodies import Whole
+from bridge.web.bodies import Body, Whole
+from bridge.web.desk_bodies import Limit
 
 
-class VersionsQuery(BaseModel):
+class VersionsQuery(Body):
     """Which page of the versions: those older than the version `before`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    limit: Annotated[Whole, Field(ge=1, le=200)] = 50
+    limit: Limit = 50
     before: Annotated[Whole, Field(ge=1, le=2_147_483_647)] | None = None
