@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from bridge.cli.opened import MOMENT, acting, reading, show
+from bridge.cli.opened import MOMENT, acting, given, reading, show
 from bridge.core.grace import STATES
 from bridge.flows import explain as explaining
 from bridge.flows import grant_grace, mark_settled, resolve_review
@@ -28,8 +28,7 @@ from bridge.flows.verify_audit import verify_audit as verify
 @reading
 def invoices(bridge: Bridge, merchant: str, status: str | None, limit: int, cursor: str | None) -> None:
     """List a merchant's invoices, newest first."""
-    match = {"status": status} if status else {}
-    show(list_invoices(bridge, merchant, match=match, limit=limit, cursor=cursor))
+    show(list_invoices(bridge, merchant, match=given(status=status), limit=limit, cursor=cursor))
 
 
 @click.command()
@@ -67,7 +66,7 @@ def review() -> None:
 @reading
 def review_list(bridge: Bridge, with_resolved: bool, kind: str | None, limit: int) -> None:
     """List items, most urgent first."""
-    match = ({} if with_resolved else {"state": "open"}) | ({"kind": kind} if kind else {})
+    match = given(state=None if with_resolved else "open", kind=kind)
     items = resolve_review.list_reviews(bridge, match=match, limit=limit)
     for item in items:
         late = "OVERDUE " if item["is_overdue"] else ""
@@ -111,11 +110,11 @@ def marks() -> None:
 @reading
 def marks_list(bridge: Bridge, state: str | None, limit: int) -> None:
     """List manual marks, newest first."""
-    found = mark_settled.list_marks(bridge, match={"state": state} if state else {}, limit=limit)
+    found = mark_settled.list_marks(bridge, match=given(state=state), limit=limit)
     for mark in found:
-        given = f"{len(mark['approvals'])}/{mark['approvals_needed']} approvals"
+        said = f"by {mark['proposed_by']}  {len(mark['approvals'])}/{mark['approvals_needed']} approvals"
         money = f"{mark['amount']} {mark['currency']}, {mark['remaining_sat']} sat missing"
-        click.echo(f"{mark['id']}  {mark['state']:8}  {mark['invoice_id']}  {money}  by {mark['proposed_by']}  {given}")
+        click.echo(f"{mark['id']}  {mark['state']:8}  {mark['invoice_id']}  {money}  {said}")
     click.echo(f"{len(found)} marks")
 
 
@@ -163,24 +162,21 @@ def grace_grant(bridge: Bridge, invoice_id: str, until: datetime | None, **who: 
 @reading
 def grace_list(bridge: Bridge, state: str | None, limit: int) -> None:
     """List grants, newest first."""
-    for row in grant_grace.list_grants(bridge, match={"state": state} if state else {}, limit=limit):
+    for row in grant_grace.list_grants(bridge, match=given(state=state), limit=limit):
         money = f"{row['amount']} {row['currency']}"
         click.echo(f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}")
 
 
 @click.command()
-@click.option("--by", "actor_is", help="Only what this person or part of the bridge did.")
+@click.option("--by", "actor", help="Only what this person or part of the bridge did.")
 @click.option("--action", help="Only this action.")
 @click.option("--invoice", "invoice_id", help="Only about this invoice.")
 @click.option("--limit", default=50, show_default=True)
 @click.option("--cursor", default="", help="The cursor of the page before.")
 @reading
-def audit(
-    bridge: Bridge, actor_is: str | None, action: str | None, invoice_id: str | None, limit: int, cursor: str
-) -> None:
+def audit(bridge: Bridge, /, limit: int, cursor: str, **wanted: str | None) -> None:
     """List who did what and why, newest first."""
-    wanted = {"actor": actor_is, "action": action, "invoice_id": invoice_id}
-    page = audit_page(bridge, match={k: v for k, v in wanted.items() if v}, cursor=cursor, limit=limit)
+    page = audit_page(bridge, match=given(**wanted), cursor=cursor, limit=limit)
     for row in page.rows:
         click.echo(f"{row['at']}  {row['actor']:16}  {row['action']:24}  {row['invoice_id'] or ''}  {row['reason']}")
     click.echo(f"{len(page.rows)} rows" + (f", next {page.next_cursor}" if page.next_cursor else ""))

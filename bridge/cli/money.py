@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import acting, reading, show
+from bridge.cli.opened import acting, given, reading, show
 from bridge.core.payout import KINDS, ROLES, STATES, VARIANTS
 from bridge.flows import decide_payout, sweep
 from bridge.flows.context import Bridge
@@ -58,8 +58,7 @@ def payouts() -> None:
 @reading
 def payouts_list(bridge: Bridge, /, limit: int, cursor: str | None, **wanted: str | None) -> None:
     """List payouts, newest first."""
-    match = {name: value for name, value in wanted.items() if value}
-    page = decide_payout.list_payouts(bridge, match=match, limit=limit, cursor=cursor)
+    page = decide_payout.list_payouts(bridge, match=given(**wanted), limit=limit, cursor=cursor)
     for row in page["payouts"]:
         note = f"  waits: {row['waiting']}" if row["waiting"] else ""
         approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"

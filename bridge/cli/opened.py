@@ -87,6 +87,11 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
     return who_and_why(reading(command))
 
 
+def given(**options: str | None) -> dict[str, str]:
+    """Only the options that were given: what a list is to match."""
+    return {name: text for name, text in options.items() if text}
+
+
 def show(shown: Any) -> None:
     """JSON for people: indented, in the writer's own letters."""
     click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import Moment, acting, reading, show
+from bridge.cli.opened import Moment, acting, given, reading, show
 from bridge.flows import redeliver as outbox
 from bridge.flows import replay as console
 from bridge.flows.context import Bridge
@@ -26,12 +26,9 @@ def deliveries() -> None:
 @click.option("--invoice", "invoice_id")
 @click.option("--limit", default=50, show_default=True)
 @reading
-def deliveries_list(
-    bridge: Bridge, state: str | None, merchant: str | None, invoice_id: str | None, limit: int
-) -> None:
+def deliveries_list(bridge: Bridge, /, limit: int, **wanted: str | None) -> None:
     """List deliveries, newest first."""
-    wanted = {"state": state, "merchant": merchant, "invoice_id": invoice_id}
-    rows = outbox.list_deliveries(bridge, match={k: v for k, v in wanted.items() if v}, limit=limit)
+    rows = outbox.list_deliveries(bridge, match=given(**wanted), limit=limit)
     for row in rows:
         click.echo(f"{row['id']}  {row['state']:9}  {row['type']:20}  {row['attempts']} tries  {row['invoice_id']}")
     click.echo(f"{len(rows)} deliveries")
@@ -94,8 +91,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _chosen(bridge: Bridge, chosen: dict[str, Any]) -> list[dict[str, Any]]:
-    wanted = {"invoice_id": chosen["invoice_id"], "type": chosen["kind"] if chosen["direction"] == "out" else None}
-    match = {name: value for name, value in wanted.items() if value}
+    match = given(invoice_id=chosen["invoice_id"], type=chosen["kind"] if chosen["direction"] == "out" else None)
     plain = {name: chosen[name] for name in ("direction", "since", "until", "limit")}
     return console.list_events(bridge, match=match, **plain)
 
