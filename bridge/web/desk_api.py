@@ -3,8 +3,6 @@
 Owns the way from HTTP to flows; who may do what is decided there by the name that the token stands for.
 """
 
-from typing import Any
-
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel
 
@@ -121,19 +119,19 @@ def get_treasury() -> Response:
 
 
 @routes.post("/sweeps")
-def post_sweep() -> Response:
+def post_sweep() -> tuple[Response, int]:
     """Propose a sweep of everything free to a cold address."""
     actor, body = require_operator("payout.propose").name, read_json(ReasonBody, read_body())
     key = idempotency_key()
-    return _created(sweep.propose_sweep(here().bridge, actor=actor, reason=body.reason, key=key))
+    return jsonify(sweep.propose_sweep(here().bridge, actor=actor, reason=body.reason, key=key)), 201
 
 
 @routes.post("/write-offs")
-def post_write_off() -> Response:
+def post_write_off() -> tuple[Response, int]:
     """Propose to give up dust that is too little to be sent."""
     actor, body = require_operator("payout.propose").name, read_json(WriteOffBody, read_body())
     wanted = {"role": body.role, "gross_sat": body.gross_sat, "actor": actor, "reason": body.reason}
-    return _created(sweep.propose_write_off(here().bridge, key=idempotency_key(), **wanted))  # type: ignore[arg-type]
+    return jsonify(sweep.propose_write_off(here().bridge, key=idempotency_key(), **wanted)), 201  # type: ignore[arg-type]
 
 
 @routes.get("/reviews")
@@ -209,9 +207,3 @@ def get_delivery(delivery_id: str) -> Response:
 
 def _match(query: BaseModel) -> dict[str, str]:
     return query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
-
-
-def _created(payout: dict[str, Any]) -> Response:
-    response = jsonify(payout)
-    response.status_code = 201
-    return response

@@ -25,7 +25,7 @@ def get_operators() -> Response:
 
 
 @routes.post("/operators")
-def post_operator() -> Response:
+def post_operator() -> tuple[Response, int]:
     """Add a person; the answer has the one-time secret for their authenticator app, this once."""
     actor, body = require_operator(MANAGE).name, read_json(NewOperatorBody, read_body())
     url = operators.add_operator(
@@ -37,7 +37,7 @@ def post_operator() -> Response:
         actor=actor,
         reason=body.reason,
     )
-    return _created(jsonify(name=body.name, totp_url=url))
+    return jsonify(name=body.name, totp_url=url), 201
 
 
 @routes.get("/operators/<name>")
@@ -89,7 +89,7 @@ def get_tokens() -> Response:
 
 
 @routes.post("/operators/<name>/tokens")
-def post_token(name: str) -> Response:
+def post_token(name: str) -> tuple[Response, int]:
     """Make an API token; it is in this answer alone."""
     actor, body = require_operator(MANAGE).name, read_json(NewTokenBody, read_body())
     made = operators.issue_token(
@@ -102,7 +102,7 @@ def post_token(name: str) -> Response:
         actor=actor,
         reason=body.reason,
     )
-    return _created(jsonify(id=made.id, token=made.token))
+    return jsonify(id=made.id, token=made.token), 201
 
 
 @routes.post("/operator-tokens/<token_id>/revoke")
@@ -111,8 +111,3 @@ def post_revocation(token_id: str) -> Response:
     actor, body = require_operator(MANAGE).name, read_json(ReasonBody, read_body())
     operators.revoke_token(here().bridge, token_id, actor=actor, reason=body.reason)
     return jsonify(id=token_id, revoked=True)
-
-
-def _created(response: Response) -> Response:
-    response.status_code = 201
-    return response

@@ -40,12 +40,10 @@ def get_version(number: int) -> Response:
 
 
 @routes.post("/versions")
-def post_version() -> Response:
+def post_version() -> tuple[Response, int]:
     """Propose what the server's settings file says, in the caller's name."""
     actor, body = require_operator(PROPOSE).name, read_json(ReasonBody, read_body())
-    response = jsonify(decide_policy.propose(here().bridge, actor=actor, reason=body.reason))
-    response.status_code = 201
-    return response
+    return jsonify(decide_policy.propose(here().bridge, actor=actor, reason=body.reason)), 201
 
 
 @routes.post("/versions/<int:number>/approve")

@@ -42,11 +42,11 @@ def post_check_again(invoice_id: str) -> Response:
 
 
 @routes.post("/invoices/<invoice_id>/grace")
-def post_grace(invoice_id: str) -> Response:
+def post_grace(invoice_id: str) -> tuple[Response, int]:
     """Give the payer time; once per billing payment, for tiers that have grace."""
     actor, body = require_operator(grant_grace.NEEDS).name, read_json(GraceBody, read_body())
     made = grant_grace.grant_grace(here().bridge, invoice_id, ends_at=body.ends_at, actor=actor, reason=body.reason)
-    return _created(jsonify(made))
+    return jsonify(made), 201
 
 
 @routes.get("/grace-grants")
@@ -66,11 +66,11 @@ def post_redeliver(delivery_id: str) -> Response:
 
 
 @routes.post("/test-events")
-def post_test_event() -> Response:
+def post_test_event() -> tuple[Response, int]:
     """Send a merchant an event that changes nothing."""
     actor, body = require_operator(SEND).name, read_json(MerchantBody, read_body())
     event_id = send_test_event(here().bridge, body.merchant, actor=actor, reason=body.reason)
-    return _created(jsonify(event_id=event_id))
+    return jsonify(event_id=event_id), 201
 
 
 @routes.post("/events/<event_id>/replay")
@@ -81,12 +81,12 @@ def post_replay(event_id: str) -> Response:
 
 
 @routes.post("/reconciliations")
-def post_reconciliation() -> Response:
+def post_reconciliation() -> tuple[Response, int]:
     """Begin a reconciliation, or find the one under way; the worker carries it on."""
     actor, body = require_operator("books.export").name, read_json(ReconciliationBody, read_body())
     period = {"from_at": body.from_at, "to_at": body.to_at}
     run_id = start_reconciliation(here().bridge, actor=actor, reason=body.reason, **period)
-    return _created(jsonify(show_reconciliation(here().bridge, run_id)))
+    return jsonify(show_reconciliation(here().bridge, run_id)), 201
 
 
 @routes.get("/reconciliations")
@@ -136,8 +136,3 @@ def get_audit() -> Response:
     match = query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
     page = audit_page(here().bridge, match=match, cursor=query.cursor, limit=query.limit)
     return jsonify(audit=page.rows, next_cursor=page.next_cursor)
-
-
-def _created(response: Response) -> Response:
-    response.status_code = 201
-    return response
