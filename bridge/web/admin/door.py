@@ -144,6 +144,12 @@ def role() -> str:
     return session().identity.role
 
 
+def had_a_hand(asked: dict[str, Any]) -> bool:
+    """Whether this person proposed it, named its address or approved it: then they may not approve it now."""
+    approvers = (each["actor"] for each in asked["approvals"])
+    return actor() in {asked["proposed_by"], asked.get("destination_set_by"), *approvers}
+
+
 def reason() -> str:
     """Why, as the form says; the flows refuse an empty one."""
     return request.form.get("reason", "").strip()[:500]
@@ -179,6 +185,7 @@ def render(template: str, **values: Any) -> str:
         say=lambda group, code: chosen.section(f"desk.{group}").get(code, code),
         done=request.args.get("done", ""),
         page_behind=page_behind,
+        had_a_hand=had_a_hand,
         form_key=secrets.token_hex(12),
         **values,
     )

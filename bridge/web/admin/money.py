@@ -3,8 +3,6 @@
 Owns the pages; two different people stand behind every payout, and the flows refuse what the pages do not offer.
 """
 
-from typing import Any
-
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -37,13 +35,7 @@ def payout_list() -> str:
 @page("/payouts/<payout_id>")
 def payout(payout_id: str) -> str:
     """One payout with its approvals, and what this person may do about it."""
-    found = show_payout(bridge(), payout_id)
-    return render("payout.html", payout=found, had_a_hand=actor() in hands(found))
-
-
-def hands(found: dict[str, Any]) -> set[str]:
-    """Who proposed the payout, named its address or approved it: none of them may approve it now."""
-    return {found["proposed_by"], found["destination_set_by"], *(each["actor"] for each in found["approvals"])}
+    return render("payout.html", payout=show_payout(bridge(), payout_id))
 
 
 @form("/payouts/<payout_id>/approve", APPROVE)

@@ -3,8 +3,6 @@
 Owns the pages; two different people stand behind every change, and the flows refuse what the pages do not offer.
 """
 
-from typing import Any
-
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -25,18 +23,13 @@ def policy() -> str:
     found = decide_policy.list_versions(bridge(), limit=20, before=int(before) if before else None)
     # A bridge that was put together without a settings file has no versions.
     state = decide_policy.show_policy(bridge()) if bridge().policy_number else None
-    return render("policy.html", state=state, found=found, policies=policies(bridge()), hands=hands)
+    return render("policy.html", state=state, found=found, policies=policies(bridge()))
 
 
 @page("/policy/<int:number>")
 def policy_version(number: int) -> str:
     """One version with everything that it changed, and what this person may do about it."""
-    return render("policy_version.html", version=decide_policy.show_version(bridge(), number), hands=hands)
-
-
-def hands(version: dict[str, Any]) -> bool:
-    """Whether this person had a hand in the version: then they may not approve it."""
-    return actor() in {version["proposed_by"], *(each["actor"] for each in version["approvals"])}
+    return render("policy_version.html", version=decide_policy.show_version(bridge(), number))
 
 
 @form("/policy/propose", PROPOSE)

@@ -44,13 +44,7 @@ def review(review_id: str) -> str:
         allowed=allowed,
         blocks=ordered(item["blocks"]),
         mark=waiting,
-        had_a_hand=waiting is not None and actor() in hands(waiting),
     )
-
-
-def hands(mark: dict[str, Any]) -> set[str]:
-    """Who proposed the mark or approved it: none of them may approve it now."""
-    return {mark["proposed_by"], *(each["actor"] for each in mark["approvals"])}
 
 
 def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
