@@ -169,11 +169,12 @@ def texts() -> Texts:
 def render(template: str, **values: Any) -> str:
     """A page in the operator's language. Jinja escapes everything that is put in."""
     chosen, found = texts(), g.get("session")
+    words = desk_words(chosen)
     return render_template(
         f"admin/{template}",
         t=chosen,
-        **desk_words(chosen),
-        **machine_words(chosen, why_so=desk_words(chosen)["why_so"]),
+        **words,
+        **machine_words(chosen, why_so=words["why_so"]),
         look=look(),
         desk=desk(),
         shop=here().shop,
