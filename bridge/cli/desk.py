@@ -168,15 +168,15 @@ def grace_list(bridge: Bridge, state: str | None, limit: int) -> None:
 
 
 @click.command()
-@click.option("--by", "actor", help="Only what this person or part of the bridge did.")
+@click.option("--by", "actor_is", help="Only what this person or part of the bridge did.")
 @click.option("--action", help="Only this action.")
 @click.option("--invoice", "invoice_id", help="Only about this invoice.")
 @click.option("--limit", default=50, show_default=True)
 @click.option("--cursor", default="", help="The cursor of the page before.")
 @reading
-def audit(bridge: Bridge, /, limit: int, cursor: str, **wanted: str | None) -> None:
+def audit(bridge: Bridge, /, actor_is: str | None, limit: int, cursor: str, **wanted: str | None) -> None:
     """List who did what and why, newest first."""
-    page = audit_page(bridge, match=given(**wanted), cursor=cursor, limit=limit)
+    page = audit_page(bridge, match=given(actor=actor_is, **wanted), cursor=cursor, limit=limit)
     for row in page.rows:
         click.echo(f"{row['at']}  {row['actor']:16}  {row['action']:24}  {row['invoice_id'] or ''}  {row['reason']}")
     click.echo(f"{len(page.rows)} rows" + (f", next {page.next_cursor}" if page.next_cursor else ""))
