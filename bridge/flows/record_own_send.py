@@ -49,9 +49,10 @@ def record_own_send(bridge: Bridge, payout_id: str, *, txid: str, actor: str, re
         row = _waiting(tx, payout_id, lock=True)
         if row.version != before.version:
             raise Conflict("payout_changed", "The payout was changed by somebody else; read it again.")
+        # One payout of a wallet is under way at a time: who states the same transaction at once waits here for our commit.
+        payouts.change(tx, row, {"state": "submitting", "attempts": 1, "waiting": ""}, now=now)
         if txid in payouts.txids_to(tx, row.destination):
             raise Refused("txid_used", "This transaction is another refund's already.", field="txid")
-        payouts.change(tx, row, {"state": "submitting", "attempts": 1, "waiting": ""}, now=now)
         intended = found(payouts.find(tx, id=row.id))
         note(tx, bridge, intended, "own_send_stated", actor=actor, reason=reason, now=now, before=row.state)
         book_sent(tx, bridge, intended, sent, actor=actor, reason=reason, now=now)

@@ -1,11 +1,16 @@
 """Refunds of money in the shop's own wallet: people approve, the shop sends, a person states the transaction."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.flows.record_own_send import record_own_send
+from bridge.store import payouts
+from bridge.store.db import Tx
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World
 from tests.payouts.desk import PAYER, TAPROOT, Desk, hired
@@ -67,6 +72,29 @@ def test_one_transaction_is_no_two_refunds(desk: Desk) -> None:
     assert error.value.code == "txid_used"
     with pytest.raises(Conflict):
         state(desk, first, txid)
+
+
+def test_one_transaction_stated_twice_at_once_is_one_refund(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes to look whether the transaction is known waits there for the other one, if that can come so far."""
+    first, second = approved(desk, "1"), approved(desk, "2")
+    txid = paid_by_the_shop(desk, PAYER, first["net_sat"])
+    both, look = Barrier(2), payouts.txids_to
+
+    def looked(tx: Tx, destination: str) -> set[str]:
+        known = look(tx, destination)
+        with suppress(BrokenBarrierError):
+            both.wait(timeout=1)
+        return known
+
+    def said(payout: dict) -> str:
+        try:
+            return str(state(desk, payout, txid)["state"])
+        except Refused as refused:
+            return refused.code
+
+    monkeypatch.setattr(payouts, "txids_to", looked)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(said, (first, second))) == ["sent", "txid_used"]
 
 
 @ENGINES
