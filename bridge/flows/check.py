@@ -227,7 +227,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
     "reconciliation_old": _reconciliation_old,
     "balance_old": _balance_old,
-    "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or policies.first_break(tx) or "",
+    "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or "",
     "audit_unverified": _audit_unverified,
     "stage_reached": _stage_reached,
     "policy_waiting": _policy_waiting,

@@ -5,7 +5,7 @@ walk from the beginning believes none of it, and an anchor kept elsewhere shows 
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.flows.context import Bridge
 from bridge.logs import log
@@ -31,12 +31,10 @@ class AuditReport:
 
 def verify_audit(bridge: Bridge, *, anchor: str = "") -> AuditReport:
     """Walks the whole chain. `anchor`: what an earlier report said the end was; it must still be a link of the chain."""
-    found = _walk(bridge, Link(), anchor=anchor)
-    with bridge.store.read() as tx:
-        broken = found.broken or policies.first_break(tx)
-    now = bridge.clock()
+    found, now = _walk(bridge, Link(), anchor=anchor), bridge.clock()
+    broken = found.broken
     with bridge.store.write() as tx:
-        audit.note_check(tx, "full", Walk(end=found.end, broken=broken), at=now)
+        audit.note_check(tx, "full", found, at=now)
         audit.note_check(tx, "recent", found, at=now)
     end = f"{found.end.position}:{found.end.sha256}"
     level = logging.INFO if broken is None else logging.ERROR
@@ -84,15 +82,18 @@ def _start(tx: Tx) -> Link:
 
 
 def _walk(bridge: Bridge, start: Link, *, anchor: str = "") -> Walk:
-    """Page by page, each in its own transaction: a long one would keep the write-ahead log from being cut."""
+    """To the end, and then the policy versions against what was told of them.
+
+    Page by page, each in its own transaction: a long one would keep the write-ahead log from being cut.
+    """
     position, _, sha256 = anchor.partition(":")
     while True:
         with bridge.store.read() as tx:
             found = audit.walk(tx, start, limit=PAGE)
             if anchor and not audit.is_link(tx, int(position) if position.isdecimal() else -1, sha256):
                 return Walk(end=found.end, broken=f"the anchor {anchor[:80]} is no link of this chain")
-        if found.is_over:
-            return found
+            if found.is_over:
+                return found if found.broken else replace(found, broken=policies.first_break(tx))
         start, anchor = found.end, ""
 
 

@@ -102,13 +102,18 @@ def is_intact(row: VersionRow) -> bool:
 
 
 def first_break(tx: Connection) -> str | None:
-    """What is wrong with the versions, in words, or None when every one is as the audit says it was proposed and decided."""
+    """What is wrong with the versions, in words, or None when every one is as the audit says it was proposed and decided.
+
+    A version that comes while this looks is no break: versions are read before what must be told of them.
+    """
+    versions = tx.execute(select(policy_versions).order_by(policy_versions.c.number)).all()
     made = _told(tx, MADE)
-    for row in tx.execute(select(policy_versions).order_by(policy_versions.c.number)):
+    for row in versions:
         if not is_intact(row) or made.get(str(row.number)) != row.sha256:
             return f"policy version {row.number} was altered"
-    number = active_number(tx)
-    if number is not None and _last_activated(tx) != str(number):
+    # In one statement, which sees one moment.
+    number, activated = tx.execute(select(_ACTIVE_NUMBER.scalar_subquery(), _LAST_ACTIVATED.scalar_subquery())).one()
+    if number is not None and activated != str(number):
         return f"policy version {number} is active, and nobody made it so"
     return None
 
@@ -119,9 +124,7 @@ def _told(tx: Connection, actions: Collection[str]) -> dict[str, str]:
     return {row.policy_version: str(json.loads(row.detail).get("sha256")) for row in tx.execute(rows)}
 
 
-def _last_activated(tx: Connection) -> str | None:
-    newest = select(audit.c.policy_version).where(audit.c.action.in_(ACTIVATED)).order_by(audit.c.id.desc()).limit(1)
-    return tx.execute(newest).scalar_one_or_none()
-
-
 _ACTIVE_NUMBER = select(policy_versions.c.number).where(policy_versions.c.status == "active")
+_LAST_ACTIVATED = (
+    select(audit.c.policy_version).where(audit.c.action.in_(ACTIVATED)).order_by(audit.c.id.desc()).limit(1)
+)
