@@ -150,15 +150,20 @@ class Worker:
         bridge, owner = self._bridge, self.owner
         lookers, carriers = self._lookers, self._carriers
         return {
-            "doorbells": lambda: answer_doorbells(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
-            "poll": lambda: poll_due(bridge, owner=owner, limit=lookers.free, submit=lookers.submit),
-            "deliver": lambda: deliver_due(bridge, owner=owner, limit=carriers.free, submit=carriers.submit),
+            "doorbells": lambda: self._hand_out(answer_doorbells, lookers),
+            "poll": lambda: self._hand_out(poll_due, lookers),
+            "deliver": lambda: self._hand_out(deliver_due, carriers),
             "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
             "books": self._keep_books,
             "money_out": self._money_out,
             "seal": self._seal,
         }
+
+    def _hand_out(self, job: Callable[..., int], hands: Hands) -> int:
+        """Claims as much as there are free hands for. Without one nothing is asked: the first that ends wakes the loop."""
+        free = hands.free
+        return job(self._bridge, owner=self.owner, limit=free, submit=hands.submit) if free else 0
 
     def _is_under_policy(self) -> bool:
         """Looks once in a while which version is in force. While that was never known nothing is done by the file alone."""
