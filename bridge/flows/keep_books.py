@@ -46,8 +46,9 @@ def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
 def refresh_gauges(bridge: Bridge) -> None:
     """Sets the gauges that are counts of rows and the age of prices; asked for by whoever scrapes the metrics."""
     now = bridge.clock()
-    for gauge in (bridge.metrics.open_invoices, bridge.metrics.deliveries_waiting, bridge.metrics.reviews_open):
-        gauge.clear()  # what no row is in any more must not keep its last count
+    of_rows = (bridge.metrics.open_invoices, bridge.metrics.deliveries_waiting, bridge.metrics.reviews_open)
+    for gauge in (*of_rows, bridge.metrics.stage_limit, bridge.metrics.stage_used):
+        gauge.clear()  # what no row or rule is in any more must not keep its last figure
     with bridge.store.read() as tx:
         for status, count in invoices.count_by_status(tx).items():
             bridge.metrics.open_invoices.labels(status=status).set(count)
