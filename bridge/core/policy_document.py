@@ -6,17 +6,7 @@ Owns these three; must not know what a setting means: whatever the settings file
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One setting that two documents say differently; None where a document does not have it at all."""
-
-    setting: str
-    before: str | None
-    after: str | None
 
 
 def canonical(document: Mapping[str, Any]) -> str:
@@ -28,11 +18,14 @@ def sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(before: str, after: str) -> tuple[Difference, ...]:
-    """What changes from one canonical text to another, setting by setting, in the order of their paths."""
+def differences(before: str, after: str) -> list[dict[str, str | None]]:
+    """What changes from one canonical text to another: setting, before and after, in the order of the settings' paths.
+
+    None stands where a document does not have the setting at all.
+    """
     old, new = (dict(_flat(json.loads(text))) for text in (before, after))
     changed = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
-    return tuple(Difference(setting=path, before=old.get(path), after=new.get(path)) for path in changed)
+    return [{"setting": path, "before": old.get(path), "after": new.get(path)} for path in changed]
 
 
 def _flat(value: Any, at: str = "") -> Iterator[tuple[str, str]]:

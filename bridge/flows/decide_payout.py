@@ -8,16 +8,15 @@ from typing import Any
 
 from bridge.core.errors import Conflict, Refused
 from bridge.core.payout import OWN_ROLE, approve_journal, write_off_journal
-from bridge.core.roles import may
 from bridge.flows.context import Bridge
 from bridge.flows.modes import require_mode
 from bridge.flows.payout_steps import found, note, post, release
-from bridge.flows.permit import check_actor_in, require_operator, require_words
+from bridge.flows.permit import check_may_stop, refuse_same_person, require_operator, require_words
 from bridge.flows.present import time_text
 from bridge.flows.present_payout import payout_json, refundable_of
 from bridge.flows.read_invoices import read_cursor, write_cursor
 from bridge.flows.send_payouts import refund_waits
-from bridge.store import invoices, ledger, operators, payouts
+from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx
 
 MAX_LIMIT = 200
@@ -99,9 +98,7 @@ def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) ->
     now = bridge.clock()
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
-        person = operators.find(tx, actor)
-        is_approver = person is not None and may(person.role, "payout.approve")
-        check_actor_in(tx, actor, "payout.approve" if is_approver else "payout.propose", now=now)
+        check_may_stop(tx, actor, approve="payout.approve", propose="payout.propose", now=now)
         row = found(payouts.find(tx, lock=True, id=payout_id))
         is_idle = row.state == "submitting" and not row.maybe_sent and row.lease_until is None
         if row.state not in ("requested", "approved") and not is_idle:
@@ -117,8 +114,7 @@ def _check_approvable(tx: Tx, row: Any, actor: str) -> None:
     if row.state != "requested":
         raise Conflict("not_waiting", f"This payout is {row.state}; there is nothing to approve.")
     given = [a.actor for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
-    if actor in (row.proposed_by, row.destination_set_by, *given):
-        raise Refused("same_person", "Somebody else must approve this: you had a hand in it already.", field="actor")
+    refuse_same_person(actor, involved=[row.proposed_by, row.destination_set_by, *given])
     if row.destination is None and row.kind != "write_off":
         raise Refused("destination_missing", "There is no address to send to yet.", field="destination")
     if row.kind == "refund":

@@ -8,11 +8,16 @@ from typing import Any
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.policy_document import differences, sha256_of
-from bridge.core.roles import may
 from bridge.flows import policy
 from bridge.flows.context import Bridge, PolicyFile
 from bridge.flows.modes import require_mode
-from bridge.flows.permit import check_actor_in, require_operator, require_words
+from bridge.flows.permit import (
+    check_actor_in,
+    check_may_stop,
+    refuse_same_person,
+    require_operator,
+    require_words,
+)
 from bridge.flows.present_policy import FILE, comparison, version_json
 from bridge.store import operators, policies
 from bridge.store.db import Tx
@@ -105,10 +110,7 @@ def approve(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str
         require_operator(tx, actor, "policy.approve", now=now)
         policies.lock(tx)
         row = _waiting(tx, number)
-        if actor in (row.proposed_by, *(each.actor for each in policies.approvals_of(tx, number))):
-            raise Refused(
-                "same_person", "Somebody else must approve this: you had a hand in it already.", field="actor"
-            )
+        refuse_same_person(actor, involved=[row.proposed_by, *(a.actor for a in policies.approvals_of(tx, number))])
         if bridge.policy_file is not None:
             bridge.policy_file.terms_of(row.document)
         policies.approve(tx, row, {"actor": actor, "reason": reason, "at": now})
@@ -125,9 +127,7 @@ def reject(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str,
     now = bridge.clock()
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
-        person = operators.find(tx, actor)
-        is_approver = person is not None and may(person.role, "policy.approve")
-        check_actor_in(tx, actor, "policy.approve" if is_approver else "policy.propose", now=now)
+        check_may_stop(tx, actor, approve="policy.approve", propose="policy.propose", now=now)
         policies.lock(tx)
         policy.end(tx, _waiting(tx, number), "rejected", actor=actor, reason=reason, now=now)
         return version_json(tx, policies.find(tx, number))
@@ -168,8 +168,5 @@ def _file_state(tx: Tx, file: PolicyFile | None, active: Any) -> str:
     return str(known.status)
 
 
-def _file_changes(file: PolicyFile | None, active: Any) -> list[dict[str, Any]]:
-    if file is None:
-        return []
-    found = differences(file.normal(active.document), file.document)
-    return [{"setting": each.setting, "before": each.before, "after": each.after} for each in found]
+def _file_changes(file: PolicyFile | None, active: Any) -> list[dict[str, str | None]]:
+    return differences(file.normal(active.document), file.document) if file is not None else []

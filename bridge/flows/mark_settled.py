@@ -8,14 +8,13 @@ from typing import Any
 
 from bridge.core.errors import Conflict, Refused
 from bridge.core.money import SAT_PER_BTC, minor_text
-from bridge.core.roles import may
 from bridge.flows.carry_out_ruling import carry_out
 from bridge.flows.context import Bridge
-from bridge.flows.permit import check_actor_in, require_operator, require_words
-from bridge.flows.present import time_text
+from bridge.flows.permit import check_may_stop, refuse_same_person, require_operator, require_words
+from bridge.flows.present import approvals_json, time_text
 from bridge.flows.review_blocks import CONSEQUENCES
 from bridge.logs import log
-from bridge.store import audit, invoices, marks, operators, reviews
+from bridge.store import audit, invoices, marks, reviews
 from bridge.store.db import Tx
 
 MARK = "mark_settled"
@@ -52,9 +51,7 @@ def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
         "proposed_by": row.proposed_by,
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,
-        "approvals": [
-            {"actor": a.actor, "reason": a.reason, "at": time_text(a.at)} for a in marks.approvals_of(tx, row.id)
-        ],
+        "approvals": approvals_json(marks.approvals_of(tx, row.id)),
         "proposed_at": time_text(row.proposed_at),
         "ended_at": time_text(row.ended_at) if row.ended_at else None,
     }
@@ -119,9 +116,7 @@ def reject_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dic
     require_words(actor, reason)
     now = bridge.clock()
     with bridge.store.write() as tx:
-        person = operators.find(tx, actor)
-        is_approver = person is not None and may(person.role, APPROVE)
-        check_actor_in(tx, actor, APPROVE if is_approver else PROPOSE, now=now)
+        check_may_stop(tx, actor, approve=APPROVE, propose=PROPOSE, now=now)
         _item, _row, mark = _locked(tx, mark_id)
         _check_waiting(mark)
         marks.end(tx, mark_id, state="rejected", now=now)
@@ -145,9 +140,8 @@ def _locked(tx: Tx, mark_id: str) -> tuple[Any, Any, Any]:
 
 def _check_approvable(tx: Tx, mark: Any, row: Any, actor: str) -> None:
     _check_waiting(mark)
-    if actor in (mark.proposed_by, *(given.actor for given in marks.approvals_of(tx, mark.id))):
-        raise Refused("same_person", "Somebody else must approve this: you had a hand in it already.", field="actor")
-    if (row.received_sat, row.amount_minor) != (mark.received_sat, mark.amount_minor):
+    refuse_same_person(actor, involved=[mark.proposed_by, *(a.actor for a in marks.approvals_of(tx, mark.id))])
+    if any(getattr(row, name) != getattr(mark, name) for name in ("received_sat", "amount_minor", "currency")):
         raise Conflict("mark_changed", "Money or amount changed since this was proposed; reject it and look again.")
 
 

@@ -3,11 +3,12 @@
 Owns it; must not know how the person proved who they are, `flows.login` does.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.roles import require
+from bridge.core.roles import may, require
 from bridge.flows.context import Bridge
 from bridge.store import operators
 from bridge.store.db import Tx
@@ -40,6 +41,19 @@ def require_operator(tx: Tx, actor: str, permission: str, *, now: datetime) -> A
         raise Refused("unknown_operator", "This is not the name of an active operator.", field="actor")
     require(row.role, permission)
     return row
+
+
+def check_may_stop(tx: Tx, actor: str, *, approve: str, propose: str, now: datetime) -> None:
+    """What waits for a second person is ended by who may approve it, or by who may propose it (a withdrawal)."""
+    person = operators.find(tx, actor)
+    is_approver = person is not None and may(person.role, approve)
+    check_actor_in(tx, actor, approve if is_approver else propose, now=now)
+
+
+def refuse_same_person(actor: str, *, involved: Iterable[str | None]) -> None:
+    """Raises Refused("same_person") when `actor` is one of those who proposed, changed or approved this."""
+    if actor in involved:
+        raise Refused("same_person", "Somebody else must approve this: you had a hand in it already.", field="actor")
 
 
 def is_active(row: Any, now: datetime) -> bool:

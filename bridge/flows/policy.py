@@ -4,7 +4,7 @@ Owns the way from file and store to the rules a bridge works by; people's decisi
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -41,10 +41,11 @@ def in_force(bridge: Bridge) -> Bridge:
     if not policies.is_intact(row):
         detail = f"Policy version {row.number} was altered in the database; see `verify-audit`."
         raise Unavailable("policy_altered", detail, retry_after_seconds=60)
+    after = under(bridge, bridge.policy_file, row)
     log("policy.in_force", number=row.number, before=bridge.policy_number)
     # Whoever still asks the old price sources goes on undisturbed; only their idle connections go.
     bridge.rates.close()
-    return under(bridge, bridge.policy_file, row)
+    return after
 
 
 def under(bridge: Bridge, file: PolicyFile, row: Any) -> Bridge:
@@ -75,7 +76,7 @@ def take_file(bridge: Bridge) -> Bridge:
         active = policies.active(tx)
         if not says_the_same(file, active):
             _take(tx, file, active, now=now)
-    return in_force(bridge)
+    return in_force(current)
 
 
 def says_the_same(file: PolicyFile, row: Any) -> bool:
@@ -146,12 +147,12 @@ def end(tx: Tx, row: Any, status: str, *, actor: str, reason: str, now: datetime
 
 def note(tx: Tx, action: str, row: Any, before: Any, *, actor: str, reason: str, now: datetime) -> None:
     """Who did what to which version, with every setting that it changes: before and after."""
-    changes = differences(before.document, row.document) if before is not None else ()
+    changes = differences(before.document, row.document) if before is not None else []
     detail = {
         "sha256": row.sha256,
         "before": before.number if before is not None else None,
         "after": row.number,
-        "changes": [asdict(change) for change in changes],
+        "changes": changes,
     }
     audit.write(tx, at=now, actor=actor, action=action, reason=reason, policy_version=str(row.number), detail=detail)
     log(action.replace("policy_", "policy."), number=row.number, actor=actor, changes=len(changes))

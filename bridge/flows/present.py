@@ -3,6 +3,7 @@
 Owns that shape; must not read the database, callers hand in rows.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,12 @@ from bridge.flows.context import Bridge
 
 def time_text(at: datetime) -> str:
     """RFC 3339 in UTC with seconds."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def approvals_json(rows: Iterable[Any]) -> list[dict[str, str]]:
+    """Who gave their approval, why and when."""
+    return [{"actor": row.actor, "reason": row.reason, "at": time_text(row.at)} for row in rows]
 
 
 def bip21(address: str, sat: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from bridge.core.money import minor_text
 from bridge.core.payout import Refundable, billing_refund_sat
 from bridge.flows.context import Bridge
-from bridge.flows.present import time_text
+from bridge.flows.present import approvals_json, time_text
 from bridge.store import payouts
 from bridge.store.db import Tx
 
@@ -20,7 +20,7 @@ def payout_json(tx: Tx, row: Any) -> dict[str, Any]:
         "proposed_by": row.proposed_by,
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,
-        "approvals": [{"actor": a.actor, "reason": a.reason, "at": time_text(a.at)} for a in approvals],
+        "approvals": approvals_json(approvals),
         "attempts": row.attempts,
         "waiting": row.waiting,
         "balance_before_sat": row.balance_before_sat,

@@ -4,12 +4,11 @@ Owns these shapes; must not decide anything.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from bridge.core.policy_document import differences
-from bridge.flows.present import time_text
+from bridge.flows.present import approvals_json, time_text
 from bridge.flows.words import Words
 from bridge.store import policies
 from bridge.store.db import Tx
@@ -31,19 +30,16 @@ def version_json(tx: Tx, row: Any) -> dict[str, Any]:
         "proposed_at": time_text(row.proposed_at),
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,
-        "approvals": [
-            {"actor": each.actor, "reason": each.reason, "at": time_text(each.at)}
-            for each in policies.approvals_of(tx, row.number)
-        ],
+        "approvals": approvals_json(policies.approvals_of(tx, row.number)),
         "decided_by": row.decided_by,
         "decided_at": time_text(row.decided_at) if row.decided_at is not None else None,
         "decision_reason": row.decision_reason,
     }
 
 
-def comparison(before: Any, after: Any) -> list[dict[str, Any]]:
+def comparison(before: Any, after: Any) -> list[dict[str, str | None]]:
     """Every setting that differs, old and new; nothing for the first version, which is compared with none."""
-    return [asdict(each) for each in differences(before.document, after.document)] if before is not None else []
+    return differences(before.document, after.document) if before is not None else []
 
 
 def versions_of(tx: Tx, invoice: Any, decisions: Iterable[Any] = ()) -> dict[str, dict[str, Any]]:
