@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from bridge.core.errors import Refused
 from bridge.flows import beancount as beancount_flow
 from bridge.flows import export as exporting
 from bridge.flows.context import Bridge
-from bridge.flows.day_report import period_report
 from bridge.flows.day_report import report as day_report
 from bridge.flows.evidence import evidence as evidence_of
 from bridge.flows.export_rows import KINDS
@@ -145,17 +144,13 @@ def _write(chunks: Iterable[str], output: Path | None) -> None:
 
 @click.command()
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]), required=False)
-@click.option("--days", default=1, show_default=True, help="How many days from DAY on.")
+@click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="How many days from DAY on.")
 @click.option("--merchant")
 @reading
 def report(bridge: Bridge, day: datetime | None, days: int, merchant: str | None) -> None:
     """The report of a day (default: yesterday, UTC): expected, received, confirmed, settled, refunded, under review."""
     start = day or bridge.clock() - timedelta(days=1)
-    if days == 1:
-        show(day_report(bridge, start.date(), merchant=merchant))
-        return
-    from_at = datetime(start.year, start.month, start.day, tzinfo=UTC)
-    show(period_report(bridge, from_at=from_at, to_at=from_at + timedelta(days=days), merchant=merchant))
+    show(day_report(bridge, start.date(), days=days, merchant=merchant))
 
 
 @click.command()

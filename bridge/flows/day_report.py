@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from bridge.core.errors import Refused
 from bridge.core.ledger import BTC
 from bridge.core.money import minor_text
 from bridge.flows.context import Bridge
@@ -32,10 +33,14 @@ class Sum:
         return self.left == self.right
 
 
-def report(bridge: Bridge, day: date, *, merchant: str | None = None) -> dict[str, Any]:
-    """The UTC day, of one merchant or of all."""
+def report(bridge: Bridge, day: date, *, days: int = 1, merchant: str | None = None) -> dict[str, Any]:
+    """The UTC day, or as many days from it on, of one merchant or of all. Raises Refused("bad_period")."""
     from_at = datetime.combine(day, time(), UTC)
-    return period_report(bridge, from_at=from_at, to_at=from_at + timedelta(days=1), merchant=merchant)
+    try:
+        to_at = from_at + timedelta(days=days)
+    except OverflowError:
+        raise Refused("bad_period", "The calendar ends before these days do.", field="day") from None
+    return period_report(bridge, from_at=from_at, to_at=to_at, merchant=merchant)
 
 
 def period_report(bridge: Bridge, *, from_at: datetime, to_at: datetime, merchant: str | None = None) -> dict[str, Any]:

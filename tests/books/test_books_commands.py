@@ -76,6 +76,7 @@ def test_report_and_purge_answer(world, run):
     shown = json.loads(run("report", today).output)
     assert shown["counts"]["opened"] == 1
     assert json.loads(run("report", today, "--days", "2").output)["counts"]["opened"] == 1
+    assert "bad_period" in run("report", "9999-12-31").output
     assert "Nothing was touched." in run("purge", "--dry-run").output
     assert "actor_and_reason_required" in run("purge").output
     assert "Nothing else was touched." in run("purge", *WHO).output
