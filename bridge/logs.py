@@ -14,7 +14,10 @@ from bridge import tracing
 _SECRET = re.compile(
     r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+|(?<=/callbacks/subtc/)[A-Za-z0-9_\-]+", re.IGNORECASE
 )
-
+# PostgreSQL tells the row's values here, and one may be a customer's; they may hold line breaks.
+_ROW_VALUES = re.compile(
+    r"(\nDETAIL:).*?(?=\n\[SQL: |\n\(Background on |\n\n(?:The above|During handling)|\Z)", re.DOTALL
+)
 
 OURS = "bridge"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -43,7 +46,7 @@ class JsonLines(logging.Formatter):
             line["logger"] = record.name
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _ROW_VALUES.sub(r"\1 [left out]", self.formatException(record.exc_info))
         return redact(json.dumps(line, ensure_ascii=False, default=str))
 
 
