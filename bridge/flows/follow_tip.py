@@ -22,7 +22,7 @@ def follow_tip(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.read() as tx:
         if not leases.is_free(tx, "follow_tip", now=now):
             return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if not leases.take_free(tx, "follow_tip", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
             return 0
     try:

@@ -32,7 +32,7 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now) or not leases.is_free(tx, "sense_balance", now=now):
             return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
         if not take_calls(tx, bridge, now=now):

@@ -25,7 +25,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.read() as tx:
         if spare_addresses.count_free(tx, **pool) >= bridge.spare_addresses:
             return 0
-    with bridge.store.write() as tx:
+    with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
         if not leases.take(tx, "spare_addresses", owner=owner, now=now, lease_seconds=LEASE_SECONDS):

@@ -23,7 +23,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         due = invoices.watch_due(tx, now=now, limit=limit)
     tried = 0
     for row in due:
-        with bridge.store.write() as tx:
+        with bridge.store.write(durable=False) as tx:
             if not may_call_provider(tx, bridge.wallet_id):
                 return tried
             # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
@@ -48,7 +48,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
             log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, trace_id=row.trace_id, code=error.code)
             continue
         bridge.crash_point("watch.armed")
-        with bridge.store.write() as tx:
+        with bridge.store.write(durable=False) as tx:
             # A minute early: the next watch stands before this one lapses.
             invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bridge.watch_seconds - 60, 30)))
     return tried
