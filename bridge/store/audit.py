@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.store.db import put_row
 from bridge.store.tables import audit, audit_chain, audit_checks
 from bridge.store.together import Together
 
@@ -133,10 +133,8 @@ def checks(tx: Connection) -> dict[str, Row[Any]]:
 
 def note_check(tx: Connection, kind: str, found: Walk, *, at: datetime) -> None:
     """Keeps how far a walk came and what it found."""
-    insert_of = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     values = {"position": found.end.position, "sha256": found.end.sha256, "at": at, "broken": found.broken or ""}
-    row = insert_of(audit_checks).values(kind=kind, **values)
-    tx.execute(row.on_conflict_do_update(index_elements=["kind"], set_=values))
+    put_row(tx, audit_checks, {"kind": kind}, values)
 
 
 def oldest_at(tx: Connection) -> datetime | None:
@@ -154,10 +152,6 @@ def _last_sealed() -> Any:
 
 
 _ANY_UNSEALED = select(audit.c.id).where(audit.c.id > _last_sealed()).limit(1)
-
-
-def count_sealed(tx: Connection) -> int:
-    return int(tx.execute(select(func.count()).select_from(audit_chain)).scalar_one())
 
 
 def _link(previous: str, row: Row[Any]) -> str:

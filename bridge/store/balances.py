@@ -9,15 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from bridge.store.db import insert_into
+from bridge.store.db import put_row
 from bridge.store.tables import wallet_balances
 
 
 def put(tx: Connection, role: str, values: dict[str, Any]) -> None:
-    row = insert_into(tx, wallet_balances).values(role=role, **values)
     # An answer that was slow on its way never undoes a newer one.
-    newer = wallet_balances.c.read_at <= values["read_at"]
-    tx.execute(row.on_conflict_do_update(index_elements=["role"], set_=values, where=newer))
+    put_row(tx, wallet_balances, {"role": role}, values, where=wallet_balances.c.read_at <= values["read_at"])
 
 
 def of(tx: Connection, role: str) -> Row[Any] | None:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -234,6 +234,12 @@ def insert_into(tx: Connection | str, table: Table) -> Any:
     """
     dialect = tx if isinstance(tx, str) else tx.dialect.name
     return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+
+
+def put_row(tx: Tx, table: Table, key: Mapping[str, Any], values: Mapping[str, Any], *, where: Any = None) -> None:
+    """Writes the one row with this key, new or in place of what it said; an old row only if it is as `where` says."""
+    row = insert_into(tx, table).values(**key, **values)
+    tx.execute(row.on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where))
 
 
 def open_store(database_url: str, *, pool_size: int = 20) -> Store:

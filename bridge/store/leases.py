@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, case, delete, func, or_, select, update
 
-from bridge.store.db import insert_into
+from bridge.store.db import insert_into, put_row
 from bridge.store.tables import UtcTime, balance_marks, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
 
@@ -19,14 +19,8 @@ _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes or renews the lease `name`; False while another owner holds it."""
-    lease_until = now + timedelta(seconds=lease_seconds)
-    claim = insert_into(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
-    claim = claim.on_conflict_do_update(
-        index_elements=["name"],
-        set_={"owner": owner, "lease_until": lease_until},
-        where=or_(leases.c.owner == owner, leases.c.lease_until < now),
-    )
-    return tx.execute(claim.returning(leases.c.owner)).one_or_none() is not None
+    lease_until, is_mine = now + timedelta(seconds=lease_seconds), leases.c.owner == owner
+    return _claim(tx, name, owner=owner, lease_until=lease_until, where=or_(is_mine, leases.c.lease_until < now))
 
 
 def give_back(tx: Connection, *, owner: str) -> None:
@@ -53,11 +47,8 @@ def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_second
 
 def refund(tx: Connection, name: str, *, calls: int) -> None:
     """Returns calls of the newest grant that were not made."""
-    if calls <= 0:
-        return
-    newest = select(func.max(budget_calls.c.at)).where(budget_calls.c.name == name).scalar_subquery()
-    taken = update(budget_calls).where(budget_calls.c.name == name, budget_calls.c.at == newest)
-    tx.execute(taken.values(spent=budget_calls.c.spent - calls))
+    if calls > 0:
+        tx.execute(_REFUND, {"its_name": name, "calls": calls})
 
 
 # Statements are built once: building one costs several times its execution.
@@ -71,6 +62,8 @@ _ROOM = bindparam("limit", type_=BigInteger) - _SPENT.scalar_subquery()
 _CALLS = bindparam("calls", type_=BigInteger)
 _TAKEN = case((_ROOM < _CALLS, _ROOM), else_=_CALLS)
 _GRANTED = select(_TAKEN)
+_NEWEST = select(func.max(budget_calls.c.at)).where(_ITS).scalar_subquery()
+_REFUND = update(budget_calls).where(_ITS, budget_calls.c.at == _NEWEST).values(spent=budget_calls.c.spent - _CALLS)
 
 
 @cache
@@ -93,8 +86,7 @@ def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: 
     before = balance_mark(tx, wallet_id)
     changed_at = before.changed_at if before is not None and before.balance_sat == balance_sat else asked_at
     values = {"balance_sat": balance_sat, "asked_at": asked_at, "changed_at": changed_at}
-    row = insert_into(tx, balance_marks).values(wallet_id=wallet_id, **values)
-    tx.execute(row.on_conflict_do_update(index_elements=["wallet_id"], set_=values))
+    put_row(tx, balance_marks, {"wallet_id": wallet_id}, values)
     return balance_sat - before.balance_sat if before is not None else 0
 
 
@@ -109,9 +101,7 @@ def tip_height(tx: Connection, network: str) -> int | None:
 
 
 def set_tip(tx: Connection, network: str, *, height: int, now: datetime) -> None:
-    values = {"height": height, "seen_at": now}
-    row = insert_into(tx, chain_tips).values(network=network, **values)
-    tx.execute(row.on_conflict_do_update(index_elements=["network"], set_=values))
+    put_row(tx, chain_tips, {"network": network}, {"height": height, "seen_at": now})
 
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
@@ -120,9 +110,7 @@ def mode_of(tx: Connection, scope: str = "bridge") -> str:
 
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:
-    values = {"mode": mode, "since": now, "actor": actor, "reason": reason}
-    row = insert_into(tx, modes).values(scope=scope, **values)
-    tx.execute(row.on_conflict_do_update(index_elements=["scope"], set_=values))
+    put_row(tx, modes, {"scope": scope}, {"mode": mode, "since": now, "actor": actor, "reason": reason})
 
 
 def all_modes(tx: Connection) -> Sequence[Row[Any]]:
@@ -138,8 +126,11 @@ def is_free(tx: Connection, name: str, *, now: datetime) -> bool:
 def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes a lease that serves as a pause: its holder cannot renew it before it ends either."""
     lease_until = now + timedelta(seconds=lease_seconds)
+    return _claim(tx, name, owner=owner, lease_until=lease_until, where=leases.c.lease_until < now)
+
+
+def _claim(tx: Connection, name: str, *, owner: str, lease_until: datetime, where: Any) -> bool:
     claim = insert_into(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
-    claim = claim.on_conflict_do_update(
-        index_elements=["name"], set_={"owner": owner, "lease_until": lease_until}, where=leases.c.lease_until < now
-    )
+    values = {"owner": owner, "lease_until": lease_until}
+    claim = claim.on_conflict_do_update(index_elements=["name"], set_=values, where=where)
     return tx.execute(claim.returning(leases.c.owner)).one_or_none() is not None

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from bridge.core.errors import Conflict
 from bridge.core.payout import IN_FLIGHT, LIVE, check_move
-from bridge.store.db import insert_into
+from bridge.store.db import insert_into, put_row
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
@@ -159,8 +159,7 @@ def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
 def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:
     """What the billing system has paid back of this invoice so far, all in all."""
     values = {"refunded_minor": refunded_minor, "at": now}
-    row = insert_into(tx, billing_refunds).values(invoice_id=invoice_id, **values)
-    tx.execute(row.on_conflict_do_update(index_elements=["invoice_id"], set_=values))
+    put_row(tx, billing_refunds, {"invoice_id": invoice_id}, values)
 
 
 def billing_refunded_minor(tx: Connection, invoice_id: str) -> int:
