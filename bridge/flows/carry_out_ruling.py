@@ -6,7 +6,7 @@ Owns the consequences; who may rule, and how many people it takes, is said by th
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.credit import Payment, quote_at, remaining_minor
+from bridge.core.credit import quote_at, remaining_minor
 from bridge.core.errors import Refused
 from bridge.core.quote import Rate
 from bridge.flows.context import Bridge
@@ -63,7 +63,7 @@ def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate:
         record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts={"verdict": decision})
         return
     if rate is not None:
-        _value_unquoted(tx, bridge, row, rate, now=now)
+        _value_unquoted(tx, row, rate, now=now)
     facts: dict[str, Any] = {}
     if decision == "credit" and row.billing_change is not None:
         facts["billing_change"] = None
@@ -78,11 +78,11 @@ def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate:
         renew(tx, bridge, invoices.find(tx, id=row.id), rate=rate, now=now, actor=actor)
 
 
-def _value_unquoted(tx: Tx, bridge: Bridge, row: Any, rate: Rate, *, now: datetime) -> None:
+def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
     """Gives today's worth to money that no quote was active for, so that the ruling has something to count."""
     quotes = invoices.quotes_of(tx, row.id, currency=row.currency)
     payments = [p for p in invoices.payments_of(tx, row.id) if not p.replaced]
-    unquoted = [p for p in payments if not _is_quoted(p, quotes, bridge, row)]
+    unquoted = [p for p in payments if quote_at(quotes, p, rule_of(row)) is None]
     base_minor = remaining_minor(payments, quotes=quotes, amount_minor=row.amount_minor, rule=rule_of(row))
     if not unquoted or base_minor <= 0:
         return
@@ -90,10 +90,6 @@ def _value_unquoted(tx: Tx, bridge: Bridge, row: Any, rate: Rate, *, now: dateti
     seen_from = min(p.first_seen_at for p in unquoted)
     quote = late_quote(version=newest.version + 1, base_minor=base_minor, rate=rate, seen_from=seen_from, now=now)
     invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate))
-
-
-def _is_quoted(payment: Payment, quotes: Any, bridge: Bridge, row: Any) -> bool:
-    return quote_at(quotes, payment, rule_of(row)) is not None
 
 
 def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:

@@ -68,7 +68,6 @@ MACHINERY = frozenset(
     {"unnumbered_events", "openings", "leases", "budgets", "budget_calls", "balance_marks", "chain_tips"}
     | {"spare_addresses", "address_counters", "wallet_balances", "modes", "audit_checks"}
 )
-PURGED = frozenset(each.table.name for each in CLASSES)
 # Invoices and callbacks stay as rows: what identifies them and when they came is never emptied.
 KEPT = frozenset(metadata.tables) - {each.table.name for each in CLASSES if not each.emptied} - MACHINERY
 
