@@ -18,11 +18,14 @@ URGENT, YOUNG, CONFIRMING, OLD = LOOK_CLASSES = (0, 1, 2, 3)
 YOUNG_SECONDS = 1_800
 
 
-def look_class(*, status: str, has_money: bool, age: timedelta) -> int:
-    """One of LOOK_CLASSES; URGENT is only for those that somebody gave a hint about."""
-    if status == "settled" or (status == "invalid" and not has_money):
+def look_class(*, status: str, is_confirming: bool, age: timedelta) -> int:
+    """One of LOOK_CLASSES; URGENT is only for those that somebody gave a hint about.
+
+    `is_confirming`: money was seen that waits for blocks. A part that is confirmed waits for the payer, as nothing does.
+    """
+    if status == "settled" or (status == "invalid" and not is_confirming):
         return OLD
-    if has_money:
+    if status == "processing" or is_confirming:
         return CONFIRMING
     return YOUNG if age < timedelta(seconds=YOUNG_SECONDS) else OLD
 
@@ -31,23 +34,23 @@ def next_look_at(
     *,
     status: str,
     is_final: bool,
-    has_money: bool,
+    is_confirming: bool,
     created_at: datetime,
     expires_at: datetime,
     monitor_until: datetime,
     now: datetime,
 ) -> datetime:
     """Now plus the pause that the state asks for, cut short by the next deadline that is still ahead."""
-    pause = timedelta(seconds=_pause(status, is_final=is_final, has_money=has_money, age=now - created_at))
+    pause = timedelta(seconds=_pause(status, is_final=is_final, is_confirming=is_confirming, age=now - created_at))
     if now >= monitor_until:
         return now + max(pause, timedelta(seconds=CLOSED_SECONDS))
     deadlines = [d for d in (expires_at, monitor_until) if d > now]
     return min([now + pause, *deadlines])
 
 
-def _pause(status: str, *, is_final: bool, has_money: bool, age: timedelta) -> int:
+def _pause(status: str, *, is_final: bool, is_confirming: bool, age: timedelta) -> int:
     if status == "settled":
         return SETTLED_FINAL_SECONDS if is_final else SETTLED_SECONDS
-    if has_money and status != "invalid":
+    if status == "processing" or (is_confirming and status != "invalid"):
         return CONFIRMING_SECONDS
     return next((pause for limit, pause in AWAITING if age.total_seconds() < limit), AWAITING_OLD_SECONDS)

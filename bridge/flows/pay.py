@@ -164,7 +164,7 @@ def _is_blind(row: Any, *, now: datetime) -> bool:
     due_at = next_look_at(
         status=row.status,
         is_final=False,
-        has_money=row.received_sat > 0,
+        is_confirming=row.received_sat > row.confirmed_sat,
         created_at=row.created_at,
         expires_at=row.expires_at,
         monitor_until=row.monitor_until,

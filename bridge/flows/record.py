@@ -236,10 +236,14 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
         "settled_at": now if first_settled else known.settled_at,
         "closed_at": (known.closed_at or now) if decision.closed else None,
         "look_class": look_class(
-            status=decision.status, has_money=decision.received_sat > 0, age=now - known.created_at
+            status=decision.status, is_confirming=_is_confirming(decision), age=now - known.created_at
         ),
         "next_look_at": _next_look_at(known, decision, now=now),
     }
+
+
+def _is_confirming(decision: Decision) -> bool:
+    return decision.received_sat > decision.confirmed_sat
 
 
 def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
@@ -247,7 +251,7 @@ def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
     due_at = next_look_at(
         status=decision.status,
         is_final=decision.is_final,
-        has_money=decision.received_sat > 0,
+        is_confirming=_is_confirming(decision),
         created_at=known.created_at,
         expires_at=known.expires_at,
         monitor_until=known.monitor_until,

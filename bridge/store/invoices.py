@@ -84,7 +84,8 @@ def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:
 
 def wake_confirming(tx: Connection, *, now: datetime) -> int:
     """Makes every invoice whose money waits for blocks due at once, because a block came. Returns how many."""
-    waiting = or_(invoices.c.status == "processing", (invoices.c.status == "expired") & (invoices.c.received_sat > 0))
+    is_late = (invoices.c.status == "expired") & (invoices.c.received_sat > invoices.c.confirmed_sat)
+    waiting = or_(invoices.c.status == "processing", is_late)
     woken = update(invoices).where(waiting, invoices.c.next_look_at > now).values(next_look_at=now)
     return tx.execute(woken).rowcount
 
@@ -158,17 +159,15 @@ def rest_quiet(tx: Connection, *, since: datetime, now: datetime, pauses: Mappin
 
 
 def unpaid_asking_for(tx: Connection, sat: int) -> list[str]:
-    """Ids of invoices without money that ask for exactly so many satoshi."""
-    is_open = invoices.c.status.in_(("new", "expired")) & (invoices.c.received_sat == 0)
+    """Ids of invoices that ask for exactly so many satoshi, for all of it or for the rest."""
+    is_open = invoices.c.status.in_(("new", "expired"))
     query = select(invoices.c.id).where(invoices.c.remaining_sat == sat, is_open)
     return list(tx.execute(query.order_by(invoices.c.created_at.desc()).limit(20)).scalars())
 
 
 def young_unpaid(tx: Connection, *, limit: int) -> Sequence[Any]:
-    """Young invoices without money, newest first: id and remaining_sat."""
-    query = select(invoices.c.id, invoices.c.remaining_sat).where(
-        invoices.c.look_class == YOUNG, invoices.c.received_sat == 0
-    )
+    """Young invoices that wait for money, newest first: id and remaining_sat."""
+    query = select(invoices.c.id, invoices.c.remaining_sat).where(invoices.c.look_class == YOUNG)
     return tx.execute(query.order_by(invoices.c.next_look_at.desc()).limit(limit)).all()
 
 

@@ -6,7 +6,10 @@ from datetime import datetime
 from threading import Barrier
 
 from bridge.core.evidence import ProviderReading
+from bridge.core.schedule import URGENT
+from bridge.flows.follow_tip import follow_tip
 from bridge.flows.poll import answer_doorbells, look_and_release, poll_due
+from bridge.flows.sense_balance import sense_balance
 from bridge.flows.workers import give_back_leases
 from bridge.store import invoices
 from tests.flows.world import World
@@ -46,6 +49,27 @@ def test_an_old_invoice_is_looked_at_rarely(world: World) -> None:
     assert world.poll() == 0
     world.advance(301)
     assert world.poll() == 1
+
+
+def test_a_part_that_is_confirmed_is_looked_at_rarely_until_the_rest_comes(world: World) -> None:
+    """Shops keep many of these open for days: they may not take the calls that others need, nor wake at every block."""
+    invoice = world.open()
+    follow_tip(world.bridge, owner="w1")
+    world.pay(invoice, 5_000, confirmations=1)
+    world.look(invoice)
+    world.advance(86_500)
+    sense_balance(world.bridge, owner="w1")
+    assert (world.poll(), world.seen(invoice)) == (1, ("expired", "paid_partial", None))
+    world.mine()
+    world.advance(60)
+    follow_tip(world.bridge, owner="w1")
+    assert world.poll() == 0
+    rest_sat = world.invoice(invoice)["remaining_sat"]
+    world.pay(invoice, rest_sat)
+    world.advance(3_600)
+    sense_balance(world.bridge, owner="w1")
+    assert world.rows("SELECT look_class FROM invoices") == [(URGENT,)]
+    assert (world.poll(), world.invoice(invoice)["received_sat"]) == (1, 5_000 + rest_sat)
 
 
 def test_two_workers_never_get_the_same_invoice(world: World) -> None:
