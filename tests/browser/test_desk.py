@@ -40,11 +40,12 @@ def visit(browser, office):
 
 @pytest.mark.parametrize(("lang", "width", "scheme"), [("ru", 390, "light"), ("en", 1280, "dark")])
 def test_every_page_is_whole_and_speaks_to_people(browser, office: ServedOffice, lang, width, scheme):
-    faults = {}
+    faults, view, contexts = {}, View(lang=lang, width=width, scheme=scheme), {}
     axe = AXE.read_text(encoding="utf-8")
     for name, (person, path) in PAGES.items():
-        context = office.context(browser, View(lang=lang, width=width, scheme=scheme), person)
-        page = context.new_page()
+        if person not in contexts:
+            contexts[person] = office.context(browser, view, person)
+        page = contexts[person].new_page()
         seen = watch(page)
         page.goto(office.url(path, lang=lang))
         # What is raw on purpose, the stored details of an audit row, stays folded.
@@ -53,9 +54,11 @@ def test_every_page_is_whole_and_speaks_to_people(browser, office: ServedOffice,
         found = [*overflow(page), *seen.complaints, *seen.foreign(office.base), *NOT_FOR_PEOPLE.findall(words(page))]
         page.evaluate(axe)
         found += page.evaluate(RUN)
-        context.close()
+        page.close()
         if found:
             faults[name] = found
+    for context in contexts.values():
+        context.close()
     assert faults == {}
 
 
