@@ -25,8 +25,10 @@ _ANSWERED = _ANSWERED.values(state="done", note=bindparam("its_note")).returning
 _GIVEN = ("source", "event_key", "received_at", "headers", "body", "state", "note")
 _OPEN = select(invoices.c.id, *(bindparam(name, type_=inbox.c[name].type) for name in _GIVEN))
 _OPEN = _OPEN.where(invoices.c.callback_token_sha256 == bindparam("token"), invoices.c.closed_at.is_(None))
-# As text, because SQLAlchemy leaves the tables' names out of what SQLite returns.
-_TRACE = literal_column("(SELECT its.trace_id FROM invoices AS its WHERE its.id = invoice_id)", Text).label("trace_id")
+# As text, because SQLAlchemy leaves the tables' names out of what SQLite returns. What SQLite returns has no type either, and
+# without one it would look for the invoice through the whole table.
+_ITS_TRACE = "(SELECT its.trace_id FROM invoices AS its WHERE its.id = CAST(invoice_id AS TEXT))"
+_TRACE = literal_column(_ITS_TRACE, Text).label("trace_id")
 
 
 @cache
