@@ -330,7 +330,7 @@ idempotency = Table(
     Column("state", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("lease_until", UtcTime, nullable=False),
-    Column("invoice_id", Text),
+    Column("invoice_id", Text, index=True),
     Column("quote_version", Integer),
     Column("address", Text),
     Column("settlement_status", Text),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from bridge.store import deliveries, inbox, invoices, leases
+from bridge.store import deliveries, idempotency, inbox, invoices, leases
 from tests.durability.crowd import gather
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -56,6 +56,7 @@ CLAIMS = {
     "before an opening": lambda tx: invoices.before_opening(
         tx, merchant="shop", billing_payment_id="7", customer_id="c7", wallet_id="w"
     ),
+    "keys of an invoice": lambda tx: idempotency.keys_of(tx, "inv_7"),
     "invoices asking for a sum": lambda tx: invoices.unpaid_asking_for(tx, 15_000),
     "young invoices": lambda tx: invoices.young_unpaid(tx, limit=100),
 }
