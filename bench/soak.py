@@ -186,16 +186,18 @@ class Soak:
         self.shop.control("mine", blocks=6)
         # Old addresses are read rarely, so the more of them there are the longer it takes until all was seen.
         deadline = time.monotonic() + QUIET_SECONDS + len(self.opened) // 10
-        while time.monotonic() < deadline and not self._is_quiet():
-            self.say("settling down", self._open_ends() | {"satoshi unseen": self._unseen_sat()})
+        while time.monotonic() < deadline:
+            open_ends = self._open_ends()
+            if not any(open_ends.values()) and not self._unexplained():
+                return
+            self.say("settling down", open_ends)
             self.shop.advance(601)
             time.sleep(1)
 
-    def _is_quiet(self) -> bool:
-        return not any(self._open_ends().values()) and not self._unseen_sat() and not self._unexplained()
-
     def _open_ends(self) -> dict[str, int]:
-        return {what: self.shop.count(query) for what, query in OPEN_ENDS.items()}
+        return {what: self.shop.count(query) for what, query in OPEN_ENDS.items()} | {
+            "satoshi unseen": self._unseen_sat()
+        }
 
     def _unseen_sat(self) -> int:
         """What came and is not booked yet: an address that nobody is in a hurry about is read rarely."""
