@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Unavailable
-from bridge.core.policy_document import differences, sha256_of
+from bridge.core.policy_document import sha256_of
 from bridge.flows.context import Bridge, PolicyFile
-from bridge.flows.present_policy import FILE
+from bridge.flows.present_policy import FILE, comparison
 from bridge.logs import log
 from bridge.store import audit, policies
 from bridge.store.db import Tx
@@ -147,7 +147,7 @@ def end(tx: Tx, row: Any, status: str, *, actor: str, reason: str, now: datetime
 
 def note(tx: Tx, action: str, row: Any, before: Any, *, actor: str, reason: str, now: datetime) -> None:
     """Who did what to which version, with every setting that it changes: before and after."""
-    changes = differences(before.document, row.document) if before is not None else []
+    changes = comparison(before, row)
     detail = {
         "sha256": row.sha256,
         "before": before.number if before is not None else None,
