@@ -148,11 +148,10 @@ class Worker:
 
     def _jobs(self) -> dict[str, Callable[[], int]]:
         bridge, owner = self._bridge, self.owner
-        lookers, carriers = self._lookers, self._carriers
         return {
-            "doorbells": lambda: self._hand_out(answer_doorbells, lookers),
-            "poll": lambda: self._hand_out(poll_due, lookers),
-            "deliver": lambda: self._hand_out(deliver_due, carriers),
+            "doorbells": lambda: self._hand_out(answer_doorbells, self._lookers),
+            "poll": lambda: self._hand_out(poll_due, self._lookers),
+            "deliver": lambda: self._hand_out(deliver_due, self._carriers),
             "errands": self._send_errands,
             "number": lambda: number_events(bridge, owner=owner),
             "books": self._keep_books,
