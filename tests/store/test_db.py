@@ -233,9 +233,7 @@ def test_waiting_goes_on_after_the_listening_connection_was_lost(store: Store, d
     """A database that restarts must not end the worker: without wake-ups it polls, and soon it listens again."""
     with store.wake_ups() as wait, closing(open_store(database_url)) as other:
         wait(0.01)
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        with other.read() as tx:
-            tx.execute(text(f"{others} AND datname = current_database()"))
+        _hang_up(other)
         assert wait(0.05) is False
         with ThreadPoolExecutor(1) as pool:
             announcing = pool.submit(_announce_soon, other)
@@ -250,14 +248,20 @@ def test_a_database_that_restarts_costs_one_error_and_not_one_for_each_connectio
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(store.read())
-    with closing(open_store(database_url)) as other, other.read() as tx:
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        tx.execute(text(f"{others} AND datname = current_database()"))
+    with closing(open_store(database_url)) as other:
+        _hang_up(other)
     with pytest.raises(Unavailable, match="cannot be used now"), store.write(durable=False):
         pass
     for _ in range(4):
         with store.write(durable=False) as tx:
             leases.take(tx, "x", owner="w", now=NOW, lease_seconds=30)
+
+
+def _hang_up(store: Store) -> None:
+    """What a restart does to every other connection to this PostgreSQL database."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with store.read() as tx:
+        tx.execute(text(f"{others} AND datname = current_database()"))
 
 
 def _announce_soon(store: Store) -> None:
