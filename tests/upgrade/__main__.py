@@ -23,7 +23,7 @@ def store_release(release: str) -> None:
         for engine, url in urls.items():
             migrate(url)
             with days.shop(url, directory) as world:
-                days.live(world)
+                days.live(world, url)
                 stored.save(release, engine, database_url=url, outside=world.sandbox.world)
             print(f"{release} on {engine}: stored")
 
