@@ -60,7 +60,7 @@ class Place:
                 "wallet_id": "wt_bench",
                 "calls_per_minute": 10**7,
             },
-            "chain": {"esplora": [self.stub]},
+            "chain": {"esplora": [self.stub], "max_tip_age_seconds": 0},
             "prices": {
                 "sources": [
                     {"name": n, "url": f"{self.stub}/prices/{n}?c={{currency}}", "pointer": "/price"} for n in "ab"

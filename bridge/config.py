@@ -98,10 +98,15 @@ class CoreRpc(_Section):
 
 
 class Chain(_Section):
-    """Independent evidence. Without any reader only small invoices can settle, see provider_only_max_sat."""
+    """Independent evidence. Without any reader only small invoices can settle, see provider_only_max_sat.
+
+    `max_tip_age_seconds`: how old the newest block may be before a reader's silence counts for nothing; 0 is any age. By
+    default two hours, and any age on regtest, where blocks come when somebody makes them.
+    """
 
     esplora: tuple[str, ...] = ()
     core_rpc: CoreRpc | None = None
+    max_tip_age_seconds: Count | None = None
 
 
 class PriceSource(_Section):

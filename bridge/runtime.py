@@ -77,6 +77,10 @@ class MerchantNotifier:
         )
 
 
+# Bitcoin finds a block each ten minutes: two hours without one happen about once in three years.
+OLDEST_TIP_SECONDS = 7_200
+
+
 class OffsetClock:
     """The system's clock plus the seconds in a file that the sandbox writes, so that a demo can travel in time."""
 
@@ -117,6 +121,7 @@ def build(settings: Settings) -> Bridge:
         login=LoginRules(**settings.operators.model_dump()),
         crash_point=_crash_point(settings.crash_at),
         policy_file=_policy_file(settings, terms.document()),
+        oldest_tip=_oldest_tip(settings),
         **_receiving(settings),
         **_under(settings, terms),
     )
@@ -237,6 +242,13 @@ def _chain(settings: Settings) -> Chain | None:
             network=settings.network,
         )
     return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
+
+
+def _oldest_tip(settings: Settings) -> timedelta | None:
+    seconds = settings.chain.max_tip_age_seconds
+    if seconds is None:
+        seconds = 0 if settings.network == "regtest" else OLDEST_TIP_SECONDS
+    return timedelta(seconds=seconds) if seconds else None
 
 
 def _rates(prices: Prices) -> RateReader:

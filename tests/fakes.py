@@ -5,16 +5,31 @@ copy any rule of the bridge.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from btclib import b32
 
 from bridge.core.errors import Unavailable
-from bridge.core.evidence import Answer, ChainOutput, ChainReading, Health, ProviderReading, Sample, WalletBalance
+from bridge.core.evidence import (
+    Answer,
+    ChainOutput,
+    ChainReading,
+    Health,
+    KnownOutput,
+    ProviderReading,
+    Sample,
+    Tip,
+    WalletBalance,
+)
 
 START = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 _PREFIX_NETWORK = {"main": "mainnet", "test": "testnet", "signet": "signet", "regtest": "regtest"}
+
+
+def tip_at(height: int, time: datetime = START) -> Tip:
+    return Tip(height=height, hash=hashlib.sha256(f"block {height}".encode()).hexdigest(), time=time)
 
 
 class SettableClock:
@@ -48,6 +63,7 @@ class FakeMoney:
     """Everything that was ever paid to any address."""
 
     outputs: list[FakeOutput] = field(default_factory=list)
+    height: int = 800_000
 
     def pay(self, address: str, amount_sat: int, *, confirmations: int = 0, replaceable: bool = False) -> FakeOutput:
         txid = hashlib.sha256(f"{address} {len(self.outputs)}".encode()).hexdigest()
@@ -56,6 +72,7 @@ class FakeMoney:
         return paid
 
     def mine(self, blocks: int = 1) -> None:
+        self.height += blocks
         for output in self.outputs:
             output.confirmations += blocks
 
@@ -109,29 +126,45 @@ class FakeWallet:
 
 
 class FakeChain:
-    """A chain reader over the shared money. `hides` keeps addresses from it, `fails_with` makes every call raise."""
+    """A chain reader over the shared money that has searched everything. `hides` keeps addresses from it, `fails_with` makes
+    every call raise.
+    """
 
     def __init__(self, money: FakeMoney):
         self.money = money
         self.fails_with: Exception | None = None
         self.hides: set[str] = set()
-        self.height = 800_000
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading:
-        self.tip_height()
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        tip = self.tip()
         found = [] if address in self.hides else self.money.on(address)
-        outputs = tuple(
-            ChainOutput(
-                outpoint=o.outpoint, amount_sat=o.amount_sat, confirmations=o.confirmations, replaceable=o.replaceable
-            )
-            for o in found
+        there = {o.outpoint for o in self.money.on(address)}
+        return ChainReading(
+            address=address,
+            outputs=tuple(self._output(o) for o in found),
+            tip=tip,
+            source="fake",
+            asked_at=asked_at,
+            undone=frozenset(k.outpoint for k in known if k.outpoint not in there),
         )
-        return ChainReading(address=address, outputs=outputs, tip_height=self.height, source="fake", asked_at=asked_at)
 
-    def tip_height(self) -> int:
+    def _output(self, paid: FakeOutput) -> ChainOutput:
+        block = tip_at(self.money.height - paid.confirmations + 1) if paid.confirmations else None
+        return ChainOutput(
+            outpoint=paid.outpoint,
+            amount_sat=paid.amount_sat,
+            confirmations=paid.confirmations,
+            replaceable=paid.replaceable,
+            block_height=block.height if block else None,
+            block_hash=block.hash if block else None,
+        )
+
+    def tip(self) -> Tip:
         if self.fails_with is not None:
             raise self.fails_with
-        return self.height
+        return tip_at(self.money.height)
 
 
 class FakeRates:

@@ -12,13 +12,17 @@ from math import ceil
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
 
+# The protocol's: a block's reward is spendable this deep.
+COINBASE_DEPTH = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
     """One incoming output, absolute. `confirmations` is None when only the provider's total is known (key "total").
 
     `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised
-    away.
+    away. `source` is who showed it so deep, and the block where it stood then, if it was in one. What a `coinbase` pays
+    cannot be spent, and does not count, before it is COINBASE_DEPTH deep.
     """
 
     key: str
@@ -27,10 +31,19 @@ class Payment:
     first_seen_at: datetime
     replaceable: bool = False
     replaced: bool = False
+    block_height: int | None = None
+    block_hash: str | None = None
+    coinbase: bool = False
+    source: str = ""
 
     @property
     def is_confirmed(self) -> bool:
-        return self.confirmations is None or self.confirmations >= 1
+        return self.confirmations is None or self.confirmations >= self.least_depth
+
+    @property
+    def least_depth(self) -> int:
+        """Confirmations below which it is not firm, whatever the policy says."""
+        return COINBASE_DEPTH if self.coinbase else 1
 
 
 @dataclass(frozen=True, kw_only=True)

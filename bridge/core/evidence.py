@@ -20,9 +20,28 @@ class ProviderReading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tip:
+    """The best block of a chain source. `time` is what its miner wrote into it, up to two hours from the truth."""
+
+    height: int
+    hash: str
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOutput:
+    """An output that an earlier reading showed, with its block if it was in one: a reader says what became of it."""
+
+    outpoint: str
+    block_height: int | None = None
+    block_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChainOutput:
     """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is
-    the block's own. `senders` are the addresses the transaction spends from, where the reader knows them.
+    the block's own. `senders` are the addresses the transaction spends from, where the reader knows them. A `coinbase`
+    is what a block pays to its miner: nobody can spend it before it is 100 deep.
     """
 
     outpoint: str
@@ -30,18 +49,30 @@ class ChainOutput:
     confirmations: int
     replaceable: bool
     block_time: datetime | None = None
+    block_height: int | None = None
+    block_hash: str | None = None
+    coinbase: bool = False
     senders: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainReading:
-    """Every output that pays an address now, seen by one chain reader. What is absent is not on that reader's chain."""
+    """Every output that pays an address now, seen by one chain reader, and what that reading covers.
+
+    It covers the mempool and the blocks from `since` on (None: all of the chain) up to `tip`. `gap` is a code of
+    core.coverage.GAPS when the list may lack something all the same, "" when it is complete. `undone` are the known
+    outpoints that the source itself shows to be gone: a rival of theirs is confirmed, or their block is another now and
+    they are found nowhere, or they waited and are found nowhere. What is absent and not in there was only not shown.
+    """
 
     address: str
     outputs: tuple[ChainOutput, ...]
-    tip_height: int
+    tip: Tip
     source: str
     asked_at: datetime
+    since: datetime | None = None
+    gap: str = ""
+    undone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,8 @@ class Invoice:
     pass, and those a person answered by asking the payer for the remainder. Without `has_gateway` the address is the
     shop's own, and the chain alone says what came.
     `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its
-    payment.
+    payment. `covered_until` is up to when our own readings tell whether money came; `gap` is since when and until when
+    (it was noticed) they lacked something, see core.coverage.
     """
 
     amount_minor: int
@@ -77,6 +78,12 @@ class Invoice:
     disagrees_since: datetime | None = None
     received_sat: int = 0
     screening: str = "none"
+    covered_until: datetime | None = None
+    gap: tuple[datetime, datetime] | None = None
+
+    def has_passed(self, deadline: datetime, now: datetime) -> bool:
+        """Whether a deadline is over, and we looked after it: what was not searched is never "nothing came"."""
+        return now >= deadline and self.covered_until is not None and self.covered_until >= deadline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +145,8 @@ def decide(
         raise IllegalMove(f"{invoice.status} -> {status}")
     hold = "review" if holding and invoice.verdict is None else None
     nothing_came = sums.total_sat == 0 and (not invoice.provider_sat or "provider_disagrees" in released)
-    closed = status == "expired" and nothing_came and hold is None and now >= invoice.monitor_until
+    is_over = invoice.closed_at is not None or invoice.has_passed(invoice.monitor_until, now)
+    closed = status == "expired" and nothing_came and hold is None and now >= invoice.monitor_until and is_over
     return Decision(
         status=status,
         exception=exception,
@@ -154,7 +162,7 @@ def decide(
         confirmations_needed=sums.needed,
         confirmations_seen=sums.depth,
         events=_events(invoice, sums, status=status, exception=exception, hold=hold, closed=closed),
-        reviews=_reviews(invoice, sums, rule, status=status, blockers=blockers, released=released),
+        reviews=_reviews(invoice, sums, now, rule, status=status, blockers=blockers, released=released),
         wants_late_quote_from=_late_from(invoice, sums, rule) if status != "settled" else None,
     )
 
@@ -175,7 +183,8 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
 
     def needed(payment: Payment) -> int:
         basis_sat = max(_basis_sat(invoice, present, payment), seen.due_sat)
-        return rule.confirmations_for(basis_sat, replaceable=payment.replaceable)
+        needed = rule.confirmations_for(basis_sat, replaceable=payment.replaceable)
+        return max(needed, payment.least_depth) if payment.coinbase else needed
 
     deep = [p for p in counted if p.confirmations is None or p.confirmations >= needed(p)]
     punctual = [p for p in counted if _is_punctual(invoice, p, quotes, rule)]
@@ -238,7 +247,7 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     seen, unsettled, has_money = sums.seen, invoice.settled_at is None, sums.total_sat > 0
     grace = timedelta(seconds=rule.disagree_grace_seconds)
     disagree = invoice.disagrees_since is not None and now - invoice.disagrees_since >= grace
-    over = now >= invoice.monitor_until
+    over = invoice.has_passed(invoice.monitor_until, now)
     at_stake_sat = max(sums.total_sat, seen.due_sat)
     only_provider = any(p.confirmations is None for p in sums.present)
     too_late = sums.has_too_late and not sums.punctual.covered
@@ -246,7 +255,9 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     is_late = unsettled and (too_late or not_enough)
     # Late money is one question, not two: that it is too little as well is asked once a person has accepted it.
     asked_as_late = (is_late or "late" in invoice.open_reviews) and "late" not in invoice.released
-    may_be_part = unsettled and has_money and not seen.covered and not asked_as_late
+    # Money without a price is priced first, then judged.
+    is_short = not seen.covered and _late_from(invoice, sums, rule) is None
+    may_be_part = unsettled and has_money and is_short and not asked_as_late
     conditions = {
         "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
         "provider_only_limit": unsettled and only_provider and at_stake_sat > rule.provider_only_max_sat,
@@ -295,7 +306,8 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
         return _settled(sums, rule)
     blocked = next(iter(sorted(holding)), None)
     late = _is_late(invoice, sums)
-    is_expired = now >= invoice.expires_at
+    # That money is late is known; that none came in time has to be.
+    is_expired = now >= invoice.expires_at if late else _is_expired(invoice, now)
     if sums.seen.covered and "failed_to_confirm" in holding:
         return "invalid", "none", "failed_to_confirm"
     if sums.seen.covered and not (late and is_expired):
@@ -310,7 +322,14 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
         gone = "billing_cancelled"
     if is_expired:
         return "expired", "none", blocked or gone or "expired"
-    return "new", "none", blocked or gone or "awaiting_payment"
+    waiting = "awaiting_payment" if now < invoice.expires_at else "evidence_missing"
+    return "new", "none", blocked or gone or waiting
+
+
+def _is_expired(invoice: Invoice, now: datetime) -> bool:
+    """Whether the time to pay is over; that is said once we know what came in it, and then stays said."""
+    was_said = invoice.status == "expired" and now >= invoice.expires_at
+    return was_said or invoice.has_passed(invoice.expires_at, now)
 
 
 def _settled(sums: _Sums, rule: Rule) -> tuple[str, str, str]:
@@ -357,15 +376,35 @@ def _excess_sat(invoice: Invoice, sums: _Sums, *, status: str) -> int:
     return sums.firm.excess_sat + unquoted_sat
 
 
+def _lacks_evidence(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> bool:
+    """Whether a person should know that our readings lack something: for longer than the policy's patience with sources that
+    differ, and where it matters: money was seen, or the invoice would be over.
+    """
+    if invoice.gap is None or invoice.closed_at is not None:
+        return False
+    since, until = invoice.gap
+    is_lasting = until - since >= timedelta(seconds=rule.disagree_grace_seconds)
+    return is_lasting and (bool(sums.present) or now >= invoice.monitor_until)
+
+
 def _came_before_settling(invoice: Invoice, payment: Payment) -> bool:
     return invoice.settled_at is None or payment.first_seen_at <= invoice.settled_at
 
 
 def _reviews(
-    invoice: Invoice, sums: _Sums, rule: Rule, *, status: str, blockers: frozenset[str], released: frozenset[str]
+    invoice: Invoice,
+    sums: _Sums,
+    now: datetime,
+    rule: Rule,
+    *,
+    status: str,
+    blockers: frozenset[str],
+    released: frozenset[str],
 ) -> tuple[str, ...]:
     """Review kinds to open now: new blockers, and what only wants to be seen."""
     wanted = set(blockers) if invoice.verdict is None else set()
+    if _lacks_evidence(invoice, sums, now, rule):
+        wanted.add("evidence_missing")
     if status == "settled" and _excess_sat(invoice, sums, status=status) > rule.over_keep_sat:
         wanted.add("over")
     fell_back = invoice.status == "processing" and status in ("new", "expired")

@@ -34,6 +34,7 @@ REASONS = frozenset(
         "address_crowded",
         "late",
         "screening",
+        "evidence_missing",
     }
 )
 
@@ -56,6 +57,17 @@ HOLDING = frozenset(
 )
 
 # Review kinds that only want to be seen: the invoice goes on.
-NOTING = frozenset({"over", "replaced", "delivery_dead", "claim", "outcome_unknown", "recon_diff", "bad_signature"})
+NOTING = frozenset(
+    {
+        "over",
+        "replaced",
+        "delivery_dead",
+        "claim",
+        "outcome_unknown",
+        "recon_diff",
+        "bad_signature",
+        "evidence_missing",
+    }
+)
 
 REVIEW_KINDS = HOLDING | NOTING

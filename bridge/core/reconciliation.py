@@ -95,12 +95,13 @@ def compare_records(
 
 
 def compare_outputs(
-    known: Iterable[Payment], outputs: Iterable[ChainOutput], *, last_read_at: datetime | None
+    known: Iterable[Payment], outputs: Iterable[ChainOutput], *, last_read_at: datetime | None, is_covered: bool = True
 ) -> Compared:
     """Our payments against what pays the address on the chain now, output by output.
 
     What may have come or gone after our last read is news, not a fault: an output without a block, a young block, or
-    the loss of one that was never confirmed.
+    the loss of one that was never confirmed. A reading that does not cover the address (`is_covered`) says nothing of
+    what it does not show.
     """
     ours = {p.key: p for p in known if not p.replaced}
     found, has_news = list[Finding](), False
@@ -112,7 +113,7 @@ def compare_outputs(
             found.append(_missing(output))
         elif mine.amount_sat != output.amount_sat:
             found.append(_different(mine, output))
-    for gone in ours.values():
+    for gone in ours.values() if is_covered else ():
         if gone.confirmations:
             sat = gone.amount_sat
             found.append(

@@ -12,6 +12,7 @@ CONFIRMING_SECONDS = 30
 SETTLED_SECONDS = 600
 SETTLED_FINAL_SECONDS = 21_600
 CLOSED_SECONDS = 86_400
+EVIDENCE_SECONDS = 300
 
 # Who goes first when there are not calls enough for everybody: a hint of money, the young, money that confirms, the rest.
 URGENT, YOUNG, CONFIRMING, OLD = LOOK_CLASSES = (0, 1, 2, 3)
@@ -39,10 +40,15 @@ def next_look_at(
     expires_at: datetime,
     monitor_until: datetime,
     now: datetime,
+    is_undecided: bool = False,
 ) -> datetime:
-    """Now plus the pause that the state asks for, cut short by the next deadline that is still ahead."""
-    pause = timedelta(seconds=_pause(status, is_final=is_final, is_confirming=is_confirming, age=now - created_at))
-    if now >= monitor_until:
+    """Now plus the pause that the state asks for, cut short by the next deadline that is still ahead.
+
+    `is_undecided`: a deadline is over, and what came until then is not known, or has no price yet.
+    """
+    seconds = _pause(status, is_final=is_final, is_confirming=is_confirming, age=now - created_at)
+    pause = timedelta(seconds=min(seconds, EVIDENCE_SECONDS) if is_undecided else seconds)
+    if now >= monitor_until and not is_undecided:
         return now + max(pause, timedelta(seconds=CLOSED_SECONDS))
     deadlines = [d for d in (expires_at, monitor_until) if d > now]
     return min([now + pause, *deadlines])

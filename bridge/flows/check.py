@@ -262,7 +262,7 @@ def _provider_down(seen: _Now) -> str:
 
 def _chain_down(seen: _Now) -> str:
     if seen.bridge.chain is not None:
-        seen.bridge.chain.tip_height()
+        seen.bridge.chain.tip()
     return ""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.core.coverage import gap_of, known_outputs
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.invoice import decide
 from bridge.core.ledger import Books, is_own_wallet
@@ -25,6 +26,7 @@ from bridge.core.reconciliation import (
 )
 from bridge.flows.call_budget import take_calls
 from bridge.flows.context import Bridge
+from bridge.flows.follow_tip import horizon
 from bridge.flows.modes import may_call_provider
 from bridge.flows.record import rule_of
 from bridge.store.invoice_pages import InvoiceFacts
@@ -80,12 +82,18 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
     if not facts.payments and row.status in _NEVER and row.closed_at is not None:
         return Outside()
     known, now = facts.payments, bridge.clock()
-    found, has_news, read = list[Finding](), False, 0
+    found, has_news, read, unread = list[Finding](), False, 0, 0
     try:
         if bridge.chain is not None:
-            reading = bridge.chain.read(row.address, asked_at=now)
-            compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at)
-            found, has_news, read = [*compared.findings], compared.has_news, 1
+            with bridge.store.read() as tx:
+                held_to = horizon(tx, bridge, now=now)
+            reading = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=known_outputs(known))
+            is_covered = not gap_of(reading, born_at=row.created_at, horizon=held_to)
+            compared = compare_outputs(
+                known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered
+            )
+            found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
+            unread = 1 - read
         if polls and bridge.has_gateway and not is_own_wallet(row.wallet_id):
             allowed = _may_poll(bridge, now)
             if allowed != "yes":
@@ -96,7 +104,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             found, has_news, read = [*found, *total.findings], has_news or total.has_news, read + 1
     except BridgeError:
         return Outside(findings=tuple(found), has_news=has_news, read=read, unread=1)
-    return Outside(findings=tuple(found), has_news=has_news, read=read)
+    return Outside(findings=tuple(found), has_news=has_news, read=read, unread=unread)
 
 
 def _may_poll(bridge: Bridge, now: datetime) -> str:

@@ -4,13 +4,23 @@ Owns the port definitions; must not name a concrete client, `bridge.runtime` doe
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from bridge.core.books import BookRules
-from bridge.core.evidence import Answer, ChainReading, Health, ProviderReading, Sample, Sent, WalletBalance
+from bridge.core.evidence import (
+    Answer,
+    ChainReading,
+    Health,
+    KnownOutput,
+    ProviderReading,
+    Sample,
+    Sent,
+    Tip,
+    WalletBalance,
+)
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
@@ -59,9 +69,15 @@ class AddressSource(Protocol):
 class Chain(Protocol):
     """Independent evidence about an address. Raises Unavailable when no reader can answer."""
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading: ...
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        """What pays the address, searched from `born_at` on if the source can; the reading says what it covers, and what
+        became of the `known` outputs that it does not list.
+        """
+        ...
 
-    def tip_height(self) -> int: ...
+    def tip(self) -> Tip: ...
 
     def close(self) -> None: ...
 
@@ -228,6 +244,8 @@ class Bridge:
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
     calls_ahead: CallsAhead = field(default_factory=CallsAhead)
+    # How old the newest block of a chain source may be; None where nobody mines unasked.
+    oldest_tip: timedelta | None = None
     crash_point: Callable[[str], None] = no_crash
     policy_number: int = 0
     policy_file: PolicyFile | None = None

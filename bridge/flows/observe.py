@@ -5,18 +5,21 @@ Owns the way from readings to stored facts; must not decide, `core.invoice` does
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
+from bridge.core.coverage import Horizon, believed, known_outputs, learn
 from bridge.core.credit import Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
-from bridge.core.evidence import ChainReading, ProviderReading
+from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
 from bridge.core.ledger import is_own_wallet
 from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
+from bridge.flows.follow_tip import horizon, note_tip
+from bridge.flows.present import time_text
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
@@ -36,12 +39,26 @@ SUSPICIOUS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """What one look brought home. None where a world did not answer; `suspicion` is a review kind to open."""
+    """What one look brought home. None where a world did not answer; `suspicion` is a review kind to open.
+
+    `horizon` is what was known of the chain before it was asked.
+    """
 
     asked_at: datetime
     provider: ProviderReading | None
     chain: ChainReading | None
     suspicion: str | None = None
+    horizon: Horizon = field(default_factory=Horizon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is known before the worlds are asked."""
+
+    due_sat: int
+    known: tuple[KnownOutput, ...]
+    horizon: Horizon
+    asked_at: datetime
 
 
 def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False) -> Recorded | None:
@@ -55,14 +72,19 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
         if row is None:
             return None
         tracing.follow(row.trace_id)
-        due_sat = invoices.quotes_of(tx, invoice_id)[-1].due_sat
-    return _look_at(bridge, row, due_sat=due_sat, now=now, actor=actor, is_granted=is_granted)
+        question = _Question(
+            due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
+            known=known_outputs(invoices.payments_of(tx, invoice_id)),
+            horizon=horizon(tx, bridge, now=now),
+            asked_at=now,
+        )
+    return _look_at(bridge, row, question, actor=actor, is_granted=is_granted)
 
 
 @tracing.traced("flow.look")
-def _look_at(bridge: Bridge, row: Any, *, due_sat: int, now: datetime, actor: str, is_granted: bool) -> Recorded | None:
-    invoice_id = row.id
-    readings = read_worlds(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
+def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool) -> Recorded | None:
+    invoice_id, now = row.id, question.asked_at
+    readings = _read_worlds(bridge, row, question, is_granted=is_granted)
     screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
@@ -79,18 +101,21 @@ def _look_at(bridge: Bridge, row: Any, *, due_sat: int, now: datetime, actor: st
     return recorded
 
 
-def read_worlds(bridge: Bridge, row: Any, *, due_sat: int, now: datetime, is_granted: bool) -> Readings:
+def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
-    provider, chain, suspicion = None, None, None
+    provider, chain, suspicion, now = None, None, None, question.asked_at
     if bridge.has_gateway and not is_own_wallet(row.wallet_id):
+        due_sat = question.due_sat
         provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     if bridge.chain is not None:
         try:
-            chain = bridge.chain.read(row.address, asked_at=now)
+            chain = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=question.known)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
-    return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion)
+    if chain is not None and chain.tip.height > question.horizon.height:
+        note_tip(bridge, chain.tip, now=now)
+    return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
 
 
 def _ask_gateway(
@@ -116,25 +141,63 @@ def take_in(
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at)
+    now = bridge.clock()
+    is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     facts = keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
-    if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at):
+    if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
-    if readings.chain is not None:
-        is_newest = _is_newer(readings.asked_at, row.chain_asked_at)
-        facts |= {"chain_asked_at": readings.asked_at} if is_newest else {}
-        _store(tx, row.id, _from_chain(tx, row, readings.chain, is_newest=is_newest), readings.chain.source, readings)
-    elif bridge.chain is None and "provider_sat" in facts:
+    if bridge.chain is not None:
+        facts |= _from_chain(tx, row, readings, now=now)
+    elif "provider_sat" in facts:
+        facts |= {"covered_until": readings.asked_at}
         _store(tx, row.id, _from_totals(tx, row, facts["provider_sat"], readings.asked_at), "provider", readings)
-    if readings.chain is not None and "provider_sat" in facts and "chain_asked_at" in facts:
+    if readings.chain is not None and "provider_sat" in facts and "covered_until" in facts:
         facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
     if readings.suspicion is not None:
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
     for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done"):
         bridge.metrics.doorbell_seconds.observe((readings.asked_at - rung_at).total_seconds())
     # An old answer is judged by the time we have already reached, else it would bring an expired invoice back.
-    reached = [at for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at) if at is not None]
-    return record(tx, bridge, row, now=max(readings.asked_at, *reached), actor=actor, action="observed", facts=facts)
+    stored = (believed(at, now=now) for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at))
+    reached = max([readings.asked_at, *(at for at in stored if at is not None)])
+    return record(tx, bridge, row, now=reached, actor=actor, action="observed", facts=facts)
+
+
+def _from_chain(tx: Tx, row: Any, readings: Readings, *, now: datetime) -> dict[str, Any]:
+    """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow."""
+    reading, asked_at = readings.chain, readings.asked_at
+    is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
+    if reading is None:
+        return _gap(row, "chain_unavailable", "", asked_at) if is_newest else {}
+    learned = learn(
+        invoices.payments_of(tx, row.id),
+        reading,
+        born_at=row.created_at,
+        horizon=readings.horizon,
+        final_depth=rule_of(row).final_depth,
+        is_newest=is_newest,
+    )
+    _store(tx, row.id, learned.payments, reading.source, readings)
+    if not is_newest:
+        return {}
+    covered = {} if learned.gap else {"covered_until": asked_at}
+    return {"chain_asked_at": asked_at} | covered | _gap(row, learned.gap, reading.source, asked_at)
+
+
+def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]:
+    """What an invoice's readings lack, since when, and when that was last seen.
+
+    Of two sources that differ the one that shows all does not close the gap of the other, until that one was not heard for the
+    policy's patience: else the difference would be forgotten each time their turn comes round.
+    """
+    if code:
+        since = row.gap_since if row.gap is not None else asked_at
+        return {"gap": code, "gap_source": source, "gap_since": since, "gap_at": asked_at}
+    patience = timedelta(seconds=rule_of(row).disagree_grace_seconds)
+    is_of_another = row.gap is not None and row.gap_source not in ("", source)
+    if row.gap is None or (is_of_another and asked_at - row.gap_at <= patience):
+        return {}
+    return dict.fromkeys(("gap", "gap_source", "gap_since", "gap_at"))
 
 
 def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, actor: str) -> Recorded | None:
@@ -173,37 +236,10 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
     return recorded
 
 
-def _is_newer(asked_at: datetime, last: datetime | None) -> bool:
+def _is_newer(asked_at: datetime, last: datetime | None, *, now: datetime) -> bool:
     """A slow old answer never undoes a newer one; the same answer twice is harmless."""
-    return last is None or asked_at >= last
-
-
-def _from_chain(tx: Tx, row: Any, reading: ChainReading, *, is_newest: bool) -> Iterator[tuple[Payment, bool]]:
-    """The absolute facts of every output we know, with whether it is new to us.
-
-    From an answer that is older than one already taken in, only earlier first sights are learned.
-    """
-    known = {p.key: p for p in invoices.payments_of(tx, row.id)}
-    for output in reading.outputs:
-        before = known.pop(output.outpoint, None)
-        # A block's time may lie well back: it only dates money that we did not see before it was in a block.
-        told_at = before.first_seen_at if before else output.block_time or reading.asked_at
-        seen = Payment(
-            key=output.outpoint,
-            amount_sat=output.amount_sat,
-            confirmations=output.confirmations,
-            # Nobody can pay an address before it exists.
-            first_seen_at=max(min(reading.asked_at, told_at), row.created_at),
-            replaceable=output.replaceable,
-            replaced=not is_newest,
-        )
-        if before is not None and not is_newest:
-            seen = Payment(**vars(before) | {"first_seen_at": seen.first_seen_at})
-        if seen != before:
-            yield seen, before is None
-    for gone in known.values() if is_newest else ():
-        if not gone.replaced:
-            yield Payment(**vars(gone) | {"replaced": True, "confirmations": 0}), False
+    told_at = believed(last, now=now)
+    return told_at is None or asked_at >= told_at
 
 
 def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterator[tuple[Payment, bool]]:
@@ -215,20 +251,21 @@ def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterat
     change = total_sat - sum(p.amount_sat for p in known)
     if change > 0:
         key = f"total@{int(asked_at.timestamp() * 1_000_000)}"
-        yield Payment(key=key, amount_sat=change, confirmations=None, first_seen_at=asked_at), True
+        rise = Payment(key=key, amount_sat=change, confirmations=None, first_seen_at=asked_at, source="provider")
+        yield rise, True
     for payment in reversed(known):
         if change >= 0:
             return
         taken = min(payment.amount_sat, -change)
         change += taken
         left = payment.amount_sat - taken
-        yield Payment(**vars(payment) | {"amount_sat": left or payment.amount_sat, "replaced": left == 0}), False
+        yield replace(payment, amount_sat=left or payment.amount_sat, replaced=left == 0), False
 
 
-def _store(tx: Tx, invoice_id: str, payments: Iterator[tuple[Payment, bool]], source: str, readings: Readings) -> None:
+def _store(tx: Tx, invoice_id: str, payments: Iterable[tuple[Payment, bool]], source: str, readings: Readings) -> None:
     found = list(payments)
     for payment, is_new in found:
-        invoices.put_payment(tx, invoice_id, payment, source=source, asked_at=readings.asked_at, is_new=is_new)
+        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new)
     if found:
         invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=_snapshot(readings))
 
@@ -238,7 +275,10 @@ def _snapshot(readings: Readings) -> str:
     return json.dumps(
         {
             "provider_sat": provider.received_sat if provider else None,
-            "tip_height": chain.tip_height if chain else None,
+            "tip_height": chain.tip.height if chain else None,
+            "tip_hash": chain.tip.hash if chain else None,
+            "since": time_text(chain.since) if chain and chain.since else None,
+            "gap": chain.gap if chain else None,
             "outputs": [
                 {"outpoint": o.outpoint, "amount_sat": o.amount_sat, "confirmations": o.confirmations}
                 for o in (chain.outputs if chain else ())

@@ -31,7 +31,7 @@ def readiness(bridge: Bridge) -> list[Check]:
         checks.append(_check(f"price_{currency}", lambda currency=currency: _price(bridge, currency)))  # type: ignore[misc]
     if bridge.chain is not None:
         chain = bridge.chain
-        checks.append(_check("chain", lambda: f"height {chain.tip_height()}"))
+        checks.append(_check("chain", lambda: f"height {chain.tip().height}"))
     return checks
 
 

@@ -256,8 +256,18 @@ def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
         expires_at=known.expires_at,
         monitor_until=known.monitor_until,
         now=now,
+        is_undecided=_is_undecided(known, decision, now=now),
     )
     return min(due_at, known.grace_until) if known.grace_until is not None and known.grace_until > now else due_at
+
+
+def _is_undecided(known: Any, decision: Decision, *, now: datetime) -> bool:
+    """Whether a deadline is over and what came until then is not known, or has no price yet."""
+    if decision.status in ("settled", "invalid") or decision.closed:
+        return False
+    over = [at for at in (known.expires_at, known.monitor_until) if at <= now]
+    is_uncovered = bool(over) and (known.covered_until is None or known.covered_until < max(over))
+    return is_uncovered or decision.wants_late_quote_from is not None
 
 
 _QUIET = frozenset(
@@ -269,6 +279,8 @@ _QUIET = frozenset(
         "sequence",
         "watched_until",
         "confirmations_seen",
+        "covered_until",
+        "gap_at",
     }
 )
 

@@ -7,9 +7,11 @@ import re
 from datetime import datetime
 from typing import Any
 
-from bridge.core.errors import Conflict, Refused
-from bridge.core.evidence import ChainOutput, Sent
+from bridge.core.coverage import gap_of
+from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.core.evidence import ChainOutput, ChainReading, Sent
 from bridge.flows.context import Bridge
+from bridge.flows.follow_tip import horizon
 from bridge.flows.payout_outcome import book_failed, book_sent
 from bridge.flows.payout_steps import found, note
 from bridge.store import audit, payouts, reviews
@@ -31,16 +33,19 @@ def settle_unknown(
     """Carries out a ruling on an unknown outcome.
 
     Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money), Conflict("review_resolved") and,
-    while a chain reader is configured and cannot answer, Unavailable.
+    while a chain reader is configured and cannot answer, or has not searched all it would need to, Unavailable.
     """
     if decision not in RULINGS:
         raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
     now = bridge.clock()
-    outputs = _on_chain(bridge, row, now=now) if decision != "payout_retry" else None
+    reading = _reading(bridge, row, now=now) if decision != "payout_retry" else None
+    outputs = _likely(bridge, row, reading) if reading is not None else None
     sent = _sent(row, txid, outputs) if decision == "payout_sent" else None
     if decision == "payout_failed" and outputs:
         detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
         raise Refused("chain_shows_money", detail, field="decision")
+    if decision == "payout_failed" and reading is not None:
+        _require_coverage(bridge, row, reading, now=now)
     with bridge.store.write() as tx:
         item = reviews.find(tx, review_id, lock=True)
         fresh = found(payouts.find(tx, lock=True, id=row.id))
@@ -73,15 +78,26 @@ def _order_retry(tx: Any, bridge: Bridge, row: Any, *, actor: str, reason: str, 
     note(tx, bridge, after, "payout_retry_ordered", actor=actor, reason=reason, now=now, before="unknown")
 
 
-def _on_chain(bridge: Bridge, row: Any, *, now: datetime) -> list[ChainOutput] | None:
-    """Outputs to the destination that could be this payout: none of another payout of ours. None without a reader."""
-    if bridge.chain is None:
-        return None
-    outputs = bridge.chain.read(row.destination, asked_at=now).outputs
+def _reading(bridge: Bridge, row: Any, *, now: datetime) -> ChainReading | None:
+    """What the chain shows of the destination since the payout was asked for. None without a reader."""
+    return bridge.chain.read(row.destination, born_at=row.created_at, asked_at=now) if bridge.chain else None
+
+
+def _require_coverage(bridge: Bridge, row: Any, reading: ChainReading, *, now: datetime) -> None:
+    """That nothing was sent is said only of what was searched: else the money might leave twice."""
+    with bridge.store.read() as tx:
+        gap = gap_of(reading, born_at=row.created_at, horizon=horizon(tx, bridge, now=now))
+    if gap:
+        detail = f"The chain reader cannot say that nothing was sent ({gap}): mend it, see the doctor, then rule again."
+        raise Unavailable("evidence_missing", detail)
+
+
+def _likely(bridge: Bridge, row: Any, reading: ChainReading) -> list[ChainOutput]:
+    """Outputs to the destination that could be this payout: none of another payout of ours."""
     with bridge.store.read() as tx:
         known = payouts.txids_to(tx, row.destination)
     likely = (row.net_sat, row.gross_sat)
-    fresh = [output for output in outputs if output.outpoint.partition(":")[0] not in known]
+    fresh = [output for output in reading.outputs if output.outpoint.partition(":")[0] not in known]
     return [output for output in fresh if likely[0] - 1 <= output.amount_sat <= likely[1]]
 
 

@@ -273,6 +273,8 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
         disagrees_since=row.disagrees_since,
         received_sat=row.received_sat,
         screening=row.screening,
+        covered_until=row.covered_until,
+        gap=None if row.gap is None else (row.gap_since, row.gap_at),
     )
 
 
@@ -324,24 +326,18 @@ def payment_of_row(row: Row[Any]) -> Payment:
         first_seen_at=row.first_seen_at,
         replaceable=row.replaceable,
         replaced=row.replaced,
+        block_height=row.block_height,
+        block_hash=row.block_hash,
+        coinbase=row.coinbase,
+        source=row.source,
     )
 
 
-def put_payment(
-    tx: Connection, invoice_id: str, payment: Payment, *, source: str, asked_at: datetime, is_new: bool
-) -> None:
+def put_payment(tx: Connection, invoice_id: str, payment: Payment, *, asked_at: datetime, is_new: bool) -> None:
     """Stores the absolute facts of one output; the earliest sight is kept by the caller."""
-    values = {
-        "amount_sat": payment.amount_sat,
-        "confirmations": payment.confirmations,
-        "first_seen_at": payment.first_seen_at,
-        "replaceable": payment.replaceable,
-        "replaced": payment.replaced,
-        "source": source,
-        "asked_at": asked_at,
-    }
+    values = vars(payment) | {"asked_at": asked_at}
     if is_new:
-        tx.execute(insert(payments).values(invoice_id=invoice_id, key=payment.key, **values))
+        tx.execute(insert(payments).values(invoice_id=invoice_id, **values))
         return
     where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
     tx.execute(update(payments).where(*where).values(**values))

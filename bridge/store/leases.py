@@ -14,6 +14,7 @@ from bridge.store.db import insert_into, put_row
 from bridge.store.tables import UtcTime, balance_marks, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
 
+_BEST_TIP = select(chain_tips).where(chain_tips.c.network == bindparam("network"))
 _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 
@@ -94,14 +95,13 @@ def balance_mark(tx: Connection, wallet_id: str) -> Row[Any] | None:
     return tx.execute(select(balance_marks).where(balance_marks.c.wallet_id == wallet_id)).one_or_none()
 
 
-def tip_height(tx: Connection, network: str) -> int | None:
-    """The highest block that any worker has seen."""
-    height: int | None = tx.execute(select(chain_tips.c.height).where(chain_tips.c.network == network)).scalar()
-    return height
+def best_tip(tx: Connection, network: str) -> Row[Any] | None:
+    """The highest block that any source has shown: height, block_time (None before release 0.3.0), seen_at."""
+    return tx.execute(_BEST_TIP, {"network": network}).one_or_none()
 
 
-def set_tip(tx: Connection, network: str, *, height: int, now: datetime) -> None:
-    put_row(tx, chain_tips, {"network": network}, {"height": height, "seen_at": now})
+def set_tip(tx: Connection, network: str, *, height: int, block_time: datetime, now: datetime) -> None:
+    put_row(tx, chain_tips, {"network": network}, {"height": height, "block_time": block_time, "seen_at": now})
 
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:

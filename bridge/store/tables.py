@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -99,6 +100,11 @@ invoices = Table(
     Column("provider_asked_at", UtcTime),
     Column("chain_asked_at", UtcTime),
     Column("disagrees_since", UtcTime),
+    Column("covered_until", UtcTime),
+    Column("gap", Text),
+    Column("gap_source", Text),
+    Column("gap_since", UtcTime),
+    Column("gap_at", UtcTime),
     Column("screening", Text, nullable=False, server_default="none"),
     Column("screened_sha256", Text, nullable=False, server_default=""),
     Column("sequence", Integer, nullable=False, server_default="0"),
@@ -161,6 +167,9 @@ payments = Table(
     Column("first_seen_at", UtcTime, nullable=False),
     Column("replaceable", Boolean, nullable=False),
     Column("replaced", Boolean, nullable=False),
+    Column("block_height", Integer),
+    Column("block_hash", Text),
+    Column("coinbase", Boolean, nullable=False, server_default=false()),
     Column("source", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
     UniqueConstraint("invoice_id", "key"),
@@ -420,12 +429,24 @@ leases = Table(
     Column("lease_until", UtcTime, nullable=False),
 )
 
+# The highest block that any source has shown, and when one last did.
 chain_tips = Table(
     "chain_tips",
     metadata,
     Column("network", Text, primary_key=True),
     Column("height", Integer, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
+    Column("block_time", UtcTime),
+)
+
+# Each time that the clock of a node was found to have been wrong; `seconds` is by how much it is set back.
+clock_jumps = Table(
+    "clock_jumps",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("noticed_at", UtcTime, nullable=False),
+    Column("noticed_by", Text, nullable=False),
+    Column("seconds", BigInteger, nullable=False),
 )
 
 # When calls were granted: a budget counts those of the last minute, whichever minute that is.

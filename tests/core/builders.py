@@ -59,9 +59,11 @@ def decided(
     invoice: Invoice | None = None,
     **changes: Any,
 ) -> Decision:
-    """Decides about `payments` on an invoice changed by `changes`; the provider agrees unless told otherwise."""
+    """Decides about `payments` on an invoice changed by `changes`; the provider agrees and our readings cover all unless told
+    otherwise.
+    """
     present_sat = sum(p.amount_sat for p in payments if not p.replaced)
-    base = invoice or an_invoice(**({"provider_sat": present_sat} | changes))
+    base = invoice or an_invoice(**({"provider_sat": present_sat, "covered_until": at(now_s)} | changes))
     return decide(
         base, quotes=quotes or (a_quote(),), payments=payments, now=at(now_s), rule=rule or Rule(late="accept")
     )

@@ -116,6 +116,7 @@ class Life:
             else:
                 self.observe_total(snapshot)
             self.compare(snapshot)
+            self.invoice = replace(self.invoice, covered_until=snapshot.asked_at)
         self.decide()
 
     def remember_first_sight(self, snapshot: Snapshot) -> None:
@@ -348,12 +349,13 @@ def check_worth(life: Life, counted: Sequence[Payment]) -> None:
 
 
 def check_nobody_is_forgotten(life: Life, decision: Decision) -> None:
-    """What holds money is never cancelled, and never left lying when the monitoring ends."""
+    """What holds money is never cancelled, and never left lying when the monitoring ends and the money has a price."""
     invoice = life.invoice
     if decision.closed or "invoice.cancelled" in decision.events:
         assert decision.received_sat == 0
         assert decision.hold is None
-    ended = life.now >= invoice.monitor_until and decision.received_sat > 0
+    ended = invoice.has_passed(invoice.monitor_until, life.now) and decision.received_sat > 0
+    ended = ended and decision.wants_late_quote_from is None
     if ended and decision.status != "settled" and invoice.verdict is None and not invoice.released:
         assert decision.hold == "review"
     if decision.hold == "review":

@@ -221,7 +221,7 @@ def test_every_other_move_stays_or_raises(before: str, after: str) -> None:
             assert moved(before, after) == after
         return
     facts = ARRIVALS[after]
-    impossible = replace(an_invoice(provider_sat=DUE_SAT), status=before)
+    impossible = replace(an_invoice(provider_sat=DUE_SAT, covered_until=at(facts["now_s"])), status=before)
     with pytest.raises(IllegalMove, match=f"{before} -> {after}"):
         decided(*facts["payments"], now_s=facts["now_s"], invoice=impossible)
 

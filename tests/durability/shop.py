@@ -71,7 +71,7 @@ class Shop:
             "log_level": "warning",
             "clock_offset_file": str(self.directory / "clock"),
             "subtc": {"base_url": outside, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 6_000} | self.subtc,
-            "chain": {"esplora": [f"{outside}/esplora"]},
+            "chain": {"esplora": [f"{outside}/esplora"], "max_tip_age_seconds": 0},
             "prices": {
                 "sources": [
                     {"name": name, "url": f"{outside}/prices/{name}?currency={{currency}}", "pointer": pointer}

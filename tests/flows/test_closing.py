@@ -13,7 +13,7 @@ from tests.flows.world import settings_for, until
 ANSWERS = {
     "/prices/alpha": {"data": {"USD": {"last": "65000.00"}}},
     "/prices/beta": {"bitcoin": {"usd": 65_000}},
-    "/esplora/blocks/tip/height": 9,
+    "/esplora/block/" + "ab" * 32: {"height": 9, "timestamp": 1_700_000_000},
 }
 
 
@@ -45,7 +45,8 @@ class Caller(BaseHTTPRequestHandler):
         self.server.count(-1)
 
     def do_GET(self) -> None:
-        body = json.dumps(ANSWERS[self.path.partition("?")[0]]).encode()
+        path = self.path.partition("?")[0]
+        body = b"ab" * 32 if path.endswith("/tip/hash") else json.dumps(ANSWERS[path]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -69,7 +70,7 @@ def outside() -> Iterator[Outside]:
 def test_a_closed_bridge_hangs_up_everywhere(outside: Outside, sqlite_url: str) -> None:
     bridge = build(settings_for(f"http://127.0.0.1:{outside.server_port}", sqlite_url))
     assert len(bridge.rates.sample("USD", bridge.clock())) == 2
-    assert bridge.chain is not None and bridge.chain.tip_height() == 9
+    assert bridge.chain is not None and bridge.chain.tip().height == 9
     assert outside.connected == 3
     bridge.close()
     until(lambda: outside.connected == 0)

@@ -1,22 +1,22 @@
 """Whom we believe: our own newest reads, two sources that agree, and nobody when they do not."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from bridge.core.errors import ProtocolError
 from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
 from bridge.flows.observe import Readings, take_in
-from tests.fakes import FakeChain, FakeMoney
+from tests.fakes import FakeChain, FakeMoney, tip_at
 from tests.flows.world import World
 
 TXID = "ab" * 32
 
 
 def take(world: World, invoice: dict, *, seconds: int, provider_sat: int | None, outputs: list | None) -> str:
-    """Takes in readings that were asked `seconds` from now, as a slow or fast network would bring them."""
-    asked_at = world.bridge.clock() + timedelta(seconds=seconds)
+    """Takes in readings that were asked `seconds` after the opening, as a slow or fast network would bring them."""
+    asked_at = datetime.fromisoformat(invoice["created_at"]) + timedelta(seconds=seconds)
     provider = chain = None
     if provider_sat is not None:
         provider = ProviderReading(
@@ -24,7 +24,12 @@ def take(world: World, invoice: dict, *, seconds: int, provider_sat: int | None,
         )
     if outputs is not None:
         chain = ChainReading(
-            address=invoice["address"], outputs=tuple(outputs), tip_height=9, source="test", asked_at=asked_at
+            address=invoice["address"],
+            outputs=tuple(outputs),
+            tip=tip_at(9),
+            source="test",
+            asked_at=asked_at,
+            undone=frozenset() if outputs else frozenset({f"{TXID}:0"}),
         )
     with world.bridge.store.write() as tx:
         readings = Readings(asked_at=asked_at, provider=provider, chain=chain)
@@ -38,6 +43,7 @@ def output(sat: int = 15_539, *, confirmations: int = 0) -> ChainOutput:
 
 def test_an_older_answer_never_undoes_a_newer_one(world: World) -> None:
     invoice = world.open()
+    world.advance(60)
     assert take(world, invoice, seconds=30, provider_sat=15_539, outputs=[output(confirmations=1)]) == "settled"
     assert take(world, invoice, seconds=10, provider_sat=0, outputs=[]) == "settled"
     assert take(world, invoice, seconds=20, provider_sat=15_539, outputs=[output()]) == "settled"
@@ -51,13 +57,14 @@ def test_an_older_answer_does_not_turn_the_clock_of_the_invoice_back(world: Worl
     invoice = world.open()
     world.advance(86_401)
     assert world.seen(invoice)[0] == "expired"
-    assert take(world, invoice, seconds=-60, provider_sat=0, outputs=[]) == "expired"
+    assert take(world, invoice, seconds=86_341, provider_sat=0, outputs=[]) == "expired"
     world.deliver()
     assert world.billing.types() == ["invoice.expired"]
 
 
 def test_an_older_answer_still_teaches_when_money_was_first_seen(world: World) -> None:
     invoice = world.open()
+    world.advance(3_601)
     take(world, invoice, seconds=3_600, provider_sat=15_539, outputs=[output(confirmations=1)])
     take(world, invoice, seconds=60, provider_sat=15_539, outputs=[output()])
     ((first_seen_at, created_at),) = world.rows(

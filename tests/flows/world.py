@@ -232,7 +232,8 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
         "public_url": "http://127.0.0.1:9",
         "token_secret": "t" * 32,
         "subtc": subtc | wanted if wanted is not None else None,
-        "chain": {"esplora": [f"{sandbox_url}/esplora"]},
+        # Blocks come when somebody asks for them, or moves the clock.
+        "chain": {"esplora": [f"{sandbox_url}/esplora"], "max_tip_age_seconds": 0},
         "prices": {"sources": sources, "keep_seconds": 0},
         "merchants": merchants,
     }

@@ -16,7 +16,7 @@ from bridge.flows.observe import Readings, take_in
 from bridge.flows.open_invoice import NewInvoice, open_invoice
 from bridge.store import events, invoices, ledger
 from tests.builders import World, build_bridge
-from tests.fakes import START
+from tests.fakes import START, SettableClock, tip_at
 
 DUE_SAT = 15_539
 PART_SAT, REST_SAT = 9_000, DUE_SAT - 9_000
@@ -27,27 +27,34 @@ REPLACED_BETWEEN = ((1, 0, None), (3, None, 0), (5, 0, 0), (8, 0, 1), (12, 2, 3)
 
 
 @pytest.fixture
-def bridge(database_url: str) -> Iterator[Bridge]:
-    built = build_bridge(database_url, world=World(), provider_calls_per_minute=1_000)
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def bridge(database_url: str, clock: SettableClock) -> Iterator[Bridge]:
+    built = build_bridge(database_url, world=World(clock=clock), provider_calls_per_minute=1_000)
     with closing(built.store):
         yield built
 
 
 @pytest.mark.parametrize("history", [IN_TIME, CONFIRMED_AFTER_THE_QUOTE, REPLACED_BETWEEN], ids=range(3))
-def test_every_order_of_five_readings_ends_the_same(bridge: Bridge, history: Any) -> None:
+def test_every_order_of_five_readings_ends_the_same(bridge: Bridge, clock: SettableClock, history: Any) -> None:
     orders = list(itertools.permutations(range(5)))
     # Every seventh order is also played with each reading twice, the copies in the opposite order at the end.
     played = [order if n % 7 else order + order[::-1] for n, order in enumerate(orders)]
-    ends = {str(outcome(bridge, history, order, number)) for number, order in enumerate(played)}
+    ends = {str(outcome(bridge, clock, history, order, number)) for number, order in enumerate(played)}
     assert len(ends) == 1
     (end,) = ends
     assert "'settled', 'none'" in end
     assert f"'wallet:hot': {DUE_SAT}" in end
 
 
-def outcome(bridge: Bridge, history: Any, order: tuple[int, ...], number: int) -> Any:
+def outcome(bridge: Bridge, clock: SettableClock, history: Any, order: tuple[int, ...], number: int) -> Any:
     """What is left after the readings came in this order: state, books, and how often "settled" was told."""
+    clock.now = START
     invoice_id, address = opened(bridge, number)
+    clock.now = at(400)
     for place in order:
         with bridge.store.write() as tx:
             take_in(tx, bridge, invoice_id, readings(address, *history[place]), actor="worker")
@@ -85,11 +92,14 @@ def readings(address: str, minute: int, part: int | None, rest: int | None) -> R
         for outpoint, sat, depth in found
         if depth is not None
     )
+    gone = frozenset(outpoint for outpoint, _, depth in found if depth is None)
     total = sum(output.amount_sat for output in outputs)
     return Readings(
         asked_at=asked_at,
         provider=ProviderReading(address=address, received_sat=total, reached=total >= DUE_SAT, asked_at=asked_at),
-        chain=ChainReading(address=address, outputs=outputs, tip_height=1, source="esplora:t", asked_at=asked_at),
+        chain=ChainReading(
+            address=address, outputs=outputs, tip=tip_at(1), source="esplora:t", asked_at=asked_at, undone=gone
+        ),
     )
 
 

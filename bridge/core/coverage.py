@@ -1,0 +1,175 @@
+"""What a reading of the chain covers, and what it therefore says about what it does not show.
+
+Owns the rule that silence means something only where was searched; must not set a status, `core.invoice` does.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.core.credit import Payment
+from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput
+
+# Why the silence of a reading says nothing.
+GAPS = frozenset(
+    {
+        "pruned",  # the node has thrown blocks away that would have to be searched
+        "not_searched",  # the source was searched only from a time after the invoice's birth
+        "history_cut",  # the server does not list all transactions of the address
+        "history_differs",  # the server knows a transaction by its id that its list for the address lacks
+        "tip_behind",  # a higher block is known
+        "tip_stale",  # the newest block is old: the source stands still, or this machine's clock is ahead
+        "payment_not_shown",  # a payment that was seen is not shown, and nothing says that it is undone
+        "chain_unavailable",  # no source answered
+        "clock_ahead",  # the invoice was opened by a clock that was ahead
+    }
+)
+
+# Clocks of several nodes differ by less; a time further ahead of now was written by a clock that was wrong.
+CLOCK_TOLERANCE = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizon:
+    """What a reading is held to: the highest block that any source has shown of late, and how old a newest block may be.
+
+    `oldest_tip` is None where blocks come when somebody makes them, as on regtest.
+    """
+
+    height: int = 0
+    oldest_tip: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a reading teaches: payments that are new (True) or known otherwise than before, and its gap, "" for none."""
+
+    payments: tuple[tuple[Payment, bool], ...]
+    gap: str
+
+
+def believed(at: datetime | None, *, now: datetime) -> datetime | None:
+    """A stored time, unless it is ahead of now: then a clock was wrong when it was written, and it says nothing."""
+    return at if at is not None and at <= now + CLOCK_TOLERANCE else None
+
+
+def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
+    """The payments whose fate a reader is asked for: those with an outpoint that are still there."""
+    return tuple(
+        KnownOutput(outpoint=p.key, block_height=p.block_height, block_hash=p.block_hash)
+        for p in payments
+        if not p.replaced and p.confirmations is not None
+    )
+
+
+def gap_of(reading: ChainReading, *, born_at: datetime, horizon: Horizon) -> str:
+    """Why the silence of `reading` says nothing about an invoice born then; "" when it is a fact."""
+    tip = reading.tip
+    conditions = {
+        reading.gap: bool(reading.gap),
+        "clock_ahead": born_at > reading.asked_at + CLOCK_TOLERANCE,
+        "not_searched": reading.since is not None and reading.since > born_at,
+        "tip_behind": tip.height < horizon.height,
+        "tip_stale": horizon.oldest_tip is not None and reading.asked_at - tip.time > horizon.oldest_tip,
+    }
+    return next((code for code, applies in conditions.items() if applies), "")
+
+
+def learn(
+    known: Sequence[Payment],
+    reading: ChainReading,
+    *,
+    born_at: datetime,
+    horizon: Horizon,
+    final_depth: int,
+    is_newest: bool,
+) -> Learned:
+    """The absolute facts of every output we know after `reading`.
+
+    More is always believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it. From an
+    answer older than one already taken in, only earlier first sights are learned.
+    """
+    gap = gap_of(reading, born_at=born_at, horizon=horizon)
+    rest = {p.key: p for p in known}
+    learned: list[tuple[Payment, bool]] = []
+    for output in _once(reading.outputs):
+        before = rest.pop(output.outpoint, None)
+        seen = _seen(output, before, reading, born_at=born_at, is_newest=is_newest)
+        if before is not None and is_newest and _is_less(seen, before) and not _may_lessen(before, reading, gap, horizon):
+            gap = gap or "payment_not_shown"
+            seen = replace(before, first_seen_at=seen.first_seen_at)
+        if seen != before:
+            learned.append((seen, before is None))
+    for gone in rest.values() if is_newest else ():
+        if gone.replaced:
+            continue
+        if _is_undone(gone, reading, gap, horizon, final_depth=final_depth):
+            learned.append((replace(gone, replaced=True, confirmations=0, block_height=None, block_hash=None), False))
+        else:
+            gap = gap or "payment_not_shown"
+    return Learned(payments=tuple(learned), gap=gap)
+
+
+def _once(outputs: Sequence[ChainOutput]) -> Iterator[ChainOutput]:
+    """Each outpoint once, as deep as it is told."""
+    deepest: dict[str, ChainOutput] = {}
+    for output in outputs:
+        told = deepest.setdefault(output.outpoint, output)
+        if output.confirmations > told.confirmations:
+            deepest[output.outpoint] = output
+    yield from deepest.values()
+
+
+def _seen(
+    output: ChainOutput, before: Payment | None, reading: ChainReading, *, born_at: datetime, is_newest: bool
+) -> Payment:
+    # A block's time may lie well back: it only dates money that we did not see before it was in a block.
+    told_at = before.first_seen_at if before else output.block_time or reading.asked_at
+    # Nobody can pay an address before it exists.
+    first_seen_at = max(min(reading.asked_at, told_at), born_at)
+    if before is not None and not is_newest:
+        return replace(before, first_seen_at=first_seen_at)
+    return Payment(
+        key=output.outpoint,
+        amount_sat=output.amount_sat,
+        confirmations=output.confirmations,
+        first_seen_at=first_seen_at,
+        replaceable=output.replaceable,
+        replaced=not is_newest,
+        block_height=output.block_height,
+        block_hash=output.block_hash,
+        coinbase=output.coinbase,
+        source=reading.source,
+    )
+
+
+def _is_less(seen: Payment, before: Payment) -> bool:
+    return not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)
+
+
+def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon, *, final_depth: int) -> bool:
+    """Whether a payment that is not listed is gone: only by what the reading shows, never by its silence."""
+    if gap:
+        return False
+    if gone.confirmations is None:  # a total of the gateway's, which the chain's own outputs take the place of
+        return True
+    if gone.block_hash is None and gone.confirmations >= final_depth:
+        return False  # stored before blocks were, so nothing can be held against it
+    return gone.key in reading.undone and _may_lessen(gone, reading, gap, horizon)
+
+
+def _may_lessen(before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
+    """Whether a reading may make less of a payment: the source that showed it may once its tip is not behind; of two sources
+    that differ the fuller counts, unless the other has the longer chain.
+    """
+    is_confirmed = bool(before.confirmations)
+    if gap in ("tip_behind", "tip_stale") or reading.tip.height < _told_height(before):
+        return False
+    if reading.source == before.source or not before.source:
+        return True
+    return is_confirmed and reading.tip.height > max(_told_height(before), horizon.height - 1)
+
+
+def _told_height(payment: Payment) -> int:
+    """How high the chain was at least when the payment was last seen so deep."""
+    return payment.block_height + (payment.confirmations or 1) - 1 if payment.block_height is not None else 0
