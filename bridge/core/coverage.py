@@ -95,7 +95,12 @@ def learn(
     for output in _once(reading.outputs):
         before = rest.pop(output.outpoint, None)
         seen = _seen(output, before, reading, born_at=born_at, is_newest=is_newest)
-        if before is not None and is_newest and _is_less(seen, before) and not _may_lessen(before, reading, gap, horizon):
+        if (
+            before is not None
+            and is_newest
+            and _is_less(seen, before)
+            and not _may_lessen(before, reading, gap, horizon)
+        ):
             gap = gap or "payment_not_shown"
             seen = replace(before, first_seen_at=seen.first_seen_at)
         if seen != before:

@@ -96,6 +96,7 @@ REVIEW_OWNERS = {
     "suspicious_address": "security",
     "wrong_network": "operations",
     "address_crowded": "operations",
+    "evidence_missing": "operations",
     "late": "support",
     "partial": "support",
     "failed_to_confirm": "support",

@@ -89,9 +89,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
                 held_to = horizon(tx, bridge, now=now)
             reading = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=known_outputs(known))
             is_covered = not gap_of(reading, born_at=row.created_at, horizon=held_to)
-            compared = compare_outputs(
-                known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered
-            )
+            compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered)
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read
         if polls and bridge.has_gateway and not is_own_wallet(row.wallet_id):

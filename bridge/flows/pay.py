@@ -146,7 +146,7 @@ def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
     """The stored reason, but for what only time changes: a lapsed quote and an expiry that the worker has not written yet."""
     reason: str = row.reason
     if row.status == "new" and now >= row.expires_at and row.received_sat == 0:
-        return "expired"
+        return reason if reason == "evidence_missing" else "expired"
     if row.status == "new" and reason == "awaiting_payment" and not is_active:
         return "quote_lapsed"
     return reason

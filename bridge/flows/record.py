@@ -62,8 +62,9 @@ def record(
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
     payments = invoices.payments_of(tx, row.id)
+    told_of = invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None)
     decision = decide(
-        invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None),
+        told_of,
         quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
         payments=payments,
         now=now,
@@ -89,6 +90,8 @@ def record(
         announce_work(tx)
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
+    if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
+        reviews.heal(tx, row.id, kind="evidence_missing", now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 

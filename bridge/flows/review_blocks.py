@@ -28,6 +28,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "screening": ("credit", "refund", "mark_invalid"),
     "over": ("acknowledge",),
     "replaced": ("acknowledge",),
+    "evidence_missing": ("acknowledge", "mark_settled", "mark_invalid"),
     "delivery_dead": ("acknowledge",),
     "outcome_unknown": ("payout_sent", "payout_failed", "payout_retry"),
 }

@@ -16,11 +16,14 @@ from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
+from bridge.store.reviews import HEALED
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
 from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
+# Rulings after which the same question may come again: a person asked the payer, or what was wrong mended itself.
+UNDECIDED = (ASK_REMAINDER, HEALED)
 RESTS_AT_MOST = timedelta(hours=1)
 _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
@@ -263,7 +266,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         open_reviews=frozenset(r.kind for r in kinds if r.state == "open"),
-        released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision != ASK_REMAINDER),
+        released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision not in UNDECIDED),
         asked=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision == ASK_REMAINDER),
         verdict=row.verdict,
         billing_change=row.billing_change,

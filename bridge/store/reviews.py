@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from bridge.store import marks
 from bridge.store.tables import reviews
 
+HEALED = "healed"
+
 
 def open_item(
     tx: Connection,
@@ -65,6 +67,13 @@ def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: 
     marks.lapse(tx, review_id, now=now)
     values = {"state": "resolved", "decision": decision, "actor": actor, "note": note, "resolved_at": now}
     tx.execute(update(reviews).where(reviews.c.id == review_id, reviews.c.state == "open").values(**values))
+
+
+def heal(tx: Connection, invoice_id: str, *, kind: str, now: datetime) -> None:
+    """Closes the open item of this kind because what it asked about is as it should be again."""
+    values = {"state": "resolved", "decision": HEALED, "actor": "worker", "note": "", "resolved_at": now}
+    its = (reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, reviews.c.state == "open")
+    tx.execute(update(reviews).where(*its).values(**values))
 
 
 def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:

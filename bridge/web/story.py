@@ -75,6 +75,9 @@ SCENES: Mapping[str, Scene] = {
     "suspicious_address": Scene(
         tone="bad", family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
     ),
+    "evidence_missing": Scene(
+        tone="attention", family="chain", service="kept", poll_seconds=SLOW_SECONDS, retrying=True
+    ),
     "wrong_network": _CHECKED,
     "address_crowded": _CHECKED,
     "late": _CHECKED,
