@@ -1,29 +1,39 @@
-"""Reads an address from Esplora-style HTTP servers: outputs, depth, replaceability.
+"""Reads an address from Esplora-style HTTP servers: outputs, depth, replaceability, and what became of earlier ones.
 
-Owns paging, failover and the reading of their JSON; must not conclude anything from what it reads.
+Owns failover and what an answer covers; must not conclude anything about an invoice from what it reads.
 """
 
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bridge.chain import SIGNALS_BELOW
+from bridge.chain.esplora_server import (
+    TOO_LONG,
+    EsploraServer,
+    Tx,
+    as_hash,
+    as_int,
+    as_list,
+    as_object,
+    is_confirmed,
+    txid_of,
+    unreadable,
+)
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading
+from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
 from bridge.core.money import MAX_MONEY_SAT
-from bridge.outbound import CallFailed, Guard, Limits, Outbound
+from bridge.outbound import Guard, Limits, Outbound
 
 log = logging.getLogger(__name__)
 
-_TXID = re.compile(r"[0-9a-f]{64}")
-_MAX_PAGES = 40
 _MAX_ANCESTORS = 12
-TOO_LONG = "chain_too_long"
+# A server that forgot an address of a thousand crumbs is not asked a thousand times.
+_MAX_LOST = 20
 _T = TypeVar("_T")
-_Tx = Mapping[str, Any]
 
 
 class EsploraReader:
@@ -35,54 +45,66 @@ class EsploraReader:
     def __init__(self, *, base_urls: Sequence[str], limits: Limits | None = None, outbound: Outbound | None = None):
         if not base_urls:
             raise ValueError("a chain reader needs at least one URL")
-        self._base_urls = tuple(url.rstrip("/") for url in base_urls)
-        hosts = frozenset(urlsplit(url).hostname or "" for url in base_urls)
+        hosts = [urlsplit(url).hostname or "" for url in base_urls]
         # A page of 25 transactions with many inputs each is larger than any other answer we read.
         limits = limits or Limits(max_bytes=8 * 1024 * 1024)
-        self._outbound = outbound or Outbound(limits=limits, guard=Guard(allow_hosts=hosts, plain_http=True))
+        guard = Guard(allow_hosts=frozenset(hosts), plain_http=True)
+        self._outbound = outbound or Outbound(limits=limits, guard=guard)
+        self._servers = tuple(
+            EsploraServer(base_url=url.rstrip("/"), name=name, outbound=self._outbound)
+            for url, name in zip(base_urls, _names(hosts), strict=True)
+        )
         self._preferred = 0
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading:
-        """Every output that pays `address`, in blocks and in the mempool.
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        """Every output that pays `address`, in blocks and in the mempool; these servers search all of the chain.
 
         Raises Unavailable if no server can tell, and ProtocolError("chain_too_long") if none lists so many transactions.
         """
 
-        def read_from(base_url: str) -> ChainReading:
+        def read_from(server: EsploraServer) -> ChainReading:
             # The tip first: a block that arrives meanwhile makes depths too small, never too large.
-            tip_height = self._tip(base_url)
-            outputs = tuple(
-                output
-                for transaction in self._transactions(base_url, address)
-                for output in self._outputs(base_url, transaction, address, tip_height)
-            )
-            source = f"esplora:{urlsplit(base_url).hostname}"
+            tip = server.tip()
+            history = server.history(address)
+            outputs = [o for each in history.transactions for o in _outputs(server, each, address, tip)]
+            listed = {output.outpoint for output in outputs}
+            lost = [each for each in known if each.outpoint not in listed]
+            fate = _look_for(server, lost, address, tip)
             return ChainReading(
-                address=address, outputs=outputs, tip_height=tip_height, source=source, asked_at=asked_at
+                address=address,
+                outputs=(*outputs, *fate.outputs),
+                tip=tip,
+                source=f"esplora:{server.name}",
+                asked_at=asked_at,
+                gap="history_cut" if history.is_cut else fate.gap,
+                undone=frozenset(fate.undone),
             )
 
         return self._first_answer(read_from)
 
-    def tip_height(self) -> int:
-        """Height of the best block. Raises Unavailable."""
-        return self._first_answer(self._tip)
+    def tip(self) -> Tip:
+        """The best block. Raises Unavailable."""
+        return self._first_answer(lambda server: server.tip())
 
     def close(self) -> None:
         """Drop the pooled connections."""
         self._outbound.close()
 
-    def _first_answer(self, ask: Callable[[str], _T]) -> _T:
+    def _first_answer(self, ask: Callable[[EsploraServer], _T]) -> _T:
         """One server answers a whole reading: pieces from two servers may contradict each other."""
         last: BridgeError | None = None
-        for step in range(len(self._base_urls)):
-            index = (self._preferred + step) % len(self._base_urls)
+        for step in range(len(self._servers)):
+            index = (self._preferred + step) % len(self._servers)
+            server = self._servers[index]
             try:
-                answer = ask(self._base_urls[index])
+                answer = ask(server)
             except (Unavailable, ProtocolError) as error:
                 last = error
-                host = urlsplit(self._base_urls[index]).hostname
                 log.warning(
-                    "a chain server failed", extra={"action": "chain_source_failed", "source": host, "code": error.code}
+                    "a chain server failed",
+                    extra={"action": "chain_source_failed", "source": server.name, "code": error.code},
                 )
             else:
                 self._preferred = index
@@ -93,133 +115,131 @@ class EsploraReader:
         wait = last.retry_after_seconds if last else None
         raise Unavailable("chain_unavailable", f"No chain server can answer: {detail}", retry_after_seconds=wait)
 
-    def _tip(self, base_url: str) -> int:
-        height = self._get(base_url, "/blocks/tip/height")
-        return _int(height, most=10**8)
 
-    def _transactions(self, base_url: str, address: str) -> Iterator[_Tx]:
-        """Mempool and the first confirmed page come together; older pages hang on the last confirmed txid seen."""
-        seen: set[str] = set()
-        page = _list(self._get(base_url, f"/address/{address}/txs"))
-        for _ in range(_MAX_PAGES):
-            fresh = [transaction for transaction in page if _txid(transaction) not in seen]
-            yield from fresh
-            seen.update(_txid(transaction) for transaction in fresh)
-            confirmed = [_txid(transaction) for transaction in fresh if _height(transaction) is not None]
-            if not confirmed:
-                return
-            page = _list(self._get(base_url, f"/address/{address}/txs/chain/{confirmed[-1]}"))
-        raise ProtocolError(TOO_LONG, "The address has more transactions than an invoice address can have.")
+@dataclass(kw_only=True)
+class _Fate:
+    """What became of outputs that the list for the address lacks; `gap` is "" when each is known to be gone."""
 
-    def _outputs(self, base_url: str, transaction: _Tx, address: str, tip_height: int) -> list[ChainOutput]:
-        paying = [
-            (index, amount_sat)
-            for index, output in enumerate(_list(transaction.get("vout")))
-            # A miner may send an output of nothing: it is no payment.
-            if output.get("scriptpubkey_address") == address
-            and (amount_sat := _int(output.get("value"), most=MAX_MONEY_SAT))
-        ]
-        if not paying:
-            return []
-        height = _height(transaction)
-        confirmations = 0 if height is None else max(1, tip_height - height + 1)
-        replaceable = height is None and self._is_replaceable(base_url, transaction)
-        senders = _senders(transaction)
-        return [
-            ChainOutput(
-                outpoint=f"{_txid(transaction)}:{index}",
-                amount_sat=amount_sat,
-                confirmations=confirmations,
-                replaceable=replaceable,
-                block_time=_block_time(transaction) if height is not None else None,
-                senders=senders,
-            )
-            for index, amount_sat in paying
-        ]
-
-    def _is_replaceable(self, base_url: str, transaction: _Tx) -> bool:
-        """BIP-125: an input signals, or that of an unconfirmed ancestor. Too many ancestors to look at is a yes."""
-        waiting, asked = [transaction], set[str]()
-        while waiting:
-            inputs = _list(waiting.pop().get("vin"))
-            if any(_signals(each) for each in inputs):
-                return True
-            parents = {_txid(each) for each in inputs if not each.get("is_coinbase")} - asked
-            asked |= parents
-            if len(asked) > _MAX_ANCESTORS:
-                return True
-            known = [self._transaction(base_url, parent) for parent in sorted(parents)]
-            waiting += [parent for parent in known if parent is not None and _height(parent) is None]
-        return False
-
-    def _transaction(self, base_url: str, txid: str) -> _Tx | None:
-        parsed = self._get(base_url, f"/tx/{txid}", may_miss=True)
-        return None if parsed is None else _object(parsed)
-
-    def _get(self, base_url: str, path: str, *, may_miss: bool = False) -> object:
-        try:
-            reply = self._outbound.call("GET", base_url + path)
-        except CallFailed as failure:
-            raise Unavailable("chain_unreachable", f"The call failed ({failure.reason}).") from None
-        if may_miss and reply.status == 404:
-            return None
-        if reply.status != 200:
-            wait = reply.retry_after_seconds()
-            raise Unavailable("chain_unavailable", f"It answered HTTP {reply.status}.", retry_after_seconds=wait)
-        try:
-            return reply.json()
-        except ValueError:
-            raise ProtocolError("chain_unreadable", "Its answer is not JSON.") from None
+    outputs: list[ChainOutput] = field(default_factory=list)
+    undone: set[str] = field(default_factory=set)
+    gap: str = ""
 
 
-def _unreadable() -> ProtocolError:
-    return ProtocolError("chain_unreadable", "Its answer does not have the Esplora shape.")
+def _look_for(server: EsploraServer, lost: Iterable[KnownOutput], address: str, tip: Tip) -> _Fate:
+    """Asks for the transactions of lost outputs by their ids, once for all outputs of one."""
+    fate = _Fate()
+    groups: dict[KnownOutput, list[str]] = {}
+    for each in lost:
+        groups.setdefault(replace(each, outpoint=each.outpoint.partition(":")[0]), []).append(each.outpoint)
+    for known, outpoints in list(groups.items())[:_MAX_LOST]:
+        transaction = server.transaction(known.outpoint)
+        verdict = _verdict(server, known, transaction, tip)
+        if verdict == "undone":
+            fate.undone.update(outpoints)
+            continue
+        shown = _outputs(server, transaction, address, tip) if transaction is not None and verdict == "stands" else []
+        standing = [output for output in shown if output.outpoint in outpoints]
+        fate.outputs += standing
+        if len(standing) < len(outpoints):
+            fate.gap = "payment_not_shown"
+        fate.gap = fate.gap or "history_differs"
+    return fate if len(groups) <= _MAX_LOST else replace(fate, gap="payment_not_shown")
 
 
-def _int(value: object, *, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise _unreadable()
-    return value
+def _verdict(server: EsploraServer, known: KnownOutput, transaction: Tx | None, tip: Tip) -> str:
+    """stands, undone, or "" when nothing says so: of one output that is not in the list.
+
+    Servers keep what an undone block held. What they show as unconfirmed therefore waits only if it is what spends its coin,
+    or if we never saw it in a block.
+    """
+    if transaction is not None:
+        if is_confirmed(transaction):
+            return "stands"
+        spender = server.first_coin_spender(transaction)
+        if spender is None:
+            return "" if known.block_hash else "stands"
+        if spender.txid == txid_of(transaction):
+            return "stands"
+        if spender.is_confirmed:
+            return "undone"
+    if known.block_hash is None:
+        return "undone"
+    if known.block_height is None or known.block_height > tip.height:
+        return ""
+    return "undone" if server.hash_at(known.block_height) != known.block_hash else ""
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _unreadable()
-    return value
+def _outputs(server: EsploraServer, transaction: Tx, address: str, tip: Tip) -> list[ChainOutput]:
+    paying = [
+        (index, amount_sat)
+        for index, output in enumerate(as_list(transaction.get("vout")))
+        # A miner may send an output of nothing: it is no payment.
+        if output.get("scriptpubkey_address") == address
+        and (amount_sat := as_int(output.get("value"), most=MAX_MONEY_SAT))
+    ]
+    if not paying:
+        return []
+    block = _block_of(server, transaction)
+    inputs = as_list(transaction.get("vin"))
+    replaceable = block is None and _is_replaceable(server, transaction)
+    coinbase, senders = _is_coinbase(inputs), _senders(inputs)
+    return [
+        ChainOutput(
+            outpoint=f"{txid_of(transaction)}:{index}",
+            amount_sat=amount_sat,
+            confirmations=0 if block is None else max(1, tip.height - block.height + 1),
+            replaceable=replaceable,
+            block_time=block.time if block else None,
+            block_height=block.height if block else None,
+            block_hash=block.hash if block else None,
+            coinbase=coinbase,
+            senders=senders,
+        )
+        for index, amount_sat in paying
+    ]
 
 
-def _list(value: object) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list):
-        raise _unreadable()
-    return [_object(each) for each in value]
+def _block_of(server: EsploraServer, transaction: Tx) -> Tip | None:
+    """The block that holds it, by its hash: the height that a server tells beside may be counted from a tip that lags."""
+    if not is_confirmed(transaction):
+        return None
+    return server.block(as_hash(as_object(transaction.get("status")).get("block_hash")))
 
 
-def _txid(value: Mapping[str, Any]) -> str:
-    txid = value.get("txid")
-    if not isinstance(txid, str) or not _TXID.fullmatch(txid):
-        raise _unreadable()
-    return txid
+def _is_replaceable(server: EsploraServer, transaction: Tx) -> bool:
+    """BIP-125: an input signals, or that of an unconfirmed ancestor. Too many ancestors to look at is a yes."""
+    waiting, asked = [transaction], set[str]()
+    while waiting:
+        inputs = as_list(waiting.pop().get("vin"))
+        if any(_signals(each) for each in inputs):
+            return True
+        parents = {txid_of(each) for each in inputs if not each.get("is_coinbase")} - asked
+        asked |= parents
+        if len(asked) > _MAX_ANCESTORS:
+            return True
+        known = [server.transaction(parent) for parent in sorted(parents)]
+        waiting += [parent for parent in known if parent is not None and not is_confirmed(parent)]
+    return False
 
 
-def _height(transaction: _Tx) -> int | None:
-    """Height of the block that holds the transaction; None in the mempool."""
-    status = _object(transaction.get("status"))
-    if type(status.get("confirmed")) is not bool:
-        raise _unreadable()
-    return _int(status.get("block_height"), most=10**8) if status["confirmed"] else None
+def _is_coinbase(inputs: Sequence[Tx]) -> bool:
+    told = inputs[0].get("is_coinbase", False) if inputs else False
+    if type(told) is not bool:
+        raise unreadable()
+    return told
 
 
-def _block_time(transaction: _Tx) -> datetime | None:
-    seconds = _object(transaction.get("status")).get("block_time")
-    return datetime.fromtimestamp(_int(seconds, most=2**32), UTC) if seconds is not None else None
-
-
-def _senders(transaction: _Tx) -> tuple[str, ...]:
+def _senders(inputs: Iterable[Tx]) -> tuple[str, ...]:
     """The addresses spent from. A server that leaves `prevout` out tells none: that is less to screen, not an error."""
-    spent = (each.get("prevout") for each in _list(transaction.get("vin")))
+    spent = (each.get("prevout") for each in inputs)
     addresses = (each.get("scriptpubkey_address") for each in spent if isinstance(each, dict))
     return tuple(sorted({address for address in addresses if isinstance(address, str) and len(address) <= 100}))
 
 
-def _signals(spent: Mapping[str, Any]) -> bool:
-    return not spent.get("is_coinbase") and _int(spent.get("sequence"), most=0xFFFFFFFF) < SIGNALS_BELOW
+def _signals(spent: Tx) -> bool:
+    return not spent.get("is_coinbase") and as_int(spent.get("sequence"), most=0xFFFFFFFF) < SIGNALS_BELOW
+
+
+def _names(hosts: Sequence[str]) -> list[str]:
+    """What tells servers apart in records: the host, numbered where two share one. A whole URL may hold a key."""
+    return [host if host not in hosts[:place] else f"{host}#{place + 1}" for place, host in enumerate(hosts)]

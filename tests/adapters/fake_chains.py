@@ -6,7 +6,7 @@ Owns the invented facts and the two dialects; must not share code with the reade
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 BLOCK_TIME = 1_795_000_000
+FIRST_BLOCK = 800_001  # the first one that a test mines
 FINAL, REPLACEABLE = 0xFFFFFFFF, 0xFFFFFFFD
 
 
@@ -26,30 +27,65 @@ class Tx:
     height: int | None = None
     gone: bool = False
     conflicted: bool = False
+    coinbase: bool = False
+
+    @property
+    def stands(self) -> bool:
+        return not self.gone and not self.conflicted
 
 
 @dataclass
 class Facts:
     """What is true on the invented chain."""
 
-    tip: int = 800_000
+    tip: int = FIRST_BLOCK - 1
     txs: dict[str, Tx] = field(default_factory=dict)
     broken: str | None = None
+    branches: dict[int, int] = field(default_factory=dict)
 
     def pay(self, *outputs: tuple[str, int], sequence: int = FINAL, parent: str | None = None) -> Tx:
-        txid = hashlib.sha256(str(len(self.txs)).encode()).hexdigest()
-        self.txs[txid] = Tx(txid, list(outputs), [FINAL, sequence], [parent or "ee" * 32, "ff" * 32])
+        txid = _digest(f"transaction {len(self.txs)}")
+        coins = [parent or _digest(f"coin of {txid}"), _digest(f"other coin of {txid}")]
+        self.txs[txid] = Tx(txid, list(outputs), [FINAL, sequence], coins)
         return self.txs[txid]
 
     def mine(self, blocks: int = 1) -> None:
         for tx in self.txs.values():
-            if tx.height is None and not tx.gone and not tx.conflicted:
+            if tx.height is None and tx.stands:
                 tx.height = self.tip + 1
         self.tip += blocks
+
+    def mine_to(self, *outputs: tuple[str, int]) -> Tx:
+        """A block whose miner is paid these outputs."""
+        reward = self.pay(*outputs)
+        reward.coinbase, reward.parents, reward.sequences = True, [], []
+        self.mine()
+        return reward
+
+    def reorganise(self, depth: int, *, drop: Tx | None = None, conflict: Tx | None = None) -> None:
+        """Other blocks take the place of the last ones; their transactions wait again, but for the one that is dropped or
+        has lost to a rival in the new blocks.
+        """
+        lost = range(self.tip - depth + 1, self.tip + 1)
+        for height in lost:
+            self.branches[height] = self.branches.get(height, 0) + 1
+        for tx in self.txs.values():
+            if tx.height in lost:
+                tx.height, tx.gone, tx.conflicted = None, tx.coinbase or tx is drop, tx is conflict
+
+    def hash_of(self, height: int) -> str:
+        return _digest(f"block {height} of branch {self.branches.get(height, 0)}")
+
+    def time_of(self, height: int) -> int:
+        return BLOCK_TIME + 600 * (height - FIRST_BLOCK)
 
     def signals(self, tx: Tx) -> bool:
         parents = [self.txs[parent] for parent in tx.parents if parent in self.txs]
         return any(s < 0xFFFFFFFE for s in tx.sequences) or any(self.signals(p) for p in parents if p.height is None)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager
@@ -84,43 +120,129 @@ def served(answer: Any) -> Iterator[str]:
 
 
 class Esplora:
-    """The Esplora dialect of the facts, with small pages so that paging is exercised."""
+    """The Esplora dialect of the facts. `pages` is whose pages: blockstream, mempool, electrum.
 
-    page = 3
+    It may be `behind` by some blocks, count heights from a tip that lags (`height_behind`), say all twice (`doubled`), know
+    the list of no address (`forgets`), lack transactions altogether (`lacks`), keep those of undone blocks (`remembers`).
+    """
 
-    def __init__(self, facts: Facts):
-        self.facts = facts
+    def __init__(self, facts: Facts, *, pages: str = "blockstream"):
+        self.facts, self.pages = facts, pages
         self.paths: list[str] = []
+        self.behind = self.height_behind = 0
+        self.doubled = self.forgets = self.remembers = False
+        self.lacks: set[str] = set()
+        self.on_path: dict[str, Callable[[], None]] = {}
+
+    @property
+    def tip(self) -> int:
+        return self.facts.tip - self.behind
 
     def __call__(self, _method: str, path: str, _headers: Any, _body: bytes) -> tuple[int, bytes]:
         self.paths.append(path)
+        for start, happen in list(self.on_path.items()):
+            if path.startswith(start):
+                del self.on_path[start]
+                happen()
         if self.facts.broken is not None:
             return (503, b"down") if self.facts.broken == "down" else (200, self.facts.broken.encode())
-        parts = path.strip("/").split("/")
-        if parts == ["blocks", "tip", "height"]:
-            return 200, str(self.facts.tip).encode()
-        if parts[0] == "tx":
-            tx = self.facts.txs.get(parts[1])
-            return (200, json.dumps(self.shown(tx)).encode()) if tx else (404, b"Transaction not found")
-        return 200, json.dumps(self.history(parts[1], parts[4] if len(parts) > 4 else None)).encode()
+        place, _, query = path.partition("?after_txid=")
+        found = self.found(place.strip("/").split("/"), query or None)
+        if isinstance(found, int):
+            return found, b"no"
+        return 200, found.encode() if isinstance(found, str) else json.dumps(found).encode()
 
-    def history(self, address: str, after: str | None) -> list[Any]:
-        mine = [t for t in self.facts.txs.values() if not t.gone and any(a == address for a, _ in t.outputs)]
-        confirmed = sorted((t for t in mine if t.height is not None), key=lambda t: (-(t.height or 0), t.txid))
-        if after is not None:
-            place = [t.txid for t in confirmed].index(after) + 1
-            return [self.shown(t) for t in confirmed[place : place + self.page]]
-        waiting = [t for t in mine if t.height is None and not t.conflicted]
-        return [self.shown(t) for t in [*waiting, *confirmed[: self.page]]]
+    def found(self, parts: list[str], after: str | None) -> Any:
+        """The answer to a path, or a status other than 200."""
+        match parts:
+            case ["blocks", "tip", "hash"]:
+                return self.facts.hash_of(self.tip)
+            case ["block-height", height]:
+                return self.facts.hash_of(int(height)) if int(height) <= self.tip else 404
+            case ["block", name]:
+                # A block may have arrived since the tip was asked for.
+                newest = self.tip if self.behind else self.tip + 1
+                heights = [h for h in range(newest, newest - 200, -1) if self.facts.hash_of(h) == name]
+                return self.block(heights[0]) if heights else 404
+            case ["tx", txid]:
+                tx = self.known(txid)
+                return self.shown(tx) if tx else 404
+            case ["tx", coin, "outspend", "0"]:
+                return self.spender(coin)
+            case ["address", address]:
+                waiting, confirmed = self.lists(address)
+                counts = {"chain_stats": len(confirmed), "mempool_stats": len(waiting)}
+                return {name: {"tx_count": count} for name, count in counts.items()}
+            case ["address", address, "txs"]:
+                return self.page(address, after)
+            case ["address", address, "txs", "chain", last] if self.pages != "electrum":
+                return self.chain_page(address, last)
+        return 404
+
+    def known(self, txid: str) -> Tx | None:
+        tx = self.facts.txs.get(txid)
+        return tx if tx and txid not in self.lacks and (tx.stands or self.remembers) else None
+
+    def spender(self, coin: str) -> Any:
+        if self.pages == "electrum":
+            return 404
+        for tx in self.facts.txs.values():
+            if coin in tx.parents and not tx.gone and tx.txid not in self.lacks:
+                status = {"confirmed": tx.conflicted or tx.height is not None}
+                return {"spent": True, "txid": _digest("rival") if tx.conflicted else tx.txid, "status": status}
+        return {"spent": False}
+
+    def lists(self, address: str) -> tuple[list[Tx], list[Tx]]:
+        """Waiting transactions, oldest first, and confirmed ones, newest first."""
+        if self.forgets:
+            return [], []
+        mine = [t for t in self.facts.txs.values() if t.stands and any(a == address for a, _ in t.outputs)]
+        mine = [t for t in mine if t.txid not in self.lacks]
+        confirmed = sorted((t for t in mine if self.is_in_block(t)), key=lambda t: (-(t.height or 0), t.txid))
+        return [t for t in mine if not self.is_in_block(t)], confirmed
+
+    def is_in_block(self, tx: Tx) -> bool:
+        return tx.height is not None and (tx.height <= self.tip or not self.behind)
+
+    def page(self, address: str, after: str | None) -> Any:
+        waiting, confirmed = self.lists(address)
+        if self.pages == "blockstream":
+            return self.twice(waiting[:50], confirmed[:25])
+        both = [*waiting, *confirmed]
+        places = [tx.txid for tx in both]
+        if after is not None and after not in places and self.pages == "mempool":
+            return 422
+        start = places.index(after) + 1 if after in places else 0
+        end = start + (50 if self.pages == "mempool" else 10)
+        return self.twice([], both[start:end])
+
+    def chain_page(self, address: str, last: str) -> Any:
+        _, confirmed = self.lists(address)
+        place = (
+            [tx.txid for tx in confirmed].index(last) + 1 if last in [tx.txid for tx in confirmed] else len(confirmed)
+        )
+        return self.twice([], confirmed[place : place + 25])
+
+    def twice(self, waiting: list[Tx], confirmed: list[Tx]) -> list[Any]:
+        shown = [self.shown(tx) for tx in [*waiting, *confirmed]]
+        copies = [{**each, "status": {"confirmed": False}} for each in shown] if self.doubled else []
+        return [*copies, *shown]
+
+    def block(self, height: int) -> dict[str, Any]:
+        return {"id": self.facts.hash_of(height), "height": height, "timestamp": self.facts.time_of(height)}
 
     def shown(self, tx: Tx) -> dict[str, Any]:
-        status: dict[str, Any] = {"confirmed": tx.height is not None}
-        if tx.height is not None:
-            status |= {"block_height": tx.height, "block_hash": "00" * 32, "block_time": BLOCK_TIME}
+        status: dict[str, Any] = {"confirmed": self.is_in_block(tx)}
+        if tx.height is not None and status["confirmed"]:
+            height = tx.height - self.height_behind
+            place = {"block_hash": self.facts.hash_of(tx.height), "block_time": self.facts.time_of(tx.height)}
+            status |= {"block_height": height, **place}
         spent = zip(tx.parents, tx.sequences, strict=True)
+        coins = [{"txid": parent, "vout": 0, "is_coinbase": False, "sequence": s} for parent, s in spent]
+        created = [{"txid": "00" * 32, "vout": 0xFFFFFFFF, "is_coinbase": True, "sequence": FINAL, "prevout": None}]
         return {
             "txid": tx.txid,
-            "vin": [{"txid": parent, "vout": 0, "is_coinbase": False, "sequence": s} for parent, s in spent],
+            "vin": created if tx.coinbase else coins,
             "vout": [{"scriptpubkey_address": a, "value": v} for a, v in tx.outputs]
             + [{"scriptpubkey": "6a", "value": 0}],
             "status": status,
@@ -211,7 +333,7 @@ class Node:
         spent = zip(tx.parents, tx.sequences, strict=True)
         return {
             "confirmations": confirmations,
-            **({"blocktime": BLOCK_TIME} if confirmations > 0 else {}),
+            **({"blocktime": self.facts.time_of(tx.height)} if tx.height is not None else {}),
             "bip125-replaceable": "yes" if confirmations == 0 and self.facts.signals(tx) else "no",
             "decoded": {"vin": [{"txid": p, "sequence": s} for p, s in spent], "vout": outputs},
         }

@@ -1,7 +1,8 @@
 """What every chain reader must tell, run over both readers against one invented chain."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,14 +10,15 @@ import pytest
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput
+from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
 from bridge.outbound import Limits
-from tests.adapters.fake_chains import BLOCK_TIME, REPLACEABLE, Esplora, Facts, Node, served
+from tests.adapters.fake_chains import REPLACEABLE, Esplora, Facts, Node, Tx, served
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 OTHER = "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+BORN = NOW - timedelta(days=1)
 QUICK = Limits(connect_seconds=1, read_seconds=0.4, deadline_seconds=0.8)
 
 
@@ -43,14 +45,42 @@ def reader(facts: Facts, request: pytest.FixtureRequest) -> Iterator[Any]:
             opened.close()
 
 
+def read(reader: Any, *known: KnownOutput) -> ChainReading:
+    reading: ChainReading = reader.read(ADDRESS, born_at=BORN, asked_at=NOW, known=known)
+    return reading
+
+
 def outputs(reader: Any) -> list[ChainOutput]:
-    return sorted(reader.read(ADDRESS, asked_at=NOW).outputs, key=lambda output: output.outpoint)
+    return sorted(read(reader).outputs, key=lambda output: output.outpoint)
 
 
-def test_an_unpaid_address_has_no_outputs(reader: Any, facts: Facts) -> None:
-    reading = reader.read(ADDRESS, asked_at=NOW)
+def seen(facts: Facts, tx: Tx, output: int = 0) -> KnownOutput:
+    """What an earlier reading showed of a transaction as it is now."""
+    block_hash = None if tx.height is None else facts.hash_of(tx.height)
+    return KnownOutput(outpoint=f"{tx.txid}:{output}", block_height=tx.height, block_hash=block_hash)
+
+
+def tip_of(facts: Facts) -> Tip:
+    return Tip(height=facts.tip, hash=facts.hash_of(facts.tip), time=time_of(facts, facts.tip))
+
+
+def time_of(facts: Facts, height: int) -> datetime:
+    return datetime.fromtimestamp(facts.time_of(height), UTC)
+
+
+def test_an_unpaid_address_has_no_outputs_and_the_reading_says_what_it_covers(reader: Any, facts: Facts) -> None:
+    reading = read(reader)
     assert (reading.address, reading.outputs, reading.asked_at) == (ADDRESS, (), NOW)
-    assert reading.tip_height == facts.tip == reader.tip_height()
+    assert reading.tip == tip_of(facts) == reader.tip()
+    assert (reading.gap, reading.undone) == ("", frozenset())
+    assert reading.since is None or reading.since <= BORN
+
+
+def test_the_tip_follows_new_blocks_and_other_ones_at_the_same_height(reader: Any, facts: Facts) -> None:
+    for blocks, undone in ((1, 0), (3, 0), (0, 2)):
+        facts.mine(blocks)
+        facts.reorganise(undone)
+        assert read(reader).tip == tip_of(facts) == reader.tip()
 
 
 def test_a_payment_is_seen_unconfirmed_then_gains_depth(reader: Any, facts: Facts) -> None:
@@ -58,10 +88,25 @@ def test_a_payment_is_seen_unconfirmed_then_gains_depth(reader: Any, facts: Fact
     (output,) = outputs(reader)
     assert output == ChainOutput(outpoint=f"{tx.txid}:1", amount_sat=15_924, confirmations=0, replaceable=False)
     facts.mine()
-    (output,) = outputs(reader)
-    assert (output.confirmations, output.block_time) == (1, datetime.fromtimestamp(BLOCK_TIME, UTC))
+    (confirmed,) = outputs(reader)
+    assert confirmed == replace(
+        output,
+        confirmations=1,
+        block_height=facts.tip,
+        block_hash=facts.hash_of(facts.tip),
+        block_time=time_of(facts, facts.tip),
+    )
     facts.mine(5)
-    assert [output.confirmations for output in outputs(reader)] == [6]
+    assert outputs(reader) == [replace(confirmed, confirmations=6)]
+
+
+def test_what_a_block_pays_its_miner_is_marked(reader: Any, facts: Facts) -> None:
+    reward = facts.mine_to((OTHER, 1), (ADDRESS, 5_000_000))
+    facts.pay((ADDRESS, 100))
+    facts.mine()
+    found = {output.outpoint: (output.coinbase, output.confirmations) for output in outputs(reader)}
+    assert found.pop(f"{reward.txid}:1") == (True, 2)
+    assert list(found.values()) == [(False, 1)]
 
 
 def test_only_outputs_to_the_address_count_and_each_by_itself(reader: Any, facts: Facts) -> None:
@@ -109,6 +154,52 @@ def test_what_was_dropped_replaced_or_reorganised_is_absent(reader: Any, facts: 
     assert [output.confirmations for output in outputs(reader)] == [0]
 
 
+def test_what_stands_is_never_undone(reader: Any, facts: Facts) -> None:
+    confirmed = facts.pay((ADDRESS, 100))
+    facts.mine()
+    waiting = facts.pay((ADDRESS, 200))
+    before = [seen(facts, confirmed), seen(facts, waiting)]
+    facts.mine()
+    reading = read(reader, *before)
+    assert len(reading.outputs) == 2
+    assert (reading.gap, reading.undone) == ("", frozenset())
+
+
+def test_what_waited_and_is_found_nowhere_is_undone(reader: Any, facts: Facts) -> None:
+    dropped, replaced = facts.pay((ADDRESS, 100)), facts.pay((ADDRESS, 200))
+    before = [seen(facts, dropped), seen(facts, replaced)]
+    assert len(read(reader, *before).outputs) == 2
+    dropped.gone = replaced.conflicted = True
+    reading = read(reader, *before)
+    assert reading.outputs == ()
+    assert reading.undone == {output.outpoint for output in before}
+    assert reading.gap == ""
+
+
+def test_what_lost_its_block_to_a_rival_is_undone(reader: Any, facts: Facts) -> None:
+    loser = facts.pay((ADDRESS, 100))
+    facts.mine(2)
+    before = seen(facts, loser)
+    assert read(reader, before).undone == frozenset()
+    facts.reorganise(2, conflict=loser)
+    reading = read(reader, before)
+    assert reading.outputs == ()
+    assert (reading.undone, reading.gap) == (frozenset({before.outpoint}), "")
+
+
+def test_what_lost_its_block_and_waits_again_is_not_undone(reader: Any, facts: Facts) -> None:
+    tx = facts.pay((ADDRESS, 100))
+    facts.mine(2)
+    before = seen(facts, tx)
+    assert len(read(reader, before).outputs) == 1
+    facts.reorganise(2)
+    reading = read(reader, before)
+    assert [(o.confirmations, o.block_hash, o.block_time) for o in reading.outputs] == [(0, None, None)]
+    assert (reading.undone, reading.gap) == (frozenset(), "")
+    facts.mine()
+    assert [o.block_hash for o in read(reader, before).outputs] == [facts.hash_of(facts.tip)]
+
+
 def test_every_payment_of_a_busy_address_is_seen(reader: Any, facts: Facts) -> None:
     for value in range(1, 12):
         facts.pay((ADDRESS, value))
@@ -129,7 +220,7 @@ def test_a_reader_that_cannot_tell_says_so_and_recovers(reader: Any, facts: Fact
     facts.pay((ADDRESS, 100))
     facts.broken = broken
     with pytest.raises(BridgeError) as error:
-        reader.read(ADDRESS, asked_at=NOW)
+        read(reader)
     assert isinstance(error.value, Unavailable | ProtocolError)
     facts.broken = None
     assert len(outputs(reader)) == 1
@@ -139,10 +230,10 @@ def test_a_reader_that_cannot_tell_says_so_and_recovers(reader: Any, facts: Fact
 @pytest.mark.parametrize("open_at", [esplora_at, core_at])
 def test_a_broken_connection_is_not_an_empty_address(script: Any, open_at: Any) -> None:
     with RawServer(script) as server, pytest.raises(Unavailable):
-        open_at(server.url).read(ADDRESS, asked_at=NOW)
+        read(open_at(server.url))
 
 
 @pytest.mark.parametrize("open_at", [esplora_at, core_at])
 def test_nobody_listening_is_unavailable(open_at: Any) -> None:
     with pytest.raises(Unavailable):
-        open_at(f"http://127.0.0.1:{free_port()}").read(ADDRESS, asked_at=NOW)
+        read(open_at(f"http://127.0.0.1:{free_port()}"))

@@ -195,20 +195,20 @@ def test_the_destination_field_follows_the_gateways_version(sandbox: Served, cli
 def test_the_chain_shows_depth_replaceability_and_what_vanished(sandbox: Served, client: SubtcWallet) -> None:
     reader = EsploraReader(base_urls=[f"{sandbox.url}/esplora"], limits=QUICK)
     address = client.create_inbox(expected_sat=20_000)
-    assert reader.read(address, asked_at=NOW).outputs == ()
+    assert reader.read(address, born_at=NOW, asked_at=NOW).outputs == ()
     paid = control(sandbox, "pay", address=address, amount_sat=20_000, replaceable=True)
-    (output,) = reader.read(address, asked_at=NOW).outputs
+    (output,) = reader.read(address, born_at=NOW, asked_at=NOW).outputs
     assert (output.outpoint, output.amount_sat, output.confirmations) == (f"{paid['txid']}:{paid['vout']}", 20_000, 0)
     assert output.replaceable
     replaced = control(sandbox, "replace", txid=paid["txid"], amount_sat=19_000)
-    (output,) = reader.read(address, asked_at=NOW).outputs
+    (output,) = reader.read(address, born_at=NOW, asked_at=NOW).outputs
     assert (output.outpoint, output.amount_sat) == (f"{replaced['txid']}:{replaced['vout']}", 19_000)
     control(sandbox, "mine", blocks=3)
-    reading = reader.read(address, asked_at=NOW)
+    reading = reader.read(address, born_at=NOW, asked_at=NOW)
     assert [(each.confirmations, each.replaceable) for each in reading.outputs] == [(3, False)]
-    assert reading.tip_height == reader.tip_height()
+    assert reading.tip == reader.tip()
     control(sandbox, "reorg", depth=3, drop=[replaced["txid"]], mine=4)
-    assert reader.read(address, asked_at=NOW).outputs == ()
+    assert reader.read(address, born_at=NOW, asked_at=NOW).outputs == ()
     reader.close()
 
 
@@ -218,7 +218,7 @@ def test_many_payments_are_read_over_several_pages(sandbox: Served, client: Subt
     for _ in range(60):
         control(sandbox, "pay", address=address, amount_sat=1_000)
     control(sandbox, "mine", blocks=1)
-    outputs = reader.read(address, asked_at=NOW).outputs
+    outputs = reader.read(address, born_at=NOW, asked_at=NOW).outputs
     assert len({output.outpoint for output in outputs}) == 60
     assert poll(client, address).received_sat == sum(output.amount_sat for output in outputs)
     reader.close()

@@ -22,7 +22,9 @@ from requests.structures import CaseInsensitiveDict
 from bridge.billmanager.wire import verify
 from bridge.chain.esplora import EsploraReader
 from bridge.core.addresses import check_payable
+from bridge.core.coverage import GAPS
 from bridge.core.errors import BridgeError, Refused
+from bridge.core.evidence import KnownOutput
 from bridge.core.money import to_minor
 from bridge.outbound import Outbound, Reply
 from bridge.rates.http_source import HttpPriceSource
@@ -148,6 +150,8 @@ def _answers() -> dict[str, Target]:
     status = b'{"confirmed":true,"block_height":100,"block_hash":"%s","block_time":1700000000}' % (b"b" * 64)
     vin = b'{"txid":"%s","vout":0,"sequence":4294967293,"prevout":{"scriptpubkey_address":"x","value":5}}' % (b"c" * 64)
     vout = b'{"scriptpubkey_address":"%s","value":15924}' % ADDRESS.encode()
+    block = b'{"id":"%s","height":120,"timestamp":1700000000}' % (b"b" * 64)
+    spent = b'{"spent":true,"txid":"%s","vin":0,"status":{"confirmed":true}}' % (b"f" * 64)
     page = b'[{"txid":"%s","vin":[%s],"vout":[%s],"status":%s}]' % (b"a" * 64, vin, vout, status)
 
     def wallet(body: bytes) -> SubtcWallet:
@@ -185,10 +189,14 @@ def _answers() -> dict[str, Target]:
             expected=allowed,
         ),
         "esplora": Target(
-            run=lambda b: reader(b).read(ADDRESS, asked_at=NOW), seeds=(page, b"100", b"[]"), expected=allowed
+            run=lambda b: reader(b).read(ADDRESS, born_at=NOW, asked_at=NOW),
+            seeds=(page, b"b" * 64, b"[]"),
+            expected=allowed,
         ),
-        # Tip and transactions are asked at different paths; here one answer serves both, so the pages are also read alone.
-        "esplora_page": Target(run=_pages, seeds=(page,), expected=allowed),
+        # One answer serves all paths there, which stops at the first; so each path is also read alone.
+        "esplora_block": Target(run=lambda b: _explored("/block/", b), seeds=(block,), expected=allowed),
+        "esplora_page": Target(run=lambda b: _explored("/address/", b), seeds=(page,), expected=allowed),
+        "esplora_tx": Target(run=lambda b: _explored("/tx/", b), seeds=(page[1:-1], spent), expected=allowed),
         "price": Target(
             run=lambda b: source(b).price("USD", NOW),
             seeds=(b'{"data":{"USD":{"last":"65000.00"}},"time":1700000000}', b'{"time":"2026-03-14T12:00:00Z"}'),
@@ -197,16 +205,33 @@ def _answers() -> dict[str, Target]:
     }
 
 
-class _Pages(Canned):
+class Explored(Canned):
+    """A good explorer of an address that was forgotten, but for the paths with `part` in them."""
+
+    def __init__(self, part: str, body: bytes):
+        super().__init__(body)
+        self._part = part
+
     def call(self, method: str, url: str, **options: Any) -> Reply:
-        if url.endswith("/blocks/tip/height"):
-            return Reply(status=200, headers={}, body=b"120", seconds=0.0)
-        return super().call(method, url, **options)
+        if self._part in url:
+            return super().call(method, url, **options)
+        name = url.rpartition("/")[2]
+        good = {"/blocks/tip/hash": "b" * 64, "/block/": f'{{"id":"{name}","height":120,"timestamp":1700000000}}'}
+        body = next((text for part, text in good.items() if part in url), "[]")
+        return Reply(status=404 if "/tx/" in url else 200, headers={}, body=body.encode(), seconds=0.0)
 
 
-def _pages(body: bytes) -> None:
-    reading = EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=_Pages(body)).read(ADDRESS, asked_at=NOW)
+def _explored(part: str, body: bytes) -> None:
+    known = [
+        KnownOutput(outpoint="a" * 64 + ":0"),
+        KnownOutput(outpoint="d" * 64 + ":1", block_height=100, block_hash="e" * 64),
+    ]
+    reader = EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=Explored(part, body))
+    reading = reader.read(ADDRESS, born_at=NOW, asked_at=NOW, known=known)
     assert all(type(o.amount_sat) is int and o.amount_sat > 0 and o.confirmations >= 0 for o in reading.outputs)
+    assert len({o.outpoint for o in reading.outputs}) == len(reading.outputs)
+    assert reading.undone <= {each.outpoint for each in known} - {o.outpoint for o in reading.outputs}
+    assert reading.gap in GAPS | {""}
 
 
 def _signatures() -> dict[str, Target]:

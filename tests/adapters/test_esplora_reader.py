@@ -1,0 +1,490 @@
+"""What only the reader of Esplora servers can do: every kind of pages, failover, calls that are few, lost outputs."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.chain.esplora import EsploraReader
+from bridge.core.coverage import GAPS
+from bridge.core.errors import ProtocolError, Unavailable
+from bridge.core.evidence import ChainReading, KnownOutput
+from tests.adapters.fake_chains import Esplora, Facts, Tx, served
+from tests.adapters.servers import RawServer, always, answer, free_port
+from tests.adapters.test_chain_contract import ADDRESS, OTHER, esplora_at, outputs, read, seen, tip_of
+
+PAGES = ("blockstream", "mempool", "electrum")
+
+
+@contextmanager
+def reading_from(server: Esplora) -> Iterator[EsploraReader]:
+    with served(server) as url:
+        reader = esplora_at(url)
+        yield reader
+        reader.close()
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture(params=PAGES)
+def server(facts: Facts, request: pytest.FixtureRequest) -> Esplora:
+    """One server of each kind."""
+    return Esplora(facts, pages=request.param)
+
+
+@pytest.fixture
+def reader(server: Esplora) -> Iterator[EsploraReader]:
+    with reading_from(server) as opened:
+        yield opened
+
+
+def pay_many(facts: Facts, count: int, sat: int = 300) -> list[Tx]:
+    return [facts.pay((ADDRESS, sat)) for _ in range(count)]
+
+
+# --- pages -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 24, 25, 26, 49, 50, 51, 100, 130])
+def test_every_confirmed_payment_is_listed_whatever_the_pages(reader: EsploraReader, facts: Facts, count: int) -> None:
+    for tx in pay_many(facts, count):
+        # Several in each block, so that a page ends inside one.
+        if int(tx.txid, 16) % 3 == 0:
+            facts.mine()
+    facts.mine()
+    reading = read(reader)
+    assert sorted(o.outpoint for o in reading.outputs) == sorted(f"{txid}:0" for txid in facts.txs)
+    assert reading.gap == ""
+
+
+def test_waiting_dust_does_not_stand_in_front_of_what_was_paid(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    paid = facts.pay((ADDRESS, 20_000))
+    facts.mine(3)
+    pay_many(facts, 60)
+    reading = read(reader)
+    assert [(o.outpoint, o.confirmations) for o in reading.outputs if o.amount_sat == 20_000] == [(f"{paid.txid}:0", 3)]
+    if server.pages == "blockstream":
+        # It lists no more than fifty that wait, and says so by its count.
+        assert (len(reading.outputs), reading.gap) == (51, "history_cut")
+    else:
+        assert (len(reading.outputs), reading.gap) == (61, "")
+    facts.mine()
+    reading = read(reader)
+    assert (len(reading.outputs), reading.gap) == (61, "")
+
+
+def test_a_payment_behind_waiting_dust_is_found_or_the_list_is_called_cut(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    pay_many(facts, 60)
+    paid = facts.pay((ADDRESS, 20_000))
+    known = seen(facts, paid)
+    reading = read(reader)
+    if server.pages == "blockstream":
+        assert reading.gap == "history_cut"
+        assert known.outpoint not in {o.outpoint for o in reading.outputs}
+        # What was seen before is asked for by its id.
+        reading = read(reader, known)
+        assert (reading.gap, reading.undone) == ("history_cut", frozenset())
+    assert [o.amount_sat for o in reading.outputs if o.outpoint == known.outpoint] == [20_000]
+
+
+def test_a_block_that_comes_between_two_pages_hides_nothing_in_silence(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    pay_many(facts, 70)
+    server.on_path[f"/address/{ADDRESS}/txs?"] = facts.mine
+    reading = read(reader)
+    assert len({o.outpoint for o in reading.outputs}) == len(reading.outputs)
+    assert len(reading.outputs) == 70 or reading.gap == "history_cut"
+    assert (len(read(reader).outputs), read(reader).gap) == (70, "")
+
+
+def test_a_transaction_that_leaves_between_two_pages_hides_nothing_in_silence(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    waiting = pay_many(facts, 70)
+
+    def drop() -> None:
+        for tx in waiting:
+            tx.gone = f"after_txid={tx.txid}" in server.paths[-1]
+
+    server.on_path[f"/address/{ADDRESS}/txs?"] = drop
+    reading = read(reader)
+    assert len(reading.outputs) >= 69 or reading.gap == "history_cut"
+
+
+def test_a_server_that_refuses_to_count_so_many_is_not_called_complete(facts: Facts) -> None:
+    pay_many(facts, 12)
+    server = Esplora(facts)
+    plain = server.found
+
+    def found(parts: list[str], after: str | None) -> Any:
+        return 400 if parts == ["address", ADDRESS] else plain(parts, after)
+
+    server.found = found  # type: ignore[method-assign]
+    with reading_from(server) as reader:
+        reading = read(reader)
+    assert (len(reading.outputs), reading.gap) == (12, "history_cut")
+
+
+@pytest.mark.parametrize("way", ["endless", "refused"])
+def test_an_address_with_more_transactions_than_a_server_lists_is_told_apart_from_a_silent_server(
+    facts: Facts, way: str
+) -> None:
+    pay_many(facts, 10 * 41)
+    facts.mine()
+    server: Any = Esplora(facts, pages="electrum")
+    if way == "refused":
+        # What mempool answers when the Electrum server behind it finds the history too long.
+        server = lambda *call: (413, b"history too long") if "/txs" in call[1] else Esplora(facts)(*call)  # noqa: E731
+    with served(server) as url:
+        reader = esplora_at(f"http://127.0.0.1:{free_port()}", url)
+        with pytest.raises(ProtocolError) as error:
+            read(reader)
+        reader.close()
+    assert error.value.code == "chain_too_long"
+
+
+def test_a_server_that_repeats_a_page_does_not_keep_us_for_ever(facts: Facts) -> None:
+    pay_many(facts, 30)
+    facts.mine()
+    server = Esplora(facts)
+    plain = server.found
+    server.found = lambda parts, after: plain(parts[:3], None)  # type: ignore[method-assign]
+    with reading_from(server) as reader:
+        reading = read(reader)
+    assert (len(reading.outputs), reading.gap) == (25, "history_cut")
+
+
+# --- one transaction twice ---------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_is_listed_twice_is_one_payment(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    confirmed = facts.pay((ADDRESS, 100), (ADDRESS, 200))
+    facts.mine(2)
+    waiting = facts.pay((ADDRESS, 400))
+    once = outputs(reader)
+    server.doubled = True
+    assert outputs(reader) == once
+    depths = {o.outpoint: o.confirmations for o in once}
+    assert depths == {f"{confirmed.txid}:0": 2, f"{confirmed.txid}:1": 2, f"{waiting.txid}:0": 0}
+
+
+@pytest.mark.parametrize("count", [8, 40])
+def test_many_that_are_listed_twice_are_counted_once(
+    reader: EsploraReader, server: Esplora, facts: Facts, count: int
+) -> None:
+    pay_many(facts, count)
+    facts.mine()
+    server.doubled = True
+    reading = read(reader)
+    assert [o.confirmations for o in reading.outputs] == [1] * count
+    assert reading.gap == ""
+
+
+# --- depth -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_that_arrives_between_two_questions_never_makes_a_payment_too_deep(facts: Facts) -> None:
+    facts.pay((ADDRESS, 100)).height = facts.tip + 1
+    with reading_from(Esplora(facts)) as reader:
+        assert [output.confirmations for output in outputs(reader)] == [1]
+
+
+def test_heights_counted_from_a_tip_that_lags_do_not_make_a_payment_too_deep(facts: Facts) -> None:
+    """mempool over an Electrum server counts them back from the last block that it has worked through itself."""
+    facts.pay((ADDRESS, 100))
+    facts.mine(2)
+    server = Esplora(facts, pages="electrum")
+    server.height_behind = 8
+    with reading_from(server) as reader:
+        (output,) = outputs(reader)
+    assert (output.confirmations, output.block_height) == (2, facts.tip - 1)
+
+
+# --- calls -------------------------------------------------------------------------------------------------------------
+
+
+def paths_of(server: Esplora, reader: EsploraReader) -> list[str]:
+    server.paths.clear()
+    read(reader)
+    return [path.replace(ADDRESS, "A") for path in server.paths]
+
+
+def test_a_look_costs_two_calls_and_one_more_for_a_new_block(
+    reader: EsploraReader, server: Esplora, facts: Facts
+) -> None:
+    look = ["/blocks/tip/hash", "/address/A/txs"]
+    new_block = ["/blocks/tip/hash", f"/block/{facts.hash_of(facts.tip)}", "/address/A/txs"]
+    assert paths_of(server, reader) == new_block
+    assert paths_of(server, reader) == look
+
+    waiting = facts.pay((ADDRESS, 100))
+    parents = [f"/tx/{parent}" for parent in sorted(waiting.parents)]
+    assert paths_of(server, reader) == [*look, *parents]
+
+    facts.mine()
+    assert len(paths_of(server, reader)) == 3
+    assert paths_of(server, reader) == look
+    facts.mine(6)
+    assert len(paths_of(server, reader)) == 3
+    assert paths_of(server, reader) == look
+
+
+def test_the_block_of_an_old_payment_is_asked_for_once(facts: Facts) -> None:
+    facts.pay((ADDRESS, 100), (ADDRESS, 200))
+    facts.mine(4)
+    server = Esplora(facts)
+    with reading_from(server) as reader:
+        assert len(paths_of(server, reader)) == 4
+        assert len(paths_of(server, reader)) == 2
+
+
+def test_following_the_tip_costs_one_call(facts: Facts) -> None:
+    server = Esplora(facts)
+    with reading_from(server) as reader:
+        for _ in range(3):
+            assert reader.tip() == tip_of(facts)
+    assert server.paths == ["/blocks/tip/hash", f"/block/{facts.hash_of(facts.tip)}", *["/blocks/tip/hash"] * 2]
+
+
+# --- outputs that the list lacks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid(facts: Facts) -> Tx:
+    """A payment nine blocks deep."""
+    tx = facts.pay((ADDRESS, 100), (OTHER, 5), (ADDRESS, 200))
+    facts.mine(9)
+    return tx
+
+
+def both(facts: Facts, tx: Tx) -> list[KnownOutput]:
+    return [seen(facts, tx, 0), seen(facts, tx, 2)]
+
+
+def test_what_is_known_by_its_id_alone_is_shown_with_the_difference(
+    reader: EsploraReader, server: Esplora, facts: Facts, paid: Tx
+) -> None:
+    before, once = both(facts, paid), read(reader)
+    assert once.gap == ""
+    server.forgets = True
+    reading = read(reader, *before)
+    assert reading == replace(once, gap="history_differs")
+    assert [o.confirmations for o in reading.outputs] == [9, 9]
+    waiting = facts.pay((ADDRESS, 400))
+    reading = read(reader, *before, seen(facts, waiting))
+    assert sorted(o.confirmations for o in reading.outputs) == [0, 9, 9]
+    assert (reading.gap, reading.undone) == ("history_differs", frozenset())
+
+
+def test_what_a_server_knows_nothing_of_is_not_undone_while_its_block_stands(
+    reader: EsploraReader, server: Esplora, facts: Facts, paid: Tx
+) -> None:
+    before = both(facts, paid)
+    server.lacks.add(paid.txid)
+    reading = read(reader, *before)
+    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+    assert read(reader).gap == ""
+
+
+def test_a_server_that_has_not_come_to_the_block_yet_undoes_nothing(
+    reader: EsploraReader, server: Esplora, facts: Facts, paid: Tx
+) -> None:
+    before = both(facts, paid)
+    server.behind = 20
+    server.lacks.add(paid.txid)
+    reading = read(reader, *before)
+    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+    assert reading.tip.height == facts.tip - 20
+    assert not [path for path in server.paths if path.startswith("/block-height/")]
+
+
+def test_a_server_that_keeps_what_an_undone_block_held_hides_no_loss(facts: Facts, paid: Tx) -> None:
+    """Both electrs and a node's index still know the transaction by its id, as if it were waiting."""
+    before = both(facts, paid)
+    server = Esplora(facts)
+    server.remembers = True
+    with reading_from(server) as reader:
+        facts.reorganise(9, conflict=paid)
+        reading = read(reader, *before)
+        assert (reading.outputs, reading.gap) == ((), "")
+        assert reading.undone == {f"{paid.txid}:0", f"{paid.txid}:2"}
+        # No rival: nobody shows that its coins were spent by another.
+        paid.conflicted, paid.gone = False, True
+        reading = read(reader, *before)
+        assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+        # Only the list lacks it: it spends its coins.
+        paid.gone, server.forgets = False, True
+        reading = read(reader, *before)
+        assert [o.confirmations for o in reading.outputs] == [0, 0]
+        assert (reading.undone, reading.gap) == (frozenset(), "history_differs")
+
+
+def test_a_server_that_cannot_say_who_spends_a_coin_undoes_nothing(facts: Facts, paid: Tx) -> None:
+    before = both(facts, paid)
+    server = Esplora(facts, pages="electrum")
+    server.remembers = True
+    with reading_from(server) as reader:
+        facts.reorganise(9, conflict=paid)
+        reading = read(reader, *before)
+    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+
+
+def test_a_reward_whose_block_is_undone_is_undone(reader: EsploraReader, facts: Facts) -> None:
+    reward = facts.mine_to((ADDRESS, 5_000_000))
+    before = seen(facts, reward)
+    facts.reorganise(1)
+    reading = read(reader, before)
+    assert reading.outputs == ()
+    assert (reading.undone, reading.gap) == (frozenset({before.outpoint}), "")
+
+
+def test_a_thousand_lost_crumbs_are_not_a_thousand_questions(facts: Facts) -> None:
+    crumbs = facts.pay(*[(ADDRESS, 300)] * 1_000)
+    others = pay_many(facts, 40)
+    facts.mine()
+    known = [seen(facts, crumbs, n) for n in range(1_000)] + [seen(facts, tx) for tx in others]
+    server = Esplora(facts)
+    server.forgets = True
+    with reading_from(server) as reader:
+        reading = read(reader, *known)
+    assert len(server.paths) < 40
+    assert len(reading.outputs) >= 1_000
+    assert (reading.undone, reading.gap) == (frozenset(), "payment_not_shown")
+
+
+def test_every_gap_is_one_that_the_core_knows() -> None:
+    assert {"history_cut", "history_differs", "payment_not_shown"} <= GAPS
+
+
+# --- several servers ---------------------------------------------------------------------------------------------------
+
+
+def test_the_next_server_is_asked_and_kept_while_it_answers(facts: Facts, caplog: pytest.LogCaptureFixture) -> None:
+    facts.pay((ADDRESS, 100))
+    with RawServer(always(answer("down", status="503 Down"))) as first, served(Esplora(facts)) as url:
+        reader = esplora_at(first.url, url)
+        assert len(outputs(reader)) == len(outputs(reader)) == 1
+        reader.close()
+    assert len(first.requests) == 1
+    assert [record.__dict__["action"] for record in caplog.records] == ["chain_source_failed"]
+
+
+def test_a_reading_names_its_server_and_no_path_that_may_hold_a_key(
+    facts: Facts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with served(Esplora(facts)) as url:
+        reader = esplora_at(f"http://127.0.0.1:{free_port()}/key-of-the-shop", url)
+        assert read(reader).source == "esplora:127.0.0.1#2"
+        reader.close()
+    assert [record.__dict__["source"] for record in caplog.records if "source" in record.__dict__] == ["127.0.0.1"]
+    assert "key-of-the-shop" not in caplog.text
+
+
+def test_a_reading_never_mixes_two_servers(facts: Facts) -> None:
+    """The first server tells its tip and then fails: its tip must not be joined with the other's transactions."""
+    facts.pay((ADDRESS, 100))
+    facts.mine()
+    ahead = Facts(tip=facts.tip + 500)
+    tip_only = Esplora(ahead)
+    tip_only.on_path["/address/"] = lambda: setattr(ahead, "broken", "down")
+    with served(tip_only) as first, served(Esplora(facts)) as second:
+        reader = esplora_at(first, second)
+        reading = read(reader)
+        reader.close()
+    assert (reading.tip, reading.outputs[0].confirmations) == (tip_of(facts), 1)
+
+
+def test_when_all_servers_fail_the_longest_known_wait_is_passed_on() -> None:
+    slow_down = answer("", status="429 Slow Down", headers="Retry-After: 9\r\n")
+    with RawServer(always(slow_down)) as server:
+        reader = esplora_at(f"http://127.0.0.1:{free_port()}", server.url)
+        with pytest.raises(Unavailable) as error:
+            read(reader)
+        reader.close()
+    assert error.value.retry_after_seconds == 9
+
+
+# --- answers of another shape ------------------------------------------------------------------------------------------
+
+
+def reading_with(facts: Facts, path: str, content: Any) -> ChainReading:
+    """What is read from a good server that answers one path with something else."""
+    good = Esplora(facts)
+
+    def answering(method: str, asked: str, *rest: Any) -> tuple[int, bytes]:
+        if asked.startswith(path):
+            return 200, content if isinstance(content, bytes) else json.dumps(content).encode()
+        return good(method, asked, *rest)
+
+    with served(answering) as url:
+        reader = esplora_at(url)
+        try:
+            return read(reader)
+        finally:
+            reader.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"txid": "zz"},
+        {"txid": None},
+        {"status": None},
+        {"status": {"confirmed": "yes"}},
+        {"status": {"confirmed": True}},
+        {"status": {"confirmed": True, "block_hash": "zz", "block_height": 5}},
+        {"status": {"confirmed": True, "block_hash": 5, "block_height": 5}},
+        {"vout": [{"scriptpubkey_address": ADDRESS, "value": 1.5}]},
+        {"vout": [{"scriptpubkey_address": ADDRESS, "value": "100"}]},
+        {"vout": [{"scriptpubkey_address": ADDRESS, "value": -1}]},
+        {"vout": [{"scriptpubkey_address": ADDRESS}]},
+        {"vout": "none"},
+        {"vin": [{"txid": "ee" * 32}]},
+        {"vin": [{"txid": "ee" * 32, "sequence": 5, "is_coinbase": "no"}]},
+        {"vin": None},
+    ],
+)
+def test_a_transaction_of_another_shape_is_no_evidence(facts: Facts, change: dict[str, Any]) -> None:
+    shown = {**Esplora(facts).shown(facts.pay((ADDRESS, 100))), **change}
+    with pytest.raises(Unavailable, match="Esplora shape"):
+        reading_with(facts, "/address/", [shown])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "00" * 32},
+        {"id": None},
+        {"height": "5"},
+        {"height": -1},
+        {"height": None},
+        {"timestamp": 1.5},
+        {"timestamp": 2**40},
+        {"timestamp": None},
+    ],
+)
+def test_a_tip_of_another_shape_is_no_tip(facts: Facts, change: dict[str, Any]) -> None:
+    block = {**Esplora(facts).block(facts.tip), **change}
+    with pytest.raises(Unavailable, match="Esplora shape"):
+        reading_with(facts, "/block/", block)
+
+
+@pytest.mark.parametrize("text", [b"5", b"", b"<html>", b"\xff" * 32, b"zz" * 32, b"AB" * 32, b"[]"])
+def test_a_tip_that_is_no_hash_is_no_tip(facts: Facts, text: bytes) -> None:
+    with pytest.raises(Unavailable, match="Esplora shape"):
+        reading_with(facts, "/blocks/tip/hash", text)
