@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from bridge.core.errors import BridgeError
 from bridge.flows.call_budget import draw_call
+from bridge.flows.chain_sight import chain_sight
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
@@ -31,6 +32,7 @@ class Thresholds:
     deliveries_late_seconds: int = 900
     looks_late_seconds: int = 600
     invoices_stuck_seconds: int = 21_600
+    evidence_gaps_seconds: int = 3_600
     mode_changed_seconds: int = 3_600
     hot_balance_sat: int = 10_000_000
     clock_skew_seconds: int = 30
@@ -69,6 +71,7 @@ OWNERS = {
     "deliveries_late": "operations",
     "looks_late": "operations",
     "invoices_stuck": "operations",
+    "evidence_gaps": "operations",
     "mode_changed": "operations",
     "signature_failures": "security",
     "books_differ": "finance",
@@ -181,6 +184,13 @@ def _invoices_stuck(seen: _Now, tx: Tx) -> str:
     return f"{count} with money under way and no news for {limit} s" if count else ""
 
 
+def _evidence_gaps(seen: _Now, tx: Tx) -> str:
+    before = seen.now - timedelta(seconds=seen.limits.evidence_gaps_seconds)
+    found = sorted(invoices.lasting_gaps(tx, before=before).items())
+    told = [f"{gap}: {count} since {since:%Y-%m-%d %H:%M}" for gap, (count, since) in found]
+    return f"invoices whose silence says nothing: {', '.join(told)}" if told else ""
+
+
 def _reconciliation_old(seen: _Now, tx: Tx) -> str:
     age = age_seconds(tx, now=seen.now)
     is_old = age is not None and seen.bridge.books.is_old(age)
@@ -223,6 +233,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "deliveries_late": _deliveries_late,
     "looks_late": _looks_late,
     "invoices_stuck": _invoices_stuck,
+    "evidence_gaps": _evidence_gaps,
     "mode_changed": _mode_changed,
     "signature_failures": lambda s, tx: _above(_open_reviews(tx, "bad_signature"), s.limits.signature_failures),
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
@@ -263,7 +274,7 @@ def _provider_down(seen: _Now) -> str:
 
 def _chain_down(seen: _Now) -> str:
     if seen.bridge.chain is not None:
-        seen.bridge.chain.tip()
+        chain_sight(seen.bridge, seen.bridge.chain, now=seen.now)
     return ""
 
 

@@ -88,7 +88,9 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             with bridge.store.read() as tx:
                 held_to = horizon(tx, bridge, now=now)
             reading = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=known_outputs(known))
-            is_covered = not gap_of(reading, born_at=row.created_at, horizon=held_to)
+            # A payment that is not shown is what a person should see; what was not searched shows nothing.
+            gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
+            is_covered = gap in ("", "payment_not_shown")
             compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered)
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read

@@ -31,7 +31,7 @@ def confirm_payouts(bridge: Bridge) -> int:
     for row in rows:
         outputs, why = None, ""
         try:
-            outputs = bridge.chain.read(row.destination, born_at=row.created_at, asked_at=now).outputs
+            outputs = bridge.chain.read(row.destination, born_at=row.requested_at, asked_at=now).outputs
         except BridgeError as error:
             why = error.detail if isinstance(error, ProtocolError) else ""
             log("payout.not_seen", level=logging.WARNING, payout_id=row.id, code=error.code)

@@ -50,6 +50,16 @@ MENDS = {
     "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
     "provider_key": "The gateway refuses the key for this wallet: check subtc.key and subtc.wallet_id; see key rotation.",
     "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
+    "chain:pruned": "The node has thrown away blocks that an open invoice may be paid in: raise prune=, or name an Esplora server in "
+    "chain.esplora; until then nothing of these invoices is closed.",
+    "chain:not_searched": "The node's watch wallet is new and is searched again from each invoice's birth: leave it time; if this "
+    "stays, look at the node's debug.log for failed rescans.",
+    "chain:chain_scanning": "The node searches the past for new addresses: leave it time.",
+    "chain:history_cut": "The server does not list all transactions of an address: name another one, or your own node.",
+    "chain:history_differs": "The server's list for an address lacks what it knows by its id: its index is incomplete, name another.",
+    "chain:tip_behind": "The reader is behind the highest block that was seen: wait until it has caught up, or name another.",
+    "chain:tip_stale": "The newest block is old: the reader stands still, or this machine's clock is ahead: check both.",
+    "chain:clock_ahead": "The newest invoice was opened by a clock that was ahead: check UTC and the time service of every node.",
     "price": "Check prices.sources and min_sources; `curl` each URL from this machine; see runbook price_down.",
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
     "own_wallet": "Raise your wallet's gap limit above that run, then own_wallet.gap_limit; else it will not show later money.",
@@ -113,7 +123,7 @@ def _worst(bridge: Bridge) -> str:
 
 def _ready(bridge: Bridge) -> Iterator[Finding]:
     for check in readiness(bridge):
-        mend = MENDS[check.name.partition("_")[0]]
+        mend = MENDS.get(f"{check.name}:{check.detail}", MENDS[check.name.partition("_")[0]])
         yield Finding(
             name=check.name, state=PASS if check.ok else FAIL, detail=check.detail, mend="" if check.ok else mend
         )

@@ -32,6 +32,7 @@ CLIENT = {
     "late_checking": "late",
     "replaced": "replaced",
     "billing_cancelled": "cancelled",
+    "evidence_missing": "looking",
     "marked_invalid": "declined",
     "refund_due": "refund",
 }
@@ -48,6 +49,7 @@ NEXT = {
     "billing_cancelled": "expired",
     "closed": "closed",
     "late_checking": "late",
+    "evidence_missing": "evidence",
     "marked_invalid": "declined",
     "refund_due": "refund",
 }
@@ -100,6 +102,9 @@ def _now(bridge: Bridge, told: Told, view: PayView, words: Words) -> Iterator[st
     yield words("now.client", sentence=words(f"client.{_client(view)}", **figures))
     yield words("now.billing", sentence=_billing(bridge, told, words))
     yield words("now.next", sentence=words(f"next.{_next(told, view)}", **figures))
+    if told.invoice.gap is not None:
+        gap, since = words(f"gaps.{told.invoice.gap}"), words.when(told.invoice.gap_since)
+        yield words("now.gap", gap=gap, since=since, source=told.invoice.gap_source or "–")
     asked = [row.kind for row in told.reviews if row.state == "open"]
     for kind in asked:
         yield words("now.person", sentence=words(f"reviews.{kind}.do") + ".")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.core.errors import BridgeError
+from bridge.flows.chain_sight import chain_sight
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
 from bridge.store import leases
@@ -31,7 +32,7 @@ def readiness(bridge: Bridge) -> list[Check]:
         checks.append(_check(f"price_{currency}", lambda currency=currency: _price(bridge, currency)))  # type: ignore[misc]
     if bridge.chain is not None:
         chain = bridge.chain
-        checks.append(_check("chain", lambda: f"height {chain.tip().height}"))
+        checks.append(_check("chain", lambda: chain_sight(bridge, chain, now=bridge.clock())))
     return checks
 
 

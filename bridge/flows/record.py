@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
-from bridge.core.invoice import Decision, decide
+from bridge.core.invoice import Decision, Invoice, decide
 from bridge.core.ledger import Books, Journal, journals, wallet_account
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
@@ -88,10 +88,7 @@ def record(
     _write(tx, together, changed)
     if told:
         announce_work(tx)
-    for kind in decision.reviews:
-        open_review(tx, bridge, after, kind=kind, now=now)
-    if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
-        reviews.heal(tx, row.id, kind="evidence_missing", now=now)
+    _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
 
@@ -380,6 +377,14 @@ def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: 
     body: dict[str, Any] = {"id": event_id, "type": kind, "sequence": sequence}
     body |= {"created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
     return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
+
+
+def _ask_people(tx: Tx, bridge: Bridge, told_of: Invoice, after: Any, decision: Decision, *, now: datetime) -> None:
+    """Opens the decision's reviews; what asked about missing evidence closes by itself once nothing is missing."""
+    for kind in decision.reviews:
+        open_review(tx, bridge, after, kind=kind, now=now)
+    if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
+        reviews.heal(tx, after.id, kind="evidence_missing", now=now)
 
 
 def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:

@@ -36,7 +36,7 @@ def record_own_send(bridge: Bridge, payout_id: str, *, txid: str, actor: str, re
         before = _waiting(tx, payout_id)
     if bridge.chain is None:
         raise Unavailable("chain_unavailable", "Without a chain reader nobody can see the transaction.")
-    outputs = bridge.chain.read(before.destination, born_at=before.created_at, asked_at=now).outputs
+    outputs = bridge.chain.read(before.destination, born_at=before.requested_at, asked_at=now).outputs
     arrived = [output.amount_sat for output in outputs if output.outpoint.startswith(f"{txid}:")]
     if not arrived:
         raise Refused("txid_not_seen", "No chain reader sees this transaction paying this address.", field="txid")

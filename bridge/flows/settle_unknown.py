@@ -80,13 +80,13 @@ def _order_retry(tx: Any, bridge: Bridge, row: Any, *, actor: str, reason: str, 
 
 def _reading(bridge: Bridge, row: Any, *, now: datetime) -> ChainReading | None:
     """What the chain shows of the destination since the payout was asked for. None without a reader."""
-    return bridge.chain.read(row.destination, born_at=row.created_at, asked_at=now) if bridge.chain else None
+    return bridge.chain.read(row.destination, born_at=row.requested_at, asked_at=now) if bridge.chain else None
 
 
 def _require_coverage(bridge: Bridge, row: Any, reading: ChainReading, *, now: datetime) -> None:
     """That nothing was sent is said only of what was searched: else the money might leave twice."""
     with bridge.store.read() as tx:
-        gap = gap_of(reading, born_at=row.created_at, horizon=horizon(tx, bridge, now=now))
+        gap = gap_of(reading, born_at=row.requested_at, horizon=horizon(tx, bridge, now=now))
     if gap:
         detail = f"The chain reader cannot say that nothing was sent ({gap}): mend it, see the doctor, then rule again."
         raise Unavailable("evidence_missing", detail)

@@ -384,6 +384,17 @@ def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(watched_until=until))
 
 
+def newest(tx: Connection) -> InvoiceRow | None:
+    return tx.execute(select(invoices).order_by(invoices.c.created_at.desc()).limit(1)).one_or_none()
+
+
+def lasting_gaps(tx: Connection, *, before: datetime) -> dict[str, tuple[int, datetime]]:
+    """How many invoices' readings have lacked something since before then, and since when the first has, by gap."""
+    first = func.min(invoices.c.gap_since, type_=UtcTime)
+    query = select(invoices.c.gap, func.count(), first).where(invoices.c.gap_since < before)
+    return {gap: (int(count), since) for gap, count, since in tx.execute(query.group_by(invoices.c.gap))}
+
+
 def newest_created_at(tx: Connection, merchant: str) -> datetime | None:
     """When the merchant's billing system last opened an invoice."""
     query = select(func.max(invoices.c.created_at, type_=UtcTime))

@@ -131,6 +131,7 @@ invoices = Table(
     Index("ix_invoices_watch", "status", "watched_until"),
     Index("ix_invoices_confirming", "status", "confirmations_seen"),
     Index("ix_invoices_created", "created_at"),
+    Index("ix_invoices_gap", "gap_since"),
     CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
 )
 

@@ -63,7 +63,8 @@ def test_money_from_a_listed_address_waits_for_a_person(worlds, tmp_path):
     world = worlds(screening={"list_file": str(listed)})
     first = world.open("1")
     txid = world.pay(first)
-    reading = world.bridge.chain.read(first["address"], asked_at=world.bridge.clock())
+    now = world.bridge.clock()
+    reading = world.bridge.chain.read(first["address"], born_at=now, asked_at=now)
     assert reading.outputs[0].outpoint.startswith(txid)
     senders = reading.outputs[0].senders
     assert senders

@@ -131,6 +131,13 @@ def no_chain(_bridge: Bridge, world: World) -> None:
     world.chain.fails_with = Unavailable("chain_unavailable", "It does not answer.")
 
 
+def blind_chain(bridge: Bridge, world: World) -> None:
+    invoice = opened(bridge)
+    no_chain(bridge, world)
+    look(bridge, invoice["id"])
+    world.clock.advance(3_601)
+
+
 def no_price(_bridge: Bridge, world: World) -> None:
     del world.rates.prices["RUB"]
 
@@ -177,6 +184,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "deliveries_late": late_delivery,
     "looks_late": late_look,
     "invoices_stuck": stuck,
+    "evidence_gaps": blind_chain,
     "mode_changed": forgotten_mode,
     "signature_failures": lambda bridge, _world: review(bridge, "bad_signature"),
     "books_differ": lambda bridge, _world: review(bridge, "recon_diff"),

@@ -298,7 +298,8 @@ def test_the_float_pays_the_fees(desk: Desk) -> None:
 
 def txid_paying(desk: Desk, address: str) -> str:
     """The transaction that an outsider finds on the chain."""
-    reading = desk.world.bridge.chain.read(address, asked_at=desk.world.bridge.clock())  # type: ignore[union-attr]
+    now = desk.world.bridge.clock()
+    reading = desk.world.bridge.chain.read(address, born_at=now, asked_at=now)  # type: ignore[union-attr]
     return str(reading.outputs[0].outpoint.partition(":")[0])
 
 

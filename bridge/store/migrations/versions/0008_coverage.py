@@ -18,6 +18,7 @@ def upgrade() -> None:
         ("gap_at", sa.BigInteger()),
     ):
         op.add_column("invoices", sa.Column(name, kind, nullable=True))
+    op.create_index("ix_invoices_gap", "invoices", ["gap_since"], unique=False)
     op.add_column("payments", sa.Column("block_height", sa.Integer(), nullable=True))
     op.add_column("payments", sa.Column("block_hash", sa.Text(), nullable=True))
     op.add_column("payments", sa.Column("coinbase", sa.Boolean(), nullable=False, server_default=sa.false()))
