@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from bridge.core.addresses import check_payable
 from bridge.core.books import RETENTION_DAYS, BookRules
 from bridge.core.columns import RFC_3339, Column, ColumnMap
+from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.money import EXPONENTS
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
 from bridge.core.policy_document import canonical
@@ -382,9 +382,11 @@ class MerchantSettings(_Section):
     @field_validator("currencies")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [currency for currency in value if currency not in EXPONENTS]
-        if unknown:
-            raise ValueError(f"unknown currencies {unknown}")
+        for currency in value:
+            try:
+                check_billable(currency)
+            except Refused as wrong:
+                raise ValueError(wrong.detail) from None
         return value
 
     @field_validator("api_keys")

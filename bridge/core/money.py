@@ -1,38 +1,27 @@
 """Amounts as integers: minor units of a currency and satoshi, and their exact texts.
 
-Owns the ISO 4217 exponents and every conversion between text and integer; must not round an amount: what does not fit
-is refused.
+Owns every conversion between text and integer; must not round an amount: what does not fit is refused.
 """
 
 import re
 from decimal import ROUND_FLOOR, Decimal, localcontext
 
+from bridge.core.currencies import CURRENT, KEPT, unknown
 from bridge.core.errors import Refused
 
 SAT_PER_BTC = 100_000_000
 MAX_MONEY_SAT = 21_000_000 * SAT_PER_BTC
 MAX_MINOR = 10**15 - 1
 
-_EXPONENTS_NOT_TWO = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF",
-    3: "BHD IQD JOD KWD LYD OMR TND",
-    4: "CLF UYW",
-}
-_EXPONENT_TWO = (
-    "AED ALL AMD AUD AZN BDT BGN BRL BYN CAD CHF CNY COP CZK DKK EGP EUR GBP GEL HKD HUF IDR ILS INR KGS KZT MAD MDL"
-    " MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TJS TMT TRY TWD UAH USD UZS"
-    " ZAR"
-)
-EXPONENTS: dict[str, int] = {code: 2 for code in _EXPONENT_TWO.split()} | {
-    code: exponent for exponent, codes in _EXPONENTS_NOT_TWO.items() for code in codes.split()
-}
+# Of every currency that an invoice is or was in.
+EXPONENTS: dict[str, int] = CURRENT | KEPT
 _DECIMAL_TEXT = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,8})?")
 
 
 def exponent_of(currency: str) -> int:
     """Digits after the point in `currency` by ISO 4217 (JPY 0, USD 2, KWD 3). Raises Refused("unknown_currency")."""
     if currency not in EXPONENTS:
-        raise Refused("unknown_currency", f"The currency {currency[:8]!r} is not known.", field="currency")
+        raise unknown(currency)
     return EXPONENTS[currency]
 
 

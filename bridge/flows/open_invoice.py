@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge import tracing
 from bridge.core.credit import remaining_minor
+from bridge.core.currencies import check_taken
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
@@ -111,7 +112,7 @@ class _ClaimLost(Exception):
 def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> Answered:
     """Opens, re-opens or finds the invoice of `request.billing_payment_id`.
 
-    Raises Refused (unsupported_currency, below_minimum, too_many_open, idempotency_mismatch, …), Conflict (amount_changed,
+    Raises Refused (unsupported_currency, former_currency, below_minimum, too_many_open, idempotency_mismatch, …), Conflict (amount_changed,
     idempotency_in_progress, opening_in_progress) and Unavailable (price_unavailable, provider_unavailable).
     """
     for pause in WAIT_STEPS_SECONDS:
@@ -151,8 +152,7 @@ def _claimed(bridge: Bridge, asked: _Asked) -> "Answered | _NeedsAddress | Bridg
 
 
 def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> _Asked:
-    if request.currency not in merchant.currencies:
-        raise Refused("unsupported_currency", f"This merchant does not take {request.currency[:8]}.", field="currency")
+    check_taken(request.currency, merchant.currencies)
     amount_minor = to_minor(request.amount_text, request.currency)
     now, rate, no_price = bridge.clock(), None, None
     try:

@@ -8,7 +8,7 @@ import secrets
 
 from flask import Blueprint, Response, jsonify, request
 
-from bridge.core.errors import Refused
+from bridge.core.currencies import check_taken
 from bridge.flows.billing_change import note_billing_change
 from bridge.flows.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
 from bridge.flows.open_invoice import NewInvoice, open_invoice
@@ -115,9 +115,8 @@ def post_check() -> Response:
     """Say who we are, signed with the secret that notifications carry, so that the module can prove it has the same."""
     merchant, bridge = require_merchant(), here().bridge
     asked = read_json(CheckBody, read_body())
-    if asked.currency and asked.currency not in merchant.currencies:
-        detail = f"This merchant does not take {asked.currency[:8]}."
-        raise Refused("unsupported_currency", detail, field="currency")
+    if asked.currency:
+        check_taken(asked.currency, merchant.currencies)
     now = bridge.clock()
     response = jsonify(
         merchant=merchant.id,

@@ -1,11 +1,13 @@
 """Money texts in and out: what is refused, and that nothing is ever rounded."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.currencies import CURRENT, FORMER, KEPT, NOT_MONEY, check_billable
 from bridge.core.errors import Refused
 from bridge.core.money import EXPONENTS, MAX_MINOR, MAX_MONEY_SAT, btc_text, check_sat, minor_text, price_to_minor
 from bridge.core.money import to_minor as minor_of
@@ -62,8 +64,57 @@ def test_a_digit_that_the_currency_does_not_have_is_refused_not_rounded(text: st
 
 
 def test_the_exponents_follow_iso_4217() -> None:
-    known = {"JPY": 0, "KRW": 0, "USD": 2, "RUB": 2, "EUR": 2, "KWD": 3, "BHD": 3, "CLF": 4}
+    known = {"JPY": 0, "KRW": 0, "CLP": 0, "UGX": 0, "XAF": 0, "USD": 2, "RUB": 2, "EUR": 2, "MRU": 2, "MGA": 2}
+    known |= {"XCG": 2, "ZWG": 2, "SLE": 2, "VED": 2, "VES": 2, "STN": 2, "KWD": 3, "BHD": 3, "TND": 3, "IQD": 3}
     assert {code: EXPONENTS[code] for code in known} == known
+
+
+def test_the_table_counts_as_the_publication_does() -> None:
+    # List one of 2026: 178 codes, of which 17, 139, 7 and 2 have 0, 2, 3 and 4 digits and 13 have none.
+    without_people = {0: "UYI", 2: "BOV CHE CHW COU MXV USN XAD", 4: "CLF UYW"}
+    digits = list(CURRENT.values()) + [n for n, codes in without_people.items() for _ in codes.split()]
+    assert [digits.count(n) for n in (0, 2, 3, 4)] == [17, 139, 7, 2]
+    assert (len(CURRENT), len(NOT_MONEY), len(CURRENT) + len(NOT_MONEY)) == (155, 23, 178)
+    assert all(len(code) == 3 and code.isascii() and code.isupper() for code in {*CURRENT, *NOT_MONEY, *FORMER})
+
+
+def test_what_is_history_is_nothing_else_and_leads_to_money_of_today() -> None:
+    assert not (CURRENT.keys() & NOT_MONEY or CURRENT.keys() & FORMER.keys() or NOT_MONEY & FORMER.keys())
+    assert {successor for successor, _ in FORMER.values()} <= CURRENT.keys()
+    assert all(date.fromisoformat(since) <= date(2026, 9, 17) for _, since in FORMER.values())
+    assert KEPT.keys() <= FORMER.keys() | NOT_MONEY
+
+
+def refusal(currency: str) -> tuple[str, str]:
+    with pytest.raises(Refused) as refused:
+        check_billable(currency)
+    assert refused.value.field == "currency"
+    return refused.value.code, refused.value.detail
+
+
+def test_a_currency_that_is_history_says_what_came_instead_and_when() -> None:
+    assert refusal("BGN") == ("former_currency", "BGN was replaced by EUR on 2026-01-01: take EUR.")
+    assert refusal("ANG") == ("former_currency", "ANG was replaced by XCG on 2025-03-31: take XCG.")
+    assert {refusal(code)[0] for code in FORMER} == {"former_currency"}
+
+
+@pytest.mark.parametrize("currency", ["CLF", "UYW", "UYI", "USN", "CHE", "XAD", "XAU", "XDR", "XTS", "XXX"])
+def test_nobody_is_billed_in_what_nobody_pays_in(currency: str) -> None:
+    assert refusal(currency)[0] == "unbillable_currency"
+
+
+@pytest.mark.parametrize("currency", ["BTC", "usd", "EURO", "", "DEM"])
+def test_what_the_standard_does_not_have_is_unknown(currency: str) -> None:
+    assert refusal(currency)[0] == "unknown_currency"
+
+
+def test_every_currency_of_today_is_billed_and_those_that_were_stay_readable() -> None:
+    for currency in CURRENT:
+        check_billable(currency)
+    assert [minor_text(195_583, "BGN"), minor_text(12_345, "CLF"), minor_text(12_345, "UYW")] == [
+        "1955.83", "1.2345", "1.2345",
+    ]  # fmt: skip
+    assert (minor_of("1955.83", "BGN"), minor_of("1.2345", "UYW")) == (195_583, 12_345)
 
 
 @given(st.sampled_from(sorted(EXPONENTS)), st.integers(1, MAX_MINOR))

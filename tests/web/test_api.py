@@ -166,6 +166,9 @@ def test_the_check_may_leave_the_currency_out_but_not_name_an_unknown_one(lite_s
         "unsupported_currency",
         "currency",
     )
+    former = lite_site.api("POST", "/v1/check", {"currency": "BGN", "nonce": "n"})
+    assert (former.status_code, former.json["code"]) == (422, "former_currency")
+    assert "replaced by EUR on 2026-01-01" in former.json["detail"]
 
 
 def test_the_answer_kept_for_a_key_is_the_text_that_was_sent(lite_site):
