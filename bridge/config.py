@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bridge.core.addresses import check_payable
 from bridge.core.books import RETENTION_DAYS, BookRules
@@ -26,19 +35,36 @@ from bridge.core.errors import Refused
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
 from bridge.core.policy_document import canonical
-from bridge.core.quote import Guards
+from bridge.core.quote import Guards, end_of
 from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 # What follows the ? of a price source may hold its key: there references stay as they are written, see `resolved`.
-_KEPT_QUERY = re.compile(r"prices\.sources\.\d+\.url")
+_KEPT_QUERY = re.compile(r"prices\.(?:sources\.\d+|cross\.\d+\.parts\.\d+)\.url")
+# What a pointer into XML may be: elements, each chosen by a child, an attribute or its place, and an attribute at the end.
+_XML_POINTER = re.compile(r"""(?:/[\w.-]+(?:\[@?[\w.-]+='[^'\]]*'\]|\[[1-9][0-9]{0,3}\])?)+(?:/@[\w.-]+)?""")
+_JSON_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Network = Literal["main", "test", "signet", "regtest"]
+
+
+def _on_the_map(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"unknown time zone {value!r}: take a name such as Europe/Moscow") from None
+    return value
+
+
+TimeZoneName = Annotated[str, AfterValidator(_on_the_map)]
+ANY_CURRENCY = "{currency}"
+# It is kept with every quote and shown in lists.
+PriceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 # It may hold a password or a key, so it shows in no text of the settings.
 PrivateUrl = Annotated[str, Field(repr=False)]
 
@@ -109,22 +135,80 @@ class Chain(_Section):
     max_tip_age_seconds: Count | None = None
 
 
-class PriceSource(_Section):
-    """One HTTP price source. `url` may hold {currency}; `pointer` is a JSON pointer to the price, also with {currency}.
+class PriceReading(_Section):
+    """What is asked over HTTP and where in the answer the price stands. `url` and the pointers may hold {currency}.
 
-    `time_pointer`, where the source tells its time, lets an old price be noticed by its age.
+    In `json` a pointer is a JSON pointer (/data/amount), in `xml` a path (/ValCurs/Valute[CharCode='USD']/Value, /ValCurs/@Date).
+    `time_pointer`, where the source tells its time, lets an old price be noticed by its age; `time_zone` is of times that
+    tell none. `units_pointer` leads to how many units the price is for.
     """
 
-    name: str
     url: PrivateUrl
     pointer: str
     time_pointer: str | None = None
+    units_pointer: str | None = None
+    format: Literal["json", "xml"] = "json"
+    decimal_comma: bool = False
+    time_zone: TimeZoneName | None = None
+
+    def pointers(self) -> dict[str, str]:
+        """The pointers that are set, by the name of their setting."""
+        found = {"pointer": self.pointer, "time_pointer": self.time_pointer, "units_pointer": self.units_pointer}
+        return {name: pointer for name, pointer in found.items() if pointer is not None}
+
+
+class PriceSource(PriceReading):
+    """One HTTP source of the price of a bitcoin."""
+
+    name: str
+
+
+class CrossPart(PriceReading):
+    """One factor of a cross rate: what one unit of the first currency of `pair` costs in its second, which may be {currency}.
+
+    `max_age_seconds`: a central bank's rate is good for days; without it prices.max_age_seconds holds. `keep_seconds`: an
+    answer is used again for so long before the source is asked again.
+    """
+
+    name: PriceName
+    pair: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{2,4}/([A-Z][A-Z0-9]{2,4}|\{currency\})$")]
+    max_age_seconds: Positive | None = None
+    keep_seconds: Count = 0
+
+    @model_validator(mode="after")
+    def _asked_for_its_pair(self) -> Self:
+        is_any = any("{currency" in text for text in (self.url, *self.pointers().values()))
+        if is_any != self.pair.endswith("{currency}"):
+            raise ValueError(
+                "{currency} stands in the pair just when it stands in url or pointer: else the price is another pair's"
+            )
+        return self
+
+
+class CrossSource(_Section):
+    """A price made of several: RUB per BTC = USD/RUB × BTC/USD."""
+
+    name: PriceName
+    parts: Annotated[tuple[CrossPart, ...], Field(min_length=2, max_length=4)]
+
+    @model_validator(mode="after")
+    def _connected(self) -> Self:
+        try:
+            end_of([part.pair for part in self.parts])
+        except Refused as wrong:
+            raise ValueError(wrong.detail) from None
+        return self
+
+    def may_know(self, currency: str) -> bool:
+        """Whether it leads there."""
+        return end_of([part.pair for part in self.parts]) in (ANY_CURRENCY, currency)
 
 
 class Prices(_Section):
     """Where prices come from and when they are good enough."""
 
     sources: tuple[PriceSource, ...] = ()
+    cross: tuple[CrossSource, ...] = ()
     fixed: Mapping[str, str] = {}
     i_know_fixed_prices_lose_money: bool = False
     min_sources: Positive = 2
@@ -137,9 +221,24 @@ class Prices(_Section):
     def _enough(self) -> "Prices":
         if self.fixed and not self.i_know_fixed_prices_lose_money:
             raise ValueError("a fixed price needs i_know_fixed_prices_lose_money: true")
-        if len(self.sources) + bool(self.fixed) < self.min_sources:
+        if len(self.sources) + len(self.cross) + bool(self.fixed) < self.min_sources:
             raise ValueError("fewer sources than min_sources: no quote could ever be made")
+        names = [each.name for each in self.sources] + [each.name for each in self.cross]
+        names += ["fixed"] * bool(self.fixed)
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sources have the same name: {', '.join(sorted(names))}")
         return self
+
+    def readings(self) -> dict[str, PriceReading]:
+        """Everything that is asked, by its path below prices."""
+        plain = {f"sources.{n}": each for n, each in enumerate(self.sources)}
+        return plain | {
+            f"cross.{n}.parts.{m}": p for n, each in enumerate(self.cross) for m, p in enumerate(each.parts)
+        }
+
+    def sources_for(self, currency: str) -> int:
+        """How many sources may know a price in it."""
+        return len(self.sources) + bool(self.fixed) + sum(each.may_know(currency) for each in self.cross)
 
     def guards(self) -> Guards:
         return Guards(
@@ -343,16 +442,7 @@ class StageSettings(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     invoices_per_day: Positive | None = None
     minor_per_day: Mapping[str, Positive] = {}
-    time_zone: str = "UTC"
-
-    @field_validator("time_zone")
-    @classmethod
-    def _on_the_map(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"unknown time zone {value!r}: take a name such as Europe/Moscow") from None
-        return value
+    time_zone: TimeZoneName = "UTC"
 
     def stage(self) -> Stage:
         return Stage(**self.model_dump(exclude={"time_zone"}), zone=ZoneInfo(self.time_zone))
@@ -508,6 +598,7 @@ class Settings(_Section):
             raise ValueError("two merchants have the same id")
         _require_distinct(self)
         _require_roles(self)
+        _require_prices(self)
         return self
 
 
@@ -606,6 +697,32 @@ def _require_roles(settings: Settings) -> None:
         _require_evidence(settings)
     if len(set(rules.cold_addresses)) != len(rules.cold_addresses):
         raise ValueError("treasury.cold_addresses names an address twice")
+
+
+def _require_prices(settings: Settings) -> None:
+    """What is asked of a file only: a stored policy version stays readable when a currency becomes history."""
+    prices = settings.prices
+    _require_pointers(prices)
+    named = {f"fixed.{currency}": currency for currency in prices.fixed}
+    ends = {f"cross.{n}": end_of([part.pair for part in each.parts]) for n, each in enumerate(prices.cross)}
+    for place, currency in (named | {place: end for place, end in ends.items() if end != ANY_CURRENCY}).items():
+        try:
+            check_billable(currency)
+        except Refused as wrong:
+            raise ValueError(f"prices.{place}: {wrong.detail}") from None
+    for n, merchant in enumerate(settings.merchants):
+        for currency in merchant.currencies:
+            if (known := prices.sources_for(currency)) < prices.min_sources:
+                detail = f"{currency} has {known} of {prices.min_sources} price sources: no quote could ever be made"
+                raise ValueError(f"merchants.{n}.currencies: {detail}")
+
+
+def _require_pointers(prices: Prices) -> None:
+    for place, reading in prices.readings().items():
+        form = _XML_POINTER if reading.format == "xml" else _JSON_POINTER
+        for name, pointer in reading.pointers().items():
+            if not form.fullmatch(pointer):
+                raise ValueError(f"prices.{place}.{name}: {pointer!r} is no {reading.format} pointer")
 
 
 def _require_evidence(settings: Settings) -> None:

@@ -23,7 +23,6 @@ from bridge.config import (
     MerchantSettings,
     MerchantTerms,
     PolicyTerms,
-    Prices,
     Settings,
     Subtc,
     book_rules,
@@ -46,9 +45,8 @@ from bridge.flows.context import (
 )
 from bridge.metrics import Metrics
 from bridge.outbound.connection import Limits
-from bridge.rates.fixed import FixedPrice
-from bridge.rates.http_source import HttpPriceSource
-from bridge.rates.reader import RateReader, Source
+from bridge.rates.kinds import sources_of
+from bridge.rates.reader import RateReader
 from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
@@ -157,11 +155,11 @@ def _gateway(settings: Settings) -> Subtc:
 
 def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
     """The Bridge's fields that a policy version decides. A merchant is served when both the file and the version know it."""
-    known = [m for m in settings.merchants if m.id in terms.merchants]
+    known, prices = [m for m in settings.merchants if m.id in terms.merchants], terms.prices
     return {
         "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
-        "rates": _rates(terms.prices),
-        "guards": terms.prices.guards(),
+        "rates": RateReader(sources_of(prices.model_dump(), resolved), keep_seconds=prices.keep_seconds),
+        "guards": prices.guards(),
         "payouts": terms.payouts.rules(),
         "marks": terms.marks.needed(),
         "treasury": terms.treasury.rules(network=settings.network),
@@ -244,6 +242,7 @@ def _chain(settings: Settings) -> Chain | None:
     return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
 
 
+<<<<<<< HEAD
 def _oldest_tip(settings: Settings) -> timedelta | None:
     seconds = settings.chain.max_tip_age_seconds
     if seconds is None:
@@ -266,6 +265,8 @@ def _rates(prices: Prices) -> RateReader:
     return RateReader(sources, keep_seconds=prices.keep_seconds)
 
 
+=======
+>>>>>>> 2ffa30e (Make prices of two sources, and read them as they come)
 def _billing(settings: Settings) -> Billing:
     return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
 

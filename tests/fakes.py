@@ -17,10 +17,16 @@ from bridge.core.evidence import (
     ChainOutput,
     ChainReading,
     Health,
+<<<<<<< HEAD
     KnownOutput,
     ProviderReading,
     Sample,
     Tip,
+=======
+    PricePart,
+    ProviderReading,
+    Sample,
+>>>>>>> 2ffa30e (Make prices of two sources, and read them as they come)
     WalletBalance,
 )
 
@@ -170,13 +176,14 @@ class FakeChain:
 class FakeRates:
     """Price sources that agree, or each `apart_bps` above the one before.
 
-    Prices are minor units for one bitcoin; take a currency out and there is no price.
+    Prices are minor units for one bitcoin; take a currency out and there is no price. `parts` make the first a cross rate.
     """
 
     def __init__(self, prices: dict[str, int] | None = None, *, sources: tuple[str, ...] = ("alpha", "beta", "gamma")):
         self.prices = prices if prices is not None else {"USD": 6_500_000, "RUB": 520_000_000, "JPY": 9_800_000}
         self.sources = sources
         self.apart_bps = 0
+        self.parts: tuple[PricePart, ...] = ()
 
     def sample(self, currency: str, now: datetime) -> tuple[Sample, ...]:
         if currency not in self.prices:
@@ -188,6 +195,7 @@ class FakeRates:
                 currency=currency,
                 price_minor=price + place * self.apart_bps * price // 10_000,
                 observed_at=now,
+                parts=self.parts if place == 0 else (),
             )
             for place, name in enumerate(self.sources)
         )

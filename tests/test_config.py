@@ -1,13 +1,15 @@
 """The settings file: what it accepts, how each fault names its place, and that no secret ever shows."""
 
 import copy
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from bridge.config import ConfigError, load_settings
+from bridge.config import ConfigError, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +139,134 @@ def test_plain_http_is_for_loopback_and_never_with_real_money(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["clock_offset_file", "crash_at"])
 def test_what_is_for_the_sandbox_is_refused_with_real_money(tmp_path: Path, name: str) -> None:
     assert name in fault(tmp_path, changed(network="main", **{name: "open.claimed"}))
+
+
+BANK = {
+    "name": "cbr", "pair": "USD/RUB", "url": "https://bank.example/daily", "format": "xml", "decimal_comma": True,
+    "pointer": "/ValCurs/Valute[CharCode='USD']/Value", "units_pointer": "/ValCurs/Valute[CharCode='USD']/Nominal",
+    "time_pointer": "/ValCurs/@Date", "time_zone": "Europe/Moscow", "max_age_seconds": 345_600, "keep_seconds": 3_600,
+}  # fmt: skip
+EXCHANGE = {"name": "spot", "pair": "BTC/USD", "url": "https://exchange.example/BTC-USD", "pointer": "/price"}
+
+
+def crossed(bank: dict[str, Any] | None = None, exchange: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The example with a cross rate whose parts are changed; a member that becomes None is left out."""
+    parts = [BANK | (bank or {}), EXCHANGE | (exchange or {})]
+    kept = [{name: value for name, value in part.items() if value is not None} for part in parts]
+    return changed(prices__cross=[{"name": "cbr-x-spot", "parts": kept} | more])
+
+
+def test_a_cross_rate_is_a_source_for_what_it_leads_to(tmp_path: Path) -> None:
+    prices = load(tmp_path, crossed()).prices
+    assert [prices.sources_for(currency) for currency in ("RUB", "USD", "EUR")] == [4, 3, 3]
+    assert [part.max_age_seconds for part in prices.cross[0].parts] == [345_600, None]
+    ecb = {"pair": "USD/{currency}", "pointer": "/ValCurs/Valute[CharCode='{currency}']/Value"}
+    assert load(tmp_path, crossed(bank=ecb)).prices.sources_for("EUR") == 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"bank": {"pair": "RUB/USD"}}, "prices.cross.0: Value error, The pairs must lead from BTC to one currency"),
+        (
+            {"exchange": {"pair": "BTC/EUR"}},
+            "prices.cross.0: Value error, The pairs must lead from BTC to one currency",
+        ),
+        ({"bank": {"pair": "usd/rub"}}, "prices.cross.0.parts.0.pair: "),
+        ({"bank": {"pair": None}}, "prices.cross.0.parts.0.pair: Field required"),
+        ({"bank": {"url": None}}, "prices.cross.0.parts.0.url: Field required"),
+        ({"bank": {"name": "two words"}}, "prices.cross.0.parts.0.name: "),
+        ({"bank": {"format": "csv"}}, "prices.cross.0.parts.0.format: "),
+        (
+            {"bank": {"time_zone": "Moscow"}},
+            "prices.cross.0.parts.0.time_zone: Value error, unknown time zone 'Moscow'",
+        ),
+        ({"bank": {"max_age_seconds": 0}}, "prices.cross.0.parts.0.max_age_seconds: "),
+        ({"bank": {"keep_seconds": -1}}, "prices.cross.0.parts.0.keep_seconds: "),
+        (
+            {"bank": {"pair": "USD/{currency}"}},
+            "prices.cross.0.parts.0: Value error, {currency} stands in the pair just",
+        ),
+        (
+            {"exchange": {"url": "https://x.example/{currency}"}},
+            "prices.cross.0.parts.1: Value error, {currency} stands",
+        ),
+        ({"bank": {"pair": "USD/BGN"}}, "prices.cross.0: BGN was replaced by EUR on 2026-01-01"),
+        ({"bank": {"pair": "USD/USDT"}}, "prices.cross.0: The currency 'USDT' is not known"),
+        ({"bank": {"pointer": "ValCurs/Value"}}, "prices.cross.0.parts.0.pointer: 'ValCurs/Value' is no xml pointer"),
+        ({"bank": {"time_pointer": "//@Date"}}, "prices.cross.0.parts.0.time_pointer: "),
+        ({"bank": {"units_pointer": "/a[b=c]"}}, "prices.cross.0.parts.0.units_pointer: "),
+        ({"exchange": {"pointer": "price"}}, "prices.cross.0.parts.1.pointer: 'price' is no json pointer"),
+        ({"exchange": {"pointer": "/~2"}}, "prices.cross.0.parts.1.pointer: "),
+        ({"parts": [EXCHANGE]}, "prices.cross.0.parts: "),
+        ({"name": "kraken"}, "prices: Value error, two sources have the same name: "),
+    ],
+)
+def test_every_fault_of_a_cross_rate_names_its_place(tmp_path: Path, parts: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, crossed(**parts))
+
+
+def test_a_merchants_currency_needs_enough_sources_that_may_know_it(tmp_path: Path) -> None:
+    few = crossed() | {"merchants": changed(merchants__0__currencies=["RUB", "USD"])["merchants"]}
+    few["prices"] |= {"sources": few["prices"]["sources"][:1]}
+    said = fault(tmp_path, few)
+    assert "merchants.0.currencies: USD has 1 of 2 price sources: no quote could ever be made" in said
+
+
+def test_a_pointer_of_a_plain_source_is_checked_too(tmp_path: Path) -> None:
+    said = fault(tmp_path, changed(prices__sources__1__pointer="data/amount"))
+    assert "prices.sources.1.pointer: 'data/amount' is no json pointer" in said
+
+
+def test_a_written_price_in_a_currency_that_is_history_is_refused(tmp_path: Path) -> None:
+    fixed = {"prices__fixed": {"BGN": "120000.00"}, "prices__i_know_fixed_prices_lose_money": True}
+    assert "prices.fixed.BGN: BGN was replaced by EUR on 2026-01-01" in fault(tmp_path, changed(**fixed))
+
+
+def test_a_stored_policy_version_stays_readable_when_its_currency_is_history(tmp_path: Path) -> None:
+    document = json.loads(policy_terms(load(tmp_path, crossed())).document())
+    document["merchants"]["main"]["currencies"] = ["BGN"]
+    document["prices"]["cross"][0]["parts"][0]["pair"] = "USD/BGN"
+    document["prices"]["fixed"] = {"BGN": "120000.00"}
+    document["prices"]["i_know_fixed_prices_lose_money"] = True
+    assert read_policy(json.dumps(document)).merchants["main"].currencies == ("BGN",)
+
+
+def test_a_policy_version_from_before_cross_rates_says_the_same(tmp_path: Path) -> None:
+    terms = policy_terms(load(tmp_path, example()))
+    before = json.loads(terms.document())
+    del before["prices"]["cross"]
+    for source in before["prices"]["sources"]:
+        for new in ("format", "units_pointer", "decimal_comma", "time_zone"):
+            del source[new]
+    assert read_policy(json.dumps(before)).document() == terms.document()
+
+
+def test_the_worked_example_of_a_cross_rate_can_be_taken_as_it_stands(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("  cross: []"))
+    shown = [line for line in lines[start + 1 :] if line.startswith("  #   ")]
+    document = changed(prices__cross=yaml.safe_load("\n".join(line.removeprefix("  #   ") for line in shown)))
+    (cross,) = load(tmp_path, document).prices.cross
+    assert [part.pair for part in cross.parts] == ["USD/RUB", "BTC/USD"]
+    assert (cross.parts[0].format, cross.parts[0].decimal_comma) == ("xml", True)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru"])
+def test_the_guides_example_of_a_cross_rate_loads(tmp_path: Path, lang: str) -> None:
+    guide = (ROOT / f"docs/operator-guide.{lang}.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(prices:\n.*?)```", guide, re.DOTALL)
+    prices = load(tmp_path, example() | yaml.safe_load(shown)).prices
+    assert (prices.sources_for("RUB"), prices.sources_for("EUR")) == (3, 2)
+    assert [part.max_age_seconds for part in prices.cross[0].parts] == [345_600, None]
+
+
+def test_a_key_in_the_address_of_a_part_does_not_show_and_stays_a_reference(tmp_path: Path) -> None:
+    url = "https://bank.example/daily?key=${env:PRICE_KEY}"
+    settings = load(tmp_path, crossed(bank={"url": url}), PRICE_KEY="the-price-key")
+    assert settings.prices.cross[0].parts[0].url == url
+    assert "the-price-key" not in repr(settings) + policy_terms(settings).document()
 
 
 def test_a_fixed_price_needs_its_warning_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Owns the value types that adapters return; must not say what a reading means for
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +77,30 @@ class ChainReading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PricePart:
+    """One factor of a cross rate: by `source`, one unit of the first currency of `pair` costs `price` of its second.
+
+    `max_age_seconds` is its own allowed age; None is what holds for every sample.
+    """
+
+    source: str
+    pair: str
+    price: Fraction
+    observed_at: datetime
+    max_age_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One price of one bitcoin from one source, in minor units of `currency` (65,000.00 USD is 6500000), rounded
-    down.
+    down. A cross rate has `parts`, whose product it is, and is as old as its oldest.
     """
 
     source: str
     currency: str
     price_minor: int
     observed_at: datetime
+    parts: tuple[PricePart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,9 @@ Owns every conversion between text and integer; must not round an amount: what d
 """
 
 import re
-from decimal import ROUND_FLOOR, Decimal, localcontext
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
 
 from bridge.core.currencies import CURRENT, KEPT, unknown
 from bridge.core.errors import Refused
@@ -15,6 +17,8 @@ MAX_MINOR = 10**15 - 1
 
 # Of every currency that an invoice is or was in.
 EXPONENTS: dict[str, int] = CURRENT | KEPT
+_SMALLEST_PRICE = Fraction(1, 10**8)
+_MOST_PLACES = 200
 _DECIMAL_TEXT = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,8})?")
 
 
@@ -58,22 +62,32 @@ def btc_text(sat: int) -> str:
     return ("-" if sat < 0 else "") + f"{digits[:-8]}.{digits[-8:]}"
 
 
-def price_to_minor(price: str | Decimal, currency: str) -> int:
+def price_to_minor(price: str | Decimal | Fraction, currency: str) -> int:
     """A source's price of one bitcoin to minor units, rounded down: a lower price never asks the payer for too little.
 
     Raises Refused("invalid_price") when it is not a positive finite number.
     """
     try:
-        value = price if isinstance(price, Decimal) else Decimal(price)
+        value = Decimal(price) if isinstance(price, str) else price
     except ArithmeticError:
         raise Refused("invalid_price", "The price is not a number.") from None
-    if not value.is_finite() or not 0 < value < MAX_MINOR:
+    if (isinstance(value, Decimal) and not value.is_finite()) or not 0 < value < MAX_MINOR:
         raise Refused("invalid_price", "The price must be a positive finite number.")
-    with localcontext(prec=60, rounding=ROUND_FLOOR):
-        minor = int(value.scaleb(exponent_of(currency)).to_integral_value())
+    # Not before it is known to be small: an exact fraction of 1e-999999999 would take all memory.
+    minor = 0 if value < _SMALLEST_PRICE else floor(Fraction(value) * 10 ** exponent_of(currency))
     if minor < 1:
         raise Refused("invalid_price", "The price is below one minor unit.")
     return minor
+
+
+def exact_text(value: Fraction) -> str:
+    """A fraction as decimal text where it has an end ("78.2267"), else as it is ("1/3")."""
+    for places in range(_MOST_PLACES):
+        scaled = value * 10**places
+        if scaled.denominator == 1:
+            digits = str(scaled.numerator).rjust(places + 1, "0")
+            return digits if not places else f"{digits[:-places]}.{digits[-places:]}"
+    return str(value)
 
 
 def check_sat(value: object, *, field: str = "amount_sat") -> int:

@@ -3,13 +3,13 @@
 Owns the median, age, spread and jump rules; must not fetch a price or know the time, both are passed in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
-from bridge.core.errors import Unavailable
+from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Sample
 from bridge.core.money import SAT_PER_BTC
 
@@ -26,12 +26,16 @@ class Guards:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """The price a quote is made at: the lower median of `samples`, in minor units of `currency` for one bitcoin."""
+    """The price a quote is made at: the lower median of `samples`, in minor units of `currency` for one bitcoin.
+
+    `observed_at` is of its oldest good sample, which a cross rate can make days older than `agreed_at`.
+    """
 
     currency: str
     price_minor: int
     samples: tuple[Sample, ...]
     observed_at: datetime
+    agreed_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,19 @@ def due_sat(*, base_minor: int, price_minor: int, risk_bps: int = 0, fee_buffer_
     return ceil(due_minor * SAT_PER_BTC / price_minor)
 
 
+def end_of(pairs: Sequence[str]) -> str:
+    """What a chain of pairs leads to from one bitcoin: RUB for BTC/USD and USD/RUB, in whatever order. Raises Refused
+    ("broken_chain").
+    """
+    steps, at = dict(pair.split("/") for pair in pairs), "BTC"
+    is_doubled = len(steps) < len(pairs)
+    while at in steps:
+        at = steps.pop(at)
+    if is_doubled or steps or at == "BTC":
+        raise Refused("broken_chain", "The pairs must lead from BTC to one currency, each once: BTC/USD, USD/RUB.")
+    return at
+
+
 def agreed_rate(
     samples: Iterable[Sample], *, currency: str, now: datetime, guards: Guards, last: Rate | None = None
 ) -> Rate:
@@ -78,12 +95,10 @@ def agreed_rate(
     `max_spread_bps` of the median, so that one wild source changes nothing while the others still are enough. `last` must
     be recent: an old rate proves no jump, and one real move would end all quotes for ever.
     """
-    oldest = now - timedelta(seconds=guards.max_age_seconds)
-    ahead = now + timedelta(seconds=guards.max_age_seconds)
     newest_by_source = {
         s.source: s
         for s in sorted(samples, key=lambda s: (s.observed_at, -s.price_minor))
-        if s.currency == currency and oldest <= s.observed_at <= ahead
+        if s.currency == currency and _is_fresh(s, now=now, guards=guards)
     }
     fresh = sorted(newest_by_source.values(), key=lambda s: (s.price_minor, s.source))
     if len(fresh) < max(guards.min_sources, 1):
@@ -95,7 +110,21 @@ def agreed_rate(
     if last is not None and abs(price_minor - last.price_minor) * 10_000 > guards.max_jump_bps * last.price_minor:
         raise _unavailable(f"The price for {currency} jumped too far since the last quote.")
     return Rate(
-        currency=currency, price_minor=price_minor, samples=tuple(fresh), observed_at=min(s.observed_at for s in close)
+        currency=currency,
+        price_minor=price_minor,
+        samples=tuple(fresh),
+        observed_at=min(s.observed_at for s in close),
+        agreed_at=now,
+    )
+
+
+def _is_fresh(sample: Sample, *, now: datetime, guards: Guards) -> bool:
+    """A cross rate is fresh when each of its parts is, by the part's own allowed age where it has one."""
+    seen = [(part.observed_at, part.max_age_seconds or guards.max_age_seconds) for part in sample.parts]
+    ahead = now + timedelta(seconds=guards.max_age_seconds)
+    return all(
+        now - timedelta(seconds=max_age_seconds) <= observed_at <= ahead
+        for observed_at, max_age_seconds in seen or [(sample.observed_at, guards.max_age_seconds)]
     )
 
 

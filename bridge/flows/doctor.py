@@ -60,7 +60,7 @@ MENDS = {
     "chain:tip_behind": "The reader is behind the highest block that was seen: wait until it has caught up, or name another.",
     "chain:tip_stale": "The newest block is old: the reader stands still, or this machine's clock is ahead: check both.",
     "chain:clock_ahead": "The newest invoice was opened by a clock that was ahead: check UTC and the time service of every node.",
-    "price": "Check prices.sources and min_sources; `curl` each URL from this machine; see runbook price_down.",
+    "price": "Check prices.sources, prices.cross and min_sources; `curl` each URL from this machine; see runbook price_down.",
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
     "own_wallet": "Raise your wallet's gap limit above that run, then own_wallet.gap_limit; else it will not show later money.",
     "cold_descriptor": "Compare the first address with the cold wallet's.",

@@ -6,8 +6,11 @@ Owns how a quote is put together; the formula and the guards are `core.quote`'s.
 import json
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from bridge.core.errors import Unavailable
+from bridge.core.evidence import Sample
+from bridge.core.money import exact_text
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate, agreed_rate, due_sat
 from bridge.flows.context import Bridge
@@ -17,7 +20,7 @@ from bridge.logs import log
 def current_rate(bridge: Bridge, currency: str, now: datetime) -> Rate:
     """The agreed price now. Calls the network: never inside a transaction. Raises Unavailable("price_unavailable")."""
     last = bridge.last_rates.get(currency)
-    if last is not None and now - last.observed_at > timedelta(seconds=bridge.jump_memory_seconds):
+    if last is not None and now - last.agreed_at > timedelta(seconds=bridge.jump_memory_seconds):
         last = None
     try:
         samples = bridge.rates.sample(currency, now)
@@ -69,10 +72,23 @@ def late_quote(*, version: int, base_minor: int, rate: Rate, seen_from: datetime
 
 
 def samples_json(rate: Rate) -> str:
-    """The prices a quote rests on, as they are kept with it for ever."""
-    return json.dumps(
-        [
-            {"source": s.source, "price_minor": s.price_minor, "observed_at": s.observed_at.isoformat()}
-            for s in rate.samples
-        ]
-    )
+    """The prices a quote rests on, and the parts of those that are cross rates, as they are kept with it for ever."""
+    return json.dumps([_sample_json(sample) for sample in rate.samples])
+
+
+def _sample_json(sample: Sample) -> dict[str, Any]:
+    told = {
+        "source": sample.source,
+        "price_minor": sample.price_minor,
+        "observed_at": sample.observed_at.isoformat(),
+    }
+    parts = [
+        {
+            "source": part.source,
+            "pair": part.pair,
+            "price": exact_text(part.price),
+            "observed_at": part.observed_at.isoformat(),
+        }
+        for part in sample.parts
+    ]
+    return told | ({"parts": parts} if parts else {})

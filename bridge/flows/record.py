@@ -211,6 +211,11 @@ def open_loose_review(
     bridge.metrics.reviews_opened.labels(kind=kind).inc()
 
 
+def samples_of(quote_row: Any) -> list[dict[str, Any]]:
+    """The prices that a quote rests on, as `flows.price.samples_json` wrote them."""
+    return list(json.loads(quote_row.samples))
+
+
 def sources_of(quote_row: Any) -> list[str]:
     return _sources(quote_row.samples)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.core.money import minor_text
 from bridge.flows.present_policy import policy_words
-from bridge.flows.record import sources_of
+from bridge.flows.record import samples_of
 from bridge.flows.words import Words
 
 # What is told about one moment, in this order.
@@ -178,11 +178,27 @@ def _prices(told: Told, words: Words) -> Iterator[Moment]:
             price=words.number(minor_text(row.price_minor, row.currency)),
             base=words.number(minor_text(row.base_minor, row.currency)),
             currency=row.currency,
-            sources=", ".join(sources_of(row)),
+            sources=", ".join(_sample(sample, words) for sample in samples_of(row)),
             due=words.sat(row.due_sat),
             until=words.when(row.expires_at),
         )
         yield Moment(at=row.created_at, rank=PRICE, sentence=sentence)
+
+
+def _sample(sample: dict[str, Any], words: Words) -> str:
+    """The source's name; of a cross rate each of its parts too, with its price and time."""
+    parts = [
+        words(
+            "story.price_part",
+            pair=part["pair"],
+            price=part["price"] if "/" in part["price"] else words.number(part["price"]),
+            source=part["source"],
+            at=words.when(datetime.fromisoformat(part["observed_at"])),
+        )
+        for part in sample.get("parts", ())
+    ]
+    name = str(sample["source"])
+    return words("story.cross_rate", source=name, parts=" × ".join(parts)) if parts else name
 
 
 def _questions(told: Told, words: Words) -> Iterator[Moment]:

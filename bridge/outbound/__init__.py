@@ -56,9 +56,14 @@ class Reply:
         return self.body.decode("utf-8")
 
     def json(self) -> object:
-        """The body as JSON with fractions as Decimal, never float; raises ValueError and nothing else."""
+        """The body as JSON with fractions as Decimal, never float; raises ValueError and nothing else.
+
+        A byte order mark before it says nothing and is passed over, as RFC 8259 lets a reader do.
+        """
         try:
-            parsed: object = json.loads(self.text(), parse_float=Decimal, parse_constant=_no_constant)
+            parsed: object = json.loads(
+                self.text().removeprefix("\ufeff"), parse_float=Decimal, parse_constant=_no_constant
+            )
         except (RecursionError, ArithmeticError):
             # Nested too deep, or an exponent no Decimal can hold.
             raise ValueError("not JSON of sane size") from None

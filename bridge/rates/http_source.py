@@ -1,127 +1,85 @@
-"""One price source over HTTP: a URL template and JSON pointers into its answer.
+"""One price source over HTTP: a URL template, asked and read by a rule.
 
-Owns the reading of one source's shape, without floats; must not compare sources, `core.quote` does.
+Owns the asking and what each failure is called; must not compare sources, `core.quote` does.
 """
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Sample
 from bridge.core.money import price_to_minor
-from bridge.outbound import CallFailed, Guard, Limits, Outbound
+from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply
+from bridge.rates.reading import Reading, Unreadable, filled
 
-_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,18})?")
-_LATEST_SECONDS = 10**11
-_ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a source says, exactly. `observed_at` is its own time, never later than now; without one the time of asking."""
+
+    price: Fraction
+    observed_at: datetime
 
 
 class HttpPriceSource:
-    """`url_template` and `pointer` may hold {currency} (USD) and {currency_lower} (usd).
-
-    `pointer` is a JSON pointer such as /data/{currency}/last or /result/0/price. `time_pointer`, where the source tells
-    when it saw the price (unix seconds or RFC 3339), makes a stale source visible; else the time of asking counts.
-    """
+    """`url_template` may hold {currency} (USD) and {currency_lower} (usd), as the pointers of `reading` may."""
 
     def __init__(
         self,
         *,
         name: str,
         url_template: str,
-        pointer: str,
-        time_pointer: str | None = None,
+        reading: Reading,
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         outbound: Outbound | None = None,
     ):
         self.name = name
         self._url_template = url_template
-        self._pointer = pointer
-        self._time_pointer = time_pointer
+        self._reading = reading
         self._headers = dict(headers or {})
         limits = limits or Limits(connect_seconds=3, read_seconds=4, deadline_seconds=5)
-        host = urlsplit(_filled(url_template, "USD")).hostname or ""
+        host = urlsplit(filled(url_template, "USD")).hostname or ""
         guard = Guard(allow_hosts=frozenset({host}), plain_http=True)
         self._outbound = outbound or Outbound(limits=limits, guard=guard)
 
     def price(self, currency: str, now: datetime) -> Sample:
         """What the source says one bitcoin costs. Raises Unavailable, or ProtocolError for an unusable answer."""
-        answer = self._answer(currency)
+        told = self.ask(currency, now)
         try:
-            price_minor = price_to_minor(_decimal(_at(answer, _filled(self._pointer, currency))), currency)
+            price_minor = price_to_minor(told.price, currency)
         except Refused as wrong:
-            raise self._unusable(wrong.detail) from None
-        except (LookupError, ValueError, InvalidOperation):
-            raise self._unusable("no decimal number where the pointer points") from None
-        observed_at = min(now, self._observed_at(answer, currency) or now)
-        return Sample(source=self.name, currency=currency, price_minor=price_minor, observed_at=observed_at)
+            raise unusable(self.name, wrong.detail) from None
+        return Sample(source=self.name, currency=currency, price_minor=price_minor, observed_at=told.observed_at)
+
+    def ask(self, currency: str, now: datetime) -> Told:
+        """The same, exactly: no unit is assumed and nothing rounded. Raises as `price` does."""
+        reply = self._reply(currency)
+        try:
+            price, seen_at = self._reading.read(reply, currency)
+        except Unreadable as wrong:
+            raise unusable(self.name, str(wrong)) from None
+        return Told(price=price, observed_at=min(now, seen_at or now))
 
     def close(self) -> None:
         """Drop the pooled connections."""
         self._outbound.close()
 
-    def _answer(self, currency: str) -> object:
+    def _reply(self, currency: str) -> Reply:
         try:
-            reply = self._outbound.call("GET", _filled(self._url_template, currency), headers=self._headers)
+            reply = self._outbound.call("GET", filled(self._url_template, currency), headers=self._headers)
         except CallFailed as failure:
             raise Unavailable("price_unreachable", f"{self.name} could not be asked ({failure.reason}).") from None
         if reply.status != 200:
             wait = reply.retry_after_seconds()
             detail = f"{self.name} answered HTTP {reply.status}."
             raise Unavailable("price_unavailable", detail, retry_after_seconds=wait)
-        try:
-            return reply.json()
-        except ValueError:
-            raise self._unusable("not JSON") from None
-
-    def _observed_at(self, answer: object, currency: str) -> datetime | None:
-        if self._time_pointer is None:
-            return None
-        try:
-            return _time(_at(answer, _filled(self._time_pointer, currency)))
-        except (LookupError, ValueError, OverflowError, OSError):
-            # A source that stopped telling its time could be showing an old price for ever.
-            raise self._unusable("no time where the time pointer points") from None
-
-    def _unusable(self, why: str) -> BridgeError:
-        return ProtocolError("price_unreadable", f"{self.name} gave no usable price: {why}")
+        return reply
 
 
-def _filled(template: str, currency: str) -> str:
-    return template.replace("{currency}", currency).replace("{currency_lower}", currency.lower())
-
-
-def _at(document: object, pointer: str) -> object:
-    """RFC 6901, errors as LookupError."""
-    for part in pointer.split("/")[1:]:
-        part = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, dict):
-            document = document[part]
-        elif isinstance(document, list) and _ARRAY_INDEX.fullmatch(part):
-            document = document[int(part)]
-        else:
-            raise LookupError(part)
-    return document
-
-
-def _decimal(value: object) -> Decimal:
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        return Decimal(value)
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return Decimal(value)
-    raise ValueError("not a decimal number")
-
-
-def _time(value: object) -> datetime:
-    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
-        parsed = datetime.fromisoformat(value)
-        if parsed.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return parsed
-    seconds = _decimal(value)
-    if not 0 <= seconds < _LATEST_SECONDS:
-        raise ValueError("a time out of range")
-    return datetime.fromtimestamp(int(seconds), UTC)
+def unusable(name: str, why: str) -> BridgeError:
+    """The error of an answer that came and holds no price."""
+    return ProtocolError("price_unreadable", f"{name} gave no usable price: {why}")

@@ -71,12 +71,13 @@ class RateReader:
         return tuple(answer for answer in answers if answer is not None)
 
     def _answer(self, source: Source, future: Future[Sample], currency: str) -> Sample | None:
-        code = "price_timeout"
+        code, detail = "price_timeout", ""
         if future.done():
             try:
                 return future.result()
             except BridgeError as error:
-                code = error.code
-        fields = {"action": "price_source_failed", "source": source.name, "currency": currency, "code": code}
-        log.warning("a price source failed", extra=fields)
+                code, detail = error.code, error.detail
+        if code != "price_missing":  # that source was never meant for this currency
+            fields = {"action": "price_source_failed", "source": source.name, "currency": currency, "code": code}
+            log.warning("a price source failed", extra=fields | {"detail": detail})
         return None

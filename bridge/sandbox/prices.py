@@ -1,4 +1,4 @@
-"""Price sources that agree within a hair, each with its own JSON shape, each able to go wrong on its own.
+"""Price sources that agree within a hair, each with its own shape, JSON or XML, each able to go wrong on its own.
 
 Must not compute a median or judge a price. The shapes resemble public price services in general and copy none.
 """
@@ -6,7 +6,9 @@ Must not compute a median or judge a price. The shapes resemble public price ser
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
@@ -33,7 +35,8 @@ START = {
 }
 EXPONENT = {"JPY": 0, "KWD": 3}
 # Parts of 130,000: at USD 65,000.00 they give 65,000.00, 65,010.50 and 64,990.00, whose median is the plain price.
-OFFSETS = {"alpha": 0, "beta": 21, "gamma": -20}
+OFFSETS = {"alpha": 0, "beta": 21, "gamma": -20, "delta": 0, "epsilon": 10, "bank": 0}
+MOSCOW = timezone(timedelta(hours=3))
 
 
 class Prices:
@@ -69,7 +72,9 @@ class Prices:
 
 
 def blueprint(world: World) -> Blueprint:
-    """`GET /prices/{alpha|beta|gamma}?currency=USD`; without a currency, all of them."""
+    """`GET /prices/{alpha|beta|gamma|delta|epsilon}?currency=USD`; without a currency, all of them. `?time=` chooses how delta
+    writes the moment: ms, us, ns, s, iso, mail, http. `GET /prices/bank`: what currencies cost in roubles.
+    """
     routes = Blueprint("prices", __name__, url_prefix="/prices")
 
     @routes.get("/<source>")
@@ -82,12 +87,15 @@ def blueprint(world: World) -> Blueprint:
             return early
         with world.lock:
             prices, at = _quoted(world, source, faults)
+        if source == "bank":
+            return wire.after(world, faults, Response(_bank(prices, at), mimetype="text/xml"))
         wanted = request.args.get("currency", "").upper()
         if wanted:
             prices = {currency: value for currency, value in prices.items() if currency == wanted}
         if not prices:
             return Response('{"error":"unknown currency"}', 404, mimetype="application/json")
-        return wire.after(world, faults, Response(_SHAPES[source](prices, at), mimetype="application/json"))
+        mimetype = "text/xml" if source == "epsilon" else "application/json"
+        return wire.after(world, faults, Response(_SHAPES[source](prices, at), mimetype=mimetype))
 
     return routes
 
@@ -119,4 +127,56 @@ def _gamma(prices: dict[str, Decimal], at: int) -> str:
     return wire.encode({"result": [{"pair": f"BTC{c}", "price": f"{p:f}"} for c, p in sorted(prices.items())]})
 
 
-_SHAPES: dict[str, Callable[[dict[str, Decimal], int], str]] = {"alpha": _alpha, "beta": _beta, "gamma": _gamma}
+def _delta(prices: dict[str, Decimal], at: int) -> str:
+    """After a byte order mark, prices as text with an exponent; the moment in the unit that `?time=` names."""
+    moment = _MOMENTS[request.args.get("time", "ms")](at)
+    return "\ufeff" + wire.encode({"t": moment, "btc": {c: f"{p:E}" for c, p in prices.items()}})
+
+
+def _epsilon(prices: dict[str, Decimal], at: int) -> str:
+    """XML, the price as an attribute of an element that another attribute names."""
+    rows = "".join(f'<rate pair="BTC{c}" last="{p:f}"/>' for c, p in sorted(prices.items()))
+    return f'<?xml version="1.0" encoding="utf-8"?><rates><updated>{format_datetime(_utc(at))}</updated>{rows}</rates>'
+
+
+def _bank(prices: dict[str, Decimal], at: int) -> bytes:
+    """The daily rates of a central bank, in its own encoding: per 1, or per 100 of what is worth less than a rouble. They
+    are set on working days for the day after, so that Saturday's hold until Tuesday.
+    """
+    day = datetime.fromtimestamp(at, MOSCOW).date()
+    while day.weekday() in (6, 0):
+        day -= timedelta(days=1)
+    rouble, rows = prices.get("RUB"), []
+    for code, price in sorted(prices.items()):
+        if rouble is None or code == "RUB":
+            continue
+        nominal = 1 if rouble >= price else 100
+        value = (rouble / price * nominal).quantize(Decimal("0.0001"))
+        told = f"<CharCode>{code}</CharCode><Nominal>{nominal}</Nominal><Name>валюта</Name><Value>{value}</Value>"
+        rows.append(f'<Valute ID="R{code}">{told}</Valute>'.replace(".", ","))
+    head = (
+        f'<?xml version="1.0" encoding="windows-1251"?><ValCurs Date="{day:%d.%m.%Y}" name="Foreign Currency Market">'
+    )
+    return f"{head}{''.join(rows)}</ValCurs>".encode("cp1251")
+
+
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+_MOMENTS: dict[str, Callable[[int], object]] = {
+    "s": lambda at: at,
+    "ms": lambda at: at * 10**3 + 123,
+    "us": lambda at: at * 10**6 + 123_456,
+    "ns": lambda at: at * 10**9 + 123_456_789,
+    "iso": lambda at: _utc(at).isoformat(),
+    "mail": lambda at: format_datetime(_utc(at).astimezone(MOSCOW)),
+    "http": lambda at: format_datetime(_utc(at), usegmt=True),
+}
+_SHAPES: dict[str, Callable[[dict[str, Decimal], int], str]] = {
+    "alpha": _alpha,
+    "beta": _beta,
+    "gamma": _gamma,
+    "delta": _delta,
+    "epsilon": _epsilon,
+}

@@ -1,8 +1,11 @@
 """The real adapters against the sandbox over real HTTP: the published transcript, then the scripted faults."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -10,10 +13,11 @@ import requests
 from bridge.chain.esplora import EsploraReader
 from bridge.core.addresses import check_address
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
-from bridge.core.evidence import ProviderReading, Sent
+from bridge.core.evidence import ProviderReading, Sample, Sent
 from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
+from bridge.rates.reading import Reading
 from bridge.sandbox.bitcoin import Served, serve_in_thread
 from bridge.subtc.client import SubtcWallet
 
@@ -225,13 +229,14 @@ def test_many_payments_are_read_over_several_pages(sandbox: Served, client: Subt
 
 
 def test_three_price_sources_of_three_shapes_agree(sandbox: Served, caplog: pytest.LogCaptureFixture) -> None:
-    url = f"{sandbox.url}/prices/"
+    pointers = {"alpha": "/data/{currency}/last", "beta": "/bitcoin/{currency_lower}", "gamma": "/result/0/price"}
     sources = [
-        HttpPriceSource(name="alpha", url_template=url + "alpha?currency={currency}", pointer="/data/{currency}/last"),
         HttpPriceSource(
-            name="beta", url_template=url + "beta?currency={currency}", pointer="/bitcoin/{currency_lower}"
-        ),
-        HttpPriceSource(name="gamma", url_template=url + "gamma?currency={currency}", pointer="/result/0/price"),
+            name=name,
+            url_template=f"{sandbox.url}/prices/{name}?currency={{currency}}",
+            reading=Reading(pointer=pointer),
+        )
+        for name, pointer in pointers.items()
     ]
     reader = RateReader(sources, keep_seconds=0)
     prices = {sample.source: sample.price_minor for sample in reader.sample("USD", NOW)}
@@ -242,3 +247,52 @@ def test_three_price_sources_of_three_shapes_agree(sandbox: Served, caplog: pyte
     assert [record.__dict__["source"] for record in caplog.records] == ["beta"]
     for source in sources:
         source.close()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "iso", "mail", "http"])
+def test_a_price_with_an_exponent_after_a_byte_order_mark_is_as_old_as_its_time_says(
+    sandbox: Served, unit: str
+) -> None:
+    fault(sandbox, "price:delta", "stale", age_s=90)
+    reading = Reading(pointer="/btc/{currency}", time_pointer="/t")
+    now = datetime.fromtimestamp(sandbox.world.clock.now(), UTC)
+    url = f"{sandbox.url}/prices/delta?currency={{currency}}&time={unit}"
+    sample = sampled(HttpPriceSource(name="delta", url_template=url, reading=reading), "USD", now)
+    assert sample.price_minor == 6_500_000
+    assert timedelta(seconds=89) <= now - sample.observed_at <= timedelta(seconds=91)
+
+
+def test_a_source_of_xml_is_read(sandbox: Served) -> None:
+    reading = Reading(format="xml", pointer="/rates/rate[@pair='BTC{currency}']/@last", time_pointer="/rates/updated")
+    url = f"{sandbox.url}/prices/epsilon"
+    assert (
+        sampled(HttpPriceSource(name="epsilon", url_template=url, reading=reading), "KWD", NOW).price_minor
+        == 20_001_538
+    )
+    fault(sandbox, "price:epsilon", "truncated_json")
+    with pytest.raises(ProtocolError, match="epsilon gave no usable price: not XML"):
+        sampled(HttpPriceSource(name="epsilon", url_template=url, reading=reading), "USD", NOW)
+
+
+@pytest.mark.parametrize(("currency", "price"), [("USD", "80"), ("KZT", "0.155224"), ("JPY", "0.530612")])
+def test_a_central_banks_daily_rates_are_read(sandbox: Served, currency: str, price: str) -> None:
+    row = "/ValCurs/Valute[CharCode='{currency}']"
+    reading = Reading(
+        format="xml",
+        pointer=f"{row}/Value",
+        units_pointer=f"{row}/Nominal",
+        time_pointer="/ValCurs/@Date",
+        decimal_comma=True,
+        time_zone=ZoneInfo("Europe/Moscow"),
+    )
+    now = datetime.fromtimestamp(sandbox.world.clock.now(), UTC)
+    source = HttpPriceSource(name="bank", url_template=f"{sandbox.url}/prices/bank", reading=reading)
+    told = source.ask(currency, now)
+    source.close()
+    assert told.price == Fraction(price)
+    assert timedelta(0) <= now - told.observed_at < timedelta(days=3)
+
+
+def sampled(source: HttpPriceSource, currency: str, now: datetime) -> Sample:
+    with closing(source):
+        return source.price(currency, now)

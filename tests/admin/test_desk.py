@@ -2,10 +2,12 @@
 
 import re
 from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 
 from bridge.core.errors import Refused, Unavailable
+from bridge.core.evidence import PricePart
 from bridge.flows.desk import series
 from bridge.flows.operators import change_operator
 from bridge.flows.receive_event import receive_callback
@@ -35,6 +37,20 @@ def test_a_late_payment_is_resolved(office):
     assert refusal(office.post("fay", f"/admin/reviews/{review}/resolve", decision="refund", reason="x"))[1] == (
         "review_resolved"
     )
+
+
+def test_the_parts_of_a_cross_rate_are_on_the_page_of_the_invoice_and_of_its_review(small_office):
+    now = small_office.bridge.clock()
+    cbr = {"source": "cbr", "pair": "USD/RUB", "observed_at": now - timedelta(days=2), "max_age_seconds": 345_600}
+    spot = {"source": "spot", "pair": "BTC/USD", "observed_at": now}
+    prices = (Fraction("78.2267"), Fraction(83_091))
+    small_office.world.rates.parts = tuple(
+        PricePart(price=p, **more) for p, more in zip(prices, (cbr, spot), strict=True)
+    )
+    invoice = small_office.late()
+    page = small_office.see("vic", f"/invoices/{invoice['id']}")
+    assert "alpha (USD/RUB 78.2267 by cbr, " in page and "× BTC/USD 83,091 by spot, " in page
+    assert '"pair": "USD/RUB", "price": "78.2267"' in small_office.see("fay", f"/reviews/{one_review(small_office)}")
 
 
 def test_support_may_not_credit_money_by_their_word(small_office):

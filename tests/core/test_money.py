@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 from bridge.core.currencies import CURRENT, FORMER, KEPT, NOT_MONEY, check_billable
 from bridge.core.errors import Refused
-from bridge.core.money import EXPONENTS, MAX_MINOR, MAX_MONEY_SAT, btc_text, check_sat, minor_text, price_to_minor
+from bridge.core.money import (
+    EXPONENTS,
+    MAX_MINOR,
+    MAX_MONEY_SAT,
+    btc_text,
+    check_sat,
+    exact_text,
+    minor_text,
+    price_to_minor,
+)
 from bridge.core.money import to_minor as minor_of
 
 BAD_AMOUNTS = [
@@ -159,6 +169,30 @@ def test_a_price_is_rounded_down_however_many_digits_it_has() -> None:
     assert price_to_minor("65000.999", "USD") == 6_500_099
     assert price_to_minor("64999." + "9" * 80, "USD") == 6_499_999
     assert price_to_minor(Decimal("9800000.9"), "JPY") == 9_800_000
+    assert price_to_minor(Fraction(19_500_001, 300), "USD") == 6_500_000
+    assert price_to_minor(Fraction(1, 3), "KWD") == 333
+
+
+@pytest.mark.parametrize("price", ["1e-999999999", "1e999999999", "0.001"])
+def test_a_price_of_no_size_is_refused_without_being_written_out(price: str) -> None:
+    with pytest.raises(Refused):
+        price_to_minor(Decimal(price), "USD")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Fraction("78.2267"), "78.2267"),
+        (Fraction("15.1234") / 100, "0.151234"),
+        (Fraction(65_000), "65000"),
+        (Fraction(1, 8), "0.125"),
+        (Fraction(1, 10**60), "0." + "0" * 59 + "1"),
+        (Fraction(1, 3), "1/3"),
+    ],
+)
+def test_a_fraction_is_told_exactly(value: Fraction, text: str) -> None:
+    assert exact_text(value) == text
+    assert Fraction(text) == value
 
 
 @pytest.mark.parametrize("value", [-1, MAX_MONEY_SAT + 1, True, 1.0, "1", None, [1]])

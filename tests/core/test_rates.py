@@ -1,14 +1,15 @@
 """The guards on prices: no quote rather than a bad one."""
 
+from fractions import Fraction
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.errors import Unavailable
-from bridge.core.evidence import Sample
-from bridge.core.quote import Guards, Rate, agreed_rate
+from bridge.core.errors import Refused, Unavailable
+from bridge.core.evidence import PricePart, Sample
+from bridge.core.quote import Guards, Rate, agreed_rate, end_of
 from tests.core.builders import T0, a_sample, at
 
 GUARDS = Guards(min_sources=2, max_age_seconds=120, max_spread_bps=200, max_jump_bps=1_000)
@@ -28,7 +29,7 @@ def refusal_of(*samples: Sample, last: Rate | None = None) -> Unavailable:
 
 
 def last_rate(price_minor: int) -> Rate:
-    return Rate(currency="USD", price_minor=price_minor, samples=(), observed_at=at(-60))
+    return Rate(currency="USD", price_minor=price_minor, samples=(), observed_at=at(-60), agreed_at=at(-60))
 
 
 def test_the_median_of_three_sources_counts_in_whatever_order_they_come() -> None:
@@ -98,3 +99,74 @@ def test_a_jump_since_the_last_quote_gives_no_price() -> None:
     assert rate_of(*GOOD, last=last_rate(6_000_000)).price_minor == 6_500_000
     assert "jumped" in refusal_of(*GOOD, last=last_rate(5_900_000)).detail
     assert "jumped" in refusal_of(*GOOD, last=last_rate(7_300_000)).detail
+
+
+DAY = 86_400
+
+
+def a_cross(*ages: tuple[int, int | None], price_minor: int = 6_500_500) -> Sample:
+    """A cross rate whose parts are so old and may be so old, both in seconds."""
+    parts = tuple(
+        PricePart(source="p", pair="A/B", price=Fraction(1), observed_at=at(-age_s), max_age_seconds=allowed_s)
+        for age_s, allowed_s in ages
+    )
+    observed_at = min(part.observed_at for part in parts)
+    return Sample(source="cross", currency="USD", price_minor=price_minor, observed_at=observed_at, parts=parts)
+
+
+@pytest.mark.parametrize(
+    "ages",
+    [
+        ((0, None), (120, None)),
+        ((3 * DAY, 4 * DAY), (120, None)),
+        ((4 * DAY, 4 * DAY), (0, None)),
+        ((30, 30), (0, None)),
+    ],
+)
+def test_a_cross_rate_is_fresh_when_each_part_is_by_its_own_allowed_age(
+    ages: tuple[tuple[int, int | None], ...],
+) -> None:
+    rate = rate_of(a_cross(*ages), GOOD[0])
+    assert rate.price_minor == 6_500_000
+    assert [s.source for s in rate.samples] == ["alpha", "cross"]
+    assert rate.observed_at == at(-max(age_s for age_s, _ in ages))
+
+
+@pytest.mark.parametrize(
+    "ages",
+    [
+        ((0, None), (121, None)),
+        ((3 * DAY, 4 * DAY), (121, None)),
+        ((4 * DAY + 1, 4 * DAY), (0, None)),
+        ((31, 30), (0, None)),
+        ((0, 4 * DAY), (-121, None)),
+    ],
+)
+def test_one_part_that_is_too_old_or_ahead_of_us_spoils_a_cross_rate(ages: tuple[tuple[int, int | None], ...]) -> None:
+    assert "fresh" in refusal_of(a_cross(*ages), GOOD[0]).detail
+
+
+def test_a_rate_remembers_when_it_was_agreed_however_old_a_part_is() -> None:
+    assert rate_of(a_cross((3 * DAY, 4 * DAY)), GOOD[0]).agreed_at == T0
+
+
+@pytest.mark.parametrize(
+    ("pairs", "end"),
+    [
+        (("BTC/USD", "USD/RUB"), "RUB"),
+        (("USD/RUB", "BTC/USD"), "RUB"),
+        (("EUR/{currency}", "USDT/EUR", "BTC/USDT"), "{currency}"),
+        (("BTC/RUB",), "RUB"),
+    ],
+)
+def test_pairs_lead_from_a_bitcoin_to_one_currency(pairs: tuple[str, ...], end: str) -> None:
+    assert end_of(pairs) == end
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [(), ("USD/RUB",), ("BTC/USD", "EUR/RUB"), ("BTC/USD", "BTC/EUR"), ("BTC/USD", "USD/BTC"), ("RUB/USD", "BTC/USD")],
+)
+def test_pairs_that_do_not_connect_are_refused(pairs: tuple[str, ...]) -> None:
+    with pytest.raises(Refused):
+        end_of(pairs)

@@ -212,9 +212,14 @@ class World:
 
 
 def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
-    """Settings as an operator writes them; `policy` is the rule of merchant shop, other names replace sections."""
+    """Settings as an operator writes them; `policy` is the rule of merchant shop, `currencies` are every merchant's, `prices`
+    may be made from the sandbox's address, other names replace sections.
+    """
     policy = changes.pop("policy", {})
-    merchant = {"api_keys": ["k" * 30], "currencies": ["USD", "RUB", "JPY"], "notify_secrets": ["whsec_" + "A" * 32]}
+    if callable(changes.get("prices")):
+        changes["prices"] = changes["prices"](sandbox_url)
+    currencies = changes.pop("currencies", ["USD", "RUB", "JPY"])
+    merchant = {"api_keys": ["k" * 30], "currencies": currencies, "notify_secrets": ["whsec_" + "A" * 32]}
     target = {"notify_url": "https://billing.invalid/mancgi/subtcresult"}
     merchants = [merchant | target | {"id": "shop", "policy": policy} | changes.pop("shop", {})]
     for number, name in enumerate(("other", "puller")):

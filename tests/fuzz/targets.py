@@ -28,6 +28,7 @@ from bridge.core.evidence import KnownOutput
 from bridge.core.money import to_minor
 from bridge.outbound import Outbound, Reply
 from bridge.rates.http_source import HttpPriceSource
+from bridge.rates.reading import Reading
 from bridge.subtc.client import SubtcWallet
 from bridge.subtc.signature import CallbackSignature
 from tests.web.conftest import API_KEY, Site
@@ -162,10 +163,23 @@ def _answers() -> dict[str, Target]:
     def reader(body: bytes) -> EsploraReader:
         return EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=Canned(body))
 
-    def source(body: bytes) -> HttpPriceSource:
-        place = {"pointer": "/data/{currency}/last", "time_pointer": "/time"}
-        return HttpPriceSource(name="a", url_template="http://127.0.0.1:1/{currency}", outbound=Canned(body), **place)
+    def source(body: bytes, reading: Reading) -> HttpPriceSource:
+        return HttpPriceSource(name="a", url_template="http://127.0.0.1:1/", outbound=Canned(body), reading=reading)
 
+    market = Reading(pointer="/data/{currency}/last", time_pointer="/time")
+    bank = Reading(
+        pointer="/ValCurs/Valute[CharCode='{currency}']/Value",
+        units_pointer="/ValCurs/Valute[CharCode='{currency}']/Nominal",
+        time_pointer="/ValCurs/@Date",
+        format="xml",
+        decimal_comma=True,
+        time_zone=UTC,
+    )
+    daily = (
+        b'<?xml version="1.0" encoding="windows-1251"?><ValCurs Date="28.11.2026"><Valute><CharCode>USD</CharCode>'
+        b"<Nominal>100</Nominal><Name>\xc4\xee\xeb\xeb\xe0\xf0</Name><Value>78,2267</Value></Valute></ValCurs>"
+    )
+    exchange = b'\xef\xbb\xbf{"data":{"USD":{"last":"6.5E4"}},"time":%s}'
     poll = envelope % b'{"address":"%s","received_sat":5,"reached":true,"expected_sat":5}' % ADDRESS.encode()
     balance = envelope % b'{"balance_sat":3,"confirmed_sat":2,"unconfirmed_sat":1,"immature_sat":0}'
     ask = {"address": ADDRESS, "asked_at": NOW}
@@ -198,10 +212,16 @@ def _answers() -> dict[str, Target]:
         "esplora_page": Target(run=lambda b: _explored("/address/", b), seeds=(page,), expected=allowed),
         "esplora_tx": Target(run=lambda b: _explored("/tx/", b), seeds=(page[1:-1], spent), expected=allowed),
         "price": Target(
-            run=lambda b: source(b).price("USD", NOW),
-            seeds=(b'{"data":{"USD":{"last":"65000.00"}},"time":1700000000}', b'{"time":"2026-03-14T12:00:00Z"}'),
+            run=lambda b: source(b, market).price("USD", NOW),
+            seeds=(
+                b'{"data":{"USD":{"last":"65000.00"}},"time":1700000000}',
+                exchange % b"1773489600123",
+                exchange % b'"2026-03-14T12:00:00Z"',
+                exchange % b'"Sat, 14 Mar 2026 12:00:00 GMT"',
+            ),
             expected=allowed,
         ),
+        "price_xml": Target(run=lambda b: source(b, bank).price("USD", NOW), seeds=(daily,), expected=allowed),
     }
 
 

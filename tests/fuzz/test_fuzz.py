@@ -39,6 +39,7 @@ NAMES = [
     "esplora_page",
     "esplora_tx",
     "price",
+    "price_xml",
     "webhook_signature",
     "callback_signature",
     "address",

@@ -1,8 +1,12 @@
 """The price sources: shapes, currencies, and each failure on its own."""
 
+import json
 import time
+from datetime import datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from statistics import median
+from xml.etree import ElementTree
 
 import pytest
 
@@ -43,9 +47,39 @@ def test_the_shapes_of_the_three_sources(sandbox):
     assert sandbox.price("gamma").json() == {"result": [{"pair": "BTCUSD", "price": "64990.00"}]}
 
 
+def test_a_source_with_a_byte_order_mark_exponents_and_finer_times(sandbox):
+    answer = sandbox.price("delta")
+    assert answer.content.startswith(b"\xef\xbb\xbf{")
+    body = json.loads(answer.content.decode("utf-8-sig"))
+    assert body["btc"] == {"USD": "6.500000E+4"}
+    assert abs(body["t"] / 1_000 - time.time()) < 60
+    told = {unit: sandbox.price("delta", f"USD&time={unit}").content.decode("utf-8-sig") for unit in ("ns", "http")}
+    assert len(str(json.loads(told["ns"])["t"])) == 19
+    assert json.loads(told["http"])["t"].endswith(" GMT")
+
+
+def test_a_source_of_xml(sandbox):
+    root = ElementTree.fromstring(sandbox.price("epsilon").content)
+    assert [each.attrib for each in root.iter("rate")] == [{"pair": "BTCUSD", "last": "65005.00"}]
+    assert abs(parsedate_to_datetime(root.findtext("updated")).timestamp() - time.time()) < 60
+
+
+def test_a_central_bank_tells_roubles_per_unit_of_a_working_day(sandbox):
+    answer = sandbox.price("bank")
+    assert answer.content.startswith(b'<?xml version="1.0" encoding="windows-1251"?>')
+    root = ElementTree.fromstring(answer.content)
+    told = {each.findtext("CharCode"): (each.findtext("Nominal"), each.findtext("Value")) for each in root}
+    assert told["USD"] == ("1", "80,0000")
+    assert told["KZT"] == ("100", "15,5224")
+    assert "RUB" not in told
+    day = datetime.strptime(root.get("Date"), "%d.%m.%Y")
+    assert day.weekday() not in (6, 0)
+    assert datetime.now() - day < timedelta(days=4)
+
+
 def test_an_unknown_currency_or_source_is_404(sandbox):
     assert {sandbox.price(source, "XXX").status_code for source in SOURCES} == {404}
-    assert sandbox.price("delta").status_code == 404
+    assert sandbox.price("omega").status_code == 404
 
 
 def test_a_price_can_be_set_everywhere_or_at_one_source(sandbox):

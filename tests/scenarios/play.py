@@ -29,6 +29,7 @@ from bridge.flows.receive_event import receive_callback
 from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
+from bridge.rates.reading import Reading
 from bridge.sandbox.scenario import Refusal, Scenario
 from bridge.store import invoices
 from bridge.subtc.client import SubtcWallet
@@ -94,7 +95,9 @@ def build(
     policy = PolicySettings.model_validate(scenario.policy).policy()
     sources = [
         HttpPriceSource(
-            name=name, url_template=f"{url}/prices/{name}?currency={{currency}}", pointer=at, time_pointer=t
+            name=name,
+            url_template=f"{url}/prices/{name}?currency={{currency}}",
+            reading=Reading(pointer=at, time_pointer=t),
         )
         for name, (at, t) in SHAPES.items()
     ]
