@@ -630,6 +630,14 @@ def read_policy(document: str) -> PolicyTerms:
         raise ConfigError(_faults(error)) from None
 
 
+def cautions(settings: Settings) -> list[str]:
+    """What can be used and should be looked at all the same: a line each, with its path in the file."""
+    sources = {"treasury.cold_descriptor": settings.treasury.rules(network=settings.network).cold_descriptor}
+    if settings.own_wallet is not None:
+        sources["own_wallet.descriptor"] = settings.own_wallet.source(network=settings.network)
+    return [f"{path}: {source.warning}" for path, source in sources.items() if source is not None and source.warning]
+
+
 def book_rules(settings: Settings) -> BookRules:
     """The rules of the books from their two sections."""
     wanted = settings.reconciliation

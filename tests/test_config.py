@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.config import ConfigError, load_settings, policy_terms, read_policy
+from bridge.config import ConfigError, cautions, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
 
 ROOT = Path(__file__).parent.parent
@@ -373,6 +373,11 @@ def test_a_wallet_of_ones_own_needs_no_key_of_a_gateway(tmp_path: Path) -> None:
         ),
         ({"subtc": None, "own_wallet": OWN, "treasury__billing_wallet_id": "wt_1"}, "the bridge sends nothing"),
         ({"treasury__cold_descriptor": BODY}, "treasury.cold_descriptor: "),
+        (
+            {"subtc": None, "own_wallet": {"descriptor": f"wpkh({TPUB}/<0;0>/*)"}},
+            "own_wallet.descriptor: A step <…;…> holds the same alternative twice.",
+        ),
+        ({"treasury__cold_descriptor": f"tr({TPUB}/**)"}, "treasury.cold_descriptor: /** is short for both branches"),
         ({"treasury__cold_descriptor": f"tr({XPRV}/0/*)"}, "treasury.cold_descriptor: This holds a private"),
         (
             {
@@ -389,6 +394,18 @@ def test_a_descriptor_that_cannot_be_used_is_refused_at_start(
     found = fault(tmp_path, changed(**changes))
     assert said in found
     assert "tprv" not in found
+
+
+def test_the_branch_of_change_is_pointed_out_wherever_a_descriptor_stands(tmp_path: Path) -> None:
+    change = {"descriptor": f"wpkh({TPUB}/1/*)#{checksum_of(f'wpkh({TPUB}/1/*)')}"}
+    cold = {"treasury__cold_descriptor": change["descriptor"], "treasury__sweep_mode": "auto"}
+    assert cautions(load(tmp_path, changed(subtc=None, own_wallet=OWN))) == cautions(load(tmp_path, example())) == []
+    for changes, path in (
+        ({"subtc": None, "own_wallet": change}, "own_wallet.descriptor"),
+        (cold, "treasury.cold_descriptor"),
+    ):
+        (said,) = cautions(load(tmp_path, changed(**changes)))
+        assert said.startswith(f"{path}: ") and "/1/*" in said
 
 
 def test_a_sweep_may_go_to_a_descriptor(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import click
 from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
-from bridge.config import load_settings
+from bridge.config import cautions, load_settings
 from bridge.flows.after_restore import come_up_read_only
 from bridge.flows.check import OWNERS, Alert, alerts
 from bridge.flows.check_again import check_again, check_all_again
 from bridge.flows.context import Bridge
-from bridge.flows.doctor import FAIL, examine
+from bridge.flows.doctor import FAIL, WARN, examine
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
 from bridge.store.db import migrate
@@ -95,8 +95,10 @@ def config_group() -> None:
 @click.pass_context
 def config_check(ctx: click.Context) -> None:
     """Read the file as the bridge would; every fault is named with its path."""
-    settings_of(ctx)
+    settings = settings_of(ctx)
     operations_of(ctx)
+    for caution in cautions(settings):
+        click.echo(f"{WARN} {caution}")
     click.echo("The configuration can be used.")
 
 

@@ -63,6 +63,9 @@ class AddressSource(Protocol):
     @property
     def wallet_id(self) -> str: ...
 
+    @property
+    def warning(self) -> str: ...
+
     def address(self, index: int) -> str: ...
 
 

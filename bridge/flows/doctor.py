@@ -64,6 +64,7 @@ MENDS = {
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
     "own_wallet": "Raise your wallet's gap limit above that run, then own_wallet.gap_limit; else it will not show later money.",
     "cold_descriptor": "Compare the first address with the cold wallet's.",
+    "receiving_branch": "Take the descriptor of the receiving branch, /0/* or /<0;1>/*, unless the wallet shows these addresses.",
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
     "file_modes": "chmod 600 these files and chown them to the bridge's user.",
     "inline_secrets": "Move the secret into a file of its own and write ${file:/path} in its place.",
@@ -138,11 +139,13 @@ def _files(place: Place) -> Iterator[Finding]:
 
 def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
     """The first address of each descriptor, for a person to compare, and whether a wallet still finds what comes later."""
-    if bridge.treasury.cold_descriptor is not None:
-        yield _finding("cold_descriptor", True, _first_address(bridge.treasury.cold_descriptor))
-    own = bridge.own_addresses
+    cold, own = bridge.treasury.cold_descriptor, bridge.own_addresses
+    if cold is not None:
+        yield _finding("cold_descriptor", True, _first_address(cold))
+        yield from _branch("cold_descriptor", cold)
     if own is None:
         return
+    yield from _branch("own_wallet", own)
     try:
         with bridge.store.read() as tx:
             used = derived_addresses.use_of(tx, own.wallet_id)
@@ -151,6 +154,12 @@ def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
         return
     told = f"{used.next_index} given out, at most {used.unpaid_run} in a row without money"
     yield _finding("own_wallet", used.unpaid_run < place.gap_limit, f"{_first_address(own)}; {told}", worst=WARN)
+
+
+def _branch(name: str, source: AddressSource) -> Iterator[Finding]:
+    """Only said when there is something to say: nearly every wallet is given by its receiving branch."""
+    if source.warning:
+        yield _finding(f"receiving_branch:{name}", False, source.warning, worst=WARN)
 
 
 def _first_address(source: AddressSource) -> str:

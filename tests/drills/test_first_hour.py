@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bridge.config import load_settings
+from bridge.core.descriptors import checksum_of
 from tests.drills.place import Place
-from tests.flows.test_own_wallet import DESCRIPTOR, OWN
+from tests.flows.test_own_wallet import BODY, DESCRIPTOR, OWN, TPUB
 from tests.flows.world import KEY
 
 
@@ -54,6 +55,32 @@ def test_init_with_a_descriptor_needs_no_gateway_and_shows_the_first_address(emp
     assert "FAIL" not in done.output and "provider" not in done.output
     assert not (empty_place.directory / "secrets" / "subtc_key").exists()
     assert "subtc:" not in empty_place.config.read_text()
+
+
+def test_init_points_out_the_branch_of_change_and_so_does_config_check(empty_place):
+    body = BODY.replace("/0/*", "/1/*")
+    done = empty_place.init("--descriptor", f"{body}#{checksum_of(body)}")
+    assert done.exit_code == 0, done.output
+    assert "warn receiving_branch:own_wallet: its addresses are of the branch /1/*" in done.output
+    assert "→ Take the descriptor of the receiving branch" in done.output
+    checked = empty_place.run("config", "check")
+    assert checked.exit_code == 0
+    assert "warn own_wallet.descriptor: its addresses are of the branch /1/*" in checked.output
+    assert "The configuration can be used." in checked.output
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "said"),
+    [
+        (BODY.replace("/0/*", "/<0;0>/*"), "--descriptor: A step <…;…> holds the same alternative twice."),
+        (TPUB, f"--descriptor: This is a bare tpub, not a descriptor; write wpkh({TPUB}/0/*)"),
+    ],
+)
+def test_init_says_what_a_text_is_and_writes_nothing(empty_place, descriptor, said):
+    done = empty_place.init("--descriptor", descriptor)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert not empty_place.config.exists()
 
 
 def test_init_writes_no_private_key_to_the_disk(empty_place):

@@ -124,6 +124,14 @@ def test_the_doctor_shows_the_first_address_and_the_gap(world: World) -> None:
     assert found.state == "warn" and "gap limit" in found.mend
 
 
+def test_the_doctor_warns_of_the_branch_of_change(world: World, worlds: Callable[..., World]) -> None:
+    body = BODY.replace("/0/*", "/1/*")
+    change = worlds(subtc=None, own_wallet={"descriptor": f"{body}#{checksum_of(body)}"})
+    (found,) = [each for each in examine(change.bridge, Place()) if each.name == "receiving_branch:own_wallet"]
+    assert found.state == "warn" and "/1/*" in found.detail and "receiving branch" in found.mend
+    assert not [each for each in examine(world.bridge, Place()) if each.name.startswith("receiving_branch")]
+
+
 def test_nothing_is_swept_from_the_own_wallet(world: World) -> None:
     with pytest.raises(Refused) as error:
         propose_sweep(world.bridge, actor="anna", reason="why", key="k")

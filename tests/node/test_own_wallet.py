@@ -12,7 +12,8 @@ from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Refused
 from bridge.runtime import build
 from bridge.sandbox.bitcoin import Served
-from bridge.sandbox.node import NodeProgram, sat_of
+from bridge.sandbox.node import NodeError, NodeProgram, sat_of
+from tests.core.descriptor_table import ACCEPTED, NOT_OURS, REFUSED
 from tests.flows.world import RecordingBilling, World, settings_for
 
 OWNERS = ("owner-a", "owner-b", "owner-c")
@@ -46,7 +47,7 @@ def test_our_addresses_are_those_of_the_node(node: NodeProgram, owners: dict[str
         assert ours(owners[name][kind]) == derived(node, owners[name][kind])
 
 
-@pytest.mark.parametrize(("needed", "of"), [(1, 1), (2, 2), (2, 3), (3, 3), (11, 15)])
+@pytest.mark.parametrize(("needed", "of"), [(1, 1), (2, 2), (2, 3), (3, 3), (11, 15), (16, 16), (17, 20), (20, 20)])
 def test_our_multisig_addresses_are_those_of_the_node(
     node: NodeProgram, owners: dict[str, Any], needed: int, of: int
 ) -> None:
@@ -56,6 +57,25 @@ def test_our_multisig_addresses_are_those_of_the_node(
     told = node.rpc("getdescriptorinfo", body)
     assert told["checksum"] == checksum_of(body)
     assert ours(f"{body}#{checksum_of(body)}") == derived(node, f"{body}#{told['checksum']}")
+
+
+@pytest.mark.parametrize("body", ACCEPTED)
+def test_what_we_accept_the_node_accepts_with_the_same_addresses(node: NodeProgram, body: str) -> None:
+    text = f"{body}#{checksum_of(body)}"
+    listed = node.rpc("deriveaddresses", text, [0, LAST])
+    # Of <0;1> the node lists both branches, the first one first.
+    assert ours(text) == (listed[0] if isinstance(listed[0], list) else listed)
+
+
+@pytest.mark.parametrize("body", [body for body, _ in REFUSED])
+def test_what_we_call_wrong_the_node_refuses_too(node: NodeProgram, body: str) -> None:
+    with pytest.raises(NodeError):
+        node.rpc("getdescriptorinfo", body)
+
+
+@pytest.mark.parametrize("body", [body for body, _ in NOT_OURS])
+def test_what_we_only_do_not_know_the_node_does(node: NodeProgram, body: str) -> None:
+    assert node.rpc("getdescriptorinfo", body)["checksum"] == checksum_of(body)
 
 
 def test_what_the_node_exports_with_private_keys_is_refused(node: NodeProgram, owners: dict[str, Any]) -> None:
