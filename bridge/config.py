@@ -4,7 +4,6 @@ Owns every setting, its default and its check; must not build anything, `bridge.
 in the file; secrets come as references (${env:NAME}, ${file:/path}) and never show in a repr.
 """
 
-import base64
 import hashlib
 import os
 import re
@@ -32,6 +31,7 @@ from bridge.core.columns import RFC_3339, Column, ColumnMap
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
+from bridge.core.notify_secret import decode_secret
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Confirmations, Policy, Rule
 from bridge.core.policy_document import canonical
@@ -490,13 +490,10 @@ class MerchantSettings(_Section):
     @classmethod
     def _usable(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for secret in value:
-            prefix, _, text = secret.get_secret_value().partition("_")
             try:
-                is_key = prefix == "whsec" and len(base64.b64decode(text, validate=True)) >= 16
-            except ValueError:
-                is_key = False
-            if not is_key:
-                raise ValueError("a notify secret is whsec_ and the base64 of at least 16 bytes")
+                decode_secret(secret.get_secret_value())
+            except Refused as wrong:
+                raise ValueError(wrong.detail) from None
         return value
 
     def key_sha256s(self) -> list[str]:
@@ -682,7 +679,8 @@ def _require_distinct(settings: Settings) -> None:
         roles |= {f"{merchant.id}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
     seen: dict[str, str] = {}
     for role, secret in roles.items():
-        text = secret.get_secret_value()
+        # The = that fill up a base64 may be left out: with and without them it is the same secret.
+        text = secret.get_secret_value().rstrip("=")
         if text in seen:
             raise ValueError(f"{role} and {seen[text]} are the same secret")
         seen[text] = role

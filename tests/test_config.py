@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -394,6 +395,15 @@ def test_a_descriptor_that_cannot_be_used_is_refused_at_start(
     found = fault(tmp_path, changed(**changes))
     assert said in found
     assert "tprv" not in found
+
+
+def test_a_notify_secret_may_have_lost_its_padding_and_is_still_one_secret(tmp_path: Path) -> None:
+    whole = "whsec_" + b64encode(b"a secret of 22 bytes..").decode()
+    bare = whole.rstrip("=")
+    assert whole != bare
+    kept = load(tmp_path, changed(merchants__0__notify_secrets=[bare])).merchants[0].notify_secrets
+    assert [each.get_secret_value() for each in kept] == [bare]
+    assert "are the same secret" in fault(tmp_path, changed(merchants__0__notify_secrets=[whole, bare]))
 
 
 def test_the_branch_of_change_is_pointed_out_wherever_a_descriptor_stands(tmp_path: Path) -> None:

@@ -4,17 +4,15 @@ Owns signing and, for tests and for `/v1/check`, verifying; must not send anythi
 """
 
 import base64
-import binascii
 import hmac
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bridge.core.errors import Refused
+from bridge.core.notify_secret import decode_secret
 
 TOLERANCE_SECONDS = 300
-_PREFIX = "whsec_"
-_SHORTEST_SECRET_BYTES = 16
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
@@ -44,17 +42,6 @@ def verify(*, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], n
     if abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
         raise Refused("stale_signature", "The notification is too old or from the future.")
     return event_id
-
-
-def decode_secret(secret: str) -> bytes:
-    """The key bytes of `whsec_<base64>`. Raises Refused `bad_secret` without quoting it."""
-    try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True) if secret.startswith(_PREFIX) else b""
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) < _SHORTEST_SECRET_BYTES:
-        raise Refused("bad_secret", "A secret is whsec_ and the base64 of at least 16 bytes.")
-    return key
 
 
 def _signature(secret: str, event_id: str, timestamp: str, body: bytes) -> str:

@@ -15,6 +15,7 @@ from bridge.billmanager.notify import Notifier, outcome_of
 from bridge.billmanager.wire import sign, verify
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
+from bridge.core.notify_secret import decode_secret
 from bridge.outbound import Limits
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 
@@ -119,6 +120,23 @@ def test_a_secret_that_is_none_parks_and_is_not_quoted(secret: str) -> None:
     with RawServer(always(answer("ok"))) as server:
         told = notify(server.url, secrets=[secret])
     assert (told.outcome, told.error, server.requests) == ("parked", "bad_secret", [])
+
+
+@pytest.mark.parametrize("size", range(16, 34))
+def test_a_secret_is_the_same_with_and_without_its_padding(size: int) -> None:
+    whole = "whsec_" + base64.b64encode(bytes(range(size))).decode()
+    bare = whole.rstrip("=")
+    assert decode_secret(bare) == decode_secret(whole) == bytes(range(size))
+    headers = sign(event_id="evt_1", body=BODY, secrets=[bare], now=NOW)
+    assert headers == sign(event_id="evt_1", body=BODY, secrets=[whole], now=NOW)
+    assert verify(headers=headers, body=BODY, secrets=[whole], now=NOW) == "evt_1"
+
+
+@pytest.mark.parametrize("cut", ["A" * 21, "A" * 25, "A" * 21 + "=", "AA=A" * 6])
+def test_what_no_padding_can_complete_is_no_secret(cut: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        decode_secret("whsec_" + cut)
+    assert refusal.value.code == "bad_secret"
 
 
 def test_without_a_secret_nothing_is_sent() -> None:

@@ -57,6 +57,11 @@ def test_a_key_that_cannot_be_one_is_refused_unasked(panel: Panel, bridge: FakeB
     assert bridge.requests == []
 
 
+def test_a_secret_that_lost_its_padding_proves_itself_as_well(panel: Panel, bridge: FakeBridge) -> None:
+    assert SECRET.endswith("=") and OLD_SECRET.endswith("=")
+    assert panel.command("pmvalidate", form(bridge.url, secret=SECRET.rstrip("="), old=OLD_SECRET.rstrip("="))) == ""
+
+
 @pytest.mark.parametrize("secret", ["", "secret", "whsec_", "whsec_%%%", "whsec_c2hvcnQ="])
 def test_a_secret_that_cannot_be_one_is_refused_unasked(panel: Panel, bridge: FakeBridge, secret: str) -> None:
     answer = panel.command("pmvalidate", form(bridge.url, secret=secret))

@@ -58,11 +58,15 @@ def read(fields: Mapping[str, str]) -> Settings:
 
 
 def decode_secret(text: str) -> bytes:
-    """The bytes of a `whsec_<base64>` secret, or nothing when it is malformed or shorter than 16 bytes."""
+    """The bytes of a `whsec_<base64>` secret, or nothing when it is malformed or shorter than 16 bytes.
+
+    The `=` at its end may be missing: a double click leaves them out.
+    """
     if not text.startswith("whsec_"):
         return b""
+    encoded = text[len("whsec_") :].rstrip("=")
     try:
-        secret = base64.b64decode(text[len("whsec_") :], validate=True)
+        secret = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
     return secret if len(secret) >= 16 else b""
