@@ -242,7 +242,6 @@ def _chain(settings: Settings) -> Chain | None:
     return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
 
 
-<<<<<<< HEAD
 def _oldest_tip(settings: Settings) -> timedelta | None:
     seconds = settings.chain.max_tip_age_seconds
     if seconds is None:
@@ -250,23 +249,6 @@ def _oldest_tip(settings: Settings) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _rates(prices: Prices) -> RateReader:
-    sources: list[Source] = [
-        HttpPriceSource(
-            name=source.name,
-            url_template=resolved(source.url),
-            pointer=source.pointer,
-            time_pointer=source.time_pointer,
-        )
-        for source in prices.sources
-    ]
-    if prices.fixed:
-        sources.append(FixedPrice(prices.fixed))
-    return RateReader(sources, keep_seconds=prices.keep_seconds)
-
-
-=======
->>>>>>> 2ffa30e (Make prices of two sources, and read them as they come)
 def _billing(settings: Settings) -> Billing:
     return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
 

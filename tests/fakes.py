@@ -17,16 +17,11 @@ from bridge.core.evidence import (
     ChainOutput,
     ChainReading,
     Health,
-<<<<<<< HEAD
     KnownOutput,
-    ProviderReading,
-    Sample,
-    Tip,
-=======
     PricePart,
     ProviderReading,
     Sample,
->>>>>>> 2ffa30e (Make prices of two sources, and read them as they come)
+    Tip,
     WalletBalance,
 )
 

@@ -46,20 +46,28 @@ def set_refund_address(
 
     `signature` over `message_to_sign` is optional; a wrong one refuses the address.
     Raises Refused (unknown_invoice, bad_proof, already_submitted, bad_address, wrong_network, own_address,
-    signature_differs, signature_unsupported).
+    signature_differs, signature_unsupported, signature_time_locked).
     """
     now = bridge.clock()
+    reason = "named by the payer"
+    if signature.strip():
+        _check_signature(bridge, public_id, address=address, proof=proof, signature=signature)
+        reason = "named by the payer, signed with its key"
     with bridge.store.write() as tx:
         require_mode(tx, "read_only")
         invoice = _invoice(invoices.find(tx, lock=True, public_id=public_id))
         row = found(payouts.find(tx, lock=True, id=_of_proof(tx, bridge, invoice, proof).id))
-        reason = "named by the payer"
-        if signature.strip():
-            checked = check_payable(address.strip(), network=bridge.network)
-            check_signed(message_to_sign(bridge, invoice), address=checked, signature=signature)
-            reason = "named by the payer, signed with its key"
         set_destination(tx, bridge, row, address=address, actor="payer", reason=reason, now=now)
     return refund_form(bridge, public_id, proof=proof)
+
+
+def _check_signature(bridge: Bridge, public_id: str, *, address: str, proof: str, signature: str) -> None:
+    """Only for who holds the link, and before anything is locked: a script of a stranger's choice may take its time."""
+    with bridge.store.read() as tx:
+        invoice = _invoice(invoices.find(tx, public_id=public_id))
+        _of_proof(tx, bridge, invoice, proof)
+    checked = check_payable(address.strip(), network=bridge.network)
+    check_signed(message_to_sign(bridge, invoice), address=checked, signature=signature)
 
 
 def change_address(bridge: Bridge, payout_id: str, *, address: str, actor: str, reason: str) -> dict[str, Any]:

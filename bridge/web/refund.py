@@ -18,9 +18,12 @@ from bridge.web.look import clean, look, render, texts_for
 routes = Blueprint("refund", __name__)
 
 LONGEST_FIELD = 1_000
+# A proof for a multisig address holds its keys and signatures.
+LONGEST_SIGNATURE = 5_000
 # What can be put right in the form itself; everything else ends on an error page.
 IN_THE_FORM = frozenset(
-    {"bad_address", "wrong_network", "own_address", "already_submitted", "signature_differs", "signature_unsupported"}
+    {"bad_address", "wrong_network", "own_address", "already_submitted"}
+    | {"signature_differs", "signature_unsupported", "signature_time_locked"}
 )
 
 
@@ -33,7 +36,7 @@ def form(public_id: str) -> AnyResponse:
 @routes.post("/<public_id>/refund")
 def name_address(public_id: str) -> AnyResponse:
     """Names the address and leads back; what is wrong with it is said beside the field."""
-    proof, signature = _sent("proof"), _sent("signature")
+    proof, signature = _sent("proof"), _sent("signature", LONGEST_SIGNATURE)
     # Wallets show addresses in groups and on several lines; no address holds a space.
     address = "".join(_sent("address").split())
     try:
@@ -65,6 +68,7 @@ def _page(public_id: str, proof: str, *, wrong: Refused | None = None, **sent: s
         wrong=wrong,
         sent=sent,
         proof=proof,
+        longest_signature=LONGEST_SIGNATURE,
         pay_url=url_for("pay.page", public_id=public_id),
     )
     return Response(body, status=422 if wrong else 200, mimetype="text/html")
@@ -77,8 +81,8 @@ def _state(refund: dict[str, Any]) -> str:
     return str(refund["state"])
 
 
-def _sent(name: str) -> str:
-    return request.form.get(name, "")[:LONGEST_FIELD]
+def _sent(name: str, longest: int = LONGEST_FIELD) -> str:
+    return request.form.get(name, "")[:longest]
 
 
 def _same_for_all(refused: Refused) -> Refused:

@@ -23,14 +23,17 @@ from bridge.billmanager.wire import verify
 from bridge.chain.esplora import EsploraReader
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import GAPS
+from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import KnownOutput
+from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
 from bridge.outbound import Outbound, Reply
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reading import Reading
 from bridge.subtc.client import SubtcWallet
 from bridge.subtc.signature import CallbackSignature
+from tests.core.descriptor_table import ACCEPTED, A
 from tests.web.conftest import API_KEY, Site
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -38,6 +41,18 @@ PLUGIN = Path(__file__).parents[2] / "plugin_stub" / "lib" / "python"
 SECRET = "whsec_" + "A" * 32
 ADDRESS = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 WALLET = "wt_" + "b" * 44
+# Addresses of every kind, and signatures of each form, made for other texts.
+SIGNERS = {
+    b"1": "mp5cELDJZ2pUNYrF1i5dCyT34j48UzaKRU",
+    b"2": "2N34MozbZgun3wHRya6RbMcia91trTTC9xY",
+    b"3": "tb1pr896td3mmjl5vc57mutumgfmeet8hyzy9w6zr6hg5vhrtppevlpskes7f5",
+    b"4": "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
+}
+_VECTORS = json.loads((Path(__file__).parents[1] / "core" / "bip322.json").read_text(encoding="utf-8"))
+MESSAGES = (
+    b"1\nHzBfaLn1hKEe5aQHn8LzDHJDlZZPYmFGAPPgZk6NDhMkAcv4jHmrXlNWPRQd1FEFCIMu1IFcFQDpdZZP7HSKDPE=",
+    *(f"{n % 5}\n{each['signature']}".encode() for n, each in enumerate(_VECTORS["simple"] + _VECTORS["time_locked"])),
+)
 
 
 class Canned(Outbound):
@@ -268,7 +283,14 @@ def _signatures() -> dict[str, Target]:
         check.check({"x-signature": given.decode("latin-1")}, body)
         raise AssertionError("a signature nobody made was taken")
 
+    def message(raw: bytes) -> None:
+        kind, _, text = raw.partition(b"\n")
+        at = check_payable(SIGNERS.get(kind[:1], ADDRESS), network="test")
+        check_signed("a text that nobody signed", address=at, signature=text.decode("utf-8", "replace"))
+        raise AssertionError("a signature nobody made was taken")
+
     return {
+        "signed_message": Target(run=message, seeds=MESSAGES, expected=(Refused,)),
         "webhook_signature": Target(
             run=webhook, seeds=(b"evt_1\n1773489600\nv1,AAAA v1,BBBB\n{}",), expected=(Refused,)
         ),
@@ -284,6 +306,9 @@ def _texts() -> dict[str, Target]:
         text, _, currency = raw.decode("utf-8", "replace").partition(" ")
         assert to_minor(text, currency if currency in {"USD", "JPY", "KWD"} else "USD") > 0
 
+    def descriptor(raw: bytes) -> None:
+        assert parse_descriptor(raw.decode("utf-8", "replace"), network="test").address(0)
+
     seeds = (
         ADDRESS.encode(),
         b"mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn",
@@ -291,6 +316,11 @@ def _texts() -> dict[str, Target]:
     )
     return {
         "address": Target(run=address, seeds=seeds, expected=(Refused,)),
+        "descriptor": Target(
+            run=descriptor,
+            seeds=(*((f"{body}#{checksum_of(body)}").encode() for body in ACCEPTED[:16]), A.encode()),
+            expected=(Refused,),
+        ),
         "money": Target(run=money, seeds=(b"10.00 USD", b"1000 JPY", b"1.005 KWD", b"1e5 USD"), expected=(Refused,)),
     }
 

@@ -2,25 +2,34 @@
 
 import html
 import re
+from itertools import product
 from urllib.parse import urlsplit
 
 import pytest
+from btclib import b32
 from btclib.b58 import prv_key_data_from_wif
 from btclib.ecc import bms
+from btclib.script import serialize
+from btclib.script.script_pub_key import ScriptPubKey
+from btclib.script.sig_hash import ALL, from_tx
+from btclib.script.taproot import output_pubkey
+from btclib_wallet import bip322
+from ecc.ecc import dsa
 
 from bridge.core.payout import STATES
 from bridge.flows.decide_payout import reject_payout, show_payout
 from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.store import operators
+from bridge.store import audit, operators
 from bridge.web.language import Languages
 from tests.web.test_pay_page import Page
 
 OWN = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
 TAPROOT = "tb1pqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesf3hn0c"
-# The private key 7 and its three addresses that can sign.
+# The private key 7 and its addresses.
 KEY = prv_key_data_from_wif("cMahea7zqjxrtgAbB7LSGbcQUr1uX1ojuat9jZodMN87MbvFSpLf")
 LEGACY, NESTED = "mp5cELDJZ2pUNYrF1i5dCyT34j48UzaKRU", "2N34MozbZgun3wHRya6RbMcia91trTTC9xY"
 SEGWIT = "tb1qthklh702txwafc72d2qtxv7ywt7sk0mfwhqaph"
+KEYS_TAPROOT = b32.p2tr(output_pubkey(KEY.pub)[0], "testnet")
 TEXTS = Languages().all
 
 
@@ -95,22 +104,89 @@ def test_a_wrong_address_is_told_in_words_beside_the_field(form, lang, address, 
     assert form.stored()["destination"] is None
 
 
-@pytest.mark.parametrize("address", [LEGACY, NESTED, SEGWIT])
-def test_a_signature_of_the_address_is_checked(form, address):
+def text_to_sign(form):
     message = html.unescape(re.search(r'class="mono message"[^>]*>(.*?)</p>', form.open().text)[1])
     assert form.invoice["id"] in message
-    signature, other = (bms.sign(text.encode(), KEY, address).b64encode() for text in (message, "another text"))
-    for bad in (other, "nonsense", "A" * 500):
+    return message
+
+
+def older(text, address):
+    return bms.sign(text.encode(), KEY, address).b64encode()
+
+
+def bip322_form(text, address):
+    return bip322.sign(text.encode(), KEY, address).b64encode()
+
+
+def bare(text, address):
+    """As bitcoin-knots writes it: without the prefix that says which form it is."""
+    return bip322_form(text, address)[3:]
+
+
+@pytest.mark.parametrize(
+    ("address", "sign"),
+    [
+        *product([LEGACY, NESTED, SEGWIT], [older, bip322_form, bare]),
+        *product([KEYS_TAPROOT], [bip322_form, bare]),
+    ],
+)
+def test_a_signature_of_the_address_is_checked(form, address, sign):
+    message = text_to_sign(form)
+    for bad in (sign("another text", address), sign(message + ".", address)):
         answer = form.send(address, signature=bad)
         assert answer.status_code == 422 and "does not fit this address and this text" in Page(answer.text).text
     assert form.stored()["destination"] is None
-    assert form.send(address, signature=f" {signature}\n").status_code == 303
+    signature = sign(message, address)
+    assert form.send(address, signature=f" {signature[:40]}\r\n{signature[40:]}\n").status_code == 303
     assert form.stored()["destination"] == address
+    with form.site.bridge.store.read() as tx:
+        noted = [row.reason for row in audit.of_invoice(tx, form.invoice["id"]) if row.action == "refund_address_set"]
+    assert noted == ["named by the payer, signed with its key"]
 
 
-def test_taproot_with_a_signature_is_told_that_it_needs_none(form):
-    answer = form.send(TAPROOT, signature="A" * 88)
-    assert answer.status_code == 422 and "there is no such signature" in answer.text
+@pytest.mark.parametrize("lang", TEXTS)
+def test_what_is_no_signature_is_told_the_forms_beside_its_field(form, lang):
+    for address, text in (
+        (SEGWIT, "nonsense"),
+        (SEGWIT, "A" * 9_000),
+        (KEYS_TAPROOT, older(text_to_sign(form), SEGWIT)),
+    ):
+        answer = form.send(address, query=f"?lang={lang}", signature=text)
+        page = Page(answer.text)
+        assert answer.status_code == 422
+        assert TEXTS[lang]("refund.errors.signature_unsupported") in page.text
+        field = page.found("textarea", id="signature")[0]
+        assert "aria-invalid" in field and field["aria-describedby"] == "signature-error"
+    assert form.stored()["destination"] is None
+
+
+def test_a_signature_that_counts_only_later_is_not_taken(form):
+    message, script = text_to_sign(form), ScriptPubKey.from_address(LEGACY).script
+    spent = bip322.to_spend(message.encode(), script)
+    later = bip322.to_sign(spent, lock_time=4_000_000)
+    signature = dsa.sign_(from_tx(spent.vout, later, 0, ALL), KEY.q).serialize() + bytes([ALL])
+    later.vin[0].script_sig = serialize([signature, KEY.pub.sec])
+    answer = form.send(LEGACY, signature=bip322.Sig(later).b64encode())
+    assert answer.status_code == 422 and "counts only from some later time on" in Page(answer.text).text
+    assert form.stored()["destination"] is None
+
+
+def test_a_signature_of_an_address_of_another_network_proves_nothing(form):
+    real = ScriptPubKey(ScriptPubKey.from_address(SEGWIT).script, "mainnet").address
+    answer = form.send(real, signature=bip322_form(text_to_sign(form), real))
+    assert answer.status_code == 422 and "belongs to another network" in Page(answer.text).text
+
+
+def test_without_the_link_no_signature_is_looked_at(form):
+    assert form.send(SEGWIT, proof="forged", signature="nonsense").status_code == 404
+
+
+def test_the_field_holds_a_multisig_proof_and_the_page_names_the_forms(form):
+    page = Page(form.open().text)
+    assert int(page.found("textarea", id="signature")[0]["maxlength"]) >= 5_000
+    for lang in TEXTS:
+        hint = Page(form.open(lang=lang).text).text
+        assert "BIP-322" in hint and "BIP-137" in hint and "taproot" in hint
 
 
 def test_the_pay_page_alone_does_not_open_the_form_and_wrong_links_look_alike(form):
