@@ -85,6 +85,7 @@ class Subtc(_Section):
     wallet_id: str
     address_mode: Literal["inbox_create", "wallet_receive"] = "inbox_create"
     destination_field: Literal["to", "to_address"] = "to"
+    fee_bps: Annotated[int | None, Field(ge=0, lt=10_000, strict=True)] = None
     calls_per_minute: Positive = 60
     timeout_seconds: Positive = 20
     callbacks: bool = True

@@ -143,6 +143,7 @@ def _receiving(settings: Settings) -> dict[str, Any]:
         "callback_url": _callback_url(settings),
         "watch_seconds": subtc.watch_seconds,
         "provider_calls_per_minute": subtc.calls_per_minute,
+        "gateway_fee_bps": subtc.fee_bps,
         "spare_addresses": subtc.spare_addresses,
     }
 

@@ -92,6 +92,7 @@ class FakeWallet:
         self.watches: list[tuple[str, str]] = []
         self.polls: list[str] = []
         self.server_time: datetime | None = None
+        self.fee_bps: int | None = 300
 
     def create_inbox(self, *, expected_sat: int) -> str:
         self._maybe_fail()
@@ -119,7 +120,7 @@ class FakeWallet:
 
     def health(self) -> Health:
         self._maybe_fail()
-        return Health(ok=True, fee_bps=300, min_send_sat=50_000, server_time=self.server_time)
+        return Health(ok=True, fee_bps=self.fee_bps, min_send_sat=50_000, server_time=self.server_time)
 
     def _maybe_fail(self) -> None:
         if self.fails_with is not None:

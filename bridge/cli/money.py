@@ -24,6 +24,15 @@ def _key(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--key", default=lambda: f"cli-{secrets.token_hex(8)}", help="The same key asks once.")(command)
 
 
+def _say_unknown_fee(payout: dict[str, Any]) -> None:
+    """To who reads the screen, beside the JSON that programs read."""
+    if payout["fee_bps"] is None and payout["sent_sat"] is None:
+        sat = payout["gross_sat"]
+        click.echo(
+            f"The gateway's fee is unknown: {sat} sat leave, less arrives; how much less is told after.", err=True
+        )
+
+
 @click.group()
 def refunds() -> None:
     """Money that goes back to a payer."""
@@ -42,6 +51,7 @@ def refunds_request(bridge: Bridge, /, key: str, actor: str, reason: str, **want
     request = NewRefund(**wanted)
     asked = request_refund(bridge, merchant_id=None, request=request, key=key, actor=actor, reason=reason)
     show(asked.payout | {"address_form_url": asked.form_url})
+    _say_unknown_fee(asked.payout)
 
 
 @click.group()
@@ -61,6 +71,7 @@ def payouts_list(bridge: Bridge, /, limit: int, cursor: str | None, **wanted: st
     page = decide_payout.list_payouts(bridge, match=given(**wanted), limit=limit, cursor=cursor)
     for row in page["payouts"]:
         note = f"  waits: {row['waiting']}" if row["waiting"] else ""
+        note += "  fee unknown" if row["fee_bps"] is None else ""
         approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
         click.echo(f"{row['id']}  {row['state']:10}  {row['kind']:9}  {row['net_sat']:>12} sat  {approvals}{note}")
     click.echo(f"{len(page['payouts'])} payouts" + (f", next {page['next_cursor']}" if page["next_cursor"] else ""))
@@ -71,7 +82,9 @@ def payouts_list(bridge: Bridge, /, limit: int, cursor: str | None, **wanted: st
 @reading
 def payouts_show(bridge: Bridge, payout_id: str) -> None:
     """Show a payout with every approval."""
-    show(decide_payout.show_payout(bridge, payout_id))
+    shown = decide_payout.show_payout(bridge, payout_id)
+    show(shown)
+    _say_unknown_fee(shown)
 
 
 @payouts.command("approve")
@@ -79,7 +92,9 @@ def payouts_show(bridge: Bridge, payout_id: str) -> None:
 @acting
 def payouts_approve(bridge: Bridge, payout_id: str, **who: str) -> None:
     """Approve what somebody else proposed; it is sent after the cooling time."""
-    show(decide_payout.approve_payout(bridge, payout_id, **who))
+    approved = decide_payout.approve_payout(bridge, payout_id, **who)
+    show(approved)
+    _say_unknown_fee(approved)
 
 
 @payouts.command("reject")
@@ -128,7 +143,9 @@ def treasury_show(bridge: Bridge, read: bool) -> None:
 @acting
 def treasury_sweep(bridge: Bridge, key: str, **who: str) -> None:
     """Propose to send everything free to a cold address. Somebody else approves it."""
-    show(sweep.propose_sweep(bridge, key=key, **who))
+    proposed = sweep.propose_sweep(bridge, key=key, **who)
+    show(proposed)
+    _say_unknown_fee(proposed)
 
 
 @treasury.command("write-off")

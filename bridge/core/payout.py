@@ -86,15 +86,24 @@ class PayoutRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Amounts:
-    """One payout's satoshi: `gross_sat` leaves the wallet, `fee_sat` is the gateway's, `net_sat` arrives."""
+    """One payout's satoshi: `gross_sat` leaves the wallet, `fee_sat` is the gateway's, `net_sat` arrives.
+
+    While nobody names the gateway's fee, nothing is guessed: the sum asked for is what leaves (`fee_sat` is 0 then) and the
+    most that can arrive. What the gateway kept of it is in its answer to the send.
+    """
 
     gross_sat: int
     fee_sat: int
     net_sat: int
 
 
-def amounts_for_net(net_sat: int, *, fee_bps: int) -> Amounts:
-    """The gross that lets `net_sat` arrive: ceil(net · 10000 / (10000 - fee_bps)) (SUBTC contract 8.8)."""
+def amounts_for_net(net_sat: int, *, fee_bps: int | None) -> Amounts:
+    """The gross that lets `net_sat` arrive: ceil(net · 10000 / (10000 - fee_bps)) (SUBTC contract 8.8).
+
+    With an unknown fee, None, no such gross is known: `net_sat` leaves, and less arrives.
+    """
+    if fee_bps is None:
+        return Amounts(gross_sat=net_sat, fee_sat=0, net_sat=net_sat)
     if not 0 <= fee_bps < 10_000:
         raise Refused("fee_unusable", "The gateway's fee leaves nothing to send.", field="fee_bps")
     kept = 10_000 - fee_bps
@@ -102,13 +111,18 @@ def amounts_for_net(net_sat: int, *, fee_bps: int) -> Amounts:
     return Amounts(gross_sat=gross_sat, fee_sat=gross_sat - net_sat, net_sat=net_sat)
 
 
-def amounts_for_gross(gross_sat: int, *, fee_bps: int) -> Amounts:
-    """What arrives of `gross_sat`, the fee rounded up: never promise more than may come (SUBTC contract 4.4)."""
+def amounts_for_gross(gross_sat: int, *, fee_bps: int | None) -> Amounts:
+    """What arrives of `gross_sat`, the fee rounded up: never promise more than may come (SUBTC contract 4.4).
+
+    With an unknown fee, None, nothing is promised of it.
+    """
+    if fee_bps is None:
+        return Amounts(gross_sat=gross_sat, fee_sat=0, net_sat=gross_sat)
     fee_sat = -(-gross_sat * fee_bps // 10_000)
     return Amounts(gross_sat=gross_sat, fee_sat=fee_sat, net_sat=gross_sat - fee_sat)
 
 
-def check_minimum(amounts: Amounts, *, min_send_sat: int, fee_bps: int) -> None:
+def check_minimum(amounts: Amounts, *, min_send_sat: int, fee_bps: int | None) -> None:
     """Raises Refused("below_min_send") that says the smallest net sum, before anybody works on an impossible payout."""
     if amounts.gross_sat < min_send_sat:
         smallest_sat = amounts_for_gross(min_send_sat, fee_bps=fee_bps).net_sat
@@ -179,14 +193,17 @@ def wallet_has_room(amounts: Amounts, *, confirmed_sat: int, owed_sat: int, own_
     return left_sat >= 0 and left_sat >= owed_sat - min(own_sat, owed_sat)
 
 
-def differences(amounts: Amounts, sent: Sent) -> tuple[str, ...]:
-    """What the gateway's account of a send says otherwise than was promised (SUBTC contract 11.4); empty when nothing."""
+def differences(amounts: Amounts, sent: Sent, *, is_fee_known: bool) -> tuple[str, ...]:
+    """What the gateway's account of a send says otherwise than was promised (SUBTC contract 11.4); empty when nothing.
+
+    Under an unknown fee people approved that less arrives than leaves: how much less was never promised.
+    """
     told = {
         "requested": (sent.requested_sat, amounts.gross_sat),
         "total": (sent.sent_sat + sent.fee_sat, amounts.gross_sat),
     }
     found = [f"{name} {is_sat} instead of {due_sat}" for name, (is_sat, due_sat) in told.items() if is_sat != due_sat]
-    if sent.sent_sat < amounts.net_sat:
+    if is_fee_known and sent.sent_sat < amounts.net_sat:
         found.append(f"arriving {sent.sent_sat} instead of {amounts.net_sat}")
     return tuple(found)
 

@@ -41,17 +41,22 @@ class TreasuryRules:
 
 @dataclass(frozen=True, kw_only=True)
 class HotWallet:
-    """What the plan needs to know: `owed_sat` may have to go back to payers, `promised_sat` is in payouts under way."""
+    """What the plan needs to know: `owed_sat` may have to go back to payers, `promised_sat` is in payouts under way.
+
+    `fee_bps` is None while nobody names the gateway's fee.
+    """
 
     confirmed_sat: int
     owed_sat: int
     promised_sat: int
-    fee_bps: int
+    fee_bps: int | None
     min_send_sat: int
 
     @property
     def fee_on_owed_sat(self) -> int:
-        """What paying everything back would cost besides."""
+        """What paying everything back would cost besides; under an unknown fee a refund leaves as it is, see `Amounts`."""
+        if self.fee_bps is None:
+            return 0
         return -(-self.owed_sat * self.fee_bps // max(10_000 - self.fee_bps, 1))
 
 
@@ -59,12 +64,14 @@ class HotWallet:
 class SweepPlan:
     """What a sweep would take. `reason` says why nothing is taken: a code, "" when there is something.
 
-    `stranded_sat` is free money that is too little to be sent at all.
+    `stranded_sat` is free money that is too little to be sent at all. Under an unknown fee, None, only people can say
+    whether the sweep is worth it.
     """
 
     amounts: Amounts | None
     free_sat: int
     stranded_sat: int
+    fee_bps: int | None
     reason: str
 
 
@@ -77,8 +84,10 @@ def plan_sweep(wallet: HotWallet, rules: TreasuryRules) -> SweepPlan:
         "no_cold_address": not rules.has_cold,
         "below_threshold": wallet.confirmed_sat <= rules.sweep_above_sat,
         "below_min_send": free_sat < wallet.min_send_sat,
-        "fee_above_ceiling": wallet.fee_bps > rules.fee_ceiling_bps,
+        "fee_above_ceiling": wallet.fee_bps is not None and wallet.fee_bps > rules.fee_ceiling_bps,
     }
     reason = next((code for code, applies in conditions.items() if applies), "")
     amounts = None if reason else amounts_for_gross(free_sat, fee_bps=wallet.fee_bps)
-    return SweepPlan(amounts=amounts, free_sat=free_sat, stranded_sat=stranded_sat, reason=reason)
+    return SweepPlan(
+        amounts=amounts, free_sat=free_sat, stranded_sat=stranded_sat, fee_bps=wallet.fee_bps, reason=reason
+    )

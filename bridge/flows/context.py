@@ -233,6 +233,7 @@ class Bridge:
     jump_memory_seconds: int = 600
     watch_seconds: int = 600
     provider_calls_per_minute: int = 60
+    gateway_fee_bps: int | None = None
     spare_addresses: int = 0
     own_addresses: AddressSource | None = None
     screening: Screening | None = None

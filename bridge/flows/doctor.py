@@ -15,7 +15,7 @@ from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
 from bridge.flows.stage import stage_uses
-from bridge.store import billing_statuses, deliveries, derived_addresses, invoices
+from bridge.store import billing_statuses, deliveries, derived_addresses, invoices, payouts
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -49,6 +49,8 @@ MENDS = {
     "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",
     "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
     "provider_key": "The gateway refuses the key for this wallet: check subtc.key and subtc.wallet_id; see key rotation.",
+    "gateway_terms": "Set subtc.fee_bps to what the gateway takes and payouts.min_send_sat to the least it sends; see runbook "
+    "gateway-terms.",
     "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
     "chain:pruned": "The node has thrown away blocks that an open invoice may be paid in: raise prune=, or name an Esplora server in "
     "chain.esplora; until then nothing of these invoices is closed.",
@@ -92,6 +94,7 @@ def examine(
     if bridge.has_gateway:
         findings.append(_attempt("provider_key", bridge.wallet.balance))
         findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
+        findings.append(_gateway_terms(bridge))
     findings += _own_wallets(bridge, place)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
     findings += [_clock(bridge, limits)] if bridge.has_gateway else []
@@ -135,6 +138,31 @@ def _ready(bridge: Bridge) -> Iterator[Finding]:
 def _files(place: Place) -> Iterator[Finding]:
     yield _finding("file_modes", not place.loose_files, ", ".join(place.loose_files))
     yield _finding("inline_secrets", not place.inline_secrets, ", ".join(place.inline_secrets), worst=WARN)
+
+
+def _gateway_terms(bridge: Bridge) -> Finding:
+    """What the gateway takes of a send and the least it sends, beside what the settings say. What it names itself counts."""
+    try:
+        health = bridge.wallet.health()
+        with bridge.store.read() as tx:
+            last = payouts.newest_fee(tx)
+    except Exception as error:  # a driver's own error too: say what kind, not what it printed
+        return _finding("gateway_terms", False, getattr(error, "code", type(error).__name__), worst=WARN)
+    told, least, own_least = health.fee_bps, health.min_send_sat or 0, bridge.payouts.min_send_sat
+    named = bridge.gateway_fee_bps
+    if told is None and named is None:
+        took = f"; the last send took {last.paid_fee_sat} of {last.gross_sat} sat" if last is not None else ""
+        detail = f"nobody names the fee, so people approve refunds and sweeps without knowing it{took}"
+        return _finding("gateway_terms", False, detail, worst=WARN)
+    said = (
+        f"the gateway takes {told} bps"
+        if told is not None
+        else f"the gateway names no fee, subtc.fee_bps {named} counts"
+    )
+    differs = [f"subtc.fee_bps says {named}"] if None not in (told, named) and told != named else []
+    differs += [f"payouts.min_send_sat says {own_least}"] if least > own_least else []
+    detail = "; ".join([f"{said} and sends {max(least, own_least)} sat or more", *differs])
+    return _finding("gateway_terms", not differs, detail, worst=WARN)
 
 
 def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:

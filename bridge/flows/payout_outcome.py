@@ -33,7 +33,7 @@ def book_sent(tx: Tx, bridge: Bridge, row: Any, sent: Sent, *, actor: str, reaso
     post(tx, row, send_journal(row.kind, amounts, sent, role=row.role), now=now)
     note(tx, bridge, after, "payout_sent", actor=actor, reason=reason, now=now, before=row.state, more=_told(sent))
     _answer_question(tx, row, actor=actor, now=now)
-    if found := differences(amounts, sent):
+    if found := differences(amounts, sent, is_fee_known=row.fee_bps is not None):
         open_payout_review(tx, bridge, after, kind="recon_diff", why="; ".join(found), now=now)
 
 

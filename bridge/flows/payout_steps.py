@@ -4,13 +4,15 @@ Owns them; must not decide which step is next.
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge import tracing
 from bridge.core.addresses import check_payable
-from bridge.core.errors import Refused, Unavailable
+from bridge.core.errors import BridgeError, Refused, Unavailable
+from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
 from bridge.core.payout import OWN_MIN_SEND_SAT, OWN_ROLE, mirrored
 from bridge.flows.call_budget import draw_call
@@ -23,9 +25,9 @@ from bridge.store.ledger import PAYOUT
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The gateway's fee and the smallest gross it sends now."""
+    """The gateway's fee, None while nobody names it, and the smallest gross that is sent now."""
 
-    fee_bps: int
+    fee_bps: int | None
     min_send_sat: int
 
 
@@ -35,9 +37,29 @@ def terms_of(bridge: Bridge, role: str) -> Terms:
         return Terms(fee_bps=0, min_send_sat=OWN_MIN_SEND_SAT)
     draw_call(bridge)
     health = bridge.wallets[role][1].health()
-    if not health.ok or health.fee_bps is None:
-        raise Unavailable("provider_unhealthy", "The gateway does not say its terms now.", retry_after_seconds=60)
-    return Terms(fee_bps=health.fee_bps, min_send_sat=max(health.min_send_sat or 0, bridge.payouts.min_send_sat))
+    if not health.ok:
+        raise Unavailable("provider_unhealthy", "The gateway says that it is not well.", retry_after_seconds=60)
+    return _terms(bridge, health)
+
+
+def known_terms(bridge: Bridge, role: str) -> Terms:
+    """The same as far as it is known, for what sends nothing: a health page that fails must hide no balance."""
+    try:
+        draw_call(bridge)
+        health = bridge.wallets[role][1].health()
+    except BridgeError as error:
+        log("gateway_terms.unknown", level=logging.WARNING, role=role, code=error.code)
+        health = None
+    return _terms(bridge, health)
+
+
+def _terms(bridge: Bridge, health: Health | None) -> Terms:
+    """Every member of the gateway's health is optional (SUBTC contract 5.1). What it names is what it takes at this moment
+    (4.4), so that counts; the settings count where it is silent. Of two minimums the larger counts (9.4).
+    """
+    told = health or Health(ok=False, fee_bps=None, min_send_sat=None, server_time=None)
+    fee_bps = told.fee_bps if told.fee_bps is not None else bridge.gateway_fee_bps
+    return Terms(fee_bps=fee_bps, min_send_sat=max(told.min_send_sat or 0, bridge.payouts.min_send_sat))
 
 
 def found(row: Any) -> Any:
@@ -129,6 +151,7 @@ def note(
 ) -> None:
     """Audits one step of a payout, counts it and wakes whoever works on it."""
     detail = {"payout": row.id, "payout_kind": row.kind, "net_sat": row.net_sat, "gross_sat": row.gross_sat}
+    detail |= {"fee_bps": row.fee_bps}
     trace_id = invoices.trace_of(tx, row.invoice_id) if row.invoice_id else tracing.current()
     detail |= {"destination": row.destination or "", "trace_id": trace_id} | (more or {})
     audit.write(

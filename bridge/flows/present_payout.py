@@ -54,12 +54,20 @@ def _figures(row: Any) -> dict[str, Any]:
         "destination": row.destination,
         "destination_set_by": row.destination_set_by,
         "gross_sat": row.gross_sat,
-        "fee_sat": row.fee_sat,
+        "fee_bps": row.fee_bps,
+        "fee_sat": row.fee_sat if row.fee_bps is not None else None,
         "net_sat": row.net_sat,
         "txid": row.txid,
         "sent_sat": row.sent_sat,
         "paid_fee_sat": row.paid_fee_sat,
+        "still_owed_sat": _still_owed_sat(row),
     }
+
+
+def _still_owed_sat(row: Any) -> int:
+    """What did not arrive of a sent refund: it stays owed to the payer."""
+    is_sent_refund = row.kind == "refund" and row.sent_sat is not None
+    return max(row.net_sat - row.sent_sat, 0) if is_sent_refund else 0
 
 
 def refundable_of(tx: Tx, invoice: Any, *, besides: str = "") -> Refundable:

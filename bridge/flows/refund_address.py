@@ -26,6 +26,8 @@ def refund_form(bridge: Bridge, public_id: str, *, proof: str) -> dict[str, Any]
     return {
         "state": row.state,
         "net_sat": row.net_sat,
+        "is_fee_known": row.fee_bps is not None,
+        "sent_sat": row.sent_sat,
         "destination": row.destination,
         "network": row.network,
         "txid": row.txid,

@@ -221,7 +221,9 @@ def _amounts(row: Any) -> Amounts:
 
 
 def _fee_changed(row: Any, reading: Reading) -> bool:
-    return bool(row.fee_bps != reading.terms.fee_bps)
+    """Whether the fee is another one than people approved. That nobody names one any more changes no sum."""
+    told_bps = reading.terms.fee_bps
+    return told_bps is not None and row.fee_bps != told_bps
 
 
 def _refuse(tx: Tx, bridge: Bridge, row: Any, action: str, *, reason: str, now: datetime) -> None:
@@ -235,7 +237,8 @@ def _void_for_new_fee(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, now
     """What people approved is not what would leave any more: they are asked again, with the new figures."""
     fee_bps = reading.terms.fee_bps
     if row.kind == "sweep":
-        reason = f"the fee changed from {row.fee_bps} to {fee_bps} bps"
+        before = "unknown" if row.fee_bps is None else f"{row.fee_bps} bps"
+        reason = f"the fee changed from {before} to {fee_bps} bps"
         _refuse(tx, bridge, row, "payout_rejected", reason=reason, now=now)
         return
     amounts = amounts_for_net(row.net_sat, fee_bps=fee_bps)

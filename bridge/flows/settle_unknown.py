@@ -10,6 +10,8 @@ from typing import Any
 from bridge.core.coverage import gap_of
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading, Sent
+from bridge.core.payout import amounts_for_gross
+from bridge.core.reconciliation import BLOCK_TIME_SLACK
 from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon
 from bridge.flows.payout_outcome import book_failed, book_sent
@@ -32,15 +34,16 @@ def settle_unknown(
 ) -> None:
     """Carries out a ruling on an unknown outcome.
 
-    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money), Conflict("review_resolved") and,
-    while a chain reader is configured and cannot answer, or has not searched all it would need to, Unavailable.
+    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money, arrived_unknown),
+    Conflict("review_resolved") and, while a chain reader is configured and cannot answer, or has not searched all it would
+    need to, Unavailable.
     """
     if decision not in RULINGS:
         raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
     now = bridge.clock()
     reading = _reading(bridge, row, now=now) if decision != "payout_retry" else None
     outputs = _likely(bridge, row, reading) if reading is not None else None
-    sent = _sent(row, txid, outputs) if decision == "payout_sent" else None
+    sent = _sent(bridge, row, txid, outputs) if decision == "payout_sent" else None
     if decision == "payout_failed" and outputs:
         detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
         raise Refused("chain_shows_money", detail, field="decision")
@@ -96,15 +99,28 @@ def _likely(bridge: Bridge, row: Any, reading: ChainReading) -> list[ChainOutput
     """Outputs to the destination that could be this payout: none of another payout of ours."""
     with bridge.store.read() as tx:
         known = payouts.txids_to(tx, row.destination)
-    likely = (row.net_sat, row.gross_sat)
-    fresh = [output for output in reading.outputs if output.outpoint.partition(":")[0] not in known]
-    return [output for output in fresh if likely[0] - 1 <= output.amount_sat <= likely[1]]
+    # Under an unknown fee any part of it could have arrived.
+    least_sat = row.net_sat - 1 if row.fee_bps is not None else 1
+    since = row.approved_at - BLOCK_TIME_SLACK
+    fresh = [
+        output
+        for output in reading.outputs
+        if output.outpoint.partition(":")[0] not in known
+        # What lay there before anybody approved this is something else.
+        and (output.block_time is None or output.block_time >= since)
+    ]
+    return [output for output in fresh if least_sat <= output.amount_sat <= row.gross_sat]
 
 
-def _sent(row: Any, txid: str, outputs: list[ChainOutput] | None) -> Sent:
+def _sent(bridge: Bridge, row: Any, txid: str, outputs: list[ChainOutput] | None) -> Sent:
     if not _TXID.fullmatch(txid):
         raise Refused("txid_missing", "Say by its txid which transaction it was.", field="txid")
     arrived_sat = row.net_sat
+    if row.fee_bps is None and outputs is None:
+        if bridge.gateway_fee_bps is None:
+            detail = "Nobody says how much arrived: name the fee (subtc.fee_bps), or a chain reader, first."
+            raise Refused("arrived_unknown", detail, field="decision")
+        arrived_sat = amounts_for_gross(row.gross_sat, fee_bps=bridge.gateway_fee_bps).net_sat
     if outputs is not None:
         amounts = [output.amount_sat for output in outputs if output.outpoint.startswith(f"{txid}:")]
         if not amounts:

@@ -19,6 +19,13 @@ DOORBELL, MONEY, ACTION, PRICE, DECISION, QUESTION, TOLD = range(7)
 # Actions that speak for themselves: a look is told by what it found, a delivery by the message.
 SILENT = frozenset({"observed", "valued_late_money", "delivered", "ruled", "mark_approved"})
 MANY = 5
+# What is added to a payout's step while nobody named the gateway's fee.
+_FEE_UNKNOWN = {
+    "refund_requested": "story.fee_unknown",
+    "payout_approval_given": "story.fee_unknown",
+    "payout_approved": "story.fee_unknown",
+    "payout_sent": "story.fee_told",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +147,8 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words
     """One audit row in words; an action of a later version is told by its name."""
     known = row.action if row.action in words.section("actions") else "other"
     decisions = words.section("decisions")
-    return words(
+    fee = "" if detail.get("fee_bps", 0) is not None else _FEE_UNKNOWN.get(row.action, "")
+    said = words(
         f"actions.{known}",
         actor=words.actor(row.actor),
         action=row.action,
@@ -158,6 +166,10 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words
         until=words.when(datetime.fromisoformat(detail["ends_at"])) if "ends_at" in detail else "",
         remaining=words.sat(detail.get("remaining_sat", 0)),
     )
+    if not fee:
+        return said
+    figures = {name: words.sat(detail[name]) for name in ("sent_sat", "fee_sat") if name in detail}
+    return f"{said} {words(fee, **figures)}"
 
 
 def _figures(invoice: Any, detail: dict[str, Any], words: Words) -> dict[str, str]:

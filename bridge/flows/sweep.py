@@ -6,11 +6,12 @@ Owns the schedule, the proposal and the write-off; whether a sweep is worth it i
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.ledger import Entry, Journal
 from bridge.core.money import check_sat
 from bridge.core.payout import Amounts
@@ -19,7 +20,7 @@ from bridge.flows.addresses import next_address
 from bridge.flows.context import Bridge
 from bridge.flows.decide_payout import carry_out_approval
 from bridge.flows.modes import require_mode
-from bridge.flows.payout_steps import found, note
+from bridge.flows.payout_steps import found, note, terms_of
 from bridge.flows.permit import check_actor_in, require_words
 from bridge.flows.present_payout import payout_json
 from bridge.flows.request_refund import new_send_key
@@ -45,7 +46,7 @@ def sweep_due(bridge: Bridge, *, owner: str) -> int:
         # A gateway that does not answer postpones the schedule by minutes, not by a whole period.
         if not leases.take_free(tx, "sweep_try", owner=owner, now=now, lease_seconds=60):
             return 0
-    if read_balance(bridge, "hot") is None:
+    if _read(bridge) is None:
         return 0
     with bridge.store.write() as tx:
         if not leases.take_free(tx, "sweep", owner=owner, now=now, lease_seconds=rules.sweep_every_seconds):
@@ -62,7 +63,7 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
     require_words(actor, reason)
     if not bridge.has_gateway:
         raise Refused("no_gateway", "The money lies in your own wallet already; the bridge moves nothing there.")
-    if read_balance(bridge, "hot") is None:
+    if _read(bridge) is None:
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
     now = bridge.clock()
     with bridge.store.write() as tx:
@@ -77,6 +78,16 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
         if payouts.any_open_sweep(tx):
             raise Conflict("sweep_open", "Another sweep is not finished yet.")
         return payout_json(tx, _add_sweep(tx, bridge, plan.amounts, key=key, actor=actor, reason=reason, now=now))
+
+
+def _read(bridge: Bridge) -> HotWallet | None:
+    """The hot wallet as it is now; None when the gateway does not answer or is not well: then nothing is proposed."""
+    try:
+        terms_of(bridge, "hot")
+    except BridgeError as error:
+        log("sweep.waits", level=logging.WARNING, code=error.code)
+        return None
+    return read_balance(bridge, "hot")
 
 
 def sweep_plan(bridge: Bridge) -> dict[str, Any]:
@@ -134,8 +145,8 @@ def _scheduled(tx: Tx, bridge: Bridge, *, now: datetime) -> None:
     key = f"sweep-{int(now.timestamp())}"
     reason = "scheduled"
     row = _add_sweep(tx, bridge, plan.amounts, key=key, actor=POLICY, reason=reason, now=now)
-    if rules.sweep_mode == "auto":
-        # The pinned address and the rules were decided by people when they wrote the configuration.
+    if rules.sweep_mode == "auto" and row.fee_bps is not None:
+        # The pinned address and the rules were decided by people when they wrote the configuration; an unknown fee was not.
         carry_out_approval(tx, bridge, row, actor=POLICY, reason="sweep_mode auto", now=now)
 
 
@@ -147,7 +158,7 @@ def _plan(tx: Tx, bridge: Bridge, rules: TreasuryRules) -> SweepPlan:
 
 def _add_sweep(tx: Tx, bridge: Bridge, amounts: Amounts, *, key: str, actor: str, reason: str, now: datetime) -> Any:
     seen = hot_wallet(tx, bridge)
-    fee_bps = seen.fee_bps if seen is not None else 0
+    fee_bps = seen.fee_bps if seen is not None else None
     values = _values(bridge, "sweep", amounts, role="hot", fee_bps=fee_bps, key=key, now=now)
     address = _cold_address(tx, bridge, payout_id=values["id"], now=now)
     values |= {"destination": address, "destination_set_at": now, "destination_set_by": POLICY}
@@ -173,7 +184,7 @@ def _add(tx: Tx, bridge: Bridge, values: dict[str, Any], *, actor: str, reason: 
 
 
 def _values(
-    bridge: Bridge, kind: str, amounts: Amounts, *, role: str, fee_bps: int, key: str, now: datetime
+    bridge: Bridge, kind: str, amounts: Amounts, *, role: str, fee_bps: int | None, key: str, now: datetime
 ) -> dict[str, Any]:
     asked = json.dumps([kind, role, amounts.gross_sat])
     return asdict(amounts) | {

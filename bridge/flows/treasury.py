@@ -12,7 +12,7 @@ from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.flows.call_budget import draw_call
 from bridge.flows.context import AddressSource, Bridge
 from bridge.flows.modes import may_call_provider
-from bridge.flows.payout_steps import terms_of
+from bridge.flows.payout_steps import known_terms
 from bridge.flows.present import time_text
 from bridge.logs import log
 from bridge.store import balances, leases, ledger, payouts
@@ -45,12 +45,12 @@ def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
     asked_at, (wallet_id, wallet) = bridge.clock(), bridge.wallets[role]
     try:
-        terms = terms_of(bridge, role)
         draw_call(bridge)
         balance = wallet.balance()
     except BridgeError as error:
         log("balance.unavailable", level=logging.WARNING, role=role, code=error.code)
         return None
+    terms = known_terms(bridge, role)
     values = {
         "wallet_id": wallet_id,
         "confirmed_sat": balance.confirmed_sat,
@@ -132,7 +132,8 @@ def plan_json(plan: SweepPlan) -> dict[str, Any]:
         "free_sat": plan.free_sat,
         "stranded_sat": plan.stranded_sat,
         "gross_sat": amounts.gross_sat if amounts else 0,
-        "fee_sat": amounts.fee_sat if amounts else 0,
+        "fee_bps": plan.fee_bps,
+        "fee_sat": None if plan.fee_bps is None else amounts.fee_sat if amounts else 0,
         "net_sat": amounts.net_sat if amounts else 0,
     }
 

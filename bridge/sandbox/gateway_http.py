@@ -125,7 +125,10 @@ def _body() -> dict[str, Any]:
 
 
 def _health(world: World) -> Envelope:
-    """Contract 5.1 and 12.8. `health_overrides` replaces members by name, in the result and at the top."""
+    """Contract 5.1 and 12.8. `health_overrides` replaces members by name, in the result and at the top.
+
+    Every member is optional: the form "result" names no fee and no minimum, "bare" nothing but `ok`.
+    """
     knobs = world.knobs
     inner = {
         "coin": "btc",
@@ -144,6 +147,8 @@ def _health(world: World) -> Envelope:
             top[name] = value
     if knobs.health_form == "flat":
         return top
+    if knobs.health_form == "bare":
+        return {"ok": top["ok"]}
     return {"ok": top["ok"], "result": inner} if knobs.health_form == "result" else {**top, "result": inner}
 
 

@@ -80,7 +80,7 @@ _CHECKS: dict[str, Check] = {
     "fee_model": _one_of("from_amount", "on_top"),
     "min_send_sat": _whole(0, 10**15),
     "feerate": lambda value: value is None or _whole(1, 10_000)(value),
-    "health_form": _one_of("superset", "flat", "result"),
+    "health_form": _one_of("superset", "flat", "result", "bare"),
     "health_overrides": lambda value: isinstance(value, dict),
     "receive": _one_of("fresh", "sticky"),
     "destination_field": _one_of("either", "to", "to_address"),

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
 
 from bridge.core.errors import Conflict
-from bridge.core.payout import IN_FLIGHT, LIVE, check_move
+from bridge.core.payout import IN_FLIGHT, LIVE, ROLES, check_move
 from bridge.store.db import insert_into, put_row
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
@@ -55,8 +55,12 @@ def listing(
 
 
 def live_sat(tx: Connection, invoice_id: str, *, besides: str = "") -> int:
-    """Net satoshi of the invoice's refunds that were sent or may still be, `besides` one."""
-    query = select(func.coalesce(func.sum(payouts.c.net_sat), 0))
+    """Satoshi of the invoice's refunds that arrived or may still arrive, `besides` one.
+
+    What did not arrive of a sent one is still owed, and can be asked for again.
+    """
+    arrives_sat = case((payouts.c.sent_sat < payouts.c.net_sat, payouts.c.sent_sat), else_=payouts.c.net_sat)
+    query = select(func.coalesce(func.sum(arrives_sat), 0))
     mine = (payouts.c.invoice_id == invoice_id, payouts.c.state.in_(LIVE), payouts.c.id != besides)
     return int(tx.execute(query.where(*mine)).scalar_one())
 
@@ -112,6 +116,12 @@ def txids_to(tx: Connection, destination: str) -> set[str]:
     """Transactions of ours that paid an address."""
     query = select(payouts.c.txid).where(payouts.c.destination == destination, payouts.c.txid.is_not(None))
     return set(tx.execute(query).scalars())
+
+
+def newest_fee(tx: Connection) -> PayoutRow | None:
+    """The last payout of which the gateway said what it took."""
+    told = (payouts.c.paid_fee_sat.is_not(None), payouts.c.role.in_(ROLES))
+    return tx.execute(select(payouts).where(*told).order_by(payouts.c.sent_at.desc()).limit(1)).one_or_none()
 
 
 def next_due(tx: Connection, *, wallet_id: str, now: datetime) -> PayoutRow | None:

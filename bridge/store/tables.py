@@ -43,6 +43,19 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))
 
 
+class FeeBps(TypeDecorator[int]):
+    """A gateway's fee, None while nobody names it. The first schema made the columns NOT NULL: unknown is kept as -1."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int:
+        return -1 if value is None else value
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> int | None:
+        return None if value is None or value < 0 else int(value)
+
+
 Serial = BigInteger().with_variant(Integer, "sqlite")
 metadata = MetaData(
     naming_convention={
@@ -584,7 +597,7 @@ payouts = Table(
     Column("destination", Text),
     Column("destination_set_at", UtcTime),
     Column("destination_set_by", Text, nullable=False, server_default=""),
-    Column("fee_bps", Integer, nullable=False),
+    Column("fee_bps", FeeBps, nullable=False),
     Column("gross_sat", BigInteger, nullable=False),
     Column("fee_sat", BigInteger, nullable=False),
     Column("net_sat", BigInteger, nullable=False),
@@ -722,7 +735,7 @@ wallet_balances = Table(
     Column("wallet_id", Text, nullable=False),
     Column("confirmed_sat", BigInteger, nullable=False),
     Column("unconfirmed_sat", BigInteger, nullable=False),
-    Column("fee_bps", Integer, nullable=False),
+    Column("fee_bps", FeeBps, nullable=False),
     Column("min_send_sat", BigInteger, nullable=False),
     Column("read_at", UtcTime, nullable=False),
 )

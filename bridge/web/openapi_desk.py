@@ -32,7 +32,11 @@ class ApprovalShape(Shape):
 
 
 class PayoutShape(Shape):
-    """Money that leaves: `gross_sat` from the wallet, `fee_sat` to the gateway, `net_sat` arrives."""
+    """Money that leaves: `gross_sat` from the wallet, `fee_sat` to the gateway, `net_sat` arrives.
+
+    While nobody names the gateway's fee, `fee_bps` and `fee_sat` are null and `net_sat` is the most that can arrive. What did,
+    `sent_sat` and `paid_fee_sat` say after the send; `still_owed_sat` is what did not arrive of a refund.
+    """
 
     id: str
     kind: str
@@ -50,11 +54,13 @@ class PayoutShape(Shape):
     destination: str | None
     destination_set_by: str
     gross_sat: int
-    fee_sat: int
+    fee_bps: int | None
+    fee_sat: int | None
     net_sat: int
     txid: str | None
     sent_sat: int | None
     paid_fee_sat: int | None
+    still_owed_sat: int
     proposed_by: str
     reason: str
     approvals_needed: int

@@ -164,6 +164,28 @@ def test_a_refund_needs_two_people(office):
     assert "ann" in audit and "checked with the client" in audit
 
 
+def test_who_approves_under_an_unknown_fee_reads_that_it_is_unknown(office):
+    office.world.wallet.fee_bps = None
+    invoice = office.settled(**HUNDRED)
+    payout = office.propose(invoice)
+    seen = office.see("ann", f"/payouts/{payout}")
+    assert "The gateway does not name its fee. You approve that this sum leaves the wallet" in seen
+    assert "unknown: the gateway does not name it" in seen
+    most = f"at most {invoice['remaining_sat']:,}"
+    assert most in seen and most in office.see("vic", "/payouts")
+    assert most in office.see("vic", f"/invoices/{invoice['id']}")
+    assert office.fill("ann", f"/payouts/{payout}", "/approve").status_code == 303
+
+
+def test_a_sweep_under_an_unknown_fee_is_proposed_and_approved_as_such(office):
+    office.world.wallet.fee_bps = None
+    office.settled(**HUNDRED)
+    response = office.fill("fay", "/treasury", "/sweep", reason="too much in one place")
+    assert "whoever approves a sweep now approves it with an unknown fee" in office.see("fay", "/treasury")
+    swept = office.see("bob", response.location.removeprefix("/admin"))
+    assert "You approve that this sum leaves the wallet" in swept
+
+
 def test_who_proposed_may_not_approve_even_in_another_role(office):
     payout = office.propose(office.settled(**HUNDRED))
     assert refusal(office.post("fay", f"/admin/payouts/{payout}/approve", reason="quick")) == (403, "forbidden")

@@ -1,6 +1,8 @@
 """The arithmetic and the tables of money that leaves."""
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -136,7 +138,22 @@ def test_a_send_is_booked_in_the_gateways_numbers(net_sat: int, fee_bps: int, dr
     booked = {entry.account: entry.units for entry in journal.entries}
     assert booked["wallet:hot"] == -(sent.sent_sat + sent.fee_sat)
     assert booked["refunds_payable"] == min(sent_sat, net_sat)
-    assert bool(differences(amounts, sent)) == (sent_sat < net_sat or sent_sat > amounts.gross_sat)
+    assert bool(differences(amounts, sent, is_fee_known=True)) == (sent_sat < net_sat or sent_sat > amounts.gross_sat)
+
+
+@given(sum_sat=SAT, fee_bps=FEE, asked=st.sampled_from([amounts_for_net, amounts_for_gross]))
+def test_under_an_unknown_fee_the_sum_leaves_and_nothing_is_promised_of_it(
+    sum_sat: int, fee_bps: int, asked: Callable[..., Amounts]
+) -> None:
+    amounts = asked(sum_sat, fee_bps=None)
+    assert amounts == Amounts(gross_sat=sum_sat, fee_sat=0, net_sat=sum_sat)
+    fee_sat = sum_sat * fee_bps // 10_000
+    sent = Sent(txid="0" * 64, requested_sat=sum_sat, sent_sat=sum_sat - fee_sat, fee_sat=fee_sat)
+    booked = {e.account: e.units for e in send_journal("refund", amounts, sent, role="hot").entries}
+    assert booked.get("provider_fee", 0) == fee_sat
+    assert booked["refunds_payable"] == sum_sat - fee_sat
+    assert differences(amounts, sent, is_fee_known=False) == ()
+    assert differences(amounts, replace(sent, fee_sat=fee_sat + 1), is_fee_known=False) != ()
 
 
 def test_the_mirror_of_a_journal_leaves_nothing() -> None:

@@ -20,6 +20,7 @@ ITEMS = {
     "the mode is normal": "mode",
     "the gateway is well": "provider",
     "the gateway knows the key": "provider_key",
+    "what the gateway takes is known": "gateway_terms",
     "there are prices": "price_USD",
     "the chain reader answers": "chain",
     "the billing system hears us": "billing:shop",

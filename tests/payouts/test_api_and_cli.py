@@ -90,6 +90,23 @@ def test_the_module_asks_and_two_people_decide(caller: Caller) -> None:
     assert [p["id"] for p in caller("GET", "/v1/payouts?state=sent").json["payouts"]] == [asked.json["id"]]
 
 
+def test_an_unknown_fee_is_said_over_http(caller: Caller) -> None:
+    desk = caller.desk
+    desk.world.control("knobs", health_form="result")
+    invoice, fay, ann = desk.settled(), caller.token("fay", "finance"), caller.token("ann", "approver")
+    body = {"variant": "paid_sat", "address": PAYER, "reason": "cancelled"}
+    asked = caller("POST", f"/v1/invoices/{invoice['id']}/refunds", body, token=fay, key="r1")
+    assert asked.status_code == 201
+    shown = PayoutShape.model_validate(asked.json, strict=True)
+    assert (shown.fee_bps, shown.fee_sat, shown.gross_sat) == (None, None, invoice["received_sat"])
+    assert caller("POST", f"/v1/payouts/{shown.id}/approve", {"reason": "checked"}, token=ann).json["fee_bps"] is None
+    desk.send()
+    sent = PayoutShape.model_validate(caller("GET", f"/v1/payouts/{shown.id}").json, strict=True)
+    assert sent.sent_sat is not None and sent.still_owed_sat == sent.net_sat - sent.sent_sat == sent.paid_fee_sat > 0
+    view = caller("GET", "/v1/treasury", token=fay).json
+    assert TreasuryShape.model_validate(view, strict=True)
+
+
 def test_the_same_person_twice_is_refused_over_http(caller: Caller) -> None:
     from bridge.flows.operators import change_operator
 
@@ -347,6 +364,22 @@ def test_a_refund_by_two_people_on_the_command_line(desk: Desk, command: Callabl
     assert json.loads(moved.output)["state"] == "requested"
     assert json.loads(command("payouts", "reject", payout["id"], "--actor", "bob", *WHY).output)["state"] == "rejected"
     assert len(json.loads(command("payouts", "show", payout["id"]).output)["all_approvals"]) == 1
+
+
+def test_an_unknown_fee_is_said_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
+    desk.world.control("knobs", health_form="result")
+    invoice = desk.settled()
+    asked = command("refunds", "request", invoice["id"], "--to", PAYER, "--actor", "fay", *WHY)
+    payout = json.loads(asked.stdout)
+    said = f"The gateway's fee is unknown: {invoice['received_sat']} sat leave"
+    assert payout["fee_sat"] is None and said in asked.stderr
+    assert "fee unknown" in command("payouts", "list").output
+    assert said in command("payouts", "show", payout["id"]).stderr
+    assert said in command("payouts", "approve", payout["id"], "--actor", "ann", *WHY).stderr
+    desk.send()
+    assert command("payouts", "show", payout["id"]).stderr == ""
+    sweep = command("treasury", "sweep", "--actor", "fay", *WHY)
+    assert json.loads(sweep.stdout)["fee_bps"] is None and "fee is unknown" in sweep.stderr
 
 
 def test_a_manual_mark_by_two_people_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:

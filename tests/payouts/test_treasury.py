@@ -151,7 +151,7 @@ def test_the_cap_alone_only_warns(desks: Callable[..., Desk]) -> None:
 def test_a_gateway_out_of_reach_with_our_money_in_it_is_noticed(desk: Desk) -> None:
     bridge = desk.world.bridge
     read_balances(bridge, owner="w1")
-    desk.world.fault("health", "down")
+    desk.world.fault("wallet_balance", "down")
     for _ in range(3):
         desk.world.advance(1_300)
         read_balances(bridge, owner="w1")

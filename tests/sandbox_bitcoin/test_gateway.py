@@ -196,9 +196,10 @@ def test_the_same_key_in_flight_is_refused_and_sends_once(sandbox):
         ("superset", {"configured", "fee_bps", "min_send_sat", "ok", "result"}, True),
         ("flat", {"configured", "fee_bps", "min_send_sat", "ok"}, False),
         ("result", {"ok", "result"}, True),
+        ("bare", {"ok"}, False),
     ],
 )
-def test_health_comes_in_the_three_documented_forms(sandbox, form, top, inner):
+def test_health_comes_in_the_three_documented_forms_and_with_every_member_left_out(sandbox, form, top, inner):
     sandbox.control("knobs", health_form=form)
     body = sandbox.http.get(f"{sandbox.url}/health", timeout=5).json()
     assert set(body) == top

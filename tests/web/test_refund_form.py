@@ -75,6 +75,13 @@ def test_the_payer_names_the_address_and_sees_it_in_groups(form):
     assert (form.stored()["destination"], form.stored()["destination_set_by"]) == (OWN, "payer")
 
 
+@pytest.mark.parametrize("lang", TEXTS)
+def test_under_an_unknown_fee_the_payer_reads_that_less_arrives(lite_site, lang):
+    lite_site.world.wallet.fee_bps = None
+    form = Form(lite_site)
+    assert TEXTS[lang]("refund.unknown_fee") in Page(form.open(lang=lang).text).text
+
+
 @pytest.mark.parametrize("address", [TAPROOT, LEGACY, NESTED])
 def test_every_kind_of_address_is_taken(form, address):
     assert form.send(address).status_code == 303
