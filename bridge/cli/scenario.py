@@ -141,8 +141,8 @@ def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
             source |= {"time_pointer": "/data/{currency}/time"} if source["name"] == "alpha" else {}
         settings["merchants"][0].pop("notify_url")
         settings["merchants"][0] |= {"policy": scenario.policy, "currencies": ["RUB", "USD", "EUR", "JPY", "KWD"]}
-        if scenario.evidence == "provider":
-            settings["chain"] = {}
+        outside = settings["chain"]["esplora"][0].rpartition("/")[0]
+        settings["chain"] = {"esplora": [f"{outside}/{view}" for view in scenario.views]}
 
     return change
 
@@ -151,8 +151,8 @@ def _require_policy(scenario: Scenario, settings: Settings) -> None:
     """A policy is fixed when an invoice opens, so the bridge must have been started with the scenario's."""
     if PolicySettings.model_validate(scenario.policy) != settings.merchants[0].policy:
         raise ScenarioFailed(f"it has its own policy: start the demo with --scenario {scenario.path}")
-    has_chain = bool(settings.chain.esplora or settings.chain.core_rpc)
-    if has_chain != (scenario.evidence == "chain"):
+    readers = len(settings.chain.esplora) + (settings.chain.core_rpc is not None)
+    if readers < len(scenario.views) or (readers and not scenario.views):
         raise ScenarioFailed(f"it needs {scenario.evidence} evidence: start the demo with --scenario {scenario.path}")
 
 

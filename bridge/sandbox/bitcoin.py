@@ -35,8 +35,10 @@ def create_app(**options: Any) -> Flask:
     world = World(**options)
     app = Flask(__name__, static_folder=None)
     app.extensions["world"] = world
-    for module in (gateway_http, esplora, prices, control, wallet_page):
+    for module in (gateway_http, prices, control, wallet_page):
         app.register_blueprint(module.blueprint(world))
+    for server in esplora.SERVERS:
+        app.register_blueprint(esplora.blueprint(world, server))
 
     @app.before_request
     def refresh() -> None:

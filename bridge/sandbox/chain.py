@@ -1,7 +1,7 @@
 """The simulated chain: blocks, a mempool, conflicting spends, fee replacement, dropped transactions, reorganisations.
 
-Must not know the gateway, HTTP or time zones. Our own choices: no coinbase, no scripts, no fee market, no proof
-of work; an outside payer spends a coin that comes from nowhere.
+Must not know the gateway, HTTP or time zones. Our own choices: no scripts, no fee market, no proof of work, a coinbase only
+where somebody is to be paid by it; an outside payer spends a coin that comes from nowhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from bridge.sandbox.addresses import random_address, random_taproot
 
 REPLACEABLE, FINAL = 0xFFFFFFFD, 0xFFFFFFFE
-START_HEIGHT, START_BLOCKS = 800_000, 12
+START_HEIGHT, START_BLOCKS, BLOCK_SECONDS = 800_000, 12, 600
 PAYER_FEE_SAT = 500
+# Core's wallet counts a coinbase from here on: its next block may hold what spends it.
+MATURE_DEPTH = 101
 
 
 class ChainError(ValueError):
@@ -42,10 +44,11 @@ class Transaction:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     first_seen_at: int
+    is_coinbase: bool = False
 
     @property
     def fee_sat(self) -> int:
-        return sum(i.value_sat for i in self.inputs) - sum(o.value_sat for o in self.outputs)
+        return 0 if self.is_coinbase else sum(i.value_sat for i in self.inputs) - sum(o.value_sat for o in self.outputs)
 
     @property
     def replaceable(self) -> bool:
@@ -82,7 +85,12 @@ class Chain:
         self.spenders: dict[Outpoint, tuple[str, int]] = {}
         self.outputs_of: dict[str, list[Outpoint]] = {}
         self.history_of: dict[str, list[str]] = {}
+        self.orphans: dict[str, Transaction] = {}
         self.mine(START_BLOCKS)
+        ages = range(START_BLOCKS - 1, -1, -1)
+        self.blocks = [
+            replace(block, time=block.time - age * BLOCK_SECONDS) for block, age in zip(self.blocks, ages, strict=True)
+        ]
 
     def refresh(self) -> None:
         """Nothing happens on this chain but through it."""
@@ -105,12 +113,16 @@ class Chain:
         height = self.heights.get(txid)
         return 0 if height is None else self.blocks[-1].height - height + 1
 
+    def is_immature(self, txid: str) -> bool:
+        """Whether it pays a miner and is not deep enough to be spent."""
+        return self.transactions[txid].is_coinbase and self.confirmations(txid) < MATURE_DEPTH
+
     def received_sat(self, address: str, *, min_conf: int) -> int:
-        """All that ever came to `address` and still stands, spent or not (SUBTC contract 5.10)."""
+        """All that ever came to `address` and still stands, spent or not (SUBTC contract 5.10); no immature coinbase."""
         return sum(
             self.transactions[txid].outputs[vout].value_sat
             for txid, vout in self.outputs_of.get(address, ())
-            if self.confirmations(txid) >= min_conf
+            if self.confirmations(txid) >= min_conf and not self.is_immature(txid)
         )
 
     def pay(self, outputs: Sequence[Output], *, replaceable: bool = False, taproot: bool = False) -> Transaction:
@@ -139,17 +151,19 @@ class Chain:
         self._add(transaction)
         return transaction
 
-    def mine(self, count: int, *, empty: bool = False) -> None:
-        """Mine `count` blocks; the first takes the whole mempool unless `empty`."""
-        for _ in range(count):
-            txids = () if empty else tuple(self.mempool)
+    def mine(self, count: int, *, empty: bool = False, reward: Output | None = None) -> None:
+        """Mine `count` blocks; the first takes the whole mempool unless `empty`, and `reward` is what it pays its miner."""
+        for number in range(count):
+            if reward and number == 0:
+                self._add(self._coinbase(reward))
+            txids = tuple(t for t in self.mempool if not empty or self.transactions[t].is_coinbase)
             height = self.blocks[-1].height + 1 if self.blocks else START_HEIGHT
             previous = self.blocks[-1].hash if self.blocks else self._block_hash()
             block = Block(height=height, hash=self._block_hash(), previous=previous, time=int(self._now()), txids=txids)
             self.blocks.append(block)
             self.heights.update(dict.fromkeys(txids, height))
-            if txids:
-                self.mempool.clear()
+            for txid in txids:
+                del self.mempool[txid]
 
     def replace(
         self, txid: str, *, value_sat: int | None, address: str | None, vout: int = 0, force: bool = False
@@ -204,6 +218,8 @@ class Chain:
         if deep := [t for t in dropped if self.heights.get(t, lost[0].height) < lost[0].height]:
             raise ChainError(f"confirmed below the reorganisation: {deep[0]}")
         returned = [txid for block in lost for txid in block.txids]
+        self.orphans.update({txid: self.transactions[txid] for txid in returned})
+        dropped += [txid for txid in returned if self.transactions[txid].is_coinbase]
         del self.blocks[-depth:]
         for txid in returned:
             del self.heights[txid]
@@ -242,6 +258,12 @@ class Chain:
             self.outputs_of[output.address].remove((txid, vout))
         for address in transaction.addresses:
             self.history_of[address].remove(txid)
+
+    def _coinbase(self, reward: Output) -> Transaction:
+        seen_at = int(self._now())
+        return Transaction(
+            txid=self._random_hex(), inputs=(), outputs=(reward,), first_seen_at=seen_at, is_coinbase=True
+        )
 
     def _random_hex(self) -> str:
         return self._rng.randbytes(32).hex()

@@ -36,8 +36,13 @@ def pay(world: World, body: Body) -> Body:
 
 
 def mine(world: World, body: Body) -> Body:
-    """`{blocks, empty?}`: the first block takes the whole mempool, unless `empty`."""
-    world.chain.mine(_whole(body, "blocks", 1), empty=body.get("empty") is True)
+    """`{blocks, empty?, address?, amount_sat?}`: the first block takes the whole mempool, unless `empty`; with an address it
+    pays so much to its miner there.
+    """
+    reward = None
+    if "address" in body:
+        reward = Output(address=_address(world, body["address"]), value_sat=_sat(body.get("amount_sat")))
+    world.chain.mine(_whole(body, "blocks", 1), empty=body.get("empty") is True, reward=reward)
     world.chain_changed()
     return _tip(world)
 
@@ -136,6 +141,7 @@ def state(world: World, body: Body) -> Body:
                     "net": wallet.net,
                     "confirmed_sat": confirmed,
                     "unconfirmed_sat": unconfirmed,
+                    "immature_sat": gateway.immature_sat(wallet),
                     "received_sat": received,
                 }
             )

@@ -1,7 +1,7 @@
-"""The simulated chain seen through an Esplora-style HTTP view.
+"""The simulated chain over HTTP as two Esplora-style servers see it, /esplora and /esplora2, each with its own faults.
 
-Must not change the chain. Member names and paging follow Esplora's public API; scripts and sizes are plausible filler,
-blocks have no coinbase, and the faults `blind` (sees no transactions) and `lag` (misses recent blocks) are our own.
+Must not change the chain. Both page as the knob `esplora_pages` says; the faults that hide or double something are our own,
+after what real servers were seen to do.
 """
 
 from __future__ import annotations
@@ -9,224 +9,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from bridge.sandbox import wire
-from bridge.sandbox.addresses import BadAddress, script_of, script_type
-from bridge.sandbox.chain import Chain, Transaction
+from bridge.sandbox.esplora_view import NotThere, Sight, View
+from bridge.sandbox.faults import Fault
 from bridge.sandbox.world import World
 
-MEMPOOL_PAGE, CHAIN_PAGE = 50, 25
-PLACES = (
-    "/blocks/tip/height",
-    "/blocks/tip/hash",
-    "/block-height/<int:height>",
-    "/block/<block_hash>",
-    "/address/<address>",
-    "/address/<address>/txs",
-    "/address/<address>/txs/mempool",
-    "/address/<address>/txs/chain",
-    "/address/<address>/txs/chain/<last_txid>",
-    "/tx/<txid>",
-    "/tx/<txid>/status",
-    "/tx/<txid>/outspends",
-)
+SERVERS = ("esplora", "esplora2")
+ANSWERS: dict[str, Callable[..., Any]] = {
+    "/blocks/tip/height": View.tip_height,
+    "/blocks/tip/hash": View.tip_hash,
+    "/block-height/<int:height>": View.block_hash,
+    "/block/<block_hash>": View.block,
+    "/address/<address>": View.address,
+    "/address/<address>/txs": View.history,
+    "/address/<address>/txs/mempool": View.unconfirmed,
+    "/address/<address>/txs/chain": View.confirmed,
+    "/address/<address>/txs/chain/<last_txid>": View.confirmed,
+    "/tx/<txid>": View.transaction,
+    "/tx/<txid>/status": View.status,
+    "/tx/<txid>/outspend/<int:vout>": View.outspend,
+    "/tx/<txid>/outspends": View.outspends,
+}
 
 
-class NotThere(Exception):
-    """Esplora's plain-text refusal."""
-
-    def __init__(self, text: str, status: int = 404) -> None:
-        super().__init__(text)
-        self.text, self.status = text, status
-
-
-class View:
-    """What one request sees: the chain up to `top`, or nothing of its transactions when `blind`."""
-
-    def __init__(self, chain: Chain, *, top: int, blind: bool) -> None:
-        self.chain, self.top, self.blind = chain, top, blind
-
-    def tip_height(self) -> str:
-        return str(self.top)
-
-    def tip_hash(self) -> str:
-        return self.block_hash(self.top)
-
-    def block_hash(self, height: int) -> str:
-        block = self.chain.block_at(height)
-        if block is None or height > self.top:
-            raise NotThere("Block not found")
-        return block.hash
-
-    def block(self, block_hash: str) -> dict[str, Any]:
-        for block in self.chain.blocks:
-            if block.hash == block_hash and block.height <= self.top:
-                shown: dict[str, Any] = {
-                    "id": block.hash,
-                    "height": block.height,
-                    "timestamp": block.time,
-                    "tx_count": len(block.txids),
-                    "previousblockhash": block.previous,
-                }
-                return shown
-        raise NotThere("Block not found")
-
-    def address(self, address: str) -> dict[str, Any]:
-        seen = self._seen(address)
-        return {
-            "address": address,
-            "chain_stats": self._stats(address, [t for t in seen if self._height(t) is not None]),
-            "mempool_stats": self._stats(address, [t for t in seen if self._height(t) is None]),
-        }
-
-    def history(self, address: str) -> list[dict[str, Any]]:
-        return self.unconfirmed(address) + self.confirmed(address)
-
-    def unconfirmed(self, address: str) -> list[dict[str, Any]]:
-        found = [t for t in reversed(self._seen(address)) if self._height(t) is None]
-        return [self._transaction(t) for t in found[:MEMPOOL_PAGE]]
-
-    def confirmed(self, address: str, last_txid: str | None = None) -> list[dict[str, Any]]:
-        """Newest first, 25 at a time, those after `last_txid`."""
-        placed = [(height, t) for t in self._seen(address) if (height := self._height(t)) is not None]
-        found = [t for _, t in sorted(placed, key=lambda pair: pair[0], reverse=True)]
-        txids = [t.txid for t in found]
-        start = txids.index(last_txid) + 1 if last_txid in txids else 0
-        return [self._transaction(t) for t in found[start : start + CHAIN_PAGE]]
-
-    def transaction(self, txid: str) -> dict[str, Any]:
-        return self._transaction(self._known(txid))
-
-    def status(self, txid: str) -> dict[str, Any]:
-        return self._status(self._known(txid))
-
-    def outspends(self, txid: str) -> list[dict[str, Any]]:
-        spends: list[dict[str, Any]] = []
-        for vout in range(len(self._known(txid).outputs)):
-            spender = self.chain.spenders.get((txid, vout))
-            if spender is None:
-                spends.append({"spent": False})
-                continue
-            status = self._status(self.chain.transactions[spender[0]])
-            spends.append({"spent": True, "txid": spender[0], "vin": spender[1], "status": status})
-        return spends
-
-    def _known(self, txid: str) -> Transaction:
-        transaction = self.chain.transactions.get(txid)
-        if transaction is None or self.blind:
-            raise NotThere("Transaction not found")
-        return transaction
-
-    def _seen(self, address: str) -> list[Transaction]:
-        try:
-            script_of(address, self.chain.net)
-        except BadAddress as error:
-            raise NotThere("Invalid Bitcoin address", 400) from error
-        if self.blind:
-            return []
-        return [self.chain.transactions[txid] for txid in self.chain.history_of.get(address, ())]
-
-    def _height(self, transaction: Transaction) -> int | None:
-        height = self.chain.heights.get(transaction.txid)
-        return None if height is None or height > self.top else height
-
-    def _stats(self, address: str, transactions: list[Transaction]) -> dict[str, int]:
-        funded = [o.value_sat for t in transactions for o in t.outputs if o.address == address]
-        spent = [i.value_sat for t in transactions for i in t.inputs if i.address == address]
-        return {
-            "funded_txo_count": len(funded),
-            "funded_txo_sum": sum(funded),
-            "spent_txo_count": len(spent),
-            "spent_txo_sum": sum(spent),
-            "tx_count": len(transactions),
-        }
-
-    def _status(self, transaction: Transaction) -> dict[str, Any]:
-        height = self._height(transaction)
-        block = None if height is None else self.chain.block_at(height)
-        if block is None:
-            return {"confirmed": False}
-        place: dict[str, Any] = {"block_height": block.height, "block_hash": block.hash, "block_time": block.time}
-        return {"confirmed": True, **place}
-
-    def _transaction(self, transaction: Transaction) -> dict[str, Any]:
-        vsize = 11 + 68 * len(transaction.inputs) + 31 * len(transaction.outputs)
-        return {
-            "txid": transaction.txid,
-            "version": 2,
-            "locktime": 0,
-            "vin": [
-                {
-                    "txid": i.txid,
-                    "vout": i.vout,
-                    "prevout": self._output(i.address, i.value_sat),
-                    "scriptsig": "",
-                    "scriptsig_asm": "",
-                    "is_coinbase": False,
-                    "sequence": i.sequence,
-                }
-                for i in transaction.inputs
-            ],
-            "vout": [self._output(o.address, o.value_sat) for o in transaction.outputs],
-            "size": vsize,
-            "weight": vsize * 4,
-            "fee": transaction.fee_sat,
-            "status": self._status(transaction),
-        }
-
-    def _output(self, address: str, value_sat: int) -> dict[str, Any]:
-        script = script_of(address, self.chain.net)
-        return {
-            "scriptpubkey": script.hex(),
-            "scriptpubkey_type": script_type(script),
-            "scriptpubkey_address": address,
-            "value": value_sat,
-        }
-
-
-_ANSWERS: dict[str, Callable[..., Any]] = dict(
-    zip(
-        PLACES,
-        (
-            View.tip_height,
-            View.tip_hash,
-            View.block_hash,
-            View.block,
-            View.address,
-            View.history,
-            View.unconfirmed,
-            View.confirmed,
-            View.confirmed,
-            View.transaction,
-            View.status,
-            View.outspends,
-        ),
-        strict=True,
-    )
-)
-
-
-def blueprint(world: World) -> Blueprint:
-    """The routes of the chain view; heights and hashes are plain text, all else JSON."""
-    routes = Blueprint("esplora", __name__, url_prefix="/esplora")
-    for place, look in _ANSWERS.items():
-        routes.add_url_rule(place, place.replace("/", "_").replace(".", "_"), _route(world, look))
+def blueprint(world: World, server: str) -> Blueprint:
+    """The routes of one server; heights and hashes are plain text, all else JSON."""
+    routes = Blueprint(server, __name__, url_prefix=f"/{server}")
+    for place, look in ANSWERS.items():
+        routes.add_url_rule(place, place.replace("/", "_").replace(".", "_"), _route(world, server, look))
     return routes
 
 
-def _route(world: World, look: Callable[..., Any]) -> Callable[..., Response]:
+def _route(world: World, server: str, look: Callable[..., Any]) -> Callable[..., Response]:
     def view(**asked: Any) -> Response:
         with world.lock:
-            faults = world.faults.take("esplora")
+            faults = world.faults.take(server)
         if (early := wire.before(world, faults)) is not None:
             return early
-        by_kind = {fault.kind: fault for fault in faults}
         with world.lock:
-            lag = int(by_kind["lag"].params.get("blocks", 1)) if "lag" in by_kind else 0
-            top = max(world.chain.start_height, world.chain.tip.height - lag)
+            seen = View(world.chain, _sight(world, faults), after_txid=request.args.get("after_txid"))
             try:
-                found = look(View(world.chain, top=top, blind="blind" in by_kind), **asked)
+                found = look(seen, **asked)
             except NotThere as error:
                 return Response(error.text, error.status, mimetype="text/plain")
         if isinstance(found, str):
@@ -234,3 +59,33 @@ def _route(world: World, look: Callable[..., Any]) -> Callable[..., Response]:
         return wire.after(world, faults, Response(wire.encode(found), mimetype="application/json"))
 
     return view
+
+
+def _sight(world: World, faults: list[Fault]) -> Sight:
+    """`lag {blocks, waiting}` and `reindexing {blocks}` show fewer blocks: so many back from the tip, or on from the start.
+
+    `forgets {address, by_id}` has no history of the address, and with `by_id` none of what pays it; `lacks {txid}` misses one
+    transaction; `blind`, `doubled` and `remembers` are as in Sight.
+    """
+    chain, by_kind = world.chain, {fault.kind: fault.params for fault in faults}
+    top, waiting = chain.tip.height, True
+    if "lag" in by_kind:
+        top -= int(by_kind["lag"].get("blocks", 1))
+        waiting = by_kind["lag"].get("waiting") is not False
+    if "reindexing" in by_kind:
+        top, waiting = min(top, chain.start_height + int(by_kind["reindexing"].get("blocks", 0))), False
+    forgets = [fault.params for fault in faults if fault.kind == "forgets"]
+    lacking = {str(fault.params.get("txid")) for fault in faults if fault.kind == "lacks"}
+    for each in forgets:
+        if each.get("by_id"):
+            lacking.update(chain.history_of.get(str(each.get("address")), ()))
+    return Sight(
+        top=max(chain.start_height, top),
+        pages=world.knobs.esplora_pages,
+        waiting=waiting,
+        blind="blind" in by_kind,
+        lacking=frozenset(lacking),
+        forgotten=frozenset(str(each.get("address")) for each in forgets),
+        doubled="doubled" in by_kind,
+        remembers="remembers" in by_kind,
+    )

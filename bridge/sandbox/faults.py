@@ -40,7 +40,7 @@ GATEWAY = WIRE | {
 }
 CALLBACK = frozenset({"drop", "delay", "duplicate", "wrong_address", "too_little", "not_json"})
 PRICE = WIRE | {"stale", "wild", "slow", "missing"}
-ESPLORA = WIRE | {"slow", "blind", "lag"}
+ESPLORA = WIRE | {"slow", "blind", "lag", "reindexing", "forgets", "lacks", "doubled", "remembers"}
 
 
 @dataclass(kw_only=True)
@@ -60,10 +60,12 @@ class Fault:
 
 
 def family(mode: str) -> frozenset[str]:
-    """The kinds that make sense for `mode`: a gateway mode, `health`, `*`, `callback`, `esplora`, `price:<source>`."""
+    """The kinds that make sense for `mode`: a gateway mode, `health`, `*`, `callback`, `esplora`, `esplora2`,
+    `price:<source>`.
+    """
     if mode.startswith("price:"):
         return PRICE
-    return {"callback": CALLBACK, "esplora": ESPLORA}.get(mode, GATEWAY)
+    return {"callback": CALLBACK, "esplora": ESPLORA, "esplora2": ESPLORA}.get(mode, GATEWAY)
 
 
 class FaultTable:
@@ -118,5 +120,5 @@ class FaultTable:
 def _matches(pattern: str, mode: str) -> bool:
     """`*` is every gateway call; `price:*` every price source."""
     if pattern == "*":
-        return mode not in ("callback", "esplora") and not mode.startswith("price:")
+        return mode not in ("callback", "esplora", "esplora2") and not mode.startswith("price:")
     return pattern == mode or (pattern == "price:*" and mode.startswith("price:"))

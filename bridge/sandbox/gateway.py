@@ -131,6 +131,12 @@ class Gateway:
         )
         return confirmed, unconfirmed
 
+    def immature_sat(self, wallet: Wallet) -> int:
+        """What blocks have paid to the wallet as to their miner, and nobody can spend yet."""
+        chain = self.chain
+        places = [place for address in wallet.addresses for place in chain.outputs_of.get(address, ())]
+        return sum(chain.transactions[txid].outputs[vout].value_sat for txid, vout in places if chain.is_immature(txid))
+
     def coins(self, wallet: Wallet) -> list[Input]:
         """What the wallet may spend: unspent confirmed receipts and its own change."""
         chain = self.chain
@@ -139,6 +145,8 @@ class Gateway:
             for address in addresses:
                 for txid, vout in chain.outputs_of.get(address, ()):
                     if (txid, vout) in chain.spenders or (must_confirm and txid not in chain.heights):
+                        continue
+                    if chain.is_immature(txid):
                         continue
                     sat = chain.transactions[txid].outputs[vout].value_sat
                     found.append(Input(txid=txid, vout=vout, address=address, value_sat=sat))

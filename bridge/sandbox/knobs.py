@@ -15,7 +15,9 @@ Check = Callable[[object], bool]
 
 @dataclass(kw_only=True)
 class Knobs:
-    """The gateway's switches (SUBTC contract 10 and 12); prices and faults live elsewhere."""
+    """The gateway's switches (SUBTC contract 10 and 12) and whose pages the chain views have; prices and faults live
+    elsewhere.
+    """
 
     status: str = "mapped"
     gateway_version: str = "4.2"
@@ -39,6 +41,7 @@ class Knobs:
     callback_backoff_s: list[float] = field(default_factory=lambda: [1.0, 5.0])
     latency_s: float = 0.0
     outage: str | None = None
+    esplora_pages: str = "blockstream"
 
     def turn(self, changes: dict[str, Any]) -> None:
         """Apply `changes`, all or none; raises ValueError naming the first knob that is unknown or out of range."""
@@ -94,4 +97,5 @@ _CHECKS: dict[str, Check] = {
     "callback_backoff_s": _seconds_list,
     "latency_s": _seconds,
     "outage": _one_of(None, "503", "cut", "hang"),
+    "esplora_pages": _one_of("blockstream", "mempool", "mempool_electrum"),
 }

@@ -93,7 +93,7 @@ def wallet_balance(world: World, request: Request) -> dict[str, Any]:
         "balance_sat": confirmed + unconfirmed,
         "balance_source": "getbalances",
         "confirmed_sat": confirmed,
-        "immature_sat": 0,
+        "immature_sat": world.gateway.immature_sat(wallet),
         "unconfirmed_sat": unconfirmed,
     }
 

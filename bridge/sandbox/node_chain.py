@@ -64,8 +64,10 @@ class NodeChain(Chain):
         """The gateway's wallet spends exactly these coins."""
         return self._send(self._signed(inputs, outputs, wallet=GATEWAY))
 
-    def mine(self, count: int, *, empty: bool = False) -> None:
+    def mine(self, count: int, *, empty: bool = False, reward: Output | None = None) -> None:
         """Mine `count` blocks; the first takes the whole mempool unless `empty`."""
+        if reward is not None:
+            raise ChainError("what a real block pays its miner is not ours to choose")
         address = self._rpc("getnewaddress", wallet=PAYER)
         if empty:
             for _ in range(count):
@@ -133,7 +135,7 @@ class NodeChain(Chain):
 
     def _forget(self) -> None:
         self.transactions, self.heights, self.mempool, self.blocks = {}, {}, {}, []
-        self.spenders, self.outputs_of, self.history_of = {}, {}, {}
+        self.spenders, self.outputs_of, self.history_of, self.orphans = {}, {}, {}, {}
 
     def _back_from(self, block_hash: str) -> Iterator[dict[str, Any]]:
         """The best chain from its tip down to where the sandbox starts to look."""

@@ -18,6 +18,8 @@ import yaml
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 FIRST = "a"
+# Which of the sandbox's views of the chain the bridge reads, by the word for it.
+VIEWS = {"chain": ("esplora",), "two_servers": ("esplora", "esplora2"), "provider": ()}
 # What an expectation may name, and which of them are lists written as words.
 SEEN = frozenset(
     {"status", "exception", "hold", "reason", "page", "asks", "received", "confirmed", "remaining", "due", "rate"}
@@ -76,7 +78,7 @@ class Inside(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One file. `policy` has the shape of a merchant's policy in config.yaml; `evidence` is chain or provider."""
+    """One file. `policy` has the shape of a merchant's policy in config.yaml; `evidence` is a word of VIEWS."""
 
     path: Path
     title: str
@@ -85,6 +87,11 @@ class Scenario:
     evidence: str = "chain"
     knobs: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the chain views that the bridge reads, the preferred one first."""
+        return VIEWS[self.evidence]
+
 
 def load(path: Path) -> Scenario:
     """Reads one file; raises ScenarioFailed for members that nobody knows."""
@@ -92,7 +99,10 @@ def load(path: Path) -> Scenario:
     known = {"title", "steps", "policy", "evidence", "knobs"}
     if not isinstance(raw, dict) or set(raw) - known or not {"title", "steps"} <= set(raw):
         raise ScenarioFailed(f"{path.name}: needs title and steps, and knows only {', '.join(sorted(known))}")
-    return Scenario(path=path, **raw)
+    scenario = Scenario(path=path, **raw)
+    if scenario.evidence not in VIEWS:
+        raise ScenarioFailed(f"{path.name}: evidence is one of {', '.join(VIEWS)}")
+    return scenario
 
 
 def seconds_of(text: str) -> int:
@@ -218,7 +228,11 @@ class Player:
             self._txids[name] = self._outside.control("pay", body)["txid"]
 
     def _do_mine(self, details: Any) -> None:
-        self._outside.control("mine", details if isinstance(details, dict) else {"blocks": details})
+        """Blocks, or {blocks, empty, sat, to}: the first one pays `sat` to its miner, at an invoice's address."""
+        given = dict(details) if isinstance(details, dict) else {"blocks": details}
+        if (sat := given.pop("sat", None)) is not None:
+            given |= self._output({"invoice": given.pop("to", FIRST), "sat": sat})
+        self._outside.control("mine", given)
 
     def _do_replace(self, details: Mapping[str, Any]) -> None:
         """{tx, sat?, to?: stranger or an invoice, as?, force?}; same inputs, higher fee."""
@@ -252,9 +266,16 @@ class Player:
         self._outside.control("knobs", details)
 
     def _do_fault(self, details: Any) -> None:
-        """Scripted faults of gateway, chain view or price source, one or a list, in force until `calm`."""
+        """Scripted faults of gateway, chain view or price source, one or a list, in force until `calm`.
+
+        `invoice` stands for its address, `tx` for the transaction of that name.
+        """
         wanted = [dict(fault) for fault in (details if isinstance(details, list) else [details])]
         for fault in wanted:
+            if (name := fault.pop("invoice", None)) is not None:
+                fault["address"] = self._inside.invoice(name)["address"]
+            if (name := fault.pop("tx", None)) is not None:
+                fault["txid"] = self._txids[name]
             if isinstance(fault.get("value"), str) and fault.get("member") == "received_sat":
                 fault["value"] = whole_number(fault["value"], self._figures(FIRST))
         self._outside.control("knobs", {"faults": wanted})

@@ -62,12 +62,14 @@ class World:
         self.callbacks = Callbacks(self, hosts=callback_hosts)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything; the presets and first knobs are back."""
+    def reset(self, *, at: float | None = None) -> None:
+        """Forget everything; the presets and first knobs are back. The new world begins now, or at the time `at`."""
         with self.lock:
             rng = random.Random(secrets.randbits(128) if self.seed is None else self.seed)
             self.rng = rng
             self.clock.offset_s = 0.0
+            if at is not None:
+                self.clock.set(at)
             self.knobs = Knobs()
             self.knobs.turn(self.first_knobs)
             self.faults = FaultTable()

@@ -90,7 +90,7 @@ class RecordingBilling:
 def build(
     database_url: str, scenario: Scenario, url: str, *, network: str = "test", reader: Chain | None = None
 ) -> "FlowBridge":
-    """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora view."""
+    """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora views."""
     clock, billing = SettableClock(START), RecordingBilling()
     policy = PolicySettings.model_validate(scenario.policy).policy()
     sources = [
@@ -101,10 +101,11 @@ def build(
         )
         for name, (at, t) in SHAPES.items()
     ]
+    views = [f"{url}/{view}" for view in scenario.views]
     bridge = build_bridge(
         database_url,
         wallet=SubtcWallet(base_url=url, key=KEY, network=network, wallet_id=WALLET, limits=QUICK),
-        chain=(reader or EsploraReader(base_urls=[f"{url}/esplora"])) if scenario.evidence == "chain" else None,
+        chain=(reader or EsploraReader(base_urls=views)) if views else None,
         network=network,
         rates=RateReader(sources, keep_seconds=0),
         billing=billing,

@@ -16,7 +16,7 @@ from bridge.flows.verify_audit import verify_audit
 from bridge.sandbox.bitcoin import Served, serve_in_thread
 from bridge.sandbox.scenario import Player, Scenario
 from bridge.store import invoices
-from tests.scenarios.play import KEY, WALLET, FlowBridge, SandboxHttp, build
+from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build
 
 STEPS: list[dict[str, Any]] = [
     {"open": {"as": "a", "service_ref": "vps-1"}},
@@ -39,9 +39,8 @@ def served() -> Iterator[Served]:
 def played(database_url: str, served: Served) -> Iterator[FlowBridge]:
     """Two invoices of one merchant: one paid twice over, one in part and waiting for a person."""
     scenario = Scenario(path=Path("two invoices"), title="two invoices", steps=STEPS)
-    served.world.reset()
+    served.world.reset(at=START.timestamp())
     with closing(SandboxHttp(served.url)) as outside:
-        outside.clock_to(0)
         inside = build(database_url, scenario, served.url)
         with closing(inside.bridge.store):
             Player(scenario, outside=outside, inside=inside, say=lambda line: None).play()

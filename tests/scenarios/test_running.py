@@ -48,9 +48,7 @@ def settings_for(path: Path, database_url: str, outside: str, port: int, tmp_pat
             "allow_hosts": ["127.0.0.1"],
             "clock_offset_file": str(tmp_path / "clock"),
             "subtc": {"base_url": outside, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 6_000},
-            "chain": {"esplora": [f"{outside}/esplora"], "max_tip_age_seconds": 0}
-            if scenario.evidence == "chain"
-            else {},
+            "chain": {"esplora": [f"{outside}/{view}" for view in scenario.views], "max_tip_age_seconds": 0},
             "prices": {"sources": sources, "keep_seconds": 0},
             "merchants": [merchant],
         }
