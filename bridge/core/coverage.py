@@ -54,11 +54,14 @@ def believed(at: datetime | None, *, now: datetime) -> datetime | None:
 
 
 def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
-    """The payments whose fate a reader is asked for: those with an outpoint that are still there."""
+    """The payments whose fate a reader is asked for: those with an outpoint that are still there.
+
+    One that was confirmed before blocks were stored is left out: without its block nothing can be held against it.
+    """
     return tuple(
         KnownOutput(outpoint=p.key, block_height=p.block_height, block_hash=p.block_hash)
         for p in payments
-        if not p.replaced and p.confirmations is not None
+        if not p.replaced and p.confirmations is not None and (p.block_hash is not None or p.confirmations == 0)
     )
 
 
@@ -81,7 +84,6 @@ def learn(
     *,
     born_at: datetime,
     horizon: Horizon,
-    final_depth: int,
     is_newest: bool,
 ) -> Learned:
     """The absolute facts of every output we know after `reading`.
@@ -108,7 +110,7 @@ def learn(
     for gone in rest.values() if is_newest else ():
         if gone.replaced:
             continue
-        if _is_undone(gone, reading, gap, horizon, final_depth=final_depth):
+        if _is_undone(gone, reading, gap, horizon):
             learned.append((replace(gone, replaced=True, confirmations=0, block_height=None, block_hash=None), False))
         else:
             gap = gap or "payment_not_shown"
@@ -152,14 +154,12 @@ def _is_less(seen: Payment, before: Payment) -> bool:
     return not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)
 
 
-def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon, *, final_depth: int) -> bool:
+def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
     """Whether a payment that is not listed is gone: only by what the reading shows, never by its silence."""
     if gap:
         return False
     if gone.confirmations is None:  # a total of the gateway's, which the chain's own outputs take the place of
         return True
-    if gone.block_hash is None and gone.confirmations >= final_depth:
-        return False  # stored before blocks were, so nothing can be held against it
     return gone.key in reading.undone and _may_lessen(gone, reading, gap, horizon)
 
 

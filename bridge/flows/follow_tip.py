@@ -18,7 +18,8 @@ from bridge.store.db import Tx
 # The lease is not given back after the job: it also is the pause until any worker asks again.
 ASK_EVERY_SECONDS = 5
 SAID_AGAIN_AFTER = timedelta(hours=1)
-# A height that no source has shown for so long was a source's error, or of a chain that was begun anew.
+# A height that no source has shown for so long was a source's error: one of another network, say. Without it a source that is
+# far behind is still known by the age of its newest block; where that says nothing, heights are kept.
 FORGOTTEN_AFTER = timedelta(days=1)
 
 
@@ -61,18 +62,18 @@ def note_tip(bridge: Bridge, tip: Tip, *, now: datetime) -> int:
 def horizon(tx: Tx, bridge: Bridge, *, now: datetime) -> Horizon:
     """What a reading that is asked for now is held to."""
     best = leases.best_tip(tx, bridge.network)
-    height = 0 if best is None or _is_forgotten(best.seen_at, now=now) else best.height
+    height = 0 if best is None or _is_forgotten(bridge, best.seen_at, now=now) else best.height
     return Horizon(height=height, oldest_tip=bridge.oldest_tip)
 
 
 def _is_news(tx: Tx, bridge: Bridge, tip: Tip, *, now: datetime) -> bool:
     best = leases.best_tip(tx, bridge.network)
-    if best is None or tip.height > best.height or _is_forgotten(best.seen_at, now=now):
+    if best is None or tip.height > best.height or _is_forgotten(bridge, best.seen_at, now=now):
         return True
     seen_at = believed(best.seen_at, now=now)
     return tip.height == best.height and (seen_at is None or now - seen_at > SAID_AGAIN_AFTER)
 
 
-def _is_forgotten(seen_at: datetime, *, now: datetime) -> bool:
+def _is_forgotten(bridge: Bridge, seen_at: datetime, *, now: datetime) -> bool:
     told_at = believed(seen_at, now=now)
-    return told_at is not None and now - told_at > FORGOTTEN_AFTER
+    return bridge.oldest_tip is not None and told_at is not None and now - told_at > FORGOTTEN_AFTER

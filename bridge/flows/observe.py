@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge import tracing
 from bridge.core.coverage import Horizon, believed, known_outputs, learn
-from bridge.core.credit import Payment, remaining_minor
+from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
 from bridge.core.ledger import is_own_wallet
@@ -174,7 +174,6 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, *, now: datetime) -> dict[
         reading,
         born_at=row.created_at,
         horizon=readings.horizon,
-        final_depth=rule_of(row).final_depth,
         is_newest=is_newest,
     )
     _store(tx, row.id, learned.payments, reading.source, readings)
@@ -290,6 +289,7 @@ def _snapshot(readings: Readings) -> str:
 def _disagreement(row: Any, chain: ChainReading, provider_sat: int, asked_at: datetime) -> datetime | None:
     """Since when the provider's total lies outside what the chain has confirmed and what it has seen; None when it lies inside."""
     total_sat = sum(o.amount_sat for o in chain.outputs)
-    confirmed_sat = sum(o.amount_sat for o in chain.outputs if o.confirmations >= 1)
+    # A wallet counts what a miner was paid one block later than it may be spent.
+    confirmed_sat = sum(o.amount_sat for o in chain.outputs if o.confirmations > (COINBASE_DEPTH if o.coinbase else 0))
     since: datetime | None = row.disagrees_since
     return None if confirmed_sat <= provider_sat <= total_sat else since or asked_at
