@@ -6,28 +6,35 @@ A node has no index by address. `scantxoutset` would see unspent outputs only, s
 vanished payment; a descriptor wallet without private keys gives txid, depth and replaceability and forgets nothing.
 """
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from bridge.chain import SIGNALS_BELOW
-from bridge.chain.node import METHOD_UNKNOWN, WALLET_EXISTS, WALLET_LOADED, Node, NotFound, WalletMissing, unreadable
+from bridge.chain.node import METHOD_UNKNOWN, WALLET_LOADED, WALLET_REFUSES, Node, NotFound, WalletMissing, unreadable
+from bridge.chain.search import Mark, Search
 from bridge.core.errors import ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading
+from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
 from bridge.core.money import MAX_MONEY_SAT, SAT_PER_BTC
-
-log = logging.getLogger(__name__)
 
 _CHAINS = {"main": {"main"}, "test": {"test", "testnet4"}, "signet": {"signet"}, "regtest": {"regtest"}}
 
 
-class CoreRpcReader:
-    """Chain evidence from one node. Threads may share it.
+@dataclass(frozen=True, kw_only=True)
+class _Best:
+    """The node's best chain: its tip, and the lowest block that has not been pruned."""
 
-    An address is imported at its first read and searched `lookback_seconds` into the past: read it while it is young.
+    tip: Tip
+    lowest: int
+
+
+class CoreRpcReader:
+    """Chain evidence from one node, Bitcoin Core 23 or later. Threads may share it.
+
+    An address is imported at its first read and searched from its birth on, however late that read is.
     """
 
     def __init__(
@@ -39,97 +46,127 @@ class CoreRpcReader:
         network: str,
         wallet: str = "bridge-watch",
         timeout_seconds: float = 30,
-        lookback_seconds: int = 86_400,
     ):
         self._node = Node(url=url, user=user, password=password, timeout_seconds=timeout_seconds)
         self._network = network
         self._wallet = wallet
         self._path = f"/wallet/{quote(wallet, safe='')}"
-        self._lookback_seconds = lookback_seconds
-        self._ready = False
+        self._search = Search(self._node, path=self._path)
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"CoreRpcReader({self._node.host}, {self._network}, login redacted)"
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading:
-        """Every output that pays `address`, in blocks and in the mempool. Raises Unavailable or ProtocolError."""
-        self._prepare()
-        tip_height = self._tip()
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        """Every output that pays `address`, in blocks and in the mempool. Raises Unavailable or ProtocolError.
+
+        While the past is still being searched, or the node has thrown it away, the reading has a gap; what the wallet
+        follows meanwhile is in it.
+        """
+        best, born = self._best(), int(born_at.timestamp())
+        self._open()
         try:
-            self._watch(address, since=asked_at.timestamp() - self._lookback_seconds)
-            outputs = tuple(output for txid in self._txids(address) for output in self._outputs(txid, address))
+            # The wallet follows chain and mempool in the background; wait until it has seen what the node has seen.
+            self._node.call("syncwithvalidationinterfacequeue", known=frozenset({METHOD_UNKNOWN}))
+            mark = self._search.bring_on(address, born=born, tip=best.tip, lowest=best.lowest)
+            outputs = [each for txid in self._txids(address) for each in self._outputs(txid, address, best.tip)]
+            gap = _gap(mark, born=born, lowest=best.lowest)
+            listed = {output.outpoint for output in outputs}
+            absent = [each for each in known if each.outpoint not in listed]
+            undone = frozenset(each.outpoint for each in absent if self._is_undone(each, best.tip, is_complete=not gap))
         except WalletMissing:
             # The node was restarted without it; the next reading loads it.
-            self._ready = False
+            self._is_open = False
             raise
-        source = f"core:{self._node.host}"
-        return ChainReading(address=address, outputs=outputs, tip_height=tip_height, source=source, asked_at=asked_at)
+        return ChainReading(
+            address=address,
+            outputs=tuple(outputs),
+            tip=best.tip,
+            source=f"core:{self._node.host}",
+            asked_at=asked_at,
+            since=datetime.fromtimestamp(mark.since, UTC) if mark.is_done else asked_at,
+            gap=gap,
+            undone=undone,
+        )
 
-    def tip_height(self) -> int:
-        """Height of the best block. Raises Unavailable or ProtocolError."""
-        self._prepare()
-        return self._tip()
-
-    def import_address(self, address: str, *, since: datetime) -> None:
-        """Watch an address whose payments may be older than the usual look back; the node rescans from `since`."""
-        self._prepare()
-        self._import(address, since=since.timestamp())
+    def tip(self) -> Tip:
+        """The best block. Raises Unavailable or ProtocolError."""
+        return self._best().tip
 
     def close(self) -> None:
         """Nothing is kept open; here because every chain reader has it."""
 
-    def _tip(self) -> int:
-        height = self._node.call("getblockcount")
-        if type(height) is not int or height < 0:
-            raise unreadable("getblockcount")
-        return height
-
-    def _watch(self, address: str, *, since: float) -> None:
-        # The wallet follows chain and mempool in the background; wait until it has seen what the node has seen.
-        self._node.call("syncwithvalidationinterfacequeue", known=frozenset({METHOD_UNKNOWN}))
-        if not self._node.ask("getaddressinfo", address, path=self._path).get("ismine"):
-            self._import(address, since=since)
-        if self._node.ask("getwalletinfo", path=self._path).get("scanning"):
-            # A half-scanned wallet would show old payments as absent.
-            raise Unavailable("chain_scanning", "The node is still searching the past for new addresses.")
-
-    def _import(self, address: str, *, since: float) -> None:
-        descriptor = self._node.ask("getdescriptorinfo", f"addr({address})").get("descriptor")
-        request = {"desc": descriptor, "timestamp": max(0, int(since)), "label": "invoice"}
-        results = self._node.call("importdescriptors", [request], path=self._path)
-        if not (isinstance(results, list) and results and _object(results[0]).get("success") is True):
-            raise Unavailable("chain_import_failed", "The node could not watch this address yet.")
-        log.info("an address is watched at the node", extra={"action": "chain_address_imported", "address": address})
+    def _best(self) -> _Best:
+        told = self._node.ask("getblockchaininfo")
+        if told.get("chain") not in _CHAINS[self._network]:
+            raise ProtocolError("wrong_network", f"The node is not on a chain of the network {self._network!r}.")
+        if "time" not in told:
+            raise ProtocolError("chain_node_too_old", "The node must be Bitcoin Core 23 or later, or of its kind.")
+        height, block, seconds = (told.get(name) for name in ("blocks", "bestblockhash", "time"))
+        lowest = told.get("pruneheight", 0) if told.get("pruned") is True else 0
+        if not (_is_count(height) and isinstance(block, str) and _is_count(seconds) and _is_count(lowest)):
+            raise unreadable("getblockchaininfo")
+        return _Best(tip=Tip(height=height, hash=block, time=datetime.fromtimestamp(seconds, UTC)), lowest=lowest)
 
     def _txids(self, address: str) -> list[str]:
-        rows = self._node.call("listreceivedbyaddress", 0, False, True, address, path=self._path)
+        # No depth, none that are empty, watched ones, this address, and what a miner cannot spend yet.
+        rows = self._node.call("listreceivedbyaddress", 0, False, True, address, True, path=self._path)
         if not isinstance(rows, list):
             raise unreadable("listreceivedbyaddress")
         return sorted({str(txid) for row in rows for txid in _object(row).get("txids", [])})
 
-    def _outputs(self, txid: str, address: str) -> list[ChainOutput]:
+    def _outputs(self, txid: str, address: str, tip: Tip) -> list[ChainOutput]:
         transaction = self._node.ask("gettransaction", txid, True, True, path=self._path)
-        confirmations = transaction.get("confirmations")
-        if type(confirmations) is not int:
-            raise unreadable("gettransaction")
-        # Below zero a block holds a rival of it. At zero the wallet remembers it even when the mempool has dropped it.
-        if confirmations < 0 or (confirmations == 0 and not self._in_mempool(txid)):
+        if _depth(transaction) == 0 and not self._in_mempool(txid):
+            # The wallet remembers what the mempool has dropped; or a block has just taken it from there.
+            transaction = self._node.ask("gettransaction", txid, True, True, path=self._path)
+            if _depth(transaction) == 0:
+                return []
+        depth = _depth(transaction)
+        if depth < 0:
+            # A block holds a rival of it.
             return []
         decoded = _object(transaction.get("decoded"))
-        seconds = transaction.get("blocktime")
         return [
             ChainOutput(
                 outpoint=f"{txid}:{index}",
                 amount_sat=amount_sat,
-                confirmations=confirmations,
-                replaceable=confirmations == 0 and _is_replaceable(transaction, decoded),
-                block_time=datetime.fromtimestamp(seconds, UTC) if confirmations and type(seconds) is int else None,
+                replaceable=depth == 0 and _is_replaceable(transaction, decoded),
+                coinbase=transaction.get("generated") is True,
+                **(_block_of(transaction, depth, tip) if depth else {"confirmations": 0}),
             )
             for index, output in enumerate(_objects(decoded.get("vout")))
             # A miner may send an output of nothing: it is no payment.
             if _object(output.get("scriptPubKey")).get("address") == address
             and (amount_sat := _sat(output.get("value")))
         ]
+
+    def _is_undone(self, absent: KnownOutput, tip: Tip, *, is_complete: bool) -> bool:
+        """Whether the node itself shows that an output which it does not list is gone; `is_complete`: no block is unsearched."""
+        txid = absent.outpoint.partition(":")[0]
+        try:
+            depth = _depth(self._node.ask("gettransaction", txid, True, path=self._path))
+        except NotFound:
+            # A wallet that does not know the transaction is a witness only of blocks that it has searched.
+            if not is_complete:
+                return False
+        else:
+            if depth:
+                return depth < 0
+        if absent.block_hash is not None and self._is_in_chain(absent, tip):
+            return False
+        # A mempool that is still being read from disk has not shown everything yet.
+        return not self._in_mempool(txid) and self._node.ask("getmempoolinfo").get("loaded") is not False
+
+    def _is_in_chain(self, absent: KnownOutput, tip: Tip) -> bool:
+        """Whether the output's block is on the best chain, or may be: the node has not come to that height yet."""
+        try:
+            confirmations = self._node.ask("getblockheader", absent.block_hash).get("confirmations")
+        except NotFound:
+            return absent.block_height is None or absent.block_height > tip.height
+        return confirmations != -1
 
     def _in_mempool(self, txid: str) -> bool:
         try:
@@ -138,20 +175,65 @@ class CoreRpcReader:
             return False
         return True
 
-    def _prepare(self) -> None:
-        """Once: the right chain, and our wallet loaded or made."""
-        if self._ready:
+    def _open(self) -> None:
+        """Once: our wallet loaded, or made."""
+        if self._is_open:
             return
-        chain = self._node.ask("getblockchaininfo").get("chain")
-        if chain not in _CHAINS[self._network]:
-            raise ProtocolError("wrong_network", f"The node is not on a chain of the network {self._network!r}.")
+        if not self._is_loaded():
+            self._load()
+        self._is_open = True
+
+    def _is_loaded(self) -> bool:
+        names = self._node.call("listwallets")
+        if not isinstance(names, list):
+            raise unreadable("listwallets")
+        return self._wallet in names
+
+    def _load(self) -> None:
+        refused = frozenset({WALLET_REFUSES})
         try:
-            self._node.call("loadwallet", self._wallet, True, known=frozenset({WALLET_LOADED, WALLET_EXISTS}))
+            is_loaded = self._node.call("loadwallet", self._wallet, True, known=refused | {WALLET_LOADED})
         except WalletMissing:
             # No private keys, blank, no passphrase, no reuse flag, descriptors, loaded again at every start.
             arguments = (self._wallet, True, True, "", False, True, True)
-            self._node.call("createwallet", *arguments, known=frozenset({WALLET_EXISTS}))
-        self._ready = True
+            is_loaded = self._node.call("createwallet", *arguments, known=refused)
+        if is_loaded is None and not self._is_loaded():
+            raise Unavailable(
+                "chain_wallet_not_loaded",
+                f"The node cannot load its wallet {self._wallet} now; it is asked again. If this stays, the node's debug.log "
+                "says why. If it says that the wallet goes beyond pruned data, move the wallet's folder away: the bridge makes "
+                "a new one and searches again.",
+            )
+
+
+def _gap(mark: Mark, *, born: int, lowest: int) -> str:
+    if mark.is_done and mark.since <= born:
+        return ""
+    return "pruned" if lowest and mark.since > born else "not_searched"
+
+
+def _depth(transaction: Mapping[str, Any]) -> int:
+    confirmations = transaction.get("confirmations")
+    if type(confirmations) is not int:
+        raise unreadable("gettransaction")
+    return confirmations
+
+
+def _block_of(transaction: Mapping[str, Any], depth: int, tip: Tip) -> dict[str, Any]:
+    """Where a transaction stands. A block that came after the tip was read makes nothing deeper than that tip says."""
+    height, block, seconds = (transaction.get(name) for name in ("blockheight", "blockhash", "blocktime"))
+    if not (_is_count(height) and isinstance(block, str) and _is_count(seconds)):
+        raise unreadable("gettransaction")
+    return {
+        "confirmations": min(depth, max(1, tip.height - height + 1)),
+        "block_height": height,
+        "block_hash": block,
+        "block_time": datetime.fromtimestamp(seconds, UTC),
+    }
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -14,11 +14,15 @@ from bitcoin.rpc import JSONRPCError, RawProxy
 
 from bridge.core.errors import ProtocolError, Unavailable
 
+MISCELLANEOUS = -1
+WALLET_REFUSES = -4
 NOT_FOUND = -5
-WALLET_EXISTS = -4
 WALLET_MISSING = -18
+STARTING = -28
 WALLET_LOADED = -35
 METHOD_UNKNOWN = -32601
+# The proxy's own, for an answer that is no JSON.
+_NO_JSON = -342
 
 
 class NotFound(Unavailable):
@@ -27,6 +31,10 @@ class NotFound(Unavailable):
 
 class WalletMissing(Unavailable):
     """The node has not loaded the wallet that was asked."""
+
+
+class TooSlow(Unavailable):
+    """The node took the call but did not answer in time: it may still be at work on it."""
 
 
 class Node:
@@ -41,26 +49,28 @@ class Node:
         self.host, self._port = parts.hostname, parts.port or 8332
         self._user = user
         self._password = password if callable(password) else lambda: password
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
 
     def call(self, method: str, *arguments: Any, path: str = "", known: frozenset[int] = frozenset()) -> Any:
         """The result of one call; None when the node refuses with a code in `known`.
 
-        Raises Unavailable, of which NotFound and WalletMissing are kinds, or ProtocolError for an answer without shape.
+        Raises Unavailable, of which NotFound, WalletMissing and TooSlow are kinds, or ProtocolError for an answer without
+        shape.
         """
         started = time.monotonic()
+        connection = self._connection()
         try:
-            return getattr(self._proxy(path), method)(*arguments)
+            proxy = RawProxy(service_url=f"http://{self.host}:{self._port}{path}", connection=connection)
+            return getattr(proxy, method)(*arguments)
         except JSONRPCError as error:
-            code = error.error.get("code")
-            if code in known:
+            if error.error["code"] in known:
                 return None
-            kind = {NOT_FOUND: NotFound, WALLET_MISSING: WalletMissing}.get(code, Unavailable)
-            raise kind("chain_unavailable", f"The node refused {method} (code {code}).") from None
+            raise _refusal(method, error.error["code"], connection.status) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             spent = round(time.monotonic() - started, 1)
             why = f"{type(error).__name__} after {spent} s"
-            raise Unavailable("chain_unreachable", f"The node did not answer {method}: {why}.") from None
+            kind = TooSlow if isinstance(error, TimeoutError) else Unavailable
+            raise kind("chain_unreachable", f"The node did not answer {method}: {why}.") from None
         except (AttributeError, KeyError, TypeError):
             # The proxy takes for granted that an answer is an object.
             raise unreadable(method) from None
@@ -72,11 +82,11 @@ class Node:
             raise unreadable(method)
         return result
 
-    def _proxy(self, path: str) -> RawProxy:
+    def _connection(self) -> "_LoginConnection":
         login = base64.b64encode(f"{self._user}:{self._password()}".encode()).decode()
-        connection = _LoginConnection(self.host, self._port, timeout=self._timeout_seconds)
+        connection = _LoginConnection(self.host, self._port, timeout=self.timeout_seconds)
         connection.authorization = f"Basic {login}"
-        return RawProxy(service_url=f"http://{self.host}:{self._port}{path}", connection=connection)
+        return connection
 
 
 def unreadable(method: str) -> ProtocolError:
@@ -84,12 +94,49 @@ def unreadable(method: str) -> ProtocolError:
     return ProtocolError("chain_unreadable", f"The node's answer to {method} does not have the expected shape.")
 
 
+def _refusal(method: str, code: object, status: int | None) -> Unavailable:
+    """What a refusal means and what to do about it; never in the node's own words."""
+    if status == http.HTTPStatus.UNAUTHORIZED:
+        return Unavailable(
+            "chain_login_wrong",
+            "The node refuses the login (HTTP 401): chain.core_rpc.user and chain.core_rpc.password must be those of "
+            "rpcauth, or of rpcuser and rpcpassword, in the node's bitcoin.conf.",
+        )
+    if status == http.HTTPStatus.FORBIDDEN:
+        return Unavailable(
+            "chain_not_allowed",
+            f"The node does not allow {method} from here (HTTP 403): add this machine's address to rpcallowip in the "
+            "node's bitcoin.conf, or the method to rpcwhitelist if there is one.",
+        )
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        return Unavailable(
+            "chain_busy",
+            "The node has more calls than it can take, or is stopping (HTTP 503); it is asked again. If this stays, raise "
+            "rpcworkqueue and rpcthreads in the node's bitcoin.conf.",
+        )
+    if code == STARTING:
+        return Unavailable("chain_starting", "The node is starting and cannot answer yet; it is asked again.")
+    if code == _NO_JSON and status is not None:
+        return Unavailable(
+            "chain_unavailable",
+            f"Something that is no node answered {method} with HTTP {status}: chain.core_rpc.url must name the node's RPC port.",
+        )
+    kind = {NOT_FOUND: NotFound, WALLET_MISSING: WalletMissing}.get(code if isinstance(code, int) else 0, Unavailable)
+    return kind("chain_unavailable", f"The node refused {method} (code {code}).")
+
+
 class _LoginConnection(http.client.HTTPConnection):
-    """Carries the login beside the URL: the proxy would take it from the URL, which ends up in errors."""
+    """Carries the login beside the URL, which ends up in errors, and remembers the status, which the proxy drops."""
 
     authorization = ""
+    status: int | None = None
 
     def request(
         self, method: str, url: str, body: Any = None, headers: Mapping[str, Any] | None = None, **_: Any
     ) -> None:
         super().request(method, url or "/", body, {**(headers or {}), "Authorization": self.authorization})
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        response = super().getresponse()
+        self.status = response.status
+        return response

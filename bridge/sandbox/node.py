@@ -105,8 +105,11 @@ class NodeProgram:
             self.program.wait()
 
 
-def start_node(bitcoind: Path, directory: Path) -> NodeProgram:
-    """Starts a node with free ports and waits until it answers. Raises RuntimeError with the end of its log."""
+def start_node(bitcoind: Path, directory: Path, *options: str) -> NodeProgram:
+    """Starts a node with free ports and waits until it answers; `options` come after ours and so override them.
+
+    Raises RuntimeError with the end of its log.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     rpc_port, peer_port = _free_ports(2)
     user, password = "sandbox", secrets.token_hex(16)
@@ -114,7 +117,7 @@ def start_node(bitcoind: Path, directory: Path) -> NodeProgram:
     # Its output goes to a file: it would else keep the starter's own output open for ever.
     with (directory / "node.log").open("wb") as log_file:
         program = subprocess.Popen(
-            [str(bitcoind), *OPTIONS, *ports, f"-datadir={directory}"],
+            [str(bitcoind), *OPTIONS, *ports, f"-datadir={directory}", *options],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,

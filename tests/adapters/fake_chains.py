@@ -6,6 +6,7 @@ Owns the invented facts and the two dialects; must not share code with the reade
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -250,26 +251,45 @@ class Esplora:
 
 
 class Node:
-    """The JSON-RPC dialect of the facts: a watch-only wallet that knows what was imported."""
+    """The JSON-RPC dialect of the facts: a watch-only wallet that knows what it followed, and what it was made to search.
+
+    `pruned_below` is the lowest block it still has; `slow_over` the most blocks that it
+    searches before its client has gone, `pace` the seconds of one search; `misses` blocks it lacks without being pruned.
+    """
 
     def __init__(self, facts: Facts):
         self.facts = facts
-        self.wallet: set[str] | None = None
+        self.wallet: dict[str, str] | None = None
         self.loaded = False
+        self.loads = True
         self.methods: list[str] = []
         self.logins: set[str] = set()
         self.chain = "test"
-        self.scanning: Any = False
+        self.scanning = False
+        self.pruned_below: int | None = None
+        self.misses: frozenset[int] = frozenset()
+        self.slow_over: int | None = None
+        self.pace = 0.0
+        self.searched: list[tuple[int, int]] = []
+        self.mempool_loaded = True
+        self.refusal: tuple[int, bytes] | None = None
+        self._known: set[str] = set()
+        self._followed = facts.tip
+        self._named: dict[str, int] = {}
+        self._births: list[int] = []
 
     def __call__(self, _method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         self.logins.add(headers.get("Authorization", ""))
         call = json.loads(body)
         self.methods.append(call["method"])
+        if self.refusal is not None:
+            return self.refusal
         if self.facts.broken is not None:
             return (503, b"down") if self.facts.broken == "down" else (200, self.facts.broken.encode())
         try:
             if path.startswith("/wallet/") and not self.loaded:
                 raise RpcError(-18)
+            self._follow()
             result = getattr(self, call["method"])(*call["params"])
             return 200, json.dumps({"result": result, "error": None}, default=Amount.text).replace('"#', "").replace(
                 '#"', ""
@@ -278,18 +298,80 @@ class Node:
             reply = {"result": None, "error": {"code": error.code, "message": "no"}}
             return 500, json.dumps(reply).encode()
 
-    def getblockchaininfo(self) -> Any:
-        return {"chain": self.chain}
+    def holds(self, address: str, label: str) -> None:
+        """Its wallet has this address from earlier on, and has heard of nothing that came before now."""
+        self._follow()
+        self.wallet, self.loaded = {**(self.wallet or {}), address: label}, True
 
-    def getblockcount(self) -> int:
-        return self.facts.tip
+    def lose_wallet(self) -> None:
+        """Somebody deleted it, or this is another node."""
+        self.wallet, self.loaded, self._known, self._births = None, False, set(), []
+
+    def _is_ours(self, tx: Tx) -> bool:
+        return any(address in (self.wallet or {}) for address, _ in tx.outputs)
+
+    def _follow(self) -> None:
+        """What the wallet hears of by itself: new blocks, unless they are older than all its addresses, and the mempool."""
+        for tx in self.facts.txs.values():
+            is_new = tx.stands if tx.height is None else tx.height > self._followed and self._is_past_birth(tx.height)
+            if is_new and self._is_ours(tx):
+                self._known.add(tx.txid)
+        self._followed = self.facts.tip
+
+    def _is_past_birth(self, height: int) -> bool:
+        return self._births == [] or self.facts.time_of(height) >= min(self._births) - 14_400
+
+    def _search(self, first: int, last: int) -> bool:
+        """Whether every one of these blocks could be read; slow ones are done after the client has gone."""
+        self.searched.append((first, last))
+        low = max(first, self.pruned_below or 0)
+        mine = [t.txid for t in self.facts.txs.values() if t.height is not None and low <= t.height <= last]
+        self._known |= {txid for txid in mine if self._is_ours(self.facts.txs[txid])}
+        time.sleep(0.8 if self.slow_over is not None and last - first >= self.slow_over else self.pace)
+        return low == first and not any(first <= height <= last for height in self.misses)
+
+    def getblockchaininfo(self) -> Any:
+        told = {"chain": self.chain, "blocks": self.facts.tip, "bestblockhash": self.facts.hash_of(self.facts.tip)}
+        told |= {"time": self.facts.time_of(self.facts.tip), "pruned": self.pruned_below is not None}
+        return told if self.pruned_below is None else {**told, "pruneheight": self.pruned_below}
+
+    def getblockhash(self, height: int) -> str:
+        if height > self.facts.tip:
+            raise RpcError(-8)
+        self._named[self.facts.hash_of(height)] = height
+        return self.facts.hash_of(height)
+
+    def getblockheader(self, block: str) -> Any:
+        if (height := self._height_of(block)) is None:
+            raise RpcError(-5)
+        is_best = height <= self.facts.tip and self.facts.hash_of(height) == block
+        times = {"time": self.facts.time_of(height), "mediantime": self.facts.time_of(height - 5)}
+        return {"height": height, "confirmations": self.facts.tip - height + 1 if is_best else -1, **times}
+
+    def _height_of(self, block: str) -> int | None:
+        """Of a block that was named, or a late one, on the best chain or on a branch that was given up."""
+        if block in self._named:
+            return self._named[block]
+        for height in range(self.facts.tip, self.facts.tip - 400, -1):
+            branches = range(self.facts.branches.get(height, 0) + 1)
+            if block in (_digest(f"block {height} of branch {branch}") for branch in branches):
+                return height
+        return None
+
+    def getmempoolinfo(self) -> Any:
+        return {"loaded": self.mempool_loaded}
 
     def syncwithvalidationinterfacequeue(self) -> None:
         raise RpcError(-32601)
 
+    def listwallets(self) -> list[str]:
+        return ["bridge-watch"] if self.loaded else []
+
     def loadwallet(self, _name: str, _on_startup: bool) -> Any:
         if self.wallet is None:
             raise RpcError(-18)
+        if not self.loads:
+            raise RpcError(-4)
         if self.loaded:
             raise RpcError(-35)
         self.loaded = True
@@ -299,48 +381,88 @@ class Node:
         self, name: str, no_keys: bool, blank: bool, _pass: str, _reuse: bool, descriptors: bool, _load: bool
     ) -> Any:
         assert (name, no_keys, blank, descriptors) == ("bridge-watch", True, True, True)
-        self.wallet, self.loaded = set(), True
+        self.wallet, self.loaded = {}, True
         return {"name": name}
 
-    def getwalletinfo(self) -> Any:
-        return {"scanning": self.scanning}
-
     def getaddressinfo(self, address: str) -> Any:
-        return {"ismine": address in (self.wallet or set())}
+        assert self.wallet is not None
+        return {"ismine": address in self.wallet, "labels": [self.wallet[address]] if address in self.wallet else []}
+
+    def setlabel(self, address: str, label: str) -> None:
+        assert self.wallet is not None
+        assert address in self.wallet
+        self.wallet[address] = label
 
     def getdescriptorinfo(self, descriptor: str) -> Any:
         return {"descriptor": descriptor + "#qwertyui"}
 
     def importdescriptors(self, requests: list[Any]) -> Any:
-        for request in requests:
-            assert request["desc"].endswith("#qwertyui")
-            assert type(request["timestamp"]) is int
-            self.wallet.add(request["desc"][5:-10])  # type: ignore[union-attr]
-        return [{"success": True}]
+        if self.scanning:
+            raise RpcError(-4)
+        (request,) = requests
+        assert request["desc"].endswith("#qwertyui")
+        assert self.wallet is not None
+        self.wallet[request["desc"][5:-10]] = request["label"]
+        since = self.facts.time_of(self.facts.tip - 5) if request["timestamp"] == "now" else request["timestamp"]
+        assert type(since) is int
+        self._births.append(since)
+        since = min(since, self.facts.time_of(self.facts.tip)) - 7200
+        self._follow()
+        if self._search(max(0, FIRST_BLOCK - (BLOCK_TIME - since) // 600), self.facts.tip):
+            return [{"success": True}]
+        return [{"success": False, "error": {"code": -1, "message": "Rescan failed"}}]
 
-    def listreceivedbyaddress(self, _minimum: int, _empty: bool, _watch: bool, address: str) -> Any:
+    def rescanblockchain(self, first: int, last: int) -> Any:
+        if self.scanning:
+            raise RpcError(-4)
+        if not 0 <= first <= last <= self.facts.tip:
+            raise RpcError(-8)
+        if first < (self.pruned_below or 0) or any(first <= height <= last for height in self.misses):
+            raise RpcError(-1)
+        self._search(first, last)
+        return {"start_height": first, "stop_height": last}
+
+    def listreceivedbyaddress(
+        self, _minimum: int, _empty: bool, _watch: bool, address: str, immature: bool = False
+    ) -> Any:
         assert self.wallet is not None
         assert address in self.wallet
-        found = [t.txid for t in self.facts.txs.values() if any(a == address for a, _ in t.outputs)]
-        return [{"address": address, "txids": found}] if found else []
+        found = [
+            t for t in self.facts.txs.values() if t.txid in self._known and any(a == address for a, _ in t.outputs)
+        ]
+        shown = [t.txid for t in found if immature or not t.coinbase or self._depth(t) > 100]
+        # Nobody promises that a transaction is named once.
+        return [{"address": address, "txids": shown + shown[:1]}] if shown else []
 
-    def gettransaction(self, txid: str, _watch: bool, verbose: bool) -> Any:
-        assert verbose
+    def _depth(self, tx: Tx) -> int:
+        return -1 if tx.conflicted else 0 if tx.height is None else self.facts.tip - tx.height + 1
+
+    def gettransaction(self, txid: str, _watch: bool, verbose: bool = False) -> Any:
+        if txid not in self._known:
+            raise RpcError(-5)
         tx = self.facts.txs[txid]
-        confirmations = -1 if tx.conflicted else 0 if tx.height is None else self.facts.tip - tx.height + 1
-        outputs = [{"n": n, "value": Amount(v), "scriptPubKey": {"address": a}} for n, (a, v) in enumerate(tx.outputs)]
-        outputs.append({"n": len(outputs), "value": Amount(0), "scriptPubKey": {"type": "nulldata"}})
-        spent = zip(tx.parents, tx.sequences, strict=True)
-        return {
+        confirmations = self._depth(tx)
+        told: dict[str, Any] = {
             "confirmations": confirmations,
-            **({"blocktime": self.facts.time_of(tx.height)} if tx.height is not None else {}),
             "bip125-replaceable": "yes" if confirmations == 0 and self.facts.signals(tx) else "no",
-            "decoded": {"vin": [{"txid": p, "sequence": s} for p, s in spent], "vout": outputs},
         }
+        if tx.height is not None:
+            block = {"blockheight": tx.height, "blockhash": self.facts.hash_of(tx.height)}
+            told |= {**block, "blocktime": self.facts.time_of(tx.height)}
+        if tx.coinbase:
+            told["generated"] = True
+        if verbose:
+            outputs = [
+                {"n": n, "value": Amount(v), "scriptPubKey": {"address": a}} for n, (a, v) in enumerate(tx.outputs)
+            ]
+            outputs.append({"n": len(outputs), "value": Amount(0), "scriptPubKey": {"type": "nulldata"}})
+            spent = zip(tx.parents, tx.sequences, strict=True)
+            told["decoded"] = {"vin": [{"txid": p, "sequence": s} for p, s in spent], "vout": outputs}
+        return told
 
     def getmempoolentry(self, txid: str) -> Any:
-        tx = self.facts.txs[txid]
-        if tx.gone or tx.height is not None:
+        tx = self.facts.txs.get(txid)
+        if tx is None or not tx.stands or tx.height is not None:
             raise RpcError(-5)
         return {"vsize": 141}
 
