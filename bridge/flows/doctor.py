@@ -52,11 +52,18 @@ MENDS = {
     "gateway_terms": "Set subtc.fee_bps to what the gateway takes and payouts.min_send_sat to the least it sends; see runbook "
     "gateway-terms.",
     "chain": "Check chain.esplora or chain.core_rpc; without a chain reader only small invoices settle.",
-    "chain:pruned": "The node has thrown away blocks that an open invoice may be paid in: raise prune=, or name an Esplora server in "
-    "chain.esplora; until then nothing of these invoices is closed.",
-    "chain:not_searched": "The node's watch wallet is new and is searched again from each invoice's birth: leave it time; if this "
-    "stays, look at the node's debug.log for failed rescans.",
+    "chain:pruned": "The node has thrown away blocks from the time of open invoices, so it cannot say that nothing came; new payments "
+    "are seen. Let an unpruned node read them (chain.core_rpc.url), or an Esplora server (chain.esplora).",
+    "chain:not_searched": "The node's wallet is new: each open invoice's address is searched again from its birth. Until then silence "
+    "closes nothing; new payments are seen at once. blockfilterindex=1 makes it much faster.",
     "chain:chain_scanning": "The node searches the past for new addresses: leave it time.",
+    "chain:chain_wallet_not_loaded": "The node cannot load the wallet bridge-watch. If its debug.log says that the wallet goes beyond "
+    "pruned data, move the folder wallets/bridge-watch away: a new one is made and searched again.",
+    "chain:chain_login_wrong": "The node refuses the login: compare chain.core_rpc.user and password with its rpcauth.",
+    "chain:chain_not_allowed": "The node does not take calls from this address: see its rpcallowip.",
+    "chain:chain_busy": "The node has too many calls waiting: raise its rpcworkqueue, or see who else calls it.",
+    "chain:chain_starting": "The node is starting: leave it time.",
+    "chain:chain_node_too_old": "The node is older than Bitcoin Core 23: upgrade it.",
     "chain:history_cut": "The server does not list all transactions of an address: name another one, or your own node.",
     "chain:history_differs": "The server's list for an address lacks what it knows by its id: its index is incomplete, name another.",
     "chain:tip_behind": "The reader is behind the highest block that was seen: wait until it has caught up, or name another.",
