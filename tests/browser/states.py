@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.core.errors import ProtocolError
+from bridge.core.errors import ProtocolError, Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
 from bridge.flows.grant_grace import grant_grace
@@ -111,6 +111,13 @@ def crowded(site: Site) -> Invoice:
     return later(site, invoice, 60)
 
 
+def not_searched(site: Site) -> Invoice:
+    """Over, while no chain reader answers: nobody knows whether money came."""
+    invoice = open_one(site)
+    site.world.chain.fails_with = Unavailable("chain_unavailable", "no server answers")
+    return later(site, invoice, DAY + 60)
+
+
 def reorganised(site: Site) -> Invoice:
     invoice = paid(site, confirmations=1)
     output_of(site).gone = True
@@ -167,6 +174,7 @@ STATES: dict[str, Make] = {
     "suspicious_address": open_one,
     "wrong_network": of_another_network,
     "address_crowded": crowded,
+    "evidence_missing": not_searched,
     "late": lambda site: paid(site, confirmations=1, after=DAY + 7_300),
     "screening": lambda site: paid(site, confirmations=1),
 }
