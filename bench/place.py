@@ -142,7 +142,7 @@ def open_place(bench: Bench, engine: str) -> Iterator[Place]:
             programs=[],
         )
         try:
-            _wait(port, "/blocks/tip/height")
+            _wait(port, "/blocks/tip/hash")
             yield place
         finally:
             place.stop_programs()

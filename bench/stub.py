@@ -11,6 +11,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TIP = 800_000
+TIP_HASH, BLOCK_HASH = "aa" * 32, "bb" * 32
+HEIGHTS = {TIP_HASH: TIP, BLOCK_HASH: TIP - 5}
+TIME = 1_795_000_000
 _LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
@@ -55,7 +58,12 @@ class World:
             asked = json.loads(body)
             self.paid[asked["address"]] = asked["amount_sat"]
             return {}
-        return TIP if parts.path == "/blocks/tip/height" else {"ok": True}
+        if parts.path == "/blocks/tip/hash":
+            return TIP_HASH
+        if parts.path.startswith("/block/"):
+            block_hash = parts.path.removeprefix("/block/")
+            return {"id": block_hash, "height": HEIGHTS[block_hash], "timestamp": TIME}
+        return {"ok": True}
 
     def _gateway(self, mode: str, asked: dict[str, Any]) -> Any:
         result = {"coin": "btc", "net": "test", "wallet_id": asked["wallet_id"]}
@@ -77,7 +85,7 @@ class World:
         return [
             {
                 "txid": hashlib.sha256(address.encode()).hexdigest(),
-                "status": {"confirmed": True, "block_height": TIP - 5},
+                "status": {"confirmed": True, "block_height": TIP - 5, "block_hash": BLOCK_HASH, "block_time": TIME},
                 "vin": [{"txid": "11" * 32, "vout": 0, "sequence": 0xFFFFFFFF}],
                 "vout": [{"scriptpubkey_address": address, "value": self.paid[address]}],
             }
@@ -104,7 +112,8 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
-            answer = json.dumps(self.world.answer(head.split(" ", 2)[1], body)).encode()
+            said = self.world.answer(head.split(" ", 2)[1], body)
+            answer = (said if isinstance(said, str) else json.dumps(said)).encode()
             front = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
             self.transport.write(front + answer)  # type: ignore[attr-defined]
 
