@@ -1,8 +1,9 @@
 # Everything a person does with this repository. Every target sets up what it needs; the second call is instant.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Copies of the locks that .venv was brought to: what a demo needs, and what tests and tools need besides.
 READY := .venv/.ready
+TOOLS := .venv/.tools
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PEER_FLAG := $(if $(filter 1 yes true,$(PEER)),--peer)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
@@ -14,22 +15,35 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test gallery lint fmt types bench soak drill fuzz supply clean
+.PHONY: help setup lock demo run test gallery lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-setup: $(READY) ## create .venv with everything pinned in setup.cfg
+setup: $(TOOLS) ## create .venv as locked, for all that follows; PYTHON=python3.12 chooses another Python
 
-$(READY): setup.cfg pyproject.toml
+$(READY): deploy/requirements.lock setup.cfg pyproject.toml
 	@sh scripts/make_venv.sh "$(PYTHON)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,dev,otel]'
-	@touch $@
+	@sh scripts/install_locked.sh $@ $<
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@cp $< $@
 
-demo: setup ## the whole job on this machine, no accounts needed; ONCE=1 walks it once and ends
+$(TOOLS): $(READY) deploy/otel.lock locks/dev.lock
+	@sh scripts/install_locked.sh $@ $(filter %.lock,$^)
+	@cat $(filter %.lock,$^) >$@
+
+# One tool for one target: .venv/.fuzz, .venv/.resolver.
+.venv/.%: locks/%.lock $(TOOLS)
+	@sh scripts/install_locked.sh $@ $<
+	@cp $< $@
+
+lock: .venv/.resolver ## write all locks anew from the pins of setup.cfg, and print what changed
+	@$(BIN)/python deploy/make_locks.py
+
+demo: $(READY) ## the whole job on this machine, no accounts needed; ONCE=1 walks it once and ends
 	@$(BIN)/subtc-bridge demo $(DEMO_FLAGS)
 
-run: setup ## migrate, then serve and work with config.yaml
+run: $(READY) ## migrate, then serve and work with config.yaml
 	@bash scripts/run.sh config.yaml
 
 test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
@@ -42,8 +56,7 @@ gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--
 	$(BIN)/python -m tests.browser.gallery $(ARGS)
 
 fuzz: setup ## throw bytes at everything that parses a stranger's, guided by coverage; SECONDS=60
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
-		$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || echo "atheris does not install here"
+	@$(MAKE) --no-print-directory .venv/.fuzz || echo "atheris does not install here"
 	$(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 # Exit code 3: the advisory service could not be asked, and it said so; that alone must not stop anybody.

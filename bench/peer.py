@@ -9,6 +9,7 @@ costs it time: the rate limit, the price look-up, log files and uvicorn's access
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -28,9 +29,8 @@ from bench.place import API_KEY, Bench, Place, open_place
 from bench.table import Report
 from tests.durability.programs import free_port
 
-VERSION = "1.6.2"
-# bolt11, which signs for LNbits, imports names that bitstring 5 no longer has, and does not say so to pip.
-PACKAGES = (f"lnbits=={VERSION}", "bitstring<5")
+LOCK = Path(__file__).with_name("peer.lock")
+VERSION = re.findall(r"^lnbits==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)[0]
 TIMES = 4
 PAIRS = 3
 SETTINGS = {
@@ -71,14 +71,21 @@ def install(directory: Path = Path("build")) -> Path:
         return python
     print(f"installing LNbits {VERSION} from PyPI into {home}, which takes a minute and 300 MB", flush=True)
     venv.create(home, with_pip=True, clear=True)
+    # What is to be had as source only is built without fetching anything: so what builds it has to be there first.
+    build = home / "build.lock"
+    build.write_text("".join(re.findall(r"^setuptools==.*(?:\n +--hash.*)+\n", LOCK.read_text(), re.MULTILINE)))
     quietly = ("--quiet", "--disable-pip-version-check", "--retries", "1")
-    command = [str(python), "-m", "pip", "install", *quietly, *PACKAGES]
-    done = subprocess.run(command, capture_output=True, text=True)
+    for lock in (build, LOCK):
+        locked = ("--require-hashes", "--no-deps", "--no-build-isolation", "--requirement", str(lock))
+        command = [str(python), "-m", "pip", "install", *quietly, *locked]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            break
     if done.returncode:
         said = [line[7:] for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or ["pip gave no reason"]
         raise click.ClickException(
             f"LNbits {VERSION} can't be installed from PyPI ({said[-1]}). Is the package index reachable, and is this"
-            f" Python ({sys.version.split()[0]}) one of 3.10 to 3.12? Without PEER=1 the bench needs neither."
+            f" Python ({sys.version.split()[0]}) one of 3.11 and 3.12? Without PEER=1 the bench needs neither."
         )
     ready.touch()
     return python

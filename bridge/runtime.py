@@ -192,7 +192,9 @@ def export_spans(settings: Settings) -> None:
     try:
         tracing.export_to(settings.otlp_endpoint)
     except ModuleNotFoundError:
-        raise ConfigError("otlp_endpoint: needs the extra: pip install 'subtc-billmanager-bridge[otel]'") from None
+        raise ConfigError(
+            "otlp_endpoint: needs OpenTelemetry, pip install --require-hashes --no-deps -r deploy/otel.lock"
+        ) from None
 
 
 def api_keys(settings: Settings) -> Mapping[str, str]:

@@ -60,7 +60,7 @@ def header() -> str:
 
 
 def export_to(endpoint: str) -> None:
-    """Sends spans to this collector (OTLP over HTTP) from now on. Raises ModuleNotFoundError without the extra `otel`."""
+    """Sends spans to this collector (OTLP over HTTP) from now on. Raises ModuleNotFoundError without OpenTelemetry."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

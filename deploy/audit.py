@@ -1,6 +1,6 @@
 """Asks an advisory service whether any locked library has a known fault.
 
-Usage: python deploy/audit.py [--osv-url URL] [LOCK]. Exit code 0: none has. 1: some have, they are named. 3: the service could
+Usage: python deploy/audit.py [--osv-url URL] [LOCK...]. Exit code 0: none has. 1: some have, they are named. 3: the service could
 not be asked, which says nothing about the libraries.
 """
 
@@ -11,17 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LOCK = Path(__file__).parent / "requirements.lock"
+LOCKS = sorted(Path(__file__).parent.glob("*.lock"))
 OSV = "https://api.osv.dev/v1/query"
 CLEAN, KNOWN_FAULTS, COULD_NOT_ASK = 0, 1, 3
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("lock", nargs="?", type=Path, default=LOCK)
+    parser.add_argument("locks", nargs="*", type=Path, default=LOCKS, metavar="LOCK")
     parser.add_argument("--osv-url", default=OSV)
     options = parser.parse_args()
-    answer = asked(options.lock, options.osv_url)
+    answer = asked(options.locks, options.osv_url)
     if isinstance(answer, str):
         print(f"COULD NOT ASK {options.osv_url}: {answer}\nThis says nothing about the libraries.", file=sys.stderr)
         return COULD_NOT_ASK
@@ -33,9 +33,10 @@ def main() -> int:
     return KNOWN_FAULTS if faults else CLEAN
 
 
-def asked(lock: Path, osv_url: str) -> list[dict[str, Any]] | str:
+def asked(locks: list[Path], osv_url: str) -> list[dict[str, Any]] | str:
     """What the service knows of each locked library, or why it could not be asked."""
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--no-deps", "--disable-pip"]
+    requirements = [part for lock in locks for part in ("--requirement", str(lock))]
+    command = [sys.executable, "-m", "pip_audit", *requirements, "--no-deps", "--disable-pip"]
     service = ["--vulnerability-service", "osv", "--osv-url", osv_url, "--timeout", "10"]
     shape = ["--format", "json", "--progress-spinner", "off"]
     done = subprocess.run([*command, *service, *shape], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 """Writes the bill of materials: every locked library with its version, hash and licence, as CycloneDX JSON.
 
-Usage: python deploy/make_sbom.py build/sbom.cdx.json. The hashes are those of requirements.lock, the licences those of the
-installed libraries; it fails when what is installed is not what is locked.
+Usage: python deploy/make_sbom.py build/sbom.cdx.json. The hashes are those of requirements.lock, of the files for every machine; the
+licences are those of the installed libraries. It fails when what is installed is not what is locked.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from make_locks import Locked, entries
+from packaging.markers import Marker
 
 LOCK = Path(__file__).parent / "requirements.lock"
 BUILD_TOOLS = {"setuptools"}
@@ -32,10 +34,11 @@ def main(target: Path) -> None:
 
 def bill_of_materials() -> Document:
     """What cyclonedx-py says of the installed libraries, cut down to the locked ones and with their hashes."""
-    locked = {_name(c): c for c in _told("requirements", str(LOCK))["components"]}
+    here = [each for each in entries(LOCK.read_text()) if not each.marker or Marker(each.marker).evaluate()]
+    locked = {each.name: each for each in here}
     document = _told("environment", sys.executable)
     known = {_name(c): c for c in document["components"]}
-    if differing := [n for n, c in locked.items() if known[n]["version"] != c["version"] and n not in BUILD_TOOLS]:
+    if differing := [n for n, each in locked.items() if n not in known or known[n]["version"] != each.version]:
         sys.exit(f"not installed as locked: {', '.join(differing)}")
     document["components"] = [_component(known[name], each) for name, each in sorted(locked.items())]
     ours = {key: known[OURS][key] for key in ("bom-ref", "name", "version", "licenses", "description")}
@@ -49,12 +52,11 @@ def bill_of_materials() -> Document:
     return document
 
 
-def _component(installed: Document, locked: Document) -> Document:
-    """A library as it is locked. Of what only builds the package, another version may be installed here; it is not run."""
-    if _name(locked) in BUILD_TOOLS:
-        is_locked = {"version": locked["version"], "purl": locked["purl"], "scope": "excluded"}
-        installed = {key: installed[key] for key in ("bom-ref", "name", "type", "licenses")} | is_locked
-    return installed | {"hashes": _hashes(locked)}
+def _component(installed: Document, locked: Locked) -> Document:
+    """A library as it is locked. What only builds the package is not run."""
+    scope = {"scope": "excluded"} if locked.name in BUILD_TOOLS else {}
+    hashes = [{"alg": "SHA-256", "content": each.removeprefix("sha256:")} for each in sorted(locked.hashes)]
+    return installed | scope | {"hashes": hashes}
 
 
 def _told(*arguments: str) -> Document:
@@ -69,10 +71,6 @@ def _told(*arguments: str) -> Document:
 
 def _name(component: Document) -> str:
     return re.sub(r"[-_.]+", "-", component["name"]).lower()
-
-
-def _hashes(component: Document) -> list[Document]:
-    return [each for reference in component["externalReferences"] for each in reference.get("hashes", ())]
 
 
 if __name__ == "__main__":

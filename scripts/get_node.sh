@@ -13,7 +13,7 @@ if [ -x "$directory/bitcoind" ] && "$directory/bitcoind" -version >/dev/null 2>&
     exit 0
 fi
 if ! command -v apt-get >/dev/null || [ "$(uname -m)" != x86_64 ]; then
-    echo "get_node.sh: the node comes from Debian's packages for x86_64; install one yourself and set BRIDGE_TEST_BITCOIND" >&2
+    echo "get_node.sh: the node comes from Debian's packages for x86_64; install one yourself and name its folder in BRIDGE_NODE_DIR" >&2
     exit 1
 fi
 

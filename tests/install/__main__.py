@@ -4,7 +4,7 @@ Owns the order of things; started by scripts/install_drill.sh, which gives it na
 """
 
 import argparse
-import json
+import ast
 import os
 import re
 import shutil
@@ -117,11 +117,11 @@ def start(machine: Machine, base: Path, place: Path, names: dict[str, str]) -> N
 
 def registry_settings() -> dict[str, str]:
     """Where this machine's pip finds packages, as variables. Nothing of it is kept."""
-    found = json.loads(subprocess.run([sys.executable, "-c", PIP_SETTINGS], check=True, capture_output=True).stdout)
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     chosen = {}
-    for name, value in found.items():
-        key = name.split(".")[-1]
-        urls = " ".join(part for part in value.split() if not part.startswith("file:"))
+    for key, value in re.findall(r"^\S+?\.([\w-]+)=(.+)$", found, re.MULTILINE):
+        urls = " ".join(part for part in ast.literal_eval(value).split() if not part.startswith("file:"))
         if key in REGISTRY_SETTINGS and urls:
             chosen["PIP_" + key.upper().replace("-", "_")] = urls
     proxies = {
@@ -135,15 +135,6 @@ def apt_settings() -> str:
     dump = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
     chosen = [line for line in dump.splitlines() if re.match(r"Acquire::(https?::Proxy|Check-)", line)]
     return "\n".join([*chosen, 'Acquire::Retries "3";', ""])
-
-
-PIP_SETTINGS = """
-import json
-from pip._internal.configuration import Configuration
-configuration = Configuration(isolated=False)
-configuration.load()
-print(json.dumps({name: value for name, value in configuration.items()}))
-"""
 
 
 def connect(machine: Machine, site: world.Site, names: dict[str, str]) -> order.HardWalk:

@@ -4,12 +4,9 @@ import re
 import subprocess
 import sys
 from configparser import ConfigParser
-from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.security.two_shops import two_shops
 
@@ -25,31 +22,6 @@ for found in pkgutil.walk_packages(bridge.__path__, "bridge."):
         importlib.import_module(found.name)
 print("imported")
 """
-
-
-def locked() -> dict[str, str]:
-    lines = (ROOT / "deploy" / "requirements.lock").read_text().splitlines()
-    found = [re.fullmatch(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines if line[0] != "#"]
-    assert all(found)
-    return {match[1]: match[2] for match in found}
-
-
-def test_every_pin_is_locked_with_a_hash_to_the_same_version():
-    settings = ConfigParser()
-    settings.read(ROOT / "setup.cfg")
-    wanted = [line for line in settings["options"]["install_requires"].splitlines() if "==" in line]
-    assert len(wanted) > 10
-    for name, version in (re.sub(r"\[.*\]", "", line).split("==") for line in wanted):
-        assert locked()[name.lower()] == version, name
-
-
-def test_whatever_a_locked_library_needs_is_locked_too():
-    known = locked()
-    for name in known:
-        for line in requires(name) or ():
-            needed = Requirement(line)
-            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                assert canonicalize_name(needed.name) in known, f"{name} needs {line}"
 
 
 def test_what_is_installed_has_every_page_text_and_migration():
