@@ -25,6 +25,8 @@ GAPS = frozenset(
     }
 )
 
+_BEHIND = frozenset({"tip_behind", "tip_stale"})
+
 # Clocks of several nodes differ by less; a time further ahead of now was written by a clock that was wrong.
 CLOCK_TOLERANCE = timedelta(minutes=2)
 
@@ -54,14 +56,11 @@ def believed(at: datetime | None, *, now: datetime) -> datetime | None:
 
 
 def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
-    """The payments whose fate a reader is asked for: those with an outpoint that are still there.
-
-    One that was confirmed before blocks were stored is left out: without its block nothing can be held against it.
-    """
+    """The payments whose fate a reader is asked for: those with an outpoint that are still there."""
     return tuple(
         KnownOutput(outpoint=p.key, block_height=p.block_height, block_hash=p.block_hash)
         for p in payments
-        if not p.replaced and p.confirmations is not None and (p.block_hash is not None or p.confirmations == 0)
+        if not p.replaced and p.confirmations is not None
     )
 
 
@@ -69,13 +68,12 @@ def gap_of(reading: ChainReading, *, born_at: datetime, horizon: Horizon) -> str
     """Why the silence of `reading` says nothing about an invoice born then; "" when it is a fact."""
     tip = reading.tip
     conditions = {
-        reading.gap: bool(reading.gap),
         "clock_ahead": born_at > reading.asked_at + CLOCK_TOLERANCE,
         "not_searched": reading.since is not None and reading.since > born_at,
         "tip_behind": tip.height < horizon.height,
         "tip_stale": horizon.oldest_tip is not None and reading.asked_at - tip.time > horizon.oldest_tip,
     }
-    return next((code for code, applies in conditions.items() if applies), "")
+    return reading.gap or next((code for code, applies in conditions.items() if applies), "")
 
 
 def learn(
@@ -88,43 +86,72 @@ def learn(
 ) -> Learned:
     """The absolute facts of every output we know after `reading`.
 
-    More is always believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it. From an
-    answer older than one already taken in, only earlier first sights are learned.
+    More is believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it; so is, from a
+    source that is behind, that what is gone is there again. From an answer older than one already taken in, only earlier first
+    sights are learned.
     """
     gap = gap_of(reading, born_at=born_at, horizon=horizon)
     rest = {p.key: p for p in known}
+    totals = _Totals(known)
     learned: list[tuple[Payment, bool]] = []
     for output in _once(reading.outputs):
         before = rest.pop(output.outpoint, None)
         seen = _seen(output, before, reading, born_at=born_at, is_newest=is_newest)
-        if (
-            before is not None
-            and is_newest
-            and _is_less(seen, before)
-            and not _may_lessen(before, reading, gap, horizon)
-        ):
+        if before is not None and is_newest and not _is_believed(seen, before, reading, gap, horizon):
             gap = gap or "payment_not_shown"
             seen = replace(before, first_seen_at=seen.first_seen_at)
+        if not seen.replaced and (before is None or before.replaced):
+            seen = replace(seen, first_seen_at=totals.give_way(seen))
         if seen != before:
             learned.append((seen, before is None))
     for gone in rest.values() if is_newest else ():
         if gone.replaced:
             continue
-        if _is_undone(gone, reading, gap, horizon):
-            learned.append((replace(gone, replaced=True, confirmations=0, block_height=None, block_hash=None), False))
-        else:
-            gap = gap or "payment_not_shown"
+        left = totals.left.get(gone.key, gone)
+        if left.replaced or _is_undone(gone, reading, gap, horizon):
+            learned.append((_gone(gone), False))
+            continue
+        gap = gap or "payment_not_shown"
+        if left != gone:
+            learned.append((left, False))
     return Learned(payments=tuple(learned), gap=gap)
 
 
+class _Totals:
+    """Totals of the gateway, as they give way to the outputs that they were the sum of."""
+
+    def __init__(self, known: Sequence[Payment]):
+        its = sorted((p for p in known if p.confirmations is None and not p.replaced), key=lambda p: p.first_seen_at)
+        self.left = {p.key: p for p in its}
+
+    def give_way(self, shown: Payment) -> datetime:
+        """Takes what is shown from the earliest that are left, else it would count twice. Returns since when it is known."""
+        known_since, to_take = shown.first_seen_at, shown.amount_sat
+        for total in self.left.values():
+            if total.replaced or to_take == 0:
+                continue
+            taken = min(total.amount_sat, to_take)
+            to_take -= taken
+            known_since = min(known_since, total.first_seen_at)
+            is_used_up = taken == total.amount_sat
+            self.left[total.key] = replace(
+                total, amount_sat=total.amount_sat - (0 if is_used_up else taken), replaced=is_used_up
+            )
+        return known_since
+
+
+def _gone(payment: Payment) -> Payment:
+    return replace(payment, replaced=True, confirmations=0, block_height=None, block_hash=None)
+
+
 def _once(outputs: Sequence[ChainOutput]) -> Iterator[ChainOutput]:
-    """Each outpoint once, as deep as it is told."""
+    """Each outpoint once, as deep as it is told, the deepest first: they came first."""
     deepest: dict[str, ChainOutput] = {}
     for output in outputs:
         told = deepest.setdefault(output.outpoint, output)
         if output.confirmations > told.confirmations:
             deepest[output.outpoint] = output
-    yield from deepest.values()
+    yield from sorted(deepest.values(), key=lambda output: -output.confirmations)
 
 
 def _seen(
@@ -150,8 +177,12 @@ def _seen(
     )
 
 
-def _is_less(seen: Payment, before: Payment) -> bool:
-    return not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)
+def _is_believed(seen: Payment, before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
+    """Whether a payment that we know stands as the reading shows it."""
+    if before.replaced:  # of what is undone, a source that is behind has not heard yet
+        return gap not in _BEHIND
+    is_less = (seen.confirmations or 0) < (before.confirmations or 0)
+    return not is_less or _may_lessen(before, reading, gap, horizon)
 
 
 def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
@@ -160,6 +191,8 @@ def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon)
         return False
     if gone.confirmations is None:  # a total of the gateway's, which the chain's own outputs take the place of
         return True
+    if gone.block_hash is None and gone.confirmations:
+        return False  # stored before blocks were, so nothing can be held against it
     return gone.key in reading.undone and _may_lessen(gone, reading, gap, horizon)
 
 
@@ -168,7 +201,7 @@ def _may_lessen(before: Payment, reading: ChainReading, gap: str, horizon: Horiz
     that differ the fuller counts, unless the other has the longer chain.
     """
     is_confirmed = bool(before.confirmations)
-    if gap in ("tip_behind", "tip_stale") or reading.tip.height < _told_height(before):
+    if gap in _BEHIND or reading.tip.height < _told_height(before):
         return False
     if reading.source == before.source or not before.source:
         return True

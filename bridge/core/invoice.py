@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge.core.coverage import believed
 from bridge.core.credit import Credit, Payment, counting, credit, quote_at
 from bridge.core.errors import IllegalMove
 from bridge.core.policy import Rule
@@ -83,7 +84,8 @@ class Invoice:
 
     def has_passed(self, deadline: datetime, now: datetime) -> bool:
         """Whether a deadline is over, and we looked after it: what was not searched is never "nothing came"."""
-        return now >= deadline and self.covered_until is not None and self.covered_until >= deadline
+        covered_until = believed(self.covered_until, now=now)
+        return now >= deadline and covered_until is not None and covered_until >= deadline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,8 +247,8 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     if sums.total_sat == 0 and not invoice.provider_sat and invoice.settled_at is None:
         return frozenset()
     seen, unsettled, has_money = sums.seen, invoice.settled_at is None, sums.total_sat > 0
-    grace = timedelta(seconds=rule.disagree_grace_seconds)
-    disagree = invoice.disagrees_since is not None and now - invoice.disagrees_since >= grace
+    differs = not _agrees(invoice, sums)
+    disagree = differs and _has_disagreed_for(invoice, timedelta(seconds=rule.disagree_grace_seconds), now)
     over = invoice.has_passed(invoice.monitor_until, now)
     at_stake_sat = max(sums.total_sat, seen.due_sat)
     only_provider = any(p.confirmations is None for p in sums.present)
@@ -261,7 +263,7 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     conditions = {
         "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
         "provider_only_limit": unsettled and only_provider and at_stake_sat > rule.provider_only_max_sat,
-        "provider_disagrees": disagree or (unsettled and over and not _agrees(invoice, sums)),
+        "provider_disagrees": disagree or (unsettled and over and differs),
         "billing_conflict": unsettled and has_money and invoice.billing_change is not None,
         "late": is_late,
         "partial": may_be_part and (over or _asks_about_part(invoice, sums, rule)),
@@ -278,6 +280,13 @@ def _asks_about_part(invoice: Invoice, sums: _Sums, rule: Rule) -> bool:
     """
     is_answered = "partial" in invoice.asked
     return rule.underpaid == "review" and bool(sums.counted) and not sums.seen.unquoted and not is_answered
+
+
+def _has_disagreed_for(invoice: Invoice, grace: timedelta, now: datetime) -> bool:
+    """Whether provider and chain differed from one comparison to another so much later: in between nobody knows."""
+    compared_until = believed(invoice.covered_until, now=now)
+    since = invoice.disagrees_since
+    return since is not None and compared_until is not None and compared_until - since >= grace
 
 
 def _agrees(invoice: Invoice, sums: _Sums) -> bool:
@@ -306,8 +315,9 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
         return _settled(sums, rule)
     blocked = next(iter(sorted(holding)), None)
     late = _is_late(invoice, sums)
+    waits_for_price = _late_from(invoice, sums, rule) is not None
     # That money is late is known; that none came in time has to be.
-    is_expired = now >= invoice.expires_at if late else _is_expired(invoice, now)
+    is_expired = now >= invoice.expires_at if late else _is_expired(invoice, now, is_unpriced=waits_for_price)
     if sums.seen.covered and "failed_to_confirm" in holding:
         return "invalid", "none", "failed_to_confirm"
     if sums.seen.covered and not (late and is_expired):
@@ -326,10 +336,10 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
     return "new", "none", blocked or gone or waiting
 
 
-def _is_expired(invoice: Invoice, now: datetime) -> bool:
-    """Whether the time to pay is over; that is said once we know what came in it, and then stays said."""
+def _is_expired(invoice: Invoice, now: datetime, *, is_unpriced: bool) -> bool:
+    """Whether the time to pay is over; that is said once we know what came in it and what that is worth, and then stays said."""
     was_said = invoice.status == "expired" and now >= invoice.expires_at
-    return was_said or invoice.has_passed(invoice.expires_at, now)
+    return was_said or (invoice.has_passed(invoice.expires_at, now) and not is_unpriced)
 
 
 def _settled(sums: _Sums, rule: Rule) -> tuple[str, str, str]:

@@ -191,10 +191,11 @@ def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]
     """
     if code:
         since = row.gap_since if row.gap is not None else asked_at
-        return {"gap": code, "gap_source": source, "gap_since": since, "gap_at": asked_at}
+        # Where nobody answered, what one source lacked is still open.
+        return {"gap": code, "gap_source": source or row.gap_source or "", "gap_since": since, "gap_at": asked_at}
     patience = timedelta(seconds=rule_of(row).disagree_grace_seconds)
     is_of_another = row.gap is not None and row.gap_source not in ("", source)
-    if row.gap is None or (is_of_another and asked_at - row.gap_at <= patience):
+    if row.gap is None or (is_of_another and abs(asked_at - row.gap_at) <= patience):
         return {}
     return dict.fromkeys(("gap", "gap_source", "gap_since", "gap_at"))
 
@@ -287,9 +288,9 @@ def _snapshot(readings: Readings) -> str:
 
 
 def _disagreement(row: Any, chain: ChainReading, provider_sat: int, asked_at: datetime) -> datetime | None:
-    """Since when the provider's total lies outside what the chain has confirmed and what it has seen; None when it lies inside."""
-    total_sat = sum(o.amount_sat for o in chain.outputs)
+    """Since when the provider's total lies outside what can be spent and what was seen on the chain; None when it lies inside."""
+    seen = {o.outpoint: o.amount_sat for o in chain.outputs}
     # A wallet counts what a miner was paid one block later than it may be spent.
-    confirmed_sat = sum(o.amount_sat for o in chain.outputs if o.confirmations > (COINBASE_DEPTH if o.coinbase else 0))
+    firm = {o.outpoint: o.amount_sat for o in chain.outputs if o.confirmations > (COINBASE_DEPTH if o.coinbase else 0)}
     since: datetime | None = row.disagrees_since
-    return None if confirmed_sat <= provider_sat <= total_sat else since or asked_at
+    return None if sum(firm.values()) <= provider_sat <= sum(seen.values()) else since or asked_at

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from bridge.core.coverage import believed
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
@@ -271,7 +272,8 @@ def _is_undecided(known: Any, decision: Decision, *, now: datetime) -> bool:
     if decision.status in ("settled", "invalid") or decision.closed:
         return False
     over = [at for at in (known.expires_at, known.monitor_until) if at <= now]
-    is_uncovered = bool(over) and (known.covered_until is None or known.covered_until < max(over))
+    covered_until = believed(known.covered_until, now=now)
+    is_uncovered = bool(over) and (covered_until is None or covered_until < max(over))
     return is_uncovered or decision.wants_late_quote_from is not None
 
 
