@@ -67,13 +67,15 @@ def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
 def gap_of(reading: ChainReading, *, born_at: datetime, horizon: Horizon) -> str:
     """Why the silence of `reading` says nothing about an invoice born then; "" when it is a fact."""
     tip = reading.tip
-    conditions = {
-        "clock_ahead": born_at > reading.asked_at + CLOCK_TOLERANCE,
-        "not_searched": reading.since is not None and reading.since > born_at,
-        "tip_behind": tip.height < horizon.height,
-        "tip_stale": horizon.oldest_tip is not None and reading.asked_at - tip.time > horizon.oldest_tip,
-    }
-    return reading.gap or next((code for code, applies in conditions.items() if applies), "")
+    # A source that is behind is that first: what else it lacks may follow from it.
+    conditions = (
+        ("tip_behind", tip.height < horizon.height),
+        ("tip_stale", horizon.oldest_tip is not None and reading.asked_at - tip.time > horizon.oldest_tip),
+        (reading.gap, bool(reading.gap)),
+        ("clock_ahead", born_at > reading.asked_at + CLOCK_TOLERANCE),
+        ("not_searched", reading.since is not None and reading.since > born_at),
+    )
+    return next((code for code, applies in conditions if applies), "")
 
 
 def learn(

@@ -78,6 +78,11 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
     "a lagging source undoes nothing": (reading(undone=GONE, **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
     "a standing source's silence is none": (reading(**STALE), (), ("tip_stale", {})),
     "a standing source undoes nothing": (reading(undone=GONE, **STALE), (paid(),), ("tip_stale", {"aa:0": 0})),
+    "a lagging source says itself that it lacks a payment, and shows another less deep": (
+        reading(shown(1, key="bb:0"), gap="payment_not_shown", **BEHIND),
+        (paid(9), paid(2, key="bb:0", tip_height=TIP - 22)),
+        ("tip_behind", {"aa:0": 9, "bb:0": 2}),
+    ),
     "one block behind is behind": (reading(tip_height=TIP - 1), (), ("tip_behind", {})),
     "pruned": (reading(gap="pruned", undone=GONE), (paid(),), ("pruned", {"aa:0": 0})),
     "pruned, but it shows money": (reading(shown(2), gap="pruned"), (), ("pruned", {"aa:0": 2})),
