@@ -62,18 +62,18 @@ def note_tip(bridge: Bridge, tip: Tip, *, now: datetime) -> int:
 def horizon(tx: Tx, bridge: Bridge, *, now: datetime) -> Horizon:
     """What a reading that is asked for now is held to."""
     best = leases.best_tip(tx, bridge.network)
-    height = 0 if best is None or _is_forgotten(bridge, best.seen_at, now=now) else best.height
+    height = 0 if best is None or _is_forgotten(best.seen_at, bridge.oldest_tip, now=now) else best.height
     return Horizon(height=height, oldest_tip=bridge.oldest_tip)
 
 
 def _is_news(tx: Tx, bridge: Bridge, tip: Tip, *, now: datetime) -> bool:
     best = leases.best_tip(tx, bridge.network)
-    if best is None or tip.height > best.height or _is_forgotten(bridge, best.seen_at, now=now):
+    if best is None or tip.height > best.height or _is_forgotten(best.seen_at, bridge.oldest_tip, now=now):
         return True
     seen_at = believed(best.seen_at, now=now)
     return tip.height == best.height and (seen_at is None or now - seen_at > SAID_AGAIN_AFTER)
 
 
-def _is_forgotten(bridge: Bridge, seen_at: datetime, *, now: datetime) -> bool:
+def _is_forgotten(seen_at: datetime, oldest_tip: timedelta | None, *, now: datetime) -> bool:
     told_at = believed(seen_at, now=now)
-    return bridge.oldest_tip is not None and told_at is not None and now - told_at > FORGOTTEN_AFTER
+    return oldest_tip is not None and told_at is not None and now - told_at > FORGOTTEN_AFTER

@@ -342,7 +342,7 @@ class SilentLife(Life):
         self.invoice = replace(self.invoice, gap=gap)
 
     def horizon(self, now: datetime) -> Horizon:
-        is_known = self.best is not None and not follow_tip._is_forgotten(self.best[1], now=now)
+        is_known = self.best is not None and not follow_tip._is_forgotten(self.best[1], OLDEST_TIP, now=now)
         return Horizon(height=self.best[0] if self.best and is_known else 0, oldest_tip=OLDEST_TIP)
 
     def note_tip(self, tip: Tip, *, now: datetime) -> None:

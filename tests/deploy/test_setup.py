@@ -119,7 +119,7 @@ def make_setup(place: Path, python: str = sys.executable) -> "subprocess.Complet
 
 def installed(place: Path) -> dict[str, str]:
     code = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    command = [place / ".venv/bin/python", "-c", code]
+    command = [place / ".venv/bin/python", "-I", "-c", code]
     done = subprocess.run(command, env=offered(place), capture_output=True, text=True, check=True)
     return {name: each for name, each in json.loads(done.stdout).items() if name not in ("pip", "setuptools")}
 
