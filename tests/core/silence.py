@@ -3,7 +3,7 @@
 Owns what a real server can say, as chain/esplora.py reads it, and what is known to be true; must not decide anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -110,9 +110,11 @@ class TrueChain:
             self.mine(is_empty=fate == "waits" or nth > 0)
 
     def passes(self, seconds: int, *, is_empty: bool) -> None:
+        """A block in a while, in long times seldom; the newest is never older than that."""
         end = self.now + timedelta(seconds=seconds)
+        pause = max(BLOCK_EVERY, timedelta(seconds=seconds) / 8)
         while self.blocks[-1].time + BLOCK_EVERY <= end:
-            self.now = max(self.now, self.blocks[-1].time + BLOCK_EVERY)
+            self.now = max(self.now, min(self.blocks[-1].time + pause, end - BLOCK_EVERY / 2))
             self.mine(is_empty=is_empty)
         self.now = end
 
@@ -390,7 +392,7 @@ class SilentLife(Life):
         return paid.txid in self.excused or (self.look_mode in FORGETFUL and f"{paid.txid}:0" not in self.shown)
 
 
-def an_honest_end(life: SilentLife, *, do: Callable[[SilentLife], None] = lambda life: None) -> None:
+def an_honest_end(life: SilentLife) -> None:
     """All sources are honest again, and looked at until everything is over."""
     for source in life.sources:
         source.turn("honest", life.chain)
@@ -398,4 +400,3 @@ def an_honest_end(life: SilentLife, *, do: Callable[[SilentLife], None] = lambda
         life.chain.passes(int(hours * 3_600), is_empty=False)
         for first in range(len(life.sources)):
             life.looks(first)
-            do(life)

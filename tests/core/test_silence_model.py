@@ -76,8 +76,7 @@ def told(life: SilentLife) -> str:
     return f"{life.statuses} {life.gap_code} hold={invoice.hold} {sorted(invoice.open_reviews)} {life.events}"
 
 
-@seed(SEED)
-@settings(
+QUICK_OR_THOROUGH = settings(
     max_examples=10_000 if IS_THOROUGH else 250,
     deadline=None,
     database=None,
@@ -85,6 +84,10 @@ def told(life: SilentLife) -> str:
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@seed(SEED)
+@QUICK_OR_THOROUGH
 @given(life=LIVES, steps=st.lists(STEP, min_size=6, max_size=25))
 def test_silence_is_never_taken_for_nothing_came(life: SilentLife, steps: list[tuple[str, Any]]) -> None:
     for name, argument in steps:
@@ -107,3 +110,33 @@ def check_end(life: SilentLife) -> None:
     paid_sat = sum(p.amount_sat for p in in_time if p.amount_sat >= life.rule.dust_sat and not p.coinbase)
     if paid_sat >= DUE_SAT and not invoice.open_reviews & HOLDING:
         assert invoice.status == "settled"
+
+
+@seed(SEED)
+@QUICK_OR_THOROUGH
+@given(
+    rule=RULES,
+    amounts=st.lists(AMOUNTS, min_size=1, max_size=3),
+    blocks=st.integers(0, 8),
+    modes=st.tuples(st.sampled_from(MODES), st.sampled_from(MODES)),
+    behind=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    fate=st.sampled_from(["stays", "waits", "rival"]),
+)
+def test_two_sources_that_differ_in_turn_change_the_status_once_for_each_thing_that_happens(
+    rule: Rule, amounts: list[int], blocks: int, modes: tuple[str, str], behind: tuple[int, int], fate: str
+) -> None:
+    life = SilentLife(rule=rule, sources=(Source(name="a"), Source(name="b")))
+    for amount_sat in amounts:
+        life.chain.pay(amount_sat)
+    mine(life, (blocks, 0))
+    life.looks(0)
+    for source, mode, blocks_behind in zip(life.sources, modes, behind, strict=True):
+        source.turn(mode, life.chain, blocks_behind=blocks_behind)
+    if fate != "stays":
+        life.chain.reorganise(2, fate=fate)
+    life.looks(0)
+    life.looks(1)
+    moves, events = len(life.statuses), list(life.events)
+    for nth in range(8):
+        life.looks(nth % 2)
+    assert (len(life.statuses), life.events) == (moves, events), told(life)
