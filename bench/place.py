@@ -175,10 +175,9 @@ def _wait(port: int, path: str) -> None:
 
     for _ in range(1_000):
         try:
-            connection = HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", path)
-            connection.getresponse().read()
-            connection.close()
+            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", path)
+                connection.getresponse().read()
         except OSError:
             time.sleep(0.01)
         else:

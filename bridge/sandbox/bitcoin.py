@@ -13,20 +13,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import socket
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from bridge.sandbox import control, esplora, gateway_http, prices, wallet_page
 from bridge.sandbox.node import NodeRpc, start_node
 from bridge.sandbox.record import Call
+from bridge.sandbox.serving import WsgiServer
 from bridge.sandbox.world import World
 
 
@@ -66,68 +64,26 @@ def create_app(**options: Any) -> Flask:
     return app
 
 
-class QuietRequests(WSGIRequestHandler):
-    """Logs nothing, and sends small answers at once: Nagle's algorithm would hold each back for 40 ms."""
-
-    disable_nagle_algorithm = True
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Keep silent."""
-
-
-class Server(ThreadedWSGIServer):
-    """A threaded server that hangs up on kept-alive connections when it stops, so that stopped means gone."""
-
-    def __init__(self, host: str, port: int, app: Flask) -> None:
-        self._open: set[socket.socket] = set()
-        super().__init__(host, port, app, handler=QuietRequests)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, then serve it in a thread."""
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """The connection is over."""
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """End every open connection."""
-        for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it ended by itself
-
-
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """A running sandbox in this process."""
 
     url: str
     world: World
-    server: Server
-    thread: threading.Thread
+    server: WsgiServer
 
     def stop(self) -> None:
         """Stop serving and end all waits; safe to call twice."""
         self.world.close()
-        self.server.shutdown()
-        self.server.hang_up()
-        self.server.server_close()
-        self.thread.join(5)
+        self.server.close()
 
 
 def serve_in_thread(*, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Served:
     """Serve a new world from a thread of this process; port 0 takes a free one. `options` are World's."""
     app = create_app(**options)
-    server = Server(host, port, app)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="sandbox-bitcoin", daemon=True)
-    thread.start()
-    return Served(
-        url=f"http://{host}:{server.server_port}", world=app.extensions["world"], server=server, thread=thread
-    )
+    server = WsgiServer(host, port, app)
+    server.start()
+    return Served(url=f"http://{host}:{server.server_port}", world=app.extensions["world"], server=server)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -152,7 +108,7 @@ def _serve(parser: argparse.ArgumentParser, host: str, port: int, options: dict[
         app = create_app(**options)
     except ValueError as error:
         parser.error(str(error))
-    server = Server(host, port, app)
+    server = WsgiServer(host, port, app)
     print(f"sandbox bitcoin on http://{host}:{server.server_port}", flush=True)
     try:
         server.serve_forever()

@@ -141,7 +141,8 @@ class Callbacks:
             try:
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request("POST", target, body, {"Content-Type": "application/json"})
-                return {"status": connection.getresponse().status}
+                with connection.getresponse() as answer:
+                    return {"status": answer.status}
             finally:
                 connection.close()
         except (OSError, ValueError, http.client.HTTPException) as error:

@@ -5,14 +5,15 @@ Owns the invented facts and the two dialects; must not share code with the reade
 
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from bridge.sandbox.serving import HttpServer
 
 BLOCK_TIME = 1_795_000_000
 FIRST_BLOCK = 800_001  # the first one that a test mines
@@ -110,14 +111,8 @@ def served(answer: Any) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with HttpServer(("127.0.0.1", 0), Answering) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 class Esplora:

@@ -3,6 +3,7 @@
 Owns one listening socket on loopback and its threads; must not know what a proper answer looks like.
 """
 
+import contextlib
 import json
 import socket
 import ssl
@@ -24,7 +25,7 @@ class RawServer:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
-        self._open: list[socket.socket] = []
+        self._open: dict[socket.socket, threading.Thread] = {}
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> "RawServer":
@@ -33,10 +34,13 @@ class RawServer:
 
     def __exit__(self, *_: object) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listening.close()
-        for connection in self._open:
-            connection.close()
-        self._thread.join(5)
+        # Each thread closes its own: a close from here would leave it reading from a number that is given out anew.
+        for connection, thread in list(self._open.items()):
+            with contextlib.suppress(OSError):  # that one is over
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
 
     def _accept(self) -> None:
         while True:
@@ -44,15 +48,16 @@ class RawServer:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            self._open.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._open[connection] = thread
             self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
+                self._open[connection] = threading.current_thread()
             while request := read_request(connection):
                 self.requests.append(request)
                 self._script(connection, request)
@@ -73,7 +78,10 @@ def read_request(connection: socket.socket) -> bytes:
     head, _, body = received.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while len(body) < length:
-        body += connection.recv(65536)
+        chunk = connection.recv(65536)
+        if not chunk:
+            return b""
+        body += chunk
     return head + b"\r\n\r\n" + body
 
 

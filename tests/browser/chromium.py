@@ -4,13 +4,13 @@ Owns starting and stopping both; must not know a page.
 """
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
-from werkzeug.serving import WSGIRequestHandler, make_server
+
+from bridge.sandbox.serving import WsgiServer
 
 # Quiet about everything that is not ours: a browser that phones home is no witness against foreign requests.
 FLAGS = [
@@ -24,11 +24,6 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--force-color-profile=srgb",
 ]
-
-
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Keep silent."""
 
 
 def chromium_path() -> str | None:
@@ -53,12 +48,5 @@ def open_chromium() -> Iterator[Browser]:
 @contextmanager
 def served(application: Any) -> Iterator[str]:
     """The address of `application` on a free port of loopback."""
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with WsgiServer("127.0.0.1", 0, application) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

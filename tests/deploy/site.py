@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from werkzeug.serving import make_server
 
+from bridge.sandbox.serving import WsgiServer
 from tests.web.conftest import Site, build_site
 
 NGINX = Path(__file__).parents[2] / "deploy" / "nginx"
@@ -106,21 +105,15 @@ def front(place: Path, database_url: str, *, allow: str = "allow 127.0.0.1;\n") 
     ports = {name: free_port() for name in ("plain", "public", "inside", "bridge")}
     (place / "nginx.conf").write_text(configuration(place, ports, allow=allow))
     site = build_site(database_url)
-    server = make_server("127.0.0.1", ports["bridge"], site.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     command = ["nginx", "-e", str(place / "error.log"), "-p", str(place), "-c", str(place / "nginx.conf")]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        wait_until_open(ports["public"], program)
-        yield Front(site=site, place=place, ports=ports)
-    finally:
-        program.terminate()
-        program.communicate(timeout=10)
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        site.bridge.store.close()
+    with closing(site.bridge.store), WsgiServer("127.0.0.1", ports["bridge"], site.app):
+        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            wait_until_open(ports["public"], program)
+            yield Front(site=site, place=place, ports=ports)
+        finally:
+            program.terminate()
+            program.communicate(timeout=10)
 
 
 def wait_until_open(port: int, program: "subprocess.Popen[bytes]") -> None:

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 from click.testing import CliRunner, Result
 
 from bridge.cli import main
 from bridge.sandbox.bitcoin import Served, serve_in_thread
+from bridge.sandbox.serving import HttpServer
 from tests.flows.world import KEY, POINTERS
 
 
@@ -71,15 +71,10 @@ def new_place(tmp_path: Path) -> Iterator[Place]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Billing)
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    sandbox = serve_in_thread(net="test", api_key=KEY)
-    url = f"http://127.0.0.1:{server.server_port}/mancgi/subtcresult"
-    try:
-        yield Place(directory=tmp_path / "bridge", sandbox=sandbox, notify_url=url, told=told)
-    finally:
-        sandbox.stop()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with HttpServer(("127.0.0.1", 0), Billing) as server:
+        sandbox = serve_in_thread(net="test", api_key=KEY)
+        url = f"http://127.0.0.1:{server.server_port}/mancgi/subtcresult"
+        try:
+            yield Place(directory=tmp_path / "bridge", sandbox=sandbox, notify_url=url, told=told)
+        finally:
+            sandbox.stop()

@@ -120,15 +120,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_answering(program: Program, port: int, path: str = "/healthz") -> None:
+def wait_until_answering(program: Program, port: int, path: str = "/healthz", *, patience_seconds: float = 5) -> None:
+    """Asks again and again. A program may listen and be busy for longer than the patience of one question."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with (
+            contextlib.suppress(OSError),
+            contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=patience_seconds)) as connection,
+        ):
             connection.request("GET", path)
-            status = connection.getresponse().status
-            connection.close()
-            if status == 200:
+            if connection.getresponse().status == 200:
                 return
         if program.exit_code is not None:
             break

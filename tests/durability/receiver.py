@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from bridge.billmanager.wire import verify
 from bridge.core.errors import Refused
+from bridge.sandbox.serving import HttpServer
 
 
 class Receiver:
@@ -27,10 +28,9 @@ class Receiver:
         self.refused = 0
         self.delay_seconds = 0.0
         self.fault: Callable[[dict[str, Any]], int | str | None] = lambda _event: None
-        self._server = _Server(("127.0.0.1", 0), _request_class(self))
+        self._server = HttpServer(("127.0.0.1", 0), _request_class(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}/mancgi/subtcresult"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server.start()
 
     def take(self, headers: dict[str, str], body: bytes) -> int | str:
         """One notification: the status to answer, or "lost" to act and then hang up."""
@@ -64,17 +64,7 @@ class Receiver:
             return {payment: len(events) for payment, events in self.settled_events.items()}
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_: object) -> None:
-        """A bridge that was killed hangs up in the middle; that is what is tested."""
+        self._server.close()
 
 
 def _request_class(receiver: Receiver) -> type[BaseHTTPRequestHandler]:

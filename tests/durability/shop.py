@@ -228,21 +228,19 @@ class Shop:
 @contextlib.contextmanager
 def open_shop(zygote: Zygote, directory: Path, database_url: str, **settings: Any) -> Iterator[Shop]:
     """A shop whose programs are not started yet; `settings` are Shop's."""
-    sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, knobs={"callback_backoff_s": [0.3]})
-    receiver = Receiver(SECRET)
-    shop = Shop(
-        zygote=zygote,
-        directory=directory,
-        database_url=database_url,
-        store=open_store(database_url, pool_size=2),
-        sandbox=sandbox,
-        receiver=receiver,
-        **settings,
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, knobs={"callback_backoff_s": [0.3]})
+        stack.callback(sandbox.stop)
+        receiver = stack.enter_context(contextlib.closing(Receiver(SECRET)))
+        shop = Shop(
+            zygote=zygote,
+            directory=directory,
+            database_url=database_url,
+            store=open_store(database_url, pool_size=2),
+            sandbox=sandbox,
+            receiver=receiver,
+            **settings,
+        )
+        stack.callback(lambda: shop.store.close())  # the store that it has by then
+        stack.callback(shop.kill_all)
         yield shop
-    finally:
-        shop.kill_all()
-        shop.store.close()
-        receiver.close()
-        sandbox.stop()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 import requests
@@ -100,17 +101,19 @@ def test_a_rolling_restart_under_load_fails_no_request(shop, tmp_path):
     stopping = threading.Event()
 
     def load(client: int, port: int) -> None:
-        session, number = requests.Session(), 0
-        while not stopping.is_set():
-            payment, number = f"{client}-{number}", number + 1
-            body = {"billing_payment_id": payment, "amount": "10.00", "currency": "USD"}
-            headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"bm-{payment}"}
-            base = f"http://127.0.0.1:{port}"
-            reply = session.post(f"{base}/v1/invoices", json=body, headers=headers, timeout=30)
-            answers[reply.status_code] += 1
-            opened.append(payment)
-            page = reply.json()["payment_url"].partition("/pay/")[2]
-            answers[session.get(f"{base}/pay/{page}/status", timeout=30).status_code] += 1
+        with requests.Session() as session:
+            for number in count():
+                if stopping.is_set():
+                    return
+                payment = f"{client}-{number}"
+                body = {"billing_payment_id": payment, "amount": "10.00", "currency": "USD"}
+                headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"bm-{payment}"}
+                base = f"http://127.0.0.1:{port}"
+                reply = session.post(f"{base}/v1/invoices", json=body, headers=headers, timeout=30)
+                answers[reply.status_code] += 1
+                opened.append(payment)
+                page = reply.json()["payment_url"].partition("/pay/")[2]
+                answers[session.get(f"{base}/pay/{page}/status", timeout=30).status_code] += 1
 
     with nginx_before(web_ports(shop), tmp_path) as port, ThreadPoolExecutor(4) as clients:
         running = [clients.submit(load, client, port) for client in range(4)]

@@ -3,11 +3,12 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from bridge.runtime import build
+from bridge.sandbox.serving import HttpServer
 from tests.flows.world import settings_for, until
 
 ANSWERS = {
@@ -17,10 +18,8 @@ ANSWERS = {
 }
 
 
-class Outside(ThreadingHTTPServer):
+class Outside(HttpServer):
     """Every outside world at once; it knows how many callers are connected."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         self.connected = 0
@@ -58,13 +57,8 @@ class Caller(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def outside() -> Iterator[Outside]:
-    server = Outside()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with Outside() as server:
+        yield server
 
 
 def test_a_closed_bridge_hangs_up_everywhere(outside: Outside, sqlite_url: str) -> None:

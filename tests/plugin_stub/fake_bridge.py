@@ -6,16 +6,16 @@ Owns the module's view of the bridge's interface; must not import the module or 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from standardwebhooks.webhooks import Webhook
 
+from bridge.sandbox.serving import HttpServer
 from tests.plugin_stub.panel import KEY, SECRET
 
 Answer = tuple[int, dict[str, Any], dict[str, str]]
@@ -36,16 +36,12 @@ class FakeBridge:
         self.force: Answer | None = None
         self.clock_offset = 0
         self.currencies = ["RUB", "USD", "EUR"]
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _requests_of(self))
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
+        self.server = HttpServer(("127.0.0.1", 0), _requests_of(self))
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server.start()
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+        self.server.close()
 
     def opened(self) -> list[str]:
         """Idempotency keys of the invoices asked for, in order."""

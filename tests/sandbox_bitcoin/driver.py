@@ -1,17 +1,18 @@
 """How the sandbox tests speak to a sandbox: over real HTTP, as an outsider would.
 
-Must not import the sandbox; starting it is conftest's business.
+Must not import what it tests; starting it is conftest's business.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import requests
+
+from bridge.sandbox.serving import HttpServer
 
 
 class Driver:
@@ -121,15 +122,12 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Keep silent."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Doorbell)
+        self._server = HttpServer(("127.0.0.1", 0), Doorbell)
         self.url = f"http://127.0.0.1:{self._server.server_port}/callbacks/subtc/token"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._server.close()
 
 
 def until(condition: Callable[[], bool], seconds: float = 5) -> None:

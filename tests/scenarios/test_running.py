@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 from bridge.cli.scenario import play_against_demo
@@ -17,6 +16,7 @@ from bridge.config import Settings
 from bridge.runtime import build
 from bridge.sandbox.bitcoin import serve_in_thread
 from bridge.sandbox.scenario import ScenarioFailed, load
+from bridge.sandbox.serving import WsgiServer
 from bridge.worker import Worker
 from bridge.wsgi import application
 from tests.scenarios.play import KEY, SHAPES, WALLET
@@ -59,23 +59,21 @@ def settings_for(path: Path, database_url: str, outside: str, port: int, tmp_pat
 def running(path: Path, database_url: str, tmp_path: Path) -> Iterator[Settings]:
     """Sandbox, web server and worker, each with its own bridge as in separate programs."""
     outside = serve_in_thread(api_key=KEY, wallet_id=WALLET)
-    server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)
+    server = WsgiServer("127.0.0.1", 0, lambda *_: [])
     settings = settings_for(path, database_url, outside.url, server.server_port, tmp_path)
     web = application(settings)
     server.app = DispatcherMiddleware(web, {"/agrees": Response("")})
     bridge = build(settings)
     worker = Worker(bridge, threads=2)
-    threads = [threading.Thread(target=server.serve_forever), threading.Thread(target=worker.run)]
-    for thread in threads:
-        thread.start()
+    working = threading.Thread(target=worker.run)
+    server.start()
+    working.start()
     try:
         yield settings
     finally:
         worker.stop()
-        server.shutdown()
-        for thread in threads:
-            thread.join(20)
-        server.server_close()
+        working.join(20)
+        server.close()
         bridge.store.close()
         web.extensions["bridge"].bridge.store.close()
         outside.stop()

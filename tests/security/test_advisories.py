@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from packaging.markers import Marker
 
+from bridge.sandbox.serving import HttpServer
 from deploy.make_locks import OTEL, REQUIREMENTS, Locked, entries
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def locked(*locks: str) -> dict[str, Locked]:
     return {each.name: each for each in found if not each.marker or Marker(each.marker).evaluate()}
 
 
-class Advisories(ThreadingHTTPServer):
+class Advisories(HttpServer):
     """A canned advisory service: `faulty` names the library of which FAULT is known, `status` is how it answers."""
 
     faulty, status = "", 200
@@ -64,11 +64,7 @@ class Answer(BaseHTTPRequestHandler):
 def advisories() -> Iterator[Advisories]:
     with Advisories(("127.0.0.1", 0), Answer) as server:
         server.asked = []
-        thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def audit(url: str) -> "subprocess.CompletedProcess[str]":

@@ -3,12 +3,11 @@
 import base64
 import http.client
 import json
-import threading
 from contextlib import closing, suppress
 
 import pytest
-from werkzeug.serving import make_server
 
+from bridge.sandbox.serving import WsgiServer
 from tests.web.conftest import API_KEY
 
 
@@ -125,13 +124,8 @@ def test_a_body_of_64_kib_is_read_and_one_byte_more_is_not(lite_site):
 @pytest.fixture
 def served(lite_site):
     """The address of a real server with the site."""
-    server = make_server("127.0.0.1", 0, lite_site.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with WsgiServer("127.0.0.1", 0, lite_site.app) as server:
+        yield server.server_address
 
 
 @pytest.mark.parametrize(("pieces", "status"), [(8, 400), (9, 413), (200, 413)])

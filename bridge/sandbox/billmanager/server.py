@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from bridge.sandbox.billmanager import admin_pages, api, client_pages, control, modules, pages
 from bridge.sandbox.billmanager.core import Core
 from bridge.sandbox.billmanager.functions import FUNCTIONS
 from bridge.sandbox.billmanager.tree import build_tree, write_address
 from bridge.sandbox.billmanager.world import World
+from bridge.sandbox.serving import WsgiServer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODULE_TREE = REPOSITORY / "plugin_stub"
-log = logging.getLogger("bridge.sandbox.billmanager")
 
 
 def make_core(
@@ -44,24 +42,18 @@ def create_app(core: Core | None = None, *, base: Path | str | None = None, **op
     return app
 
 
-class _Quiet(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        log.debug(message, *args)
-
-
 class Running:
     """A sandbox that is listening: `.url`, `.core`, `.world`, `.base`, `.stop()`."""
 
-    def __init__(self, core: Core, server: BaseWSGIServer, *, tick_seconds: float) -> None:
+    def __init__(self, core: Core, server: WsgiServer, *, tick_seconds: float) -> None:
         self.core, self.world, self.base = core, core.world, core.base
         self.url = core.public_url
         self._server = server
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)]
+        self._ticking = threading.Thread(target=self._tick, args=(tick_seconds,), daemon=True)
+        server.start()
         if tick_seconds > 0:
-            self._threads.append(threading.Thread(target=self._tick, args=(tick_seconds,), daemon=True))
-        for thread in self._threads:
-            thread.start()
+            self._ticking.start()
 
     def _tick(self, seconds: float) -> None:
         while not self._ended.wait(seconds):
@@ -73,10 +65,9 @@ class Running:
     def stop(self) -> None:
         """Stop ticking and listening; the tree stays."""
         self._ended.set()
-        self._server.shutdown()
-        for thread in self._threads:
-            thread.join(timeout=10)
-        self._server.server_close()
+        if self._ticking.is_alive():
+            self._ticking.join(timeout=10)
+        self._server.close()
 
     def __enter__(self) -> Running:
         return self
@@ -97,8 +88,7 @@ def serve_in_thread(
 ) -> Running:
     """Serve on loopback in a background thread; `tick_seconds` 0 means checkpay runs only on demand."""
     core = make_core(base, **options)
-    server = make_server(host, port, create_app(core), threaded=True, request_handler=_Quiet)
-    server.daemon_threads = True  # type: ignore[attr-defined]
+    server = WsgiServer(host, port, create_app(core))
     core.public_url = public_url or f"http://{host}:{server.server_port}"
     core.manager_url = manager_url
     write_address(core.base, port=server.server_port, token=core.token)
