@@ -41,8 +41,9 @@ class KnownOutput:
 @dataclass(frozen=True, kw_only=True)
 class ChainOutput:
     """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is
-    the block's own. `senders` are the addresses the transaction spends from, where the reader knows them. A `coinbase`
-    is what a block pays to its miner: nobody can spend it before it is 100 deep.
+    the block's own. `replaceable`: it says so itself (BIP-125); nodes replace any other unconfirmed transaction too.
+    `senders` are the addresses the transaction spends from, where the reader knows them. A `coinbase` is what a block pays
+    to its miner: nobody can spend it before it is 100 deep.
     """
 
     outpoint: str

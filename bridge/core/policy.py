@@ -59,8 +59,8 @@ class Rule:
         return max(due_sat * self.tolerance_bps // 10_000, self.tolerance_sat)
 
     def confirmations_for(self, total_sat: int, *, replaceable: bool) -> int:
-        """Depth needed before `total_sat` counts; nothing counts unconfirmed when it is replaceable or above the
-        0-conf limit.
+        """Depth needed before `total_sat` counts. Up to the 0-conf limit the shop takes the loss upon itself, except of
+        what signals its replacement (BIP-125). What does not signal is no safer: nodes replace either.
         """
         if not replaceable and total_sat <= self.zero_conf_max_sat:
             return 0

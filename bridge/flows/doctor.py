@@ -84,6 +84,7 @@ MENDS = {
     "checkpay running, does it reach the inside address, is the API key right?",
     "backup": "Enable subtc-bridge-backup.timer or run `subtc-bridge backup`; see runbook backup_old.",
     "fixed_prices": "Remove prices.fixed: a fixed price loses money as soon as the market moves.",
+    "unconfirmed_credit": "Set zero_conf_max_sat: 0, or keep it only for clients from whom the shop can bear that loss.",
     "staged_limits": "Raise the limits in steps only after the launch checklist: docs/launch-checklist.md.",
     "policy": "`subtc-bridge policy show` says what differs: reload the program, approve, reject, or mend the file.",
     "policy_people": "`subtc-bridge operator add NAME --role approver`: without approvers no change comes into force.",
@@ -237,13 +238,11 @@ def _limits(bridge: Bridge) -> Iterator[Finding]:
     """Amounts that a new installation should not let through without a person."""
     for merchant in bridge.merchants.values():
         rules = [merchant.policy.default, *merchant.policy.rules.values()]
-        bold = [
-            f"{rule.name}.{name}"
-            for rule in rules
-            for name in ("provider_only_max_sat", "zero_conf_max_sat")
-            if getattr(rule, name) > 0
-        ]
+        bold = [f"{rule.name}.provider_only_max_sat" for rule in rules if rule.provider_only_max_sat]
         yield _finding(f"staged_limits:{merchant.id}", not bold, ", ".join(bold), worst=WARN)
+        lost = [f"{rule.name} up to {rule.zero_conf_max_sat} sat" for rule in rules if rule.zero_conf_max_sat]
+        detail = f"any unconfirmed payment can be replaced; to lose of each invoice: {', '.join(lost)}" if lost else ""
+        yield _finding(f"unconfirmed_credit:{merchant.id}", not lost, detail, worst=WARN)
 
 
 def _stages(bridge: Bridge) -> Iterator[Finding]:

@@ -165,17 +165,13 @@ class Chain:
             for txid in txids:
                 del self.mempool[txid]
 
-    def replace(
-        self, txid: str, *, value_sat: int | None, address: str | None, vout: int = 0, force: bool = False
-    ) -> Transaction:
+    def replace(self, txid: str, *, value_sat: int | None, address: str | None, vout: int = 0) -> Transaction:
         """Spend the same inputs anew with a higher fee; the old transaction and its descendants vanish.
 
         `value_sat` and `address` change output `vout`; the fee grows by at least PAYER_FEE_SAT, taken from nowhere.
-        `force` replaces a transaction that does not signal (full RBF, or a miner's double spend).
+        Whether the old one signalled makes no difference, as in today's network (full RBF).
         """
         old = self._unconfirmed(txid)
-        if not old.replaceable and not force:
-            raise ChainError("the transaction does not signal replaceability; use force")
         if not 0 <= vout < len(old.outputs):
             raise ChainError("no such output")
         kept = list(old.outputs)
@@ -191,7 +187,7 @@ class Chain:
 
     def double_spend(self, txid: str) -> None:
         """A block confirms another spending of the same coins; the transaction vanishes."""
-        rival = self.replace(txid, value_sat=None, address=random_address(self.net, self._rng), force=True)
+        rival = self.replace(txid, value_sat=None, address=random_address(self.net, self._rng))
         self.mine(1)
         if rival.txid not in self.heights:
             raise ChainError("the rival was not mined")

@@ -48,12 +48,10 @@ def mine(world: World, body: Body) -> Body:
 
 
 def replace(world: World, body: Body) -> Body:
-    """`{txid, amount_sat?, address?, vout?, force?}`: same inputs, higher fee; the old transaction vanishes."""
+    """`{txid, amount_sat?, address?, vout?}`: same inputs, higher fee; the old transaction vanishes."""
     address = _address(world, body["address"]) if "address" in body else None
     value_sat = _sat(body["amount_sat"]) if "amount_sat" in body else None
-    transaction = world.chain.replace(
-        _txid(body), value_sat=value_sat, address=address, vout=_whole(body, "vout", 0), force=body.get("force") is True
-    )
+    transaction = world.chain.replace(_txid(body), value_sat=value_sat, address=address, vout=_whole(body, "vout", 0))
     world.chain_changed()
     return {**_shown(transaction), "vout": _whole(body, "vout", 0), "replaced": _txid(body)}
 

@@ -76,16 +76,12 @@ class NodeChain(Chain):
             self._ask("generatetoaddress", count, address)
         self.refresh()
 
-    def replace(
-        self, txid: str, *, value_sat: int | None, address: str | None, vout: int = 0, force: bool = False
-    ) -> Transaction:
+    def replace(self, txid: str, *, value_sat: int | None, address: str | None, vout: int = 0) -> Transaction:
         """Spend the same inputs anew with a higher fee, by the payer's own wallet.
 
         `vout` counts the outputs without the payer's change. The node decides whether it takes the new transaction.
         """
         old = self._unconfirmed(txid)
-        if not old.replaceable and not force:
-            raise ChainError("the transaction does not signal replaceability; use force")
         wallet, kept = self._payer_of(old)
         if not 0 <= vout < len(kept):
             raise ChainError("no such output")

@@ -235,7 +235,7 @@ class Player:
         self._outside.control("mine", given)
 
     def _do_replace(self, details: Mapping[str, Any]) -> None:
-        """{tx, sat?, to?: stranger or an invoice, as?, force?}; same inputs, higher fee."""
+        """{tx, sat?, to?: stranger or an invoice, as?}; same inputs, higher fee."""
         given = dict(details)
         name = given.pop("tx", "tx")
         body: dict[str, Any] = {"txid": self._txids[name], **given}

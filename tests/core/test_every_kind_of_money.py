@@ -191,7 +191,7 @@ def test_even_dust_is_shown_to_a_person_before_an_invoice_could_be_cancelled() -
 # --- unconfirmed and replaceable ---------------------------------------------------------------------------------------
 
 
-def test_unconfirmed_money_settles_only_under_its_limit_and_when_it_cannot_be_replaced() -> None:
+def test_unconfirmed_money_settles_only_under_its_limit_and_when_it_announces_no_replacement() -> None:
     rule = Rule(zero_conf_max_sat=DUE_SAT)
     assert decided(a_payment(), rule=rule).status == "settled"
     assert decided(a_payment(replaceable=True), rule=rule).status == "processing"

@@ -27,6 +27,7 @@ ITEMS = {
     "we hear the billing system": "heard:shop",
     "the newest copy is fresh": "backup",
     "no bold limits": "staged_limits:shop",
+    "no unconfirmed money counts": "unconfirmed_credit:shop",
     "the stage of a merchant": "stage:shop",
     "no price is fixed": "fixed_prices",
 }
@@ -103,3 +104,14 @@ def test_files_and_fixed_prices_are_named(sqlite_url: str) -> None:
         assert (items["file_modes"].state, items["file_modes"].detail) == (FAIL, "/etc/x")
         assert items["inline_secrets"].state == WARN
         assert items["fixed_prices"].state == WARN
+
+
+def test_unconfirmed_credit_is_warned_of_with_what_may_be_lost(sqlite_url: str) -> None:
+    policy = {"default": {"zero_conf_max_sat": 0}, "tiers": {"regular": {"zero_conf_max_sat": 20_000}}}
+    with open_world(sqlite_url, policy=policy) as world:
+        item = found(world)["unconfirmed_credit:shop"]
+    assert item.state == WARN
+    assert "can be replaced" in item.detail and "regular up to 20000 sat" in item.detail
+    assert "default" not in item.detail and "zero_conf_max_sat: 0" in item.mend
+    with open_world(sqlite_url) as world:
+        assert found(world)["unconfirmed_credit:shop"].state == PASS

@@ -14,7 +14,7 @@ from tests.flows.world import settings_for, until
 ANSWERS = {
     "/prices/alpha": {"data": {"USD": {"last": "65000.00"}}},
     "/prices/beta": {"bitcoin": {"usd": 65_000}},
-    "/esplora/block/" + "ab" * 32: {"height": 9, "timestamp": 1_700_000_000},
+    "/esplora/block/" + "ab" * 32: {"id": "ab" * 32, "height": 9, "timestamp": 1_700_000_000},
 }
 
 

@@ -30,7 +30,7 @@ from bridge.web.admin.door import COOKIE
 from bridge.web.openapi_policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
 from bridge.worker import Worker
 from tests.flows.world import settings_for, until
-from tests.policy.conftest import Nodes, risk, risk_of
+from tests.policy.conftest import STAFF, TWO_EYES, Nodes, hire, risk, risk_of
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 FORM = re.compile(r'<form method="post" action="([^"]+)">')
@@ -266,3 +266,19 @@ def test_one_look_a_second_serves_many_requests(node: Bridge) -> None:
         app.test_client().get("/v1/events")
     looks = [statement for statement in asked if "policy_versions" in statement]
     assert len(looks) <= 3
+
+
+@ONE_ENGINE
+def test_the_page_says_what_unconfirmed_credit_may_lose_before_and_after_it_is_approved(nodes: Nodes) -> None:
+    safe = {"default": {"zero_conf_max_sat": 0}}
+    hire(nodes(**TWO_EYES, policy=safe), STAFF)
+    bold = nodes(**TWO_EYES, policy={"default": {"zero_conf_max_sat": 20_000}})
+    ann = Person(app_of(bold), bold, "ann")
+    for lang, warning in (("en", "any unconfirmed payment can be replaced"), ("ru", "любой неподтверждённый платёж")):
+        assert (
+            ann.see("/policy", lang=lang).count(warning) == 1
+        )  # the change that waits; what is in force risks nothing
+    for person in ("ann", "bob"):
+        approve(bold, 2, actor=person, reason="small sums only")
+    again = nodes(**TWO_EYES, policy={"default": {"zero_conf_max_sat": 20_000}})
+    assert Person(app_of(again), again, "vic").see("/policy").count("any unconfirmed payment can be replaced") == 1

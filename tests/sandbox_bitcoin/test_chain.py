@@ -43,12 +43,11 @@ def test_a_replacement_spends_the_same_coin_and_may_pay_somebody_else(sandbox):
     assert sandbox.poll(address)["received_sat"] == 0
 
 
-def test_only_signalling_payments_are_replaced_unless_forced(sandbox):
+def test_a_payment_that_does_not_signal_is_replaced_all_the_same(sandbox):
     address = sandbox.inbox()
     txid = sandbox.pay(address, 50_000)
     assert sandbox.esplora(f"tx/{txid}")["vin"][0]["sequence"] == 0xFFFFFFFE
-    assert "force" in refusal(sandbox, "replace", txid=txid, amount_sat=1)
-    sandbox.control("replace", txid=txid, amount_sat=1, force=True)
+    sandbox.control("replace", txid=txid, amount_sat=1)
     assert sandbox.poll(address)["received_sat"] == 1
 
 
@@ -94,7 +93,7 @@ def test_a_double_spend_wins_after_a_reorganisation(sandbox):
     address = sandbox.inbox()
     txid = sandbox.pay(address, 50_000, confirmations=1)
     sandbox.control("reorg", depth=1, mine=0)
-    winner = sandbox.control("replace", txid=txid, address=sandbox.stranger(), force=True)["txid"]
+    winner = sandbox.control("replace", txid=txid, address=sandbox.stranger())["txid"]
     sandbox.control("mine", blocks=2)
     assert sandbox.poll(address)["received_sat"] == 0
     assert sandbox.esplora(f"tx/{winner}/status")["confirmed"] is True
