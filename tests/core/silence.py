@@ -272,7 +272,8 @@ class SilentLife(Life):
     shown: set[str] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
-    clocks: list[timedelta] = field(default_factory=list)
+    has_looked: bool = False
+    may_be_forgetful: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -286,22 +287,23 @@ class SilentLife(Life):
     def looks(self, first: int = 0, *, clock_off: int = 0) -> None:
         """One look at the first source that answers, beginning with the `first`."""
         asked_at = self.chain.now + timedelta(seconds=clock_off)
-        if clock_off:
-            self.clocks.append(timedelta(seconds=clock_off))
         horizon = self.horizon(asked_at)
         order = [*self.sources[first % len(self.sources) :], *self.sources[: first % len(self.sources)]]
         source = next((each for each in order if each.mode != "down"), None)
         is_newest = observe._is_newer(asked_at, self.chain_asked_at, now=asked_at)
         reached = max(asked_at, believed(self.chain_asked_at, now=asked_at) or asked_at)
+        self.may_be_forgetful = False
         if source is None:
             if is_newest:
                 self.keep_gap("chain_unavailable", "", asked_at)
         else:
             reading = source.read(self.chain, known_outputs(tuple(self.payments.values())), asked_at=asked_at)
             self.note_tip(reading.tip, now=asked_at)
+            is_behind = reading.tip.height < horizon.height or asked_at - reading.tip.time > OLDEST_TIP
+            self.may_be_forgetful = source.mode in FORGETFUL and not is_behind
             self.take_in(reading, horizon=horizon, is_newest=is_newest)
         self.now = reached
-        self.look_mode = source.mode if source else "down"
+        self.has_looked = True
         self.decide()
         self.now = self.chain.now
         if self.invoice.status != self.statuses[-1]:
@@ -356,7 +358,7 @@ class SilentLife(Life):
         super().apply(decision)
         if "evidence_missing" in before.open_reviews and before.gap is None:
             self.invoice = replace(self.invoice, open_reviews=self.invoice.open_reviews - {"evidence_missing"})
-        if hasattr(self, "look_mode"):
+        if self.has_looked:
             self.check_told(before, decision)
 
     # --- what must hold whatever the sources say ---
@@ -389,7 +391,8 @@ class SilentLife(Life):
             assert held < before.received_sat, "final money was told to be gone"
 
     def is_excused(self, paid: Transaction) -> bool:
-        return paid.txid in self.excused or (self.look_mode in FORGETFUL and f"{paid.txid}:0" not in self.shown)
+        """Of what a source never showed, it may be silent unnoticed; but not while it is known to be behind."""
+        return paid.txid in self.excused or (self.may_be_forgetful and f"{paid.txid}:0" not in self.shown)
 
 
 def an_honest_end(life: SilentLife) -> None:

@@ -43,6 +43,14 @@ def turn(life: SilentLife, how: tuple[int, str, int]) -> None:
     life.sources[which % len(life.sources)].turn(mode, life.chain, blocks_behind=blocks_behind)
 
 
+def to_the_deadline(life: SilentLife, how: tuple[int, int]) -> None:
+    """The next deadline comes, and somebody looks right after it."""
+    ahead = [at for at in (life.invoice.expires_at, life.invoice.monitor_until) if at > life.chain.now]
+    if ahead:
+        life.chain.passes(int((ahead[0] - life.chain.now).total_seconds()) + how[1], is_empty=False)
+        life.looks(how[0])
+
+
 STEPS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
     "pay": (AMOUNTS, pay),
     "mine": (st.tuples(st.sampled_from([1, 1, 2, 6, 7]), st.sampled_from([0, 0, 0, DUE_SAT])), mine),
@@ -53,13 +61,14 @@ STEPS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
         st.tuples(st.sampled_from([5, 60, 600, 1_000, 3_600, 7_300, DAY - 60, DAY, 7 * DAY, 8 * DAY]), st.booleans()),
         lambda life, how: life.chain.passes(how[0], is_empty=how[1]),
     ),
+    "deadline": (st.tuples(st.integers(0, 1), st.sampled_from([0, 1, 60])), to_the_deadline),
     "turn": (st.tuples(st.integers(0, 1), st.sampled_from(MODES), st.sampled_from([1, 2, 6, 20])), turn),
     "look": (
         st.tuples(st.integers(0, 1), st.sampled_from([0] * 12 + [-3_600, -30, 30, 90, 3_600, 3 * DAY, 9 * DAY])),
         lambda life, how: life.looks(how[0], clock_off=how[1]),
     ),
 }
-OFTEN = ("pay", "mine", "pass", "turn", "look", "look", "look")
+OFTEN = ("pay", "mine", "pass", "turn", "deadline", "look", "look", "look")
 STEP = st.sampled_from([*OFTEN, *OFTEN, *STEPS]).flatmap(lambda name: st.tuples(st.just(name), STEPS[name][0]))
 LIVES = st.builds(
     lambda rule, names, ahead: SilentLife(
