@@ -88,9 +88,9 @@ def learn(
 ) -> Learned:
     """The absolute facts of every output we know after `reading`.
 
-    More is believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it; so is, from a
-    source that is behind, that what is gone is there again. From an answer older than one already taken in, only earlier first
-    sights are learned.
+    New money is always believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it; and
+    of a payment that we know, a source that is behind tells nothing new. From an answer older than one already taken in, only
+    earlier first sights are learned.
     """
     gap = gap_of(reading, born_at=born_at, horizon=horizon)
     rest = {p.key: p for p in known}
@@ -180,11 +180,11 @@ def _seen(
 
 
 def _is_believed(seen: Payment, before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
-    """Whether a payment that we know stands as the reading shows it."""
-    if before.replaced:  # of what is undone, a source that is behind has not heard yet
-        return gap not in _BEHIND
-    is_less = (seen.confirmations or 0) < (before.confirmations or 0)
-    return not is_less or _may_lessen(before, reading, gap, horizon)
+    """Whether a payment that we know stands as the reading shows it. A source that is behind shows blocks that may be undone."""
+    if gap in _BEHIND:
+        return False
+    is_less = not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)
+    return not is_less or _may_lessen(before, reading, horizon)
 
 
 def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
@@ -195,15 +195,15 @@ def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon)
         return True
     if gone.block_hash is None and gone.confirmations:
         return False  # stored before blocks were, so nothing can be held against it
-    return gone.key in reading.undone and _may_lessen(gone, reading, gap, horizon)
+    return gone.key in reading.undone and _may_lessen(gone, reading, horizon)
 
 
-def _may_lessen(before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
+def _may_lessen(before: Payment, reading: ChainReading, horizon: Horizon) -> bool:
     """Whether a reading may make less of a payment: the source that showed it may once its tip is not behind; of two sources
     that differ the fuller counts, unless the other has the longer chain.
     """
     is_confirmed = bool(before.confirmations)
-    if gap in _BEHIND or reading.tip.height < _told_height(before):
+    if reading.tip.height < _told_height(before):
         return False
     if reading.source == before.source or not before.source:
         return True

@@ -285,7 +285,9 @@ class SilentLife(Life):
     # --- what flows.observe and flows.follow_tip do, without their database ---
 
     def looks(self, first: int = 0, *, clock_off: int = 0) -> None:
-        """One look at the first source that answers, beginning with the `first`."""
+        """One look at the first source that answers, beginning with the `first`; none once it is over."""
+        if self.is_over():
+            return
         asked_at = self.chain.now + timedelta(seconds=clock_off)
         horizon = self.horizon(asked_at)
         order = [*self.sources[first % len(self.sources) :], *self.sources[: first % len(self.sources)]]
@@ -360,6 +362,10 @@ class SilentLife(Life):
             self.invoice = replace(self.invoice, open_reviews=self.invoice.open_reviews - {"evidence_missing"})
         if self.has_looked:
             self.check_told(before, decision)
+
+    def is_over(self) -> bool:
+        """Money on a closed invoice is a person's, and another story."""
+        return self.invoice.closed_at is not None and bool(self.chain.alive())
 
     # --- what must hold whatever the sources say ---
 

@@ -74,6 +74,11 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         (),
         ("tip_behind", {"aa:0": 1}),
     ),
+    "a lagging source makes nothing deeper: the block it shows may be undone": (
+        reading(shown(1, tip_height=TIP - 1), tip_height=TIP - 1),
+        (paid(0),),
+        ("tip_behind", {"aa:0": 0}),
+    ),
     "a lagging source makes nothing shallower": (reading(shown(0), **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
     "a lagging source undoes nothing": (reading(undone=GONE, **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
     "a standing source's silence is none": (reading(**STALE), (), ("tip_stale", {})),
