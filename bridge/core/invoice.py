@@ -15,6 +15,8 @@ from bridge.core.policy import Rule
 from bridge.core.quote import Quote
 from bridge.core.reasons import HOLDING
 
+# What came at the very end of the watch may take so long to get into a block before that is a question to a person.
+CONFIRMS_WITHIN = timedelta(days=1)
 STATUSES = ("new", "processing", "settled", "expired", "invalid")
 EXCEPTIONS = ("none", "paid_partial", "paid_over", "paid_late", "marked")
 
@@ -267,11 +269,21 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
         "billing_conflict": unsettled and has_money and invoice.billing_change is not None,
         "late": is_late,
         "partial": may_be_part and (over or _asks_about_part(invoice, sums, rule)),
-        "failed_to_confirm": unsettled and over and seen.covered and not sums.deep.covered,
+        "failed_to_confirm": unsettled
+        and over
+        and seen.covered
+        and not sums.deep.covered
+        and not _may_confirm(sums, now),
         "reorged": not unsettled and not sums.firm.covered,
         "screening": unsettled and has_money and invoice.screening in ("hit", "unanswered"),
     }
     return frozenset(kind for kind, applies in conditions.items() if applies)
+
+
+def _may_confirm(sums: _Sums, now: datetime) -> bool:
+    """Whether money waits for a block that came so late that it had no time to confirm yet."""
+    waiting = [p for p in sums.counted if not p.is_confirmed]
+    return any(now - p.first_seen_at < CONFIRMS_WITHIN for p in waiting)
 
 
 def _asks_about_part(invoice: Invoice, sums: _Sums, rule: Rule) -> bool:

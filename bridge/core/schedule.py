@@ -44,7 +44,7 @@ def next_look_at(
 ) -> datetime:
     """Now plus the pause that the state asks for, cut short by the next deadline that is still ahead.
 
-    `is_undecided`: a deadline is over, and what came until then is not known, or has no price yet.
+    `is_undecided`: a deadline is over, and what came until then is not known, or has no price or no block yet.
     """
     seconds = _pause(status, is_final=is_final, is_confirming=is_confirming, age=now - created_at)
     pause = timedelta(seconds=min(seconds, EVIDENCE_SECONDS) if is_undecided else seconds)

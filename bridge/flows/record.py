@@ -268,13 +268,14 @@ def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
 
 
 def _is_undecided(known: Any, decision: Decision, *, now: datetime) -> bool:
-    """Whether a deadline is over and what came until then is not known, or has no price yet."""
+    """Whether a deadline is over and what came until then is not known, has no price or no block yet."""
     if decision.status in ("settled", "invalid") or decision.closed:
         return False
     over = [at for at in (known.expires_at, known.monitor_until) if at <= now]
     covered_until = believed(known.covered_until, now=now)
     is_uncovered = bool(over) and (covered_until is None or covered_until < max(over))
-    return is_uncovered or decision.wants_late_quote_from is not None
+    is_on_its_way = bool(over) and decision.hold is None and _is_confirming(decision)
+    return is_uncovered or is_on_its_way or decision.wants_late_quote_from is not None
 
 
 _QUIET = frozenset(

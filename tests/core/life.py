@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.core.credit import Payment, counting, credit, remaining_minor
-from bridge.core.invoice import LEGAL_MOVES, STATUSES, Decision, Invoice, decide
+from bridge.core.invoice import CONFIRMS_WITHIN, LEGAL_MOVES, STATUSES, Decision, Invoice, decide
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, due_sat
@@ -348,6 +348,11 @@ def check_worth(life: Life, counted: Sequence[Payment]) -> None:
     assert sum(p.amount_sat for p in counted) >= cheapest_sat - life.rule.tolerance_for(dearest_sat) - len(life.quotes)
 
 
+def has_just_come(life: Life) -> bool:
+    waiting = [p for p in life.payments.values() if not p.replaced and not p.is_confirmed]
+    return any(life.now - p.first_seen_at < CONFIRMS_WITHIN for p in waiting)
+
+
 def check_nobody_is_forgotten(life: Life, decision: Decision) -> None:
     """What holds money is never cancelled, and never left lying when the monitoring ends and the money has a price."""
     invoice = life.invoice
@@ -355,7 +360,7 @@ def check_nobody_is_forgotten(life: Life, decision: Decision) -> None:
         assert decision.received_sat == 0
         assert decision.hold is None
     ended = invoice.has_passed(invoice.monitor_until, life.now) and decision.received_sat > 0
-    ended = ended and decision.wants_late_quote_from is None
+    ended = ended and decision.wants_late_quote_from is None and not has_just_come(life)
     if ended and decision.status != "settled" and invoice.verdict is None and not invoice.released:
         assert decision.hold == "review"
     if decision.hold == "review":

@@ -322,7 +322,13 @@ def test_sources_that_were_not_compared_for_long_are_not_said_to_disagree_for_lo
 
 def test_gateway_and_chain_are_compared_by_what_each_may_count() -> None:
     """A reward can be spent once it is 100 deep, and a wallet counts it a block later. What is listed twice is there once."""
-    for depth, told_sat, since in ((1, 0, None), (99, DUE_SAT, None), (100, 0, None), (100, DUE_SAT, None), (101, 0, at(600))):
+    for depth, told_sat, since in (
+        (1, 0, None),
+        (99, DUE_SAT, None),
+        (100, 0, None),
+        (100, DUE_SAT, None),
+        (101, 0, at(600)),
+    ):
         output = shown(depth, coinbase=True)
         compared = observe._disagreement(
             SimpleNamespace(disagrees_since=None), reading(output, output), told_sat, at(600)
