@@ -370,7 +370,9 @@ class SilentLife(Life):
     # --- what must hold whatever the sources say ---
 
     def check_learned(self, before: dict[str, Any]) -> None:
-        """A payment that stood in a block is gone only when another block has its place; a waiting one may be forgotten."""
+        """A payment that stood in a block is gone only when another block has its place. One that waited, or would be found
+        elsewhere since, may be forgotten.
+        """
         for key, payment in self.payments.items():
             known = before.get(key)
             if known is None or known.replaced or not payment.replaced:
@@ -379,7 +381,7 @@ class SilentLife(Life):
             block = self.chain.place(txid)
             if known.block_hash is not None:
                 assert block is None or block.hash != known.block_hash, f"{key} stands where it stood"
-            elif any(each.txid == txid for each in self.chain.alive()):
+            if any(each.txid == txid for each in self.chain.alive()):
                 self.excused.add(txid)
 
     def check_told(self, before: Invoice, decision: Decision) -> None:
@@ -393,7 +395,8 @@ class SilentLife(Life):
             assert sum(t.amount_sat for t in in_time) < 15_924, f"expired although {in_time} came in time"
         if decision.status == "invalid" and before.status == "settled":
             final = [t for t in self.chain.alive() if self.chain.depth(t.txid) >= self.rule.final_depth]
-            held = sum(t.amount_sat for t in final if f"{t.txid}:0" in self.shown and not t.coinbase)
+            stands = [t for t in final if f"{t.txid}:0" in self.shown and t.txid not in self.excused]
+            held = sum(t.amount_sat for t in stands if not t.coinbase)
             assert held < before.received_sat, "final money was told to be gone"
 
     def is_excused(self, paid: Transaction) -> bool:
