@@ -42,8 +42,8 @@ class Rate:
 class Quote:
     """One locked price of one invoice. `base_minor` is what it settles when `due_sat` arrives while it is active.
 
-    `kind` "offer" was shown to the payer with buffers; "late" values money that was first seen when no offer was
-    active, without buffers.
+    `kind` "offer" was shown to the payer; "late" values money that was first seen when no offer was active. Both carry
+    the buffers of the invoice's rule.
     """
 
     version: int
@@ -83,6 +83,14 @@ def end_of(pairs: Sequence[str]) -> str:
     if is_doubled or steps or at == "BTC":
         raise Refused("broken_chain", "The pairs must lead from BTC to one currency, each once: BTC/USD, USD/RUB.")
     return at
+
+
+def buffer_of_part(fee_buffer_minor: int, *, base_minor: int, amount_minor: int) -> int:
+    """What a quote for `base_minor` of an invoice carries of the flat buffer, rounded up to a whole minor unit.
+
+    An invoice carries it once: what came at an earlier quote bore the share of its part already.
+    """
+    return -(-fee_buffer_minor * base_minor // amount_minor)
 
 
 def agreed_rate(

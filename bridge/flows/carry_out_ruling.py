@@ -88,7 +88,15 @@ def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
         return
     newest = invoices.quotes_of(tx, row.id)[-1]
     seen_from = min(p.first_seen_at for p in unquoted)
-    quote = late_quote(version=newest.version + 1, base_minor=base_minor, rate=rate, seen_from=seen_from, now=now)
+    quote = late_quote(
+        version=newest.version + 1,
+        base_minor=base_minor,
+        amount_minor=row.amount_minor,
+        rate=rate,
+        rule=rule_of(row),
+        seen_from=seen_from,
+        now=now,
+    )
     invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate))
 
 

@@ -225,7 +225,13 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
         )
         if base_minor > 0 and any(p.first_seen_at >= seen_from for p in payments):
             quote = late_quote(
-                version=quotes[-1].version + 1, base_minor=base_minor, rate=rate, seen_from=seen_from, now=now
+                version=quotes[-1].version + 1,
+                base_minor=base_minor,
+                amount_minor=row.amount_minor,
+                rate=rate,
+                rule=rule_of(row),
+                seen_from=seen_from,
+                now=now,
             )
             invoices.add_quote(
                 tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate)

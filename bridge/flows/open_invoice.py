@@ -293,7 +293,8 @@ def _rule_for(tx: Tx, asked: _Asked, *, open_now: int) -> Rule:
 
 
 def _first_quote(asked: _Asked, rule: Rule) -> Quote:
-    quote = offer(version=1, base_minor=asked.amount_minor, rate=asked.rate_or_raise(), rule=rule, now=asked.now)
+    amount_minor, rate = asked.amount_minor, asked.rate_or_raise()
+    quote = offer(version=1, base_minor=amount_minor, amount_minor=amount_minor, rate=rate, rule=rule, now=asked.now)
     if quote.due_sat > MAX_MONEY_SAT:
         raise Refused("invalid_amount", "The amount is more than all bitcoin there will ever be.", field="amount")
     if quote.due_sat < rule.minimum_sat:
@@ -425,7 +426,14 @@ def renew(
         facts |= {"expires_at": expires_at, "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds)}
         facts |= {"billing_change": None}
     if base_minor > 0:
-        quote = offer(version=quotes[-1].version + 1, base_minor=base_minor, rate=rate, rule=rule, now=now)
+        quote = offer(
+            version=quotes[-1].version + 1,
+            base_minor=base_minor,
+            amount_minor=facts["amount_minor"],
+            rate=rate,
+            rule=rule,
+            now=now,
+        )
         samples = samples_json(rate)
         invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
         bridge.metrics.quotes.labels(outcome="made").inc()

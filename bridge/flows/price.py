@@ -12,7 +12,7 @@ from bridge.core.errors import Unavailable
 from bridge.core.evidence import Sample
 from bridge.core.money import exact_text
 from bridge.core.policy import Rule
-from bridge.core.quote import Quote, Rate, agreed_rate, due_sat
+from bridge.core.quote import Quote, Rate, agreed_rate, buffer_of_part, due_sat
 from bridge.flows.context import Bridge
 from bridge.logs import log
 
@@ -33,41 +33,54 @@ def current_rate(bridge: Bridge, currency: str, now: datetime) -> Rate:
     return rate
 
 
-def offer(*, version: int, base_minor: int, rate: Rate, rule: Rule, now: datetime) -> Quote:
-    """A quote for the payer, with the rule's buffers, good for the rule's time."""
-    fee_buffer_minor = rule.fee_buffer_minor.get(rate.currency, 0)
-    return Quote(
-        version=version,
+def offer(*, version: int, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, now: datetime) -> Quote:
+    """A quote for the payer, good for the rule's time. `base_minor` is what is open of the invoice's `amount_minor`."""
+    return _quote(
         kind="offer",
-        currency=rate.currency,
+        version=version,
         base_minor=base_minor,
-        price_minor=rate.price_minor,
-        risk_bps=rule.risk_bps,
-        fee_buffer_minor=fee_buffer_minor,
-        due_sat=due_sat(
-            base_minor=base_minor,
-            price_minor=rate.price_minor,
-            risk_bps=rule.risk_bps,
-            fee_buffer_minor=fee_buffer_minor,
-        ),
+        amount_minor=amount_minor,
+        rate=rate,
+        rule=rule,
         effective_from=now,
         expires_at=now + timedelta(seconds=rule.quote_ttl_seconds),
     )
 
 
-def late_quote(*, version: int, base_minor: int, rate: Rate, seen_from: datetime, now: datetime) -> Quote:
-    """The worth of money that came when no offer was active: today's price, no buffers, for what was seen up to now."""
-    return Quote(
-        version=version,
+def late_quote(
+    *, version: int, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, seen_from: datetime, now: datetime
+) -> Quote:
+    """The worth of money that came when no offer was active: today's price, for what was seen up to now."""
+    return _quote(
         kind="late",
+        version=version,
+        base_minor=base_minor,
+        amount_minor=amount_minor,
+        rate=rate,
+        rule=rule,
+        effective_from=seen_from,
+        expires_at=now,
+    )
+
+
+def _quote(*, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, **facts: Any) -> Quote:
+    """The buffers are the same whoever pays when: if late money went without them, waiting would be cheaper than paying."""
+    whole_minor = rule.fee_buffer_minor.get(rate.currency, 0)
+    fee_buffer_minor = buffer_of_part(whole_minor, base_minor=base_minor, amount_minor=amount_minor)
+    asked_sat = due_sat(
+        base_minor=base_minor,
+        price_minor=rate.price_minor,
+        risk_bps=rule.risk_bps,
+        fee_buffer_minor=fee_buffer_minor,
+    )
+    return Quote(
         currency=rate.currency,
         base_minor=base_minor,
         price_minor=rate.price_minor,
-        risk_bps=0,
-        fee_buffer_minor=0,
-        due_sat=due_sat(base_minor=base_minor, price_minor=rate.price_minor),
-        effective_from=seen_from,
-        expires_at=now,
+        risk_bps=rule.risk_bps,
+        fee_buffer_minor=fee_buffer_minor,
+        due_sat=asked_sat,
+        **facts,
     )
 
 

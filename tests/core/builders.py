@@ -30,7 +30,7 @@ def an_invoice(**changes: Any) -> Invoice:
 
 
 def a_quote(version: int = 1, *, from_s: int = 0, ttl_s: int = 900, **changes: Any) -> Quote:
-    """An offer with buffers, or with `kind="late"` a price without."""
+    """A quote with buffers: an offer, or with `kind="late"` a price found afterwards."""
     facts: dict[str, Any] = {
         "kind": "offer",
         "currency": "USD",
@@ -39,8 +39,6 @@ def a_quote(version: int = 1, *, from_s: int = 0, ttl_s: int = 900, **changes: A
         "risk_bps": 100,
         "fee_buffer_minor": 25,
     } | changes
-    if facts["kind"] == "late":
-        facts |= {"risk_bps": 0, "fee_buffer_minor": 0}
     due = due_sat(**{name: facts[name] for name in ("base_minor", "price_minor", "risk_bps", "fee_buffer_minor")})
     return Quote(version=version, due_sat=due, effective_from=at(from_s), expires_at=at(from_s + ttl_s), **facts)
 

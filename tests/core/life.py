@@ -11,7 +11,7 @@ from bridge.core.credit import Payment, counting, credit, remaining_minor
 from bridge.core.invoice import CONFIRMS_WITHIN, LEGAL_MOVES, STATUSES, Decision, Invoice, decide
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
 from bridge.core.policy import Rule
-from bridge.core.quote import Quote, due_sat
+from bridge.core.quote import Quote, buffer_of_part, due_sat
 from bridge.core.reasons import HOLDING, REASONS, REVIEW_KINDS
 from tests.core.builders import T0, an_invoice
 
@@ -269,7 +269,8 @@ class Life:
         return self.now + timedelta(seconds=self.rule.quote_ttl_seconds)
 
     def priced(self, kind: str, base_minor: int, *, from_at: datetime, until: datetime) -> Quote:
-        risk_bps, buffer_minor = (100, 25) if kind == "offer" else (0, 0)
+        risk_bps = 100
+        buffer_minor = buffer_of_part(25, base_minor=base_minor, amount_minor=self.invoice.amount_minor)
         asked_sat = due_sat(
             base_minor=base_minor, price_minor=self.price_minor, risk_bps=risk_bps, fee_buffer_minor=buffer_minor
         )

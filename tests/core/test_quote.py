@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.quote import due_sat
+from bridge.core.quote import buffer_of_part, due_sat
 from tests.core.builders import a_quote, at
 
 PRICES = st.integers(1, 10**12)
@@ -60,6 +60,14 @@ def test_a_quote_covers_its_first_and_its_last_instant_and_its_grace() -> None:
     assert {second: quote.covers(at(second), grace=grace) for second in seen} == seen
 
 
-def test_a_late_quote_has_no_buffer() -> None:
-    assert a_quote(kind="late").due_sat == 15_385
-    assert a_quote(kind="late").buffer_sat == 0
+@pytest.mark.parametrize(
+    ("base_minor", "share_minor"), [(1_000, 25), (500, 13), (999, 25), (960, 24), (1, 1), (40, 1), (41, 2)]
+)
+def test_a_part_of_the_amount_carries_its_share_of_the_flat_buffer(base_minor: int, share_minor: int) -> None:
+    assert buffer_of_part(25, base_minor=base_minor, amount_minor=1_000) == share_minor
+
+
+@given(BUFFERS, st.lists(AMOUNTS, min_size=1, max_size=9))
+def test_however_an_invoice_is_parted_its_flat_buffer_is_carried_once(buffer: int, parts: list[int]) -> None:
+    shares = [buffer_of_part(buffer, base_minor=part, amount_minor=sum(parts)) for part in parts]
+    assert buffer <= sum(shares) < buffer + len(parts)  # each part is rounded up to a whole minor unit

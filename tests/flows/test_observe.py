@@ -1,5 +1,10 @@
 """Money on an invoice's address, as our own reads see it: part, enough, too much, late, replaced, undone."""
 
+from dataclasses import replace
+
+import pytest
+
+from bridge.core.policy import Policy, Rule
 from tests.flows.world import World
 
 
@@ -129,6 +134,49 @@ def test_late_money_that_covers_at_todays_price_settles_as_late(world: World) ->
     assert world.seen(invoice) == ("settled", "paid_late", None)
     assert told(world)[-1] == "invoice.settled"
     assert [row.kind for row in world.rows("SELECT kind FROM quotes ORDER BY version")] == ["offer", "late"]
+
+
+def test_who_waits_until_the_price_has_lapsed_pays_what_was_due_in_time(worlds) -> None:
+    world = worlds(policy={"default": {"fee_buffer_minor": {"USD": 25}}})
+    short, whole = world.open("1"), world.open("2")
+    assert short["remaining_sat"] == whole["remaining_sat"] == 15_924
+    world.advance(1_100)
+    world.pay(short, 15_923, confirmations=1)
+    world.pay(whole, 15_924, confirmations=1)
+    assert world.seen(short) == ("new", "paid_partial", None)
+    assert world.seen(whole) == ("settled", "none", None)
+    assert [row.kind for row in world.rows("SELECT kind FROM quotes WHERE version = 2")] == ["late", "late"]
+    assert (world.balance("customer:overpayment"), world.balance("quote_buffer")) == (0, 15_385 - 15_924)
+
+
+def test_late_money_is_valued_by_the_rule_that_its_invoice_was_opened_under(worlds) -> None:
+    world = worlds(policy={"default": {"risk_bps": 100}})
+    invoice = world.open()
+    shop = world.bridge.merchants["shop"]
+    dearer = replace(shop, policy=Policy(default=Rule(risk_bps=500)))
+    world.bridge = replace(world.bridge, merchants=dict(world.bridge.merchants) | {"shop": dearer})
+    assert world.open("2")["remaining_sat"] == 16_154
+    world.advance(1_100)
+    world.pay(invoice, 15_539, confirmations=1)
+    assert world.seen(invoice) == ("settled", "none", None)
+
+
+@pytest.mark.parametrize("kind", ["offer", "late"])
+def test_the_flat_buffer_is_charged_once_whether_the_rest_comes_at_a_new_price_or_at_none(worlds, kind: str) -> None:
+    world = worlds(policy={"default": {"fee_buffer_minor": {"USD": 25}}})
+    short, whole = world.open("1"), world.open("2")
+    for invoice in (short, whole):
+        world.pay(invoice, 7_962, confirmations=1)
+        assert world.seen(invoice) == ("new", "paid_partial", None)
+    world.advance(1_100)
+    for number in ("1", "2") if kind == "offer" else ():
+        assert world.open(number, key=f"again-{number}")["remaining_sat"] == 7_970
+    world.pay(short, 7_969, confirmations=1)
+    world.pay(whole, 7_970, confirmations=1)
+    assert world.seen(short) == ("new", "paid_partial", None)
+    assert world.seen(whole) == ("settled", "none", None)
+    assert world.balance("customer:overpayment") == 0
+    assert {row.kind for row in world.rows("SELECT kind FROM quotes WHERE version = 2")} == {kind}
 
 
 def test_late_money_that_no_longer_covers_waits_for_a_person(world: World) -> None:
