@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.core.addresses import check_payable
+from bridge.core.addresses import check_payable, check_wallet_net
 from bridge.core.books import RETENTION_DAYS, BookRules
 from bridge.core.columns import RFC_3339, Column, ColumnMap
 from bridge.core.currencies import check_billable
@@ -102,6 +102,18 @@ class Subtc(_Section):
                 "callback_signature_header needs callback_signature_secrets: else every callback is refused"
             )
         return self
+
+
+class FormerWallet(_Section):
+    """A wallet at a gateway that took payments before: it is read until its last invoice is over, and nothing is sent from it.
+
+    What is left out is as under subtc: another wallet of the same key, another key at the same gateway.
+    """
+
+    wallet_id: str
+    key: Annotated[SecretStr | None, Field(min_length=1)] = None
+    base_url: str | None = None
+    role: Literal["hot", "billing"] = "hot"
 
 
 class OwnWallet(_Section):
@@ -566,6 +578,7 @@ class Settings(_Section):
     crash_at: str | None = None
     subtc: Subtc | None = None
     own_wallet: OwnWallet | None = None
+    former_wallets: tuple[FormerWallet, ...] = ()
     chain: Chain = Chain()
     prices: Prices
     screening: ScreeningSettings = ScreeningSettings()
@@ -597,6 +610,7 @@ class Settings(_Section):
         _require_distinct(self)
         _require_roles(self)
         _require_prices(self)
+        _require_former(self)
         return self
 
 
@@ -653,6 +667,7 @@ def _reached_urls(settings: Settings) -> dict[str, str]:
     if settings.subtc is not None:
         urls |= {"subtc.base_url": settings.subtc.base_url}
         urls |= {"subtc.callback_base_url": settings.subtc.callback_base_url}
+    urls |= {f"former_wallets.{n}.base_url": former.base_url for n, former in enumerate(settings.former_wallets)}
     urls |= {f"merchants.{n}.notify_url": merchant.notify_url for n, merchant in enumerate(settings.merchants)}
     return {name: url for name, url in urls.items() if url is not None}
 
@@ -671,6 +686,12 @@ def _require_distinct(settings: Settings) -> None:
         roles |= {"subtc.key": settings.subtc.key}
         for n, key in enumerate(settings.subtc.callback_signature_secrets):
             roles |= {f"subtc.callback_signature_secrets.{n}": key}
+    known = {settings.subtc.key.get_secret_value()} if settings.subtc is not None else set[str]()
+    for n, former in enumerate(settings.former_wallets):
+        # Several wallets of one gateway key are one role.
+        if former.key is not None and former.key.get_secret_value() not in known:
+            known.add(former.key.get_secret_value())
+            roles |= {f"former_wallets.{n}.key": former.key}
     if settings.receipt_key is not None:
         roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:
@@ -730,6 +751,22 @@ def _require_pointers(prices: Prices) -> None:
         for name, pointer in reading.pointers().items():
             if not form.fullmatch(pointer):
                 raise ValueError(f"prices.{place}.{name}: {pointer!r} is no {reading.format} pointer")
+
+
+def _require_former(settings: Settings) -> None:
+    """A former wallet is another one than those in use, of this network, and somebody says how to ask about it."""
+    subtc = settings.subtc
+    in_use = {subtc.wallet_id if subtc is not None else None, settings.treasury.billing_wallet_id}
+    for n, former in enumerate(settings.former_wallets):
+        if former.wallet_id in in_use:
+            raise ValueError(f"former_wallets.{n}.wallet_id is in use, or named twice")
+        in_use.add(former.wallet_id)
+        if subtc is None and (former.key is None or former.base_url is None):
+            raise ValueError(f"former_wallets.{n}: without subtc it needs its own key and base_url")
+        try:
+            check_wallet_net(former.wallet_id, settings.network)
+        except Refused as wrong:
+            raise ValueError(f"former_wallets.{n}.wallet_id: {wrong.detail}") from None
 
 
 def _require_evidence(settings: Settings) -> None:

@@ -36,7 +36,12 @@ class Metrics:
         self.reviews_open = Gauge("bridge_reviews_open", "Open review items", ["kind"], registry=r)
         self.reviews_overdue = Gauge("bridge_reviews_overdue", "Review items past their due time", registry=r)
         self.payouts = Counter("bridge_payout_moves", "Payouts by kind and new state", ["kind", "to"], registry=r)
-        self.wallet_sat = Gauge("bridge_wallet_confirmed_sat", "Last balance read, by role", ["role"], registry=r)
+        self.wallet_sat = Gauge(
+            "bridge_wallet_confirmed_sat",
+            "Last balance read; former wallets as role:wallet",
+            ["role"],
+            registry=r,
+        )
         self.hot_cap_sat = Gauge("bridge_hot_cap_sat", "The cap on the hot wallet, 0 is none", registry=r)
         self.owed_sat = Gauge("bridge_owed_sat", "What may have to go back to payers", registry=r)
         self.stranded_sat = Gauge("bridge_stranded_sat", "Free money below the minimum send", registry=r)

@@ -30,6 +30,7 @@ from bridge.config import (
     read_policy,
     resolved,
 )
+from bridge.config import FormerWallet as FormerWalletSettings
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
 from bridge.flows.context import (
@@ -38,6 +39,7 @@ from bridge.flows.context import (
     Billing,
     Bridge,
     Chain,
+    FormerWallet,
     LoginRules,
     Merchant,
     PolicyFile,
@@ -50,7 +52,7 @@ from bridge.rates.reader import RateReader
 from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
-from bridge.subtc.client import SubtcWallet
+from bridge.subtc.client import SubtcReader, SubtcWallet
 from bridge.subtc.no_gateway import NoGateway
 from bridge.subtc.signature import CallbackSignature
 
@@ -116,6 +118,7 @@ def build(settings: Settings) -> Bridge:
         screening_patience_seconds=settings.screening.patience_seconds,
         billing_wallet=_wallet(settings, billing_id) if billing_id else None,
         billing_wallet_id=billing_id or "",
+        former_wallets={each.wallet_id: _former(settings, each) for each in settings.former_wallets},
         login=LoginRules(**settings.operators.model_dump()),
         crash_point=_crash_point(settings.crash_at),
         policy_file=_policy_file(settings, terms.document()),
@@ -133,7 +136,8 @@ def _receiving(settings: Settings) -> dict[str, Any]:
             "wallet": NoGateway(),
             "wallet_id": source.wallet_id,
             "own_addresses": source,
-            "callback_url": None,
+            # Only what the gateway still holds rings.
+            "callback_url": settings.public_url.rstrip("/") if settings.former_wallets else None,
             "provider_calls_per_minute": settings.own_wallet.looks_per_minute,
         }
     subtc = _gateway(settings)
@@ -227,10 +231,28 @@ def _wallet(settings: Settings, wallet_id: str) -> SubtcWallet:
         key=subtc.key.get_secret_value,
         network=settings.network,
         wallet_id=wallet_id,
-        limits=Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds),
+        limits=_limits(subtc),
         destination_field=subtc.destination_field,
         address_mode=subtc.address_mode,
     )
+
+
+def _former(settings: Settings, former: FormerWalletSettings) -> FormerWallet:
+    """What it leaves out is as under subtc; where there is none the settings made sure that it leaves out nothing."""
+    subtc = settings.subtc
+    key = former.key or _gateway(settings).key
+    reader = SubtcReader(
+        base_url=former.base_url or _gateway(settings).base_url,
+        key=key.get_secret_value,
+        network=settings.network,
+        wallet_id=former.wallet_id,
+        limits=_limits(subtc) if subtc is not None else Limits(),
+    )
+    return FormerWallet(role=former.role, reader=reader)
+
+
+def _limits(subtc: Subtc) -> Limits:
+    return Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds)
 
 
 def _chain(settings: Settings) -> Chain | None:

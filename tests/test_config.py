@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bridge.cli.settings_text import shown
 from bridge.config import ConfigError, cautions, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
 
@@ -432,3 +433,53 @@ def test_a_sweep_may_go_to_a_descriptor(tmp_path: Path) -> None:
 )
 def test_no_other_secret_has_two_roles_either(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert "are the same secret" in fault(tmp_path, changed(**changes))
+
+
+FORMER = {"wallet_id": "wt_" + "1" * 44, "key": "${env:OLD_KEY}", "base_url": "https://api.subtc.net"}
+OLD_KEY = {"OLD_KEY": "SUBTC-KEY-" + "6" * 48}
+
+
+def test_former_wallets_are_read_with_their_own_key_and_show_none(tmp_path: Path) -> None:
+    other = FORMER | {"wallet_id": "wt_" + "2" * 44, "role": "billing"}
+    short = {"wallet_id": "wt_" + "3" * 44}
+    settings = load(tmp_path, changed(former_wallets=[FORMER, other, short]), **OLD_KEY)
+    assert [each.role for each in settings.former_wallets] == ["hot", "billing", "hot"]
+    assert settings.former_wallets[2].key is None
+    for text in (repr(settings), str(shown(settings))):
+        assert OLD_KEY["OLD_KEY"] not in text
+    assert shown(settings)["former_wallets.0.key"] == "(secret)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"former_wallets": [FORMER | {"key": "${env:BRIDGE_TOKEN_SECRET}"}]}, "are the same secret"),
+        ({"former_wallets": [FORMER | {"key": ""}]}, "former_wallets.0.key"),
+        ({"former_wallets": [FORMER, FORMER]}, "former_wallets.1.wallet_id is in use, or named twice"),
+        ({"former_wallets": [FORMER], "subtc__wallet_id": FORMER["wallet_id"]}, "former_wallets.0.wallet_id is in use"),
+        (
+            {"former_wallets": [FORMER], "treasury__billing_wallet_id": FORMER["wallet_id"]},
+            "former_wallets.0.wallet_id is in use",
+        ),
+        (
+            {"former_wallets": [FORMER | {"wallet_id": "wm_" + "1" * 44}]},
+            "former_wallets.0.wallet_id: This wallet is not",
+        ),
+        ({"former_wallets": [FORMER | {"wallet_id": "own_1"}]}, "former_wallets.0.wallet_id: This is not a gateway"),
+        (
+            {"former_wallets": [FORMER | {"base_url": "http://api.subtc.net"}]},
+            "former_wallets.0.base_url must be https",
+        ),
+        ({"former_wallets": [FORMER | {"role": "cold"}]}, "former_wallets.0.role"),
+        ({"former_wallets": [FORMER | {"notes": "x"}]}, "former_wallets.0.notes"),
+        ({"former_wallets": [{"wallet_id": FORMER["wallet_id"]}], "subtc": None, "own_wallet": OWN}, "without subtc"),
+    ],
+)
+def test_a_former_wallet_that_cannot_be_read_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(**changes), **OLD_KEY)
+
+
+def test_a_fee_that_no_gateway_can_take_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, changed(subtc__fee_bps=0)).subtc.fee_bps == 0
+    for wrong in (-1, 10_000, 3.0, "300"):
+        assert "subtc.fee_bps" in fault(tmp_path, changed(subtc__fee_bps=wrong))

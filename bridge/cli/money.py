@@ -16,7 +16,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.record_own_send import record_own_send
 from bridge.flows.refund_address import change_address
 from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.flows.treasury import read_balance, treasury_view
+from bridge.flows.treasury import read_balance, read_former, treasury_view
 
 
 def _key(command: Callable[..., None]) -> Callable[..., None]:
@@ -135,6 +135,8 @@ def treasury_show(bridge: Bridge, read: bool) -> None:
     """Show balances, liabilities, the cap and the next sweep."""
     for role in bridge.wallets if read else ():
         read_balance(bridge, role)
+    for wallet_id in bridge.former_wallets if read else ():
+        read_former(bridge, wallet_id)
     show(treasury_view(bridge))
 
 

@@ -13,7 +13,7 @@ from bridge.core.credit import Credit, Payment, counting, credit, quote_at
 from bridge.core.errors import IllegalMove
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
-from bridge.core.reasons import HOLDING
+from bridge.core.reasons import HOLDING, WALLET_UNREAD
 
 # What came at the very end of the watch may take so long to get into a block before that is a question to a person.
 CONFIRMS_WITHIN = timedelta(days=1)
@@ -47,6 +47,15 @@ VERDICTS = {
     "mark_invalid": ("invalid", "none", "marked_invalid"),
     "refund": ("invalid", "none", "refund_due"),
 }
+
+
+# Rulings on these let the chain's word do, where the provider says otherwise or cannot be asked.
+_WITHOUT_PROVIDER = frozenset({"provider_disagrees", WALLET_UNREAD})
+
+
+def is_open(status: str, *, is_closed: bool) -> bool:
+    """Whether the invoice still waits for money, or for what becomes of it."""
+    return status in ("new", "processing", "expired") and not is_closed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +316,7 @@ def _agrees(invoice: Invoice, sums: _Sums) -> bool:
 
     Alone neither can disagree.
     """
-    if not invoice.has_chain_evidence or not invoice.has_gateway or "provider_disagrees" in invoice.released:
+    if not invoice.has_chain_evidence or not invoice.has_gateway or invoice.released & _WITHOUT_PROVIDER:
         return True
     return invoice.provider_sat is not None and sums.confirmed_sat <= invoice.provider_sat <= sums.total_sat
 

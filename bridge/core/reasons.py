@@ -32,6 +32,7 @@ REASONS = frozenset(
         "suspicious_address",
         "wrong_network",
         "address_crowded",
+        "wallet_unread",
         "late",
         "screening",
         "evidence_missing",
@@ -48,6 +49,7 @@ HOLDING = frozenset(
         "suspicious_address",
         "wrong_network",
         "address_crowded",
+        "wallet_unread",
         "late",
         "partial",
         "failed_to_confirm",
@@ -71,3 +73,7 @@ NOTING = frozenset(
 )
 
 REVIEW_KINDS = HOLDING | NOTING
+
+# The one question that answers itself, when its wallet is read again; such an answer lets nothing pass.
+WALLET_UNREAD = "wallet_unread"
+WITHDRAWN = "withdrawn"

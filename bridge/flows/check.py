@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.evidence import WalletBalance
 from bridge.flows.call_budget import draw_call
 from bridge.flows.chain_sight import chain_sight
 from bridge.flows.context import Bridge
@@ -16,6 +17,7 @@ from bridge.flows.price import current_rate
 from bridge.flows.reconciliation_report import age_seconds
 from bridge.flows.stage import stage_uses
 from bridge.flows.treasury import old_balances
+from bridge.flows.unread import missing_wallets
 from bridge.flows.verify_audit import first_recent_break
 from bridge.store import audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
@@ -87,6 +89,7 @@ OWNERS = {
     "price_down": "operations",
     "hot_balance": "finance",
     "balance_old": "finance",
+    "wallet_missing": "operations",
     "clock_skew": "operations",
 }
 
@@ -100,6 +103,7 @@ REVIEW_OWNERS = {
     "wrong_network": "operations",
     "address_crowded": "operations",
     "evidence_missing": "operations",
+    "wallet_unread": "operations",
     "late": "support",
     "partial": "support",
     "failed_to_confirm": "support",
@@ -123,6 +127,8 @@ class _Now:
     now: datetime
     limits: Thresholds
     newest_backup_at: datetime | None = None
+    # What each wallet at a gateway answered in this run, by role and id: several rules ask the same.
+    balances: dict[tuple[str, str], WalletBalance | BridgeError] = field(default_factory=dict)
 
 
 def alerts(
@@ -147,7 +153,9 @@ def alerts(
     if watch_backups and (detail := _backup_old(seen)):
         found["backup_old"] = detail
     if ask_outside:
-        found |= {rule: detail for rule, ask in _OUTSIDE.items() if (detail := _asked(ask, seen))}
+        for rule, ask in _OUTSIDE.items():
+            if detail := _asked(ask, seen):
+                found[rule] = f"{found[rule]}; {detail}" if rule in found else detail
     called = OWNERS | dict(owners or {})
     return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
 
@@ -239,6 +247,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
     "reconciliation_old": _reconciliation_old,
     "balance_old": _balance_old,
+    "wallet_missing": lambda s, tx: "; ".join(missing_wallets(tx, s.bridge)),
     "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or "",
     "audit_unverified": _audit_unverified,
     "stage_reached": _stage_reached,
@@ -288,12 +297,32 @@ def _price_down(seen: _Now) -> str:
 
 
 def _hot_balance(seen: _Now) -> str:
-    if not seen.bridge.has_gateway:
-        return ""
-    draw_call(seen.bridge)
-    held_sat, limit_sat = seen.bridge.wallet.balance().balance_sat, seen.bridge.treasury.max_hot_sat
-    limit_sat = limit_sat or seen.limits.hot_balance_sat
+    held_sat, limit_sat = 0, seen.bridge.treasury.max_hot_sat or seen.limits.hot_balance_sat
+    for (role, _), told in _balances(seen).items():
+        if role != "hot" or isinstance(told, Refused):
+            continue
+        if isinstance(told, BridgeError):
+            raise told
+        held_sat += told.balance_sat
     return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
+
+
+def _wallets_refused(seen: _Now) -> str:
+    refused = [wallet_id for (_, wallet_id), told in _balances(seen).items() if isinstance(told, Refused)]
+    return "; ".join(f"the gateway refuses to answer for wallet {wallet_id}" for wallet_id in refused)
+
+
+def _balances(seen: _Now) -> Mapping[tuple[str, str], WalletBalance | BridgeError]:
+    if seen.balances:
+        return seen.balances
+    for role, readers in seen.bridge.readers_by_role.items():
+        for wallet_id, reader in readers.items():
+            try:
+                draw_call(seen.bridge)
+                seen.balances[role, wallet_id] = reader.balance()
+            except BridgeError as error:
+                seen.balances[role, wallet_id] = error
+    return seen.balances
 
 
 def _clock_skew(seen: _Now) -> str:
@@ -308,6 +337,7 @@ _OUTSIDE: dict[str, Callable[[_Now], str]] = {
     "chain_down": _chain_down,
     "price_down": _price_down,
     "hot_balance": _hot_balance,
+    "wallet_missing": _wallets_refused,
     "clock_skew": _clock_skew,
 }
 

@@ -5,6 +5,7 @@ Owns who asked and why; what is read changes things only through the one door.
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from bridge.core.errors import Conflict, Refused
 from bridge.flows.call_budget import wait_for_call
@@ -53,15 +54,16 @@ def check_all_again(
             return counted
         for row in rows:
             after = row.id
-            counted[_looked(bridge, row.id, before=row.status, actor=actor)] += 1
+            counted[_looked(bridge, row, actor=actor)] += 1
             progress()
 
 
-def _looked(bridge: Bridge, invoice_id: str, *, before: str, actor: str) -> str:
+def _looked(bridge: Bridge, row: Any, *, actor: str) -> str:
+    before = row.status
     try:
-        if bridge.has_gateway:
+        if bridge.reader_of(row.wallet_id) is not None:
             wait_for_call(bridge)
-        seen = look(bridge, invoice_id, actor=actor, is_granted=True)
+        seen = look(bridge, row.id, actor=actor, is_granted=True)
     except Conflict:
         return "changed meanwhile"
     if seen is None:

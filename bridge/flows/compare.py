@@ -11,7 +11,7 @@ from typing import Any
 from bridge.core.coverage import gap_of, known_outputs
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.invoice import decide
-from bridge.core.ledger import Books, is_own_wallet
+from bridge.core.ledger import Books
 from bridge.core.money import to_minor
 from bridge.core.reconciliation import (
     BillingWord,
@@ -94,12 +94,15 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered)
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read
-        if polls and bridge.has_gateway and not is_own_wallet(row.wallet_id):
-            allowed = _may_poll(bridge, now)
+        reader = bridge.reader_of(row.wallet_id)
+        if reader is None and read == 0:
+            return Outside(unread=1)
+        if polls and reader is not None:
+            allowed = _may_poll(bridge, row.wallet_id, now)
             if allowed != "yes":
                 return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")
             expected_sat = max(row.remaining_sat + row.received_sat, 1)
-            polled = bridge.wallet.poll(address=row.address, expected_sat=expected_sat, asked_at=now)
+            polled = reader.poll(address=row.address, expected_sat=expected_sat, asked_at=now)
             total = compare_total(known, provider_sat=polled.received_sat, last_provider_sat=row.provider_sat)
             found, has_news, read = [*found, *total.findings], has_news or total.has_news, read + 1
     except BridgeError:
@@ -107,10 +110,10 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
     return Outside(findings=tuple(found), has_news=has_news, read=read, unread=unread)
 
 
-def _may_poll(bridge: Bridge, now: datetime) -> str:
+def _may_poll(bridge: Bridge, wallet_id: str, now: datetime) -> str:
     """yes, no (the wallet is paused) or later: half of the gateway's calls stay with those who wait for their money."""
     with bridge.store.write() as tx:
-        if not may_call_provider(tx, bridge.wallet_id):
+        if not may_call_provider(tx, wallet_id):
             return "no"
         return "yes" if take_calls(tx, bridge, now=now, purpose="reconcile") else "later"
 

@@ -21,6 +21,7 @@ from bridge.core.evidence import (
     Tip,
     WalletBalance,
 )
+from bridge.core.ledger import is_own_wallet
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
@@ -32,16 +33,25 @@ from bridge.metrics import Metrics
 from bridge.store.db import Store
 
 
-class Wallet(Protocol):
-    """The Bitcoin wallet at the gateway. Raises Unavailable when it cannot answer, ProtocolError when it answers nonsense."""
+class WalletReader(Protocol):
+    """What a wallet at a gateway received and holds.
 
-    def create_inbox(self, *, expected_sat: int) -> str: ...
+    Raises Unavailable when it cannot answer, Refused when it will not, ProtocolError when it answers nonsense.
+    """
 
     def poll(self, *, address: str, expected_sat: int, asked_at: datetime) -> ProviderReading: ...
 
     def balance(self) -> WalletBalance: ...
 
     def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Wallet(WalletReader, Protocol):
+    """The Bitcoin wallet at the gateway that takes and sends money now."""
+
+    def create_inbox(self, *, expected_sat: int) -> str: ...
 
     def health(self) -> Health: ...
 
@@ -51,7 +61,16 @@ class Wallet(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+
+@dataclass(frozen=True, kw_only=True)
+class FormerWallet:
+    """A wallet at a gateway that took payments until another one did: its invoices are read to their end, nothing leaves it.
+
+    `role` is what it was, hot or billing: its money stands on that account of the books.
+    """
+
+    role: str
+    reader: WalletReader
 
 
 class AddressSource(Protocol):
@@ -242,6 +261,7 @@ class Bridge:
     books: BookRules = field(default_factory=BookRules)
     billing_wallet: Wallet | None = None
     billing_wallet_id: str = ""
+    former_wallets: Mapping[str, FormerWallet] = field(default_factory=dict)
     payouts: PayoutRules = field(default_factory=PayoutRules)
     marks: Approvals = field(default_factory=lambda: Approvals(steps=(), above=1))
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
@@ -267,9 +287,32 @@ class Bridge:
         billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
         return {"hot": (self.wallet_id, self.wallet)} | billing
 
+    @property
+    def readers_by_role(self) -> Mapping[str, Mapping[str, WalletReader]]:
+        """Every wallet at a gateway that can be read, by role and id: the money of all of a role is one account of the books."""
+        found: dict[str, dict[str, WalletReader]] = {
+            role: {wallet_id: wallet} for role, (wallet_id, wallet) in self.wallets.items()
+        }
+        for wallet_id, former in self.former_wallets.items():
+            found.setdefault(former.role, {})[wallet_id] = former.reader
+        return found
+
+    def reader_of(self, wallet_id: str) -> WalletReader | None:
+        """Who can be asked about an address of this wallet; None for the shop's own, and for one that no setting names."""
+        for known_id, wallet in self.wallets.values():
+            if known_id == wallet_id:
+                return wallet
+        former = self.former_wallets.get(wallet_id)
+        return former.reader if former is not None else None
+
+    def can_read(self, wallet_id: str) -> bool:
+        """Whether money to an address of this wallet can be seen by its first witness: the chain for the shop's own."""
+        return self.chain is not None if is_own_wallet(wallet_id) else self.reader_of(wallet_id) is not None
+
     def close(self) -> None:
         """Drops the connections to every outside world and to the database; nothing can be done with it afterwards."""
-        for part in (self.wallet, self.billing_wallet, self.chain, self.rates, self.billing, self.store):
+        formers = (former.reader for former in self.former_wallets.values())
+        for part in (self.wallet, self.billing_wallet, *formers, self.chain, self.rates, self.billing, self.store):
             if part is not None:
                 part.close()
 

@@ -15,7 +15,8 @@ from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
 from bridge.flows.stage import stage_uses
-from bridge.store import billing_statuses, deliveries, derived_addresses, invoices, payouts
+from bridge.flows.unread import missing_wallets
+from bridge.store import balances, billing_statuses, deliveries, derived_addresses, invoices, payouts
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -72,6 +73,10 @@ MENDS = {
     "price": "Check prices.sources, prices.cross and min_sources; `curl` each URL from this machine; see runbook price_down.",
     "net_guard": "Network, wallet id and addresses must agree: take a wallet of this network.",
     "own_wallet": "Raise your wallet's gap limit above that run, then own_wallet.gap_limit; else it will not show later money.",
+    "wallet_missing": "Name the wallet and its key under former_wallets (an own wallet: keep a chain reader) and reload; see runbook "
+    "wallet_missing.",
+    "former_wallet": "Sweep what is left, then take it out of former_wallets; see runbook moving-wallets.",
+    "former_wallet_key": "The gateway refuses the key for this wallet: check former_wallets; see runbook moving-wallets.",
     "cold_descriptor": "Compare the first address with the cold wallet's.",
     "receiving_branch": "Take the descriptor of the receiving branch, /0/* or /<0;1>/*, unless the wallet shows these addresses.",
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
@@ -104,6 +109,7 @@ def examine(
         findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
         findings.append(_gateway_terms(bridge))
     findings += _own_wallets(bridge, place)
+    findings += _former_wallets(bridge)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
     findings += [_clock(bridge, limits)] if bridge.has_gateway else []
     findings.append(_backup(place, bridge.clock(), limits))
@@ -196,6 +202,30 @@ def _branch(name: str, source: AddressSource) -> Iterator[Finding]:
     """Only said when there is something to say: nearly every wallet is given by its receiving branch."""
     if source.warning:
         yield _finding(f"receiving_branch:{name}", False, source.warning, worst=WARN)
+
+
+def _former_wallets(bridge: Bridge) -> Iterator[Finding]:
+    """Whether everything that is open has a wallet in the settings, and whether each former one is read and still needed."""
+    now = bridge.clock()
+    try:
+        with bridge.store.read() as tx:
+            missing, waiting = missing_wallets(tx, bridge), invoices.open_by_wallet(tx)
+            until = {each: invoices.watched_until(tx, each) for each in bridge.former_wallets}
+            held = {row.wallet_id: row.confirmed_sat for row in balances.listing(tx)}
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        yield _finding("wallet_missing", False, type(error).__name__)
+        return
+    yield _finding("wallet_missing", not missing, "; ".join(missing))
+    for each, former in bridge.former_wallets.items():
+        yield _attempt(f"former_wallet_key:{each}", former.reader.balance)
+        last_at = until[each]
+        if waiting.get(each) or (last_at is not None and last_at > now):
+            detail = f"{waiting.get(each, 0)} open invoices; the last is watched until {last_at:%Y-%m-%d %H:%M} UTC"
+            yield _finding(f"former_wallet:{each}", True, detail)
+        else:
+            since = f"since {last_at:%Y-%m-%d %H:%M} UTC" if last_at is not None else "and never was"
+            detail = f"former wallet {each} is not needed any more {since}; {held.get(each, 0)} sat lay there when it was last read"
+            yield _finding(f"former_wallet:{each}", False, detail, worst=WARN)
 
 
 def _first_address(source: AddressSource) -> str:

@@ -43,6 +43,7 @@ def may_call_provider(tx: Tx, wallet_id: str) -> bool:
 def scopes(bridge: Bridge) -> list[str]:
     """What has a switch: the bridge, and every wallet that it works with."""
     wallet_ids = [wallet_id for wallet_id, _ in bridge.wallets.values()] or [bridge.wallet_id]
+    wallet_ids += bridge.former_wallets
     return ["bridge", *(f"wallet:{wallet_id}" for wallet_id in wallet_ids)]
 
 

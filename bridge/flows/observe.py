@@ -13,16 +13,18 @@ from typing import Any
 from bridge import tracing
 from bridge.core.coverage import Horizon, believed, known_outputs, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
-from bridge.core.errors import BridgeError, ProtocolError, Unavailable
+from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
 from bridge.core.ledger import is_own_wallet
 from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon, note_tip
+from bridge.flows.modes import is_paused
 from bridge.flows.present import time_text
 from bridge.flows.price import current_rate, late_quote, samples_json
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
+from bridge.flows.unread import is_let_pass, refused, unread, withdraw_unread
 from bridge.logs import log
 from bridge.store import inbox, invoices
 from bridge.store.db import Tx
@@ -104,9 +106,11 @@ def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_gr
 def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
     provider, chain, suspicion, now = None, None, None, question.asked_at
-    if bridge.has_gateway and not is_own_wallet(row.wallet_id):
+    if not is_own_wallet(row.wallet_id):
         due_sat = question.due_sat
         provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
+    elif bridge.chain is None:
+        suspicion = unread(row, now=now)
     if bridge.chain is not None:
         try:
             chain = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=question.known)
@@ -121,17 +125,32 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
 def _ask_gateway(
     bridge: Bridge, row: Any, *, due_sat: int, now: datetime, is_granted: bool
 ) -> tuple[ProviderReading | None, str | None]:
-    """What the gateway says of the address, or the review kind that its nonsense calls for."""
+    """What the invoice's own wallet says of the address, or the review kind that its silence or nonsense calls for."""
+    reader = bridge.reader_of(row.wallet_id)
+    if reader is None:
+        log("wallet.not_in_settings", level=logging.ERROR, invoice_id=row.id, wallet_id=row.wallet_id)
+        return None, unread(row, now=now)
+    if row.wallet_id != bridge.wallet_id and _is_paused(bridge, row.wallet_id):
+        return None, None
     try:
         if not is_granted:
             draw_call(bridge)
-        return bridge.wallet.poll(address=row.address, expected_sat=due_sat, asked_at=now), None
+        return reader.poll(address=row.address, expected_sat=due_sat, asked_at=now), None
     except ProtocolError as error:
         log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)
         return None, SUSPICIOUS.get((error.code, error.field or ""))
+    except Refused as error:
+        log("provider.refused", level=logging.ERROR, invoice_id=row.id, code=error.code)
+        return None, refused(row, now=now)
     except BridgeError as error:
         log("provider.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
         return None, None
+
+
+def _is_paused(bridge: Bridge, wallet_id: str) -> bool:
+    """A former wallet has its own switch; that of the wallet in use stops the looks themselves."""
+    with bridge.store.read() as tx:
+        return is_paused(tx, wallet_id)
 
 
 def take_in(
@@ -153,7 +172,10 @@ def take_in(
         _store(tx, row.id, _from_totals(tx, row, facts["provider_sat"], readings.asked_at), "provider", readings)
     if readings.chain is not None and "provider_sat" in facts and "covered_until" in facts:
         facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
-    if readings.suspicion is not None:
+    witness = readings.chain if is_own_wallet(row.wallet_id) else readings.provider
+    if witness is not None and row.hold is not None:
+        withdraw_unread(tx, row, now=readings.asked_at)
+    if readings.suspicion is not None and not is_let_pass(tx, row, readings.suspicion):
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
     for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done"):
         bridge.metrics.doorbell_seconds.observe((readings.asked_at - rung_at).total_seconds())

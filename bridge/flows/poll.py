@@ -18,6 +18,8 @@ from bridge.store import inbox, invoices
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
+# A wallet that nobody can read is tried after a quarter of the time since it last was, and once a day at least.
+UNREAD_PART, UNREAD_AT_MOST = 4, timedelta(days=1)
 Submit = Callable[[Callable[[], None]], None]
 
 
@@ -72,7 +74,7 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
     bridge.crash_point("look.claimed")
     try:
         seen = look(bridge, invoice_id, is_granted=True)
-        next_look_at = None if seen is not None else retry_at
+        next_look_at = None if seen is not None else _again_at(bridge, invoice_id, retry_at)
     except Conflict:
         # Another transaction changed the invoice between our read and our write: look again at once.
         next_look_at = bridge.clock()
@@ -85,6 +87,19 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
             inbox.mark_answered(tx, invoice_id, up_to=bridge.clock(), note="the look failed; the schedule goes on")
     with bridge.store.write(durable=False) as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
+
+
+def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
+    """Soon, when the worlds were away; an invoice that nobody can read is tried ever more rarely, so that it takes no calls
+    from those who can be read, and is read soon enough once a setting names its wallet.
+    """
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+    if row is None or bridge.chain is not None or bridge.can_read(row.wallet_id):
+        return retry_at
+    now = bridge.clock()
+    silence: timedelta = now - (row.provider_asked_at or row.created_at)
+    return max(retry_at, now + min(silence // UNREAD_PART, UNREAD_AT_MOST))
 
 
 def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:

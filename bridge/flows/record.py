@@ -17,6 +17,7 @@ from bridge.core.invoice import Decision, Invoice, decide
 from bridge.core.ledger import Books, Journal, journals, wallet_account
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
+from bridge.core.reasons import WALLET_UNREAD
 from bridge.core.schedule import look_class, next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
@@ -25,7 +26,9 @@ from bridge.store import audit, events, grace, idempotency, invoices, ledger, re
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
 
-URGENT = frozenset({"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown"})
+URGENT = frozenset(
+    {"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown", WALLET_UNREAD}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,7 +395,26 @@ def _ask_people(tx: Tx, bridge: Bridge, told_of: Invoice, after: Any, decision: 
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
     if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
-        reviews.heal(tx, after.id, kind="evidence_missing", now=now)
+        withdraw_review(tx, after, kind="evidence_missing", why="our readings are complete again", now=now)
+
+
+def withdraw_review(tx: Tx, row: Any, *, kind: str, why: str, now: datetime) -> None:
+    """Ends the open item of this kind: what it asked has answered itself. Nobody ruled, so nothing is let pass by it."""
+    for item in reviews.of_invoice(tx, row.id):
+        if item.kind == kind and item.state == "open":
+            reviews.withdraw(tx, item.id, note=why, now=now)
+            audit.write(
+                tx,
+                at=now,
+                actor="worker",
+                action="review_withdrawn",
+                invoice_id=row.id,
+                from_status=row.status,
+                reason=why,
+                rule=row.rule,
+                policy_version=row.policy_version,
+                detail={"review": item.id, "kind": kind},
+            )
 
 
 def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:

@@ -21,6 +21,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "suspicious_address": ("credit", "mark_invalid"),
     "wrong_network": ("mark_invalid",),
     "address_crowded": ("credit", "mark_settled", "mark_invalid"),
+    "wallet_unread": ("credit", "mark_settled", "refund", "mark_invalid"),
     "late": ("accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid"),
     "partial": ("credit", "ask_remainder", "refund", "mark_settled", "mark_invalid"),
     "failed_to_confirm": ("credit", "mark_invalid"),

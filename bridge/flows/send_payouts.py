@@ -5,6 +5,7 @@ made for the same money.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,8 +42,11 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
     """Sends at most one due payout per wallet. Returns how many were worked on."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if not payouts.any_work(tx, now=now):
+        has_moved = bool(_of_former(tx, bridge))
+        if not has_moved and not payouts.any_work(tx, now=now):
             return 0
+    if has_moved:
+        _follow_wallets(bridge, now=now)
     done = _give_up_lapsed(bridge, now=now)
     for role, (wallet_id, _) in bridge.wallets.items():
         with bridge.store.read() as tx:
@@ -50,6 +54,27 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
         if is_due:
             done += _send_next(bridge, role, wallet_id, owner=owner)
     return done
+
+
+def _follow_wallets(bridge: Bridge, *, now: datetime) -> None:
+    """What was asked for before another wallet took over a role is sent by that one: people approved role, sum and address.
+
+    Only of wallets that this node's settings call former, so that a node with older settings does not take it back.
+    """
+    with bridge.store.write() as tx:
+        for row in _of_former(tx, bridge):
+            wallet_id, reason = bridge.wallets[row.role][0], "another wallet sends now"
+            payouts.change(tx, row, {"wallet_id": wallet_id}, now=now)
+            more = {"wallet_before": row.wallet_id, "wallet_after": wallet_id}
+            after = found(payouts.find(tx, id=row.id))
+            note(tx, bridge, after, "payout_wallet_changed", actor="worker", reason=reason, now=now, more=more)
+
+
+def _of_former(tx: Tx, bridge: Bridge) -> Sequence[Any]:
+    """What a former wallet was to send and another one can."""
+    if not bridge.former_wallets:
+        return ()
+    return payouts.unsent_of(tx, wallet_ids=list(bridge.former_wallets), roles=list(bridge.wallets))
 
 
 def _send_next(bridge: Bridge, role: str, wallet_id: str, *, owner: str) -> int:
@@ -167,7 +192,7 @@ def _call(bridge: Bridge, row: Any, *, owner: str) -> None:
     is_uncertain = not isinstance(outcome, Sent | Unavailable | Refused) or (
         isinstance(outcome, Refused) and row.maybe_sent
     )
-    after_sat = _balance_after(bridge, row.role) if is_uncertain else None
+    after_sat = _balance_after(bridge, row.wallet_id) if is_uncertain else None
     now = bridge.clock()
     with bridge.store.write() as tx:
         fresh = found(payouts.find(tx, lock=True, id=row.id))
@@ -196,22 +221,26 @@ def _try_again(tx: Tx, bridge: Bridge, row: Any, error: Unavailable, *, now: dat
 def _give_up_lapsed(bridge: Bridge, *, now: datetime) -> int:
     """A sender that died after its intent may have sent: from here on it is a person's."""
     with bridge.store.read() as tx:
-        if not payouts.lapsed(tx, now=now):
-            return 0
-    after_sat = {role: _balance_after(bridge, role) for role in bridge.wallets}
+        wallet_ids = {row.wallet_id for row in payouts.lapsed(tx, now=now)}
+    if not wallet_ids:
+        return 0
+    after_sat = {wallet_id: _balance_after(bridge, wallet_id) for wallet_id in wallet_ids}
     with bridge.store.write() as tx:
         rows = payouts.lapsed(tx, now=now, lock=True)
         for row in rows:
             why = "the process that was sending it died before it heard the answer"
-            book_unknown(tx, bridge, row, why=why, balance_after_sat=after_sat.get(row.role), now=now)
+            book_unknown(tx, bridge, row, why=why, balance_after_sat=after_sat.get(row.wallet_id), now=now)
     return len(rows)
 
 
-def _balance_after(bridge: Bridge, role: str) -> int | None:
+def _balance_after(bridge: Bridge, wallet_id: str) -> int | None:
     """What a person compares with the balance before; the gateway may not answer."""
+    reader = bridge.reader_of(wallet_id)
+    if reader is None:
+        return None
     try:
         draw_call(bridge, purpose="urgent")
-        return bridge.wallets[role][1].balance().confirmed_sat
+        return reader.balance().confirmed_sat
     except BridgeError:
         return None
 

@@ -51,7 +51,9 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
         meant = _meant(tx, change_sat)
         invoices.hurry(tx, meant, now=now)
         since = mark.changed_at if mark is not None else now
-        return len(meant) + invoices.rest_quiet(tx, since=since, now=now, pauses=RESTS, limit=RESTS_AT_ONCE)
+        return len(meant) + invoices.rest_quiet(
+            tx, wallet_id=bridge.wallet_id, since=since, now=now, pauses=RESTS, limit=RESTS_AT_ONCE
+        )
 
 
 def _meant(tx: Tx, change_sat: int) -> Sequence[str]:

@@ -34,12 +34,16 @@ def settle_unknown(
 ) -> None:
     """Carries out a ruling on an unknown outcome.
 
-    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money, arrived_unknown),
+    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money, arrived_unknown, wallet_not_in_use),
     Conflict("review_resolved") and, while a chain reader is configured and cannot answer, or has not searched all it would
     need to, Unavailable.
     """
     if decision not in RULINGS:
         raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
+    sending = [wallet_id for wallet_id, _ in bridge.wallets.values()]
+    if decision == "payout_retry" and row.wallet_id not in sending:
+        detail = "The same call can only be made by the wallet that made it, and no setting sends from that any more."
+        raise Refused("wallet_not_in_use", detail, field="decision")
     now = bridge.clock()
     reading = _reading(bridge, row, now=now) if decision != "payout_retry" else None
     outputs = _likely(bridge, row, reading) if reading is not None else None

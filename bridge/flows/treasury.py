@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import BridgeError, Unavailable
+from bridge.core.evidence import WalletBalance
 from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.flows.call_budget import draw_call
-from bridge.flows.context import AddressSource, Bridge
+from bridge.flows.context import AddressSource, Bridge, WalletReader
 from bridge.flows.modes import may_call_provider
-from bridge.flows.payout_steps import known_terms
+from bridge.flows.payout_steps import Terms, known_terms
 from bridge.flows.present import time_text
 from bridge.logs import log
 from bridge.store import balances, leases, ledger, payouts
@@ -38,34 +39,74 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
         if not leases.take_free(tx, "balances", owner=owner, now=now, lease_seconds=pause):
             return 0
         wanted = [role for role, (wallet_id, _) in bridge.wallets.items() if may_call_provider(tx, wallet_id)]
-    return sum(read_balance(bridge, role) is not None for role in wanted)
+        formers = [wallet_id for wallet_id in bridge.former_wallets if may_call_provider(tx, wallet_id)]
+    read = [read_balance(bridge, role) is not None for role in wanted]
+    return sum(read) + sum(read_former(bridge, wallet_id) for wallet_id in formers)
 
 
 def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
     asked_at, (wallet_id, wallet) = bridge.clock(), bridge.wallets[role]
-    try:
-        draw_call(bridge)
-        balance = wallet.balance()
-    except BridgeError as error:
-        log("balance.unavailable", level=logging.WARNING, role=role, code=error.code)
+    balance = _asked(bridge, role, wallet)
+    if balance is None:
         return None
-    terms = known_terms(bridge, role)
-    values = {
-        "wallet_id": wallet_id,
-        "confirmed_sat": balance.confirmed_sat,
-        "unconfirmed_sat": balance.unconfirmed_sat,
-    }
-    values |= {"fee_bps": terms.fee_bps, "min_send_sat": terms.min_send_sat}
-    with bridge.store.write() as tx:
-        balances.put(tx, role, values | {"read_at": asked_at})
+    _keep(bridge, role, wallet_id, balance, known_terms(bridge, role), at=asked_at)
+    with bridge.store.read() as tx:
         seen = hot_wallet(tx, bridge, role)
-    bridge.metrics.wallet_sat.labels(role=role).set(balance.confirmed_sat)
     if role == "hot" and seen is not None:
         bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
         bridge.metrics.owed_sat.set(seen.owed_sat)
         bridge.metrics.stranded_sat.set(plan_sweep(seen, bridge.treasury).stranded_sat)
     return seen
+
+
+def read_former(bridge: Bridge, wallet_id: str) -> bool:
+    """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
+    asked_at, former = bridge.clock(), bridge.former_wallets[wallet_id]
+    place = place_of(former.role, wallet_id)
+    balance = _asked(bridge, place, former.reader)
+    if balance is None:
+        return False
+    nothing_leaves = Terms(fee_bps=None, min_send_sat=bridge.payouts.min_send_sat)
+    _keep(bridge, place, wallet_id, balance, nothing_leaves, at=asked_at)
+    return True
+
+
+def place_of(role: str, wallet_id: str) -> str:
+    """Where a former wallet's readings are kept, beside those of the roles in use."""
+    return f"{role}:{wallet_id}"
+
+
+def _asked(bridge: Bridge, place: str, reader: WalletReader) -> WalletBalance | None:
+    try:
+        draw_call(bridge)
+        return reader.balance()
+    except BridgeError as error:
+        log("balance.unavailable", level=logging.WARNING, role=place, code=error.code)
+        return None
+
+
+def _keep(bridge: Bridge, place: str, wallet_id: str, read: WalletBalance, terms: Terms, *, at: datetime) -> None:
+    values = {"wallet_id": wallet_id, "confirmed_sat": read.confirmed_sat, "unconfirmed_sat": read.unconfirmed_sat}
+    values |= {"fee_bps": terms.fee_bps, "min_send_sat": terms.min_send_sat, "read_at": at}
+    with bridge.store.write() as tx:
+        balances.put(tx, place, values)
+    bridge.metrics.wallet_sat.labels(role=place).set(read.confirmed_sat)
+
+
+def readings_of(tx: Tx, bridge: Bridge, role: str) -> dict[str, Any]:
+    """The last reading of every wallet of a role that the settings name, by wallet id."""
+    ids = bridge.readers_by_role.get(role, {})
+    return {
+        row.wallet_id: row
+        for row in balances.listing(tx)
+        if row.role.partition(":")[0] == role and row.wallet_id in ids
+    }
+
+
+def held_sat(tx: Tx, bridge: Bridge) -> int:
+    """Confirmed satoshi that payers' money makes at gateways: the hot wallet and what still lies in former ones."""
+    return sum(row.confirmed_sat for row in readings_of(tx, bridge, "hot").values())
 
 
 def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
@@ -84,8 +125,8 @@ def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
 
 def require_room(tx: Tx, bridge: Bridge) -> None:
     """Raises Unavailable("hot_wallet_full") while the hot wallet is over its cap and the operator wants that to count."""
-    row = balances.of(tx, "hot") if bridge.treasury.stop_new_invoices and bridge.has_gateway else None
-    if row is not None and bridge.treasury.is_over_cap(row.confirmed_sat):
+    counts = bridge.treasury.stop_new_invoices and bridge.has_gateway
+    if counts and bridge.treasury.is_over_cap(held_sat(tx, bridge)):
         raise Unavailable("hot_wallet_full", "The wallet holds as much as it may.", retry_after_seconds=600)
 
 
@@ -102,6 +143,10 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "wallets": [
                 _wallet(bridge, role, rows.get(role), books.get(f"wallet:{role}", 0), now) for role in bridge.wallets
             ],
+            "former_wallets": [
+                _former(bridge, wallet_id, rows.get(place_of(former.role, wallet_id)), now)
+                for wallet_id, former in bridge.former_wallets.items()
+            ],
             "cold": {
                 "addresses": list(bridge.treasury.cold_addresses),
                 "first_address": _first(bridge.treasury.cold_descriptor),
@@ -114,7 +159,7 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "promised_sat": hot.promised_sat if hot is not None else 0,
             "refund_float_sat": bridge.treasury.refund_float_sat,
             "max_hot_sat": bridge.treasury.max_hot_sat,
-            "is_over_cap": hot is not None and bridge.treasury.is_over_cap(hot.confirmed_sat),
+            "is_over_cap": bridge.treasury.is_over_cap(held_sat(tx, bridge)),
             "sweep_mode": bridge.treasury.sweep_mode if bridge.has_gateway else "off",
             "sweep": plan_json(plan) if plan is not None else None,
         }
@@ -141,19 +186,36 @@ def plan_json(plan: SweepPlan) -> dict[str, Any]:
 def old_balances(tx: Tx, bridge: Bridge, *, now: datetime) -> list[str]:
     """Roles whose wallet holds money that nobody could look at for too long: the gateway may be gone with it."""
     limit = bridge.treasury.balance_age_alert_seconds
-    rows = balances.listing(tx)
+    rows = [row for row in balances.listing(tx) if _is_told_by(bridge, row)]
     return [r.role for r in rows if r.confirmed_sat > 0 and (now - r.read_at).total_seconds() > limit]
 
 
-def _wallet(bridge: Bridge, role: str, row: Any, ledger_sat: int, now: datetime) -> dict[str, Any]:
+def _is_told_by(bridge: Bridge, row: Any) -> bool:
+    """Whether this row is what is read of its wallet now: a wallet that became a former one is read in another place, and one
+    that people took out of the settings is not read any more.
+    """
+    is_former_place = ":" in row.role
+    return is_former_place == (row.wallet_id in bridge.former_wallets)
+
+
+def _former(bridge: Bridge, wallet_id: str, row: Any, now: datetime) -> dict[str, Any]:
+    return {"role": bridge.former_wallets[wallet_id].role, "wallet_id": wallet_id} | _reading(row, now)
+
+
+def _reading(row: Any, now: datetime) -> dict[str, Any]:
     return {
-        "role": role,
-        "wallet_id": bridge.wallets[role][0],
         "confirmed_sat": row.confirmed_sat if row is not None else None,
         "unconfirmed_sat": row.unconfirmed_sat if row is not None else None,
-        "ledger_sat": ledger_sat,
         "read_at": time_text(row.read_at) if row is not None else None,
         "age_seconds": int((now - row.read_at).total_seconds()) if row is not None else None,
+    }
+
+
+def _wallet(bridge: Bridge, role: str, row: Any, ledger_sat: int, now: datetime) -> dict[str, Any]:
+    return _reading(row, now) | {
+        "role": role,
+        "wallet_id": bridge.wallets[role][0],
+        "ledger_sat": ledger_sat,
         "fee_bps": row.fee_bps if row is not None else None,
         "min_send_sat": row.min_send_sat if row is not None else None,
     }

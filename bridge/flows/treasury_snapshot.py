@@ -9,7 +9,8 @@ from typing import Any
 from bridge.core.columns import Cell
 from bridge.core.ledger import ASSETS, BTC
 from bridge.flows.context import Bridge
-from bridge.store import balances, exports
+from bridge.flows.treasury import readings_of
+from bridge.store import exports
 
 WALLETS = tuple(account for account in ASSETS if account.startswith("wallet:"))
 
@@ -19,7 +20,9 @@ def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list
     with bridge.store.read() as tx:
         opening, closing = exports.balances_at(tx, from_at), exports.balances_at(tx, to_at)
         moves = exports.wallet_moves(tx, from_at=from_at, to_at=to_at)
-        read = {row.role: row for row in balances.listing(tx)}
+        read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
+        wanted = {account: len(bridge.readers_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
+    read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}
     return [_row(account, opening, closing, moves, read, from_at, to_at) for account in WALLETS]
 
 
@@ -28,7 +31,8 @@ def _row(
 ) -> dict[str, Cell]:
     role = account.partition(":")[2]
     in_sat, out_sat, fees_sat = moves.get(account, (0, 0, 0))
-    reading = read.get(role)
+    # Of several wallets on one account all must have been read: a part would look like a loss.
+    readings = list(read.get(account, {}).values())
     return {
         "role": role,
         "from": from_at,
@@ -38,6 +42,6 @@ def _row(
         "out_sat": out_sat - fees_sat,
         "fees_sat": fees_sat,
         "closing_sat": closing.get((account, BTC), 0),
-        "read_sat": reading.confirmed_sat if reading is not None else None,
-        "read_at": reading.read_at if reading is not None else None,
+        "read_sat": sum(row.confirmed_sat for row in readings) if readings else None,
+        "read_at": min((row.read_at for row in readings), default=None),
     }

@@ -4,11 +4,12 @@ Owns when a watch is due; losing every callback only delays, so a failed arming 
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import timedelta
 
 from bridge.core.errors import BridgeError
 from bridge.flows.call_budget import WINDOW_SECONDS, take_calls
-from bridge.flows.context import Bridge
+from bridge.flows.context import Bridge, WalletReader
 from bridge.flows.modes import may_call_provider
 from bridge.logs import log
 from bridge.store import invoices, leases
@@ -20,12 +21,14 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         return 0
     now = bridge.clock()
     with bridge.store.read() as tx:
-        due = invoices.watch_due(tx, now=now, limit=limit)
+        # Each is asked of the gateway under its own wallet; what the gateway does not know it cannot watch.
+        readers = {each: reader for each, reader in _readers(bridge).items() if may_call_provider(tx, each)}
+        due = invoices.watch_due(tx, wallet_ids=list(readers), now=now, limit=limit)
     tried = 0
     for row in due:
         with bridge.store.write(durable=False) as tx:
-            if not may_call_provider(tx, bridge.wallet_id):
-                return tried
+            if not may_call_provider(tx, row.wallet_id):
+                continue
             # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
             share = max(bridge.provider_calls_per_minute // 6, 1)
             is_allowed = leases.spend(tx, "watches", now=now, limit=share, window_seconds=WINDOW_SECONDS)
@@ -38,7 +41,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         bridge.crash_point("watch.claimed")
         callback_url = f"{bridge.callback_url}/callbacks/subtc/{bridge.callback_token(row.id)}"
         try:
-            bridge.wallet.watch(
+            readers[row.wallet_id].watch(
                 address=row.address,
                 expected_sat=max(row.remaining_sat + row.received_sat, 1),
                 timeout_seconds=bridge.watch_seconds,
@@ -52,3 +55,7 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
             # A minute early: the next watch stands before this one lapses.
             invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bridge.watch_seconds - 60, 30)))
     return tried
+
+
+def _readers(bridge: Bridge) -> Mapping[str, WalletReader]:
+    return bridge.readers_by_role.get("hot", {})

@@ -15,15 +15,14 @@ from bridge.core.credit import Payment
 from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
+from bridge.core.reasons import WITHDRAWN
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
-from bridge.store.reviews import HEALED
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
 from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
 ASK_REMAINDER = "ask_remainder"
-# Rulings after which the same question may come again: a person asked the payer, or what was wrong mended itself.
-UNDECIDED = (ASK_REMAINDER, HEALED)
+_LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})
 RESTS_AT_MOST = timedelta(hours=1)
 _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else "" for c in invoices.columns}
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
@@ -135,13 +134,16 @@ _CLAIM_CLASS = _claim(
 )
 
 
-def rest_quiet(tx: Connection, *, since: datetime, now: datetime, pauses: Mapping[int, timedelta], limit: int) -> int:
-    """Lets up to `limit` due invoices wait without a call: none had money, and the wallet has not changed since they were read.
+def rest_quiet(
+    tx: Connection, *, wallet_id: str, since: datetime, now: datetime, pauses: Mapping[int, timedelta], limit: int
+) -> int:
+    """Lets up to `limit` due invoices of a wallet wait without a call: none had money, and it has not changed since they were read.
 
     What has a deadline to meet, and what was not read for an hour, is looked at all the same. Returns how many rest.
     """
     quiet = select(invoices.c.id).where(
         _IS_CLASSED,
+        invoices.c.wallet_id == wallet_id,
         invoices.c.next_look_at <= now,
         invoices.c.received_sat == 0,
         invoices.c.provider_asked_at >= max(since, now - RESTS_AT_MOST),
@@ -266,7 +268,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         open_reviews=frozenset(r.kind for r in kinds if r.state == "open"),
-        released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision not in UNDECIDED),
+        released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision not in _LETS_NOTHING_PASS),
         asked=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision == ASK_REMAINDER),
         verdict=row.verdict,
         billing_change=row.billing_change,
@@ -361,11 +363,14 @@ def any_due(tx: Connection, *, now: datetime) -> bool:
     return tx.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
-def watch_due(tx: Connection, *, now: datetime, limit: int) -> Sequence[InvoiceRow]:
-    """Young open invoices that no watch is known to stand for. A watch costs a call every few minutes; the old are polled."""
+def watch_due(tx: Connection, *, wallet_ids: Sequence[str], now: datetime, limit: int) -> Sequence[InvoiceRow]:
+    """Young open invoices of these wallets that no watch is known to stand for. A watch costs a call every few minutes; the
+    old are polled.
+    """
     unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
     is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
     query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now, is_young)
+    query = query.where(invoices.c.wallet_id.in_(wallet_ids))
     return tx.execute(query.order_by(invoices.c.watched_until).limit(limit)).all()
 
 
@@ -409,6 +414,20 @@ def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "
     query = query.where(invoices.c.merchant == merchant, invoices.c.status.in_(STATUSES), invoices.c.id != but)
     found = tx.execute(query.where(invoices.c.created_at >= since).group_by(invoices.c.currency))
     return {currency: (int(count), int(minor)) for currency, count, minor in found}
+
+
+def open_by_wallet(tx: Connection) -> dict[str, int]:
+    """How many invoices wait for money, or for what becomes of it, by the wallet of their address."""
+    waiting = (invoices.c.status.in_(("new", "processing", "expired")), invoices.c.closed_at.is_(None))
+    query = select(invoices.c.wallet_id, func.count()).where(*waiting).group_by(invoices.c.wallet_id)
+    return {wallet_id: int(count) for wallet_id, count in tx.execute(query)}
+
+
+def watched_until(tx: Connection, wallet_id: str) -> datetime | None:
+    """When the last invoice of a wallet is, or was, watched closely for the last time; None when it never had one."""
+    query = select(func.max(invoices.c.monitor_until, type_=UtcTime))
+    until: datetime | None = tx.execute(query.where(invoices.c.wallet_id == wallet_id)).scalar()
+    return until
 
 
 def count_by_status(tx: Connection) -> dict[str, int]:

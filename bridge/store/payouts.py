@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select, update
 
 from bridge.core.errors import Conflict
-from bridge.core.payout import IN_FLIGHT, LIVE, ROLES, check_move
+from bridge.core.payout import IN_FLIGHT, LIVE, OWN_ROLE, ROLES, check_move
 from bridge.store.db import insert_into, put_row
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
@@ -122,6 +122,26 @@ def newest_fee(tx: Connection) -> PayoutRow | None:
     """The last payout of which the gateway said what it took."""
     told = (payouts.c.paid_fee_sat.is_not(None), payouts.c.role.in_(ROLES))
     return tx.execute(select(payouts).where(*told).order_by(payouts.c.sent_at.desc()).limit(1)).one_or_none()
+
+
+_UNSENT = and_(payouts.c.state.in_(("requested", "approved")), payouts.c.attempts == 0)
+
+
+def unsent_of(tx: Connection, *, wallet_ids: Sequence[str], roles: Sequence[str]) -> Sequence[PayoutRow]:
+    """Payouts of these wallets, in these roles, of which no call was ever made."""
+    theirs = (payouts.c.wallet_id.in_(wallet_ids), payouts.c.role.in_(roles))
+    return tx.execute(select(payouts).where(*theirs, _UNSENT)).all()
+
+
+def unfinished_by_wallet(tx: Connection, *, following: Sequence[str] = (), roles: Sequence[str] = ()) -> dict[str, int]:
+    """How many payouts a gateway still has to send, or may have sent, by wallet.
+
+    Left out is what no call was made for, of the wallets `following` in these roles: another wallet takes it over.
+    """
+    waiting = (payouts.c.state.in_(("requested", "approved", "submitting", "unknown")), payouts.c.role != OWN_ROLE)
+    follows = and_(_UNSENT, payouts.c.wallet_id.in_(following), payouts.c.role.in_(roles))
+    query = select(payouts.c.wallet_id, func.count()).where(*waiting, payouts.c.kind != "write_off", not_(follows))
+    return {wallet_id: int(count) for wallet_id, count in tx.execute(query.group_by(payouts.c.wallet_id))}
 
 
 def next_due(tx: Connection, *, wallet_id: str, now: datetime) -> PayoutRow | None:

@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from bridge.core.reasons import WITHDRAWN
 from bridge.store import marks
 from bridge.store.tables import reviews
-
-HEALED = "healed"
 
 
 def open_item(
@@ -69,11 +68,16 @@ def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: 
     tx.execute(update(reviews).where(reviews.c.id == review_id, reviews.c.state == "open").values(**values))
 
 
-def heal(tx: Connection, invoice_id: str, *, kind: str, now: datetime) -> None:
-    """Closes the open item of this kind because what it asked about is as it should be again."""
-    values = {"state": "resolved", "decision": HEALED, "actor": "worker", "note": "", "resolved_at": now}
-    its = (reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, reviews.c.state == "open")
-    tx.execute(update(reviews).where(*its).values(**values))
+def withdraw(tx: Connection, review_id: str, *, note: str, now: datetime) -> None:
+    """Ends an item that has answered itself: nobody ruled, so nothing is let pass by it."""
+    resolve(tx, review_id, decision=WITHDRAWN, actor="worker", note=note, now=now)
+
+
+def is_ruled(tx: Connection, invoice_id: str, kind: str) -> bool:
+    """Whether a person has ruled on an item of this kind before."""
+    ruled = (reviews.c.state == "resolved", reviews.c.decision != WITHDRAWN)
+    query = select(reviews.c.id).where(reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, *ruled)
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:

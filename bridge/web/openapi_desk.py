@@ -173,10 +173,14 @@ class DeliveriesShape(Shape):
 
 
 class TreasuryShape(Shape):
-    """The wallets with their balances and books, what is owed, and what a sweep would take."""
+    """The wallets with their balances and books, what is owed, and what a sweep would take.
+
+    The money of `former_wallets` is on the books of their role; they are only read.
+    """
 
     network: str
     wallets: list[dict[str, Any]]
+    former_wallets: list[dict[str, Any]]
     cold: dict[str, Any]
     own_first_address: str | None
     in_sweep_sat: int

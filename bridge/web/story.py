@@ -80,6 +80,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "wrong_network": _CHECKED,
     "address_crowded": _CHECKED,
+    "wallet_unread": _CHECKED,
     "late": _CHECKED,
     "screening": _CHECKED,
 }

@@ -1,6 +1,7 @@
 """The daily work: a late payment decided, a refund by two people, a parked message sent again, a sweep approved."""
 
 import re
+from contextlib import closing
 from datetime import timedelta
 from fractions import Fraction
 
@@ -8,13 +9,15 @@ import pytest
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import PricePart
+from bridge.flows.context import FormerWallet
 from bridge.flows.desk import series
 from bridge.flows.operators import change_operator
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.reconcile import step
 from bridge.flows.replay import send_test_event
-from tests.admin.office import COLD, PAYER, Office, refusal
-from tests.fakes import answer
+from bridge.flows.treasury import read_balances
+from tests.admin.office import COLD, PAYER, Office, build_office, refusal
+from tests.fakes import FakeMoney, FakeWallet, answer
 
 HUNDRED = {"amount": "100.00"}
 
@@ -238,6 +241,20 @@ def test_a_sweep_is_proposed_and_approved_by_another(office):
     assert office.fill("bob", f"/payouts/{payout}", "/approve").status_code == 303
     assert "approved" in office.see("vic", f"/payouts/{payout}")
     assert payout in office.see("vic", "/treasury")
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "former, hot: only read"), ("ru", "прежний, ")])
+def test_a_former_wallet_stands_on_the_treasury_page_and_nothing_is_done_with_it(sqlite_url, lang, said):
+    money = FakeMoney()
+    money.pay("tb1qold", 70_001, confirmations=3)
+    former = {"wt_former": FormerWallet(role="hot", reader=FakeWallet(money))}
+    office = build_office(sqlite_url, bridge={"former_wallets": former})
+    with closing(office.bridge.store):
+        read_balances(office.bridge, owner="w1")
+        seen = office.see("fay", f"/treasury?lang={lang}")
+        assert said in seen and "wt_former" in seen and "70" in seen and "001" in seen
+        assert "wt_former" in office.see("root", "/modes")
+        assert '<option value="hot:' not in seen and "/admin/treasury/sweep" in str(office.forms("fay", "/treasury"))
 
 
 def test_a_payout_is_stopped_by_either_side(small_office):

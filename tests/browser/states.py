@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.core.errors import ProtocolError, Unavailable
+from bridge.core.errors import ProtocolError, Refused, Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
 from bridge.flows.grant_grace import grant_grace
@@ -118,6 +118,12 @@ def not_searched(site: Site) -> Invoice:
     return later(site, invoice, DAY + 60)
 
 
+def unreadable(site: Site) -> Invoice:
+    invoice = paid(site)
+    site.world.wallet.fails_with = Refused("provider_refused", "no such wallet under this key")
+    return later(site, invoice, 700)
+
+
 def reorganised(site: Site) -> Invoice:
     invoice = paid(site, confirmations=1)
     output_of(site).gone = True
@@ -175,6 +181,7 @@ STATES: dict[str, Make] = {
     "wrong_network": of_another_network,
     "address_crowded": crowded,
     "evidence_missing": not_searched,
+    "wallet_unread": unreadable,
     "late": lambda site: paid(site, confirmations=1, after=DAY + 7_300),
     "screening": lambda site: paid(site, confirmations=1),
 }

@@ -307,7 +307,7 @@ def test_money_that_came_in_time_waits_for_its_price_before_anybody_is_told_that
     assert (waiting.status, waiting.wants_late_quote_from) == ("new", at(1_200))
     assert "invoice.expired" not in waiting.events
     priced = decided(unpriced, now_s=DAY + 1, quotes=(a_quote(), a_quote(2, kind="late", from_s=1_200, ttl_s=DAY)))
-    assert (priced.status, priced.exception) == ("settled", "paid_over")
+    assert (priced.status, priced.exception) == ("settled", "none")
     short = replace(unpriced, amount_sat=1_000)
     part = decided(short, now_s=DAY + 1, quotes=(a_quote(), a_quote(2, kind="late", from_s=1_200, ttl_s=DAY)))
     assert (part.status, part.exception) == ("expired", "paid_partial")

@@ -159,6 +159,7 @@ def test_settled_that_receives_more_owes_the_excess_to_the_client() -> None:
         ("wrong_network", {"open_reviews": frozenset({"wrong_network"})}),
         ("suspicious_address", {"open_reviews": frozenset({"suspicious_address"})}),
         ("address_crowded", {"open_reviews": frozenset({"address_crowded"})}),
+        ("wallet_unread", {"open_reviews": frozenset({"wallet_unread"})}),
         ("screening", {"open_reviews": frozenset({"screening"})}),
         ("provider_disagrees", {"provider_sat": 1, "disagrees_since": at(-600)}),
         ("large_amount", {"rule": Rule(large_sat=15_000)}),

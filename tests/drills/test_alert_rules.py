@@ -152,6 +152,12 @@ def unreadable_wallet(bridge: Bridge, world: World) -> None:
     world.clock.advance(bridge.treasury.balance_age_alert_seconds + 60)
 
 
+def renamed_wallet(bridge: Bridge, _world: World) -> None:
+    opened(bridge)
+    with bridge.store.write() as tx:
+        tx.execute(text("UPDATE invoices SET wallet_id = 'wt_another'"))
+
+
 def wrong_clock(_bridge: Bridge, world: World) -> None:
     world.wallet.server_time = world.clock.now - timedelta(minutes=10)
 
@@ -200,6 +206,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "price_down": no_price,
     "hot_balance": rich,
     "balance_old": unreadable_wallet,
+    "wallet_missing": renamed_wallet,
     "clock_skew": wrong_clock,
 }
 

@@ -21,6 +21,7 @@ ITEMS = {
     "the gateway is well": "provider",
     "the gateway knows the key": "provider_key",
     "what the gateway takes is known": "gateway_terms",
+    "every open invoice has its wallet": "wallet_missing",
     "there are prices": "price_USD",
     "the chain reader answers": "chain",
     "the billing system hears us": "billing:shop",

@@ -47,7 +47,7 @@ def test_a_clock_that_was_set_back_does_not_close_the_budget_for_long(store):
 CLAIMS = {
     "due looks": lambda tx: invoices.claim_due(tx, now=NOW, owner="w", lease_seconds=60, limit=8),
     "any look due": lambda tx: invoices.any_due(tx, now=NOW),
-    "watches due": lambda tx: invoices.watch_due(tx, now=NOW, limit=2),
+    "watches due": lambda tx: invoices.watch_due(tx, wallet_ids=["wt_1"], now=NOW, limit=2),
     "doorbells": lambda tx: inbox.waiting(tx, limit=8),
     "a callback": lambda tx: inbox.put(
         tx, token_sha256="t", source="subtc", event_key="e", headers="{}", body=b"", state="new", now=NOW

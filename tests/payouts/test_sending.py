@@ -11,13 +11,15 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 
 from bridge.core.errors import BridgeError, Conflict, Refused
+from bridge.flows.check import alerts
 from bridge.flows.context import PAYOUT_CRASH_POINTS
 from bridge.flows.modes import set_mode
 from bridge.flows.send_payouts import send_payouts
 from bridge.store.tables import payouts
 from bridge.worker import Worker
-from tests.flows.world import until
-from tests.payouts.desk import FLOAT_SAT, PAYER, TAPROOT, Desk
+from tests.flows.moving import moved
+from tests.flows.world import WALLET, until
+from tests.payouts.desk import FLOAT_SAT, PAYER, TAPROOT, Desk, settings
 
 HAPPENED = ("lost_response", "error_500_after", "send_failed_but_sent", "cut_midway", "truncated_json", "no_result")
 DID_NOT = ("error_500_before", "cut_before", "error")
@@ -301,6 +303,73 @@ def txid_paying(desk: Desk, address: str) -> str:
     now = desk.world.bridge.clock()
     reading = desk.world.bridge.chain.read(address, born_at=now, asked_at=now)  # type: ignore[union-attr]
     return str(reading.outputs[0].outpoint.partition(":")[0])
+
+
+def moved_desk(desk: Desk, **changes: Any) -> None:
+    """Another key and wallet at the gateway, with money in it; the old one is only read."""
+    desk.world = moved(desk.world, **settings(**changes))
+    desk.fund(FLOAT_SAT)
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_what_was_approved_before_another_wallet_came_leaves_that_one(desk: Desk) -> None:
+    invoice = desk.settled()
+    approved, asked = desk.approved(invoice, "custom", net_sat=50_000), desk.ask(invoice, "custom", net_sat=60_000)
+    moved_desk(desk)
+    new_sat = desk.gateway_sat()
+    desk.send()
+    assert desk.now(approved)["state"] == "sent" and len(desk.arrived()) == 1
+    assert desk.gateway_sat() == new_sat - approved["gross_sat"]
+    desk.approve(asked)
+    desk.send()
+    assert desk.now(asked)["state"] == "sent"
+    rows = desk.world.rows("SELECT actor, detail FROM audit WHERE action = 'payout_wallet_changed'")
+    assert len(rows) == 2 and all(WALLET in row.detail for row in rows)
+    assert "wallet_missing" not in {alert.rule for alert in alerts(desk.world.bridge)}
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_node_that_does_not_know_the_old_wallet_as_a_former_one_moves_nothing(desk: Desk) -> None:
+    payout = desk.approved(desk.settled())
+    desk.world = moved(desk.world, former=[], **settings())
+    desk.send()
+    assert desk.now(payout)["state"] == "approved"
+    (alert,) = [each for each in alerts(desk.world.bridge) if each.rule == "wallet_missing"]
+    assert alert.detail == f"1 payouts of wallet {WALLET}, which no setting sends from"
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_an_uncertain_send_of_a_former_wallet_is_never_made_by_another(desk: Desk) -> None:
+    payout = desk.approved(desk.settled())
+    desk.world.fault("wallet_send", "lost_response", times=1)
+    desk.send()
+    moved_desk(desk)
+    assert (
+        f"1 payouts of wallet {WALLET}"
+        in {each.rule: each.detail for each in alerts(desk.world.bridge)}["wallet_missing"]
+    )
+    with pytest.raises(Refused) as error:
+        desk.rule("payout_retry")
+    assert error.value.code == "wallet_not_in_use"
+    desk.rule("payout_sent", txid=txid_paying(desk, PAYER))
+    desk.send()
+    desk.confirm()
+    assert desk.now(payout)["state"] == "confirmed" and len(desk.arrived()) == 1
+    held_sat = desk.gateway_sat() + desk.world.bridge.former_wallets[WALLET].reader.balance().confirmed_sat
+    assert desk.books()["wallet:hot"] == held_sat
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_sender_that_died_before_the_wallet_changed_is_asked_about_with_its_own_balance(desk: Desk) -> None:
+    payout = desk.approved(desk.settled())
+    old_sat = desk.gateway_sat()
+    desk.world.advance(desk.world.bridge.payouts.cooling_seconds + 61)
+    with pytest.raises(Killed):
+        send_payouts(dying_at(desk, "payout.called"), owner="w1")
+    moved_desk(desk)
+    desk.send()
+    now = desk.now(payout)
+    assert (now["state"], now["balance_after_sat"]) == ("unknown", old_sat - payout["gross_sat"])
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
