@@ -45,7 +45,7 @@ from bridge.flows.context import (
     PolicyFile,
     no_crash,
 )
-from bridge.metrics import Metrics
+from bridge.flows.counters import metrics_from_zero
 from bridge.outbound.connection import Limits
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
@@ -110,7 +110,7 @@ def build(settings: Settings) -> Bridge:
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
-        metrics=Metrics(),
+        metrics=metrics_from_zero(m.id for m in settings.merchants),
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),

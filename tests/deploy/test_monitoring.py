@@ -84,6 +84,20 @@ def test_every_alert_is_about_metrics_that_exist(tmp_path):
         assert metrics_of(rule["expr"]) <= known, rule["alert"]
 
 
+def test_an_alert_prints_a_value_as_a_whole_number():
+    texts = [text for rule in rules() for text in rule["annotations"].values() if "$value" in text]
+    assert len(texts) >= 5
+    for text in texts:
+        assert re.findall(r"{{[^}]*\$value[^}]*}}", text) == ['{{ printf "%.0f" $value }}'], text
+
+
+def test_the_dashboard_shows_counts_and_satoshi_as_whole_numbers():
+    units = {panel["title"]: panel["fieldConfig"]["defaults"] for panel in panels()}
+    assert units["Balance by wallet"]["decimals"] == 0
+    assert [title for title, unit in units.items() if unit["unit"] == "none" and unit.get("decimals") != 0] == []
+    assert {unit["unit"] for unit in units.values()} <= {"none", "s", "reqps"}  # none that shortens 12345678 to 12 Mil
+
+
 def test_the_five_figures_of_the_requirements_are_recorded_by_name(tmp_path):
     lag, tickets, signatures, gas, variance = [rule["record"] for rule in records()]
     assert (lag, tickets) == ("settlement_lag_seconds", "support_tickets_per_100_invoices")

@@ -1,16 +1,25 @@
 """Every figure that must be watched exists by its name and moves when something happens."""
 
+import ast
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
 from bridge.cli.worker_metrics import serving_metrics
 from bridge.core.errors import Refused, Unavailable
+from bridge.core.invoice import STATUSES
+from bridge.core.payout import KINDS, STATES
+from bridge.core.reasons import REVIEW_KINDS
+from bridge.core.screening import VERDICTS
+from bridge.flows.counters import known_labels
 from bridge.flows.keep_books import refresh_gauges
 from bridge.flows.treasury import read_balances
+from bridge.metrics import Metrics
+from bridge.runtime import build
 from tests.books.runs import reconcile
-from tests.flows.world import World, answer
+from tests.flows.world import World, answer, settings_for
 
 Worlds = Callable[..., World]
 
@@ -153,3 +162,87 @@ def asked(port: int, path: str) -> tuple[int, str]:
         return reply.status, reply.read().decode()
     finally:
         connection.close()
+
+
+# Every metric that has labels: whether all that they may be is known, and so exists from the start, or why not.
+LABELLED = {
+    "bridge_invoices_opened": "known",
+    "bridge_invoice_moves": "known",
+    "bridge_callbacks": "known",
+    "bridge_looks": "known",
+    "bridge_deliveries": "known",
+    "bridge_reviews_opened": "known",
+    "bridge_quotes": "known",
+    "bridge_screenings": "known",
+    "bridge_payout_moves": "known",
+    "bridge_stage_refusals": "known",
+    "bridge_open_invoices": "gauge: counted from rows at each scrape",
+    "bridge_deliveries_by_state": "gauge: counted from rows at each scrape",
+    "bridge_reviews_open": "gauge: counted from rows at each scrape",
+    "bridge_wallet_confirmed_sat": "gauge: read from rows at each scrape",
+    "bridge_stage_used": "gauge: counted from rows at each scrape",
+    "bridge_stage_limit": "gauge: from the policy at each scrape",
+    "bridge_queue_depth": "gauge: counted from rows at each scrape",
+    "bridge_queue_age_seconds": "gauge: counted from rows at each scrape",
+    "bridge_rate_age_seconds": "gauge: any currency, once it has a price",
+    "bridge_rate_spread_bps": "gauge: any currency, once it has a price",
+    "recon_variance_sat": "gauge: of the last reconciliation",
+    "bridge_billing_report_age_seconds": "gauge: of a merchant that has reported",
+    "bridge_fees_sat": "gauge: from the ledger at each scrape",
+}
+
+
+def labelled(metrics: Metrics) -> dict[str, str]:
+    """Each metric with labels and its type."""
+    return {each._name: each._type for each in metrics.__dict__.values() if getattr(each, "_labelnames", ())}
+
+
+def test_it_is_said_of_every_metric_with_labels_whether_they_are_known() -> None:
+    kinds = labelled(Metrics())
+    assert set(kinds) == set(LABELLED)
+    assert {name for name, said in LABELLED.items() if said == "known"} == {
+        name for name, kind in kinds.items() if kind != "gauge"
+    }
+
+
+def test_every_counter_with_labels_stands_at_zero_before_its_first_event(sqlite_url: str) -> None:
+    bridge = build(settings_for("http://127.0.0.1:1", sqlite_url))
+    bridge.store.close()
+    samples = [s for metric in bridge.metrics.registry.collect() for s in metric.samples if metric.type == "counter"]
+    found = {(s.name, *sorted(s.labels.items())) for s in samples if s.name.endswith("_total")}
+    assert {s.value for s in samples if s.name.endswith("_total")} == {0}
+    merchants = ("shop", "other", "puller")
+    expected = {("bridge_payout_moves_total", ("kind", kind), ("to", to)) for kind in KINDS for to in STATES}
+    expected |= {("bridge_reviews_opened_total", ("kind", kind)) for kind in REVIEW_KINDS}
+    expected |= {("bridge_invoice_moves_total", ("to", status)) for status in STATUSES}
+    expected |= {("bridge_screenings_total", ("verdict", verdict)) for verdict in VERDICTS}
+    expected |= {("bridge_invoices_opened_total", ("merchant", name)) for name in merchants}
+    expected |= {
+        ("bridge_stage_refusals_total", ("limit", limit), ("merchant", name))
+        for limit in ("invoices", "amount")
+        for name in merchants
+    }
+    for name, outcomes in {
+        "callbacks": ("new", "duplicate", "bad_signature", "unknown_token"),
+        "looks": ("read", "unavailable", "failed"),
+        "deliveries": ("delivered", "retry", "parked"),
+        "quotes": ("made", "refused"),
+    }.items():
+        expected |= {(f"bridge_{name}_total", ("outcome", outcome)) for outcome in outcomes}
+    assert found == expected
+
+
+def test_what_the_programs_count_is_among_the_known_labels() -> None:
+    """Every label that is written out where something is counted; a new one must be known from the start, too."""
+    known = known_labels(["shop"])
+    counted: set[tuple[str, str, str]] = set()
+    for path in (Path(__file__).parents[2] / "bridge").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".labels"):
+                metric = ast.unparse(node.func).split(".")[-2]
+                for keyword in node.keywords:
+                    texts = [each.value for each in ast.walk(keyword.value) if isinstance(each, ast.Constant)]
+                    counted |= {(metric, str(keyword.arg), text) for text in texts if isinstance(text, str)}
+    of_counters = {(metric, label, text) for metric, label, text in counted if metric in known}
+    assert ("callbacks", "outcome", "duplicate") in of_counters and ("looks", "outcome", "failed") in of_counters
+    assert [each for each in of_counters if each[2] not in known[each[0]][each[1]]] == []
