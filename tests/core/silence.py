@@ -308,6 +308,8 @@ class SilentLife(Life):
         self.has_looked = True
         self.decide()
         self.now = self.chain.now
+        # Known from now on: what only this look showed was not counted on before.
+        self.shown |= self.payments.keys()
         if self.invoice.status != self.statuses[-1]:
             self.statuses.append(self.invoice.status)
 
@@ -323,7 +325,6 @@ class SilentLife(Life):
         for payment, _ in learned.payments:
             self.payments[payment.key] = payment
         self.check_learned(before)
-        self.shown |= {output.outpoint for output in reading.outputs}
         if not is_newest:
             return
         self.chain_asked_at = reading.asked_at
