@@ -175,12 +175,14 @@ def _seen(
         block_height=output.block_height,
         block_hash=output.block_hash,
         coinbase=output.coinbase,
-        source=reading.source,
+        source=reading.source if is_newest else "",
     )
 
 
 def _is_believed(seen: Payment, before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
     """Whether a payment that we know stands as the reading shows it. A source that is behind shows blocks that may be undone."""
+    if before.replaced and not before.source:  # only an older answer has shown it: new money
+        return True
     if gap in _BEHIND:
         return False
     is_less = not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)

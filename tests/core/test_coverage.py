@@ -260,6 +260,10 @@ def test_an_older_answer_teaches_earlier_first_sights_and_nothing_else() -> None
         ("bb:0", True, at(30), 1, True),  # whether it is still there, only the newest can say
     ]
     assert learned(reading(undone=GONE, asked_at=at(30)), paid(3), is_newest=False).payments == ()
+    # It was never undone, so that a source that is behind may still show it.
+    untold = next(p for p, _ in taught.payments if p.replaced)
+    behind = learned(reading(shown(1, key="bb:0", tip_height=TIP - 1), tip_height=TIP - 1), untold)
+    assert [(p.key, p.replaced) for p, _ in behind.payments] == [("bb:0", False)]
 
 
 @pytest.mark.parametrize(("depth", "status"), [(1, "processing"), (99, "processing"), (100, "settled")])
