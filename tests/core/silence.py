@@ -308,8 +308,8 @@ class SilentLife(Life):
         self.has_looked = True
         self.decide()
         self.now = self.chain.now
-        # Known from now on: what only this look showed was not counted on before.
-        self.shown |= self.payments.keys()
+        # From now on: what this look showed first was not counted on before, and what only an older answer showed never was.
+        self.shown |= {key for key, payment in self.payments.items() if not payment.replaced}
         if self.invoice.status != self.statuses[-1]:
             self.statuses.append(self.invoice.status)
 
