@@ -27,6 +27,7 @@ from bridge.flows.sweep import sweep_due
 from bridge.flows.treasury import read_balances
 from bridge.flows.verify_audit import verify_due
 from bridge.flows.watch import arm_watches
+from bridge.flows.watch_clock import WatchedClock, watch_clock
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
 
@@ -98,6 +99,7 @@ class Worker:
         self._books_at = time.monotonic()
         self._seal_at = time.monotonic()
         self._policy_at = time.monotonic()
+        self._watched = WatchedClock()
         self._stopping = threading.Event()
 
     @property
@@ -149,6 +151,8 @@ class Worker:
     def _jobs(self) -> dict[str, Callable[[], int]]:
         bridge, owner = self._bridge, self.owner
         return {
+            # First: what it brings back is found by those that follow.
+            "clock": lambda: watch_clock(bridge, self._watched, owner=owner),
             "doorbells": lambda: self._hand_out(answer_doorbells, self._lookers),
             "poll": lambda: self._hand_out(poll_due, self._lookers),
             "deliver": lambda: self._hand_out(deliver_due, self._carriers),

@@ -15,8 +15,10 @@ from typing import Any
 import click
 
 from bridge.config import ConfigError
+from bridge.core.clock import believed
 from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, Watching
 from bridge.logs import log
+from bridge.runtime import utc_now
 from bridge.store import backup
 
 NAME = "operations.toml"
@@ -31,8 +33,10 @@ class Operations:
     backup_directory: Path
 
     def newest_backup_at(self) -> datetime | None:
-        copies = backup.listing(self.backup_directory)
-        return copies[-1][0] if copies else None
+        # A copy whose name lies ahead would hide for so long that none was made since.
+        now = utc_now()
+        made = [at for at, _ in backup.listing(self.backup_directory) if believed(at, now=now)]
+        return made[-1] if made else None
 
     def watching(self) -> Watching:
         """The same for the command, the timer and the desk."""

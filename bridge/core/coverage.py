@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from bridge.core.clock import is_ahead
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput
 
@@ -26,9 +27,6 @@ GAPS = frozenset(
 )
 
 _BEHIND = frozenset({"tip_behind", "tip_stale"})
-
-# Clocks of several nodes differ by less; a time further ahead of now was written by a clock that was wrong.
-CLOCK_TOLERANCE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +48,6 @@ class Learned:
     gap: str
 
 
-def believed(at: datetime | None, *, now: datetime) -> datetime | None:
-    """A stored time, unless it is ahead of now: then a clock was wrong when it was written, and it says nothing."""
-    return at if at is not None and at <= now + CLOCK_TOLERANCE else None
-
-
 def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
     """The payments whose fate a reader is asked for: those with an outpoint that are still there."""
     return tuple(
@@ -72,7 +65,7 @@ def gap_of(reading: ChainReading, *, born_at: datetime, horizon: Horizon) -> str
         ("tip_behind", tip.height < horizon.height),
         ("tip_stale", horizon.oldest_tip is not None and reading.asked_at - tip.time > horizon.oldest_tip),
         (reading.gap, bool(reading.gap)),
-        ("clock_ahead", born_at > reading.asked_at + CLOCK_TOLERANCE),
+        ("clock_ahead", is_ahead(born_at, now=reading.asked_at)),
         ("not_searched", reading.since is not None and reading.since > born_at),
     )
     return next((code for code, applies in conditions if applies), "")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.core.coverage import believed
+from bridge.core.clock import believed
 from bridge.core.credit import Credit, Payment, counting, credit, quote_at
 from bridge.core.errors import IllegalMove
 from bridge.core.policy import Rule

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 DELAYS_SECONDS = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 JITTER_BPS = 2_000
+LONGEST_SECONDS = DELAYS_SECONDS[-1] * (10_000 + JITTER_BPS) // 10_000
 
 
 def next_try_at(

@@ -18,6 +18,9 @@ EVIDENCE_SECONDS = 300
 URGENT, YOUNG, CONFIRMING, OLD = LOOK_CLASSES = (0, 1, 2, 3)
 YOUNG_SECONDS = 1_800
 
+# How long one rests whose look is due while the wallet's balance says that nothing came.
+RESTING_SECONDS = {YOUNG: 30, OLD: 300}
+
 
 def look_class(*, status: str, is_confirming: bool, age: timedelta) -> int:
     """One of LOOK_CLASSES; URGENT is only for those that somebody gave a hint about.
@@ -52,6 +55,11 @@ def next_look_at(
         return now + max(pause, timedelta(seconds=CLOSED_SECONDS))
     deadlines = [d for d in (expires_at, monitor_until) if d > now]
     return min([now + pause, *deadlines])
+
+
+def longest_awaiting() -> tuple[tuple[int, int], ...]:
+    """Ages below which, and the longest pause at that age, as in AWAITING; those that rest are in it."""
+    return tuple((age, max(pause, RESTING_SECONDS[YOUNG if age <= YOUNG_SECONDS else OLD])) for age, pause in AWAITING)
 
 
 def _pause(status: str, *, is_final: bool, is_confirming: bool, age: timedelta) -> int:

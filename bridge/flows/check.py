@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bridge.core.clock import behind_chain, is_ahead
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import WalletBalance
 from bridge.flows.call_budget import draw_call
@@ -19,7 +20,7 @@ from bridge.flows.stage import stage_uses
 from bridge.flows.treasury import old_balances
 from bridge.flows.unread import missing_wallets
 from bridge.flows.verify_audit import first_recent_break
-from bridge.store import audit, deliveries, invoices, leases, policies, reviews
+from bridge.store import audit, clock_jumps, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
 
 
@@ -38,6 +39,7 @@ class Thresholds:
     mode_changed_seconds: int = 3_600
     hot_balance_sat: int = 10_000_000
     clock_skew_seconds: int = 30
+    clock_jumps: int = 0
     backup_age_seconds: int = 10_800
     signature_failures: int = 0
     books_differ: int = 0
@@ -229,6 +231,33 @@ def _stage_reached(seen: _Now, tx: Tx) -> str:
     return "; ".join(f"{use.merchant}: {use.text()}" for use in uses if use.is_used_up)
 
 
+def clock_faults(tx: Tx, bridge: Bridge, *, now: datetime, limits: Thresholds) -> list[str]:
+    """What is stored that a right clock of this machine and of every node would not have left there."""
+    best, marked_at = leases.best_tip(tx, bridge.network), clock_jumps.marked_at(tx)
+    behind = behind_chain(best.block_time if best is not None else None, now=now)
+    faults = [clock_behind(behind)] if behind else []
+    if marked_at is not None and is_ahead(marked_at, now=now):
+        faults.append(f"a worker's clock stood {_whole(marked_at - now)} ahead of this one")
+    jumps = clock_jumps.noticed(tx, now=now, within=timedelta(days=1))
+    if len(jumps) > limits.clock_jumps:
+        last, way = jumps[0], "back" if jumps[0].seconds > 0 else "forward"
+        told = f"the last by {timedelta(seconds=abs(last.seconds))} {way}, noticed {last.noticed_at:%Y-%m-%d %H:%M} UTC"
+        faults.append(f"jumps of a clock in a day: {len(jumps)}, {told} by {last.noticed_by}")
+    return faults
+
+
+def clock_behind(behind: timedelta) -> str:
+    return f"this machine's clock is behind the chain's by {_whole(behind)}"
+
+
+def _whole(span: timedelta) -> timedelta:
+    return timedelta(seconds=int(span.total_seconds()))
+
+
+def _clock_stored(seen: _Now, tx: Tx) -> str:
+    return "; ".join(clock_faults(tx, seen.bridge, now=seen.now, limits=seen.limits))
+
+
 def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
@@ -252,6 +281,7 @@ _STORED: dict[str, Callable[[_Now, Tx], str]] = {
     "audit_unverified": _audit_unverified,
     "stage_reached": _stage_reached,
     "policy_waiting": _policy_waiting,
+    "clock_skew": _clock_stored,
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.core.clock import believed
 from bridge.core.coverage import gap_of, known_outputs
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.invoice import decide
@@ -91,7 +92,8 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             # A payment that is not shown is what a person should see; what was not searched shows nothing.
             gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
             is_covered = gap in ("", "payment_not_shown")
-            compared = compare_outputs(known, reading.outputs, last_read_at=row.chain_asked_at, is_covered=is_covered)
+            last_read_at = believed(row.chain_asked_at, now=now)
+            compared = compare_outputs(known, reading.outputs, last_read_at=last_read_at, is_covered=is_covered)
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read
         reader = bridge.reader_of(row.wallet_id)

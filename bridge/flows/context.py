@@ -4,6 +4,7 @@ Owns the port definitions; must not name a concrete client, `bridge.runtime` doe
 """
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -270,6 +271,8 @@ class Bridge:
     calls_ahead: CallsAhead = field(default_factory=CallsAhead)
     # How old the newest block of a chain source may be; None where nobody mines unasked.
     oldest_tip: timedelta | None = None
+    # Runs on whatever is done to the clock that people set.
+    monotonic: Callable[[], float] = time.monotonic
     crash_point: Callable[[str], None] = no_crash
     policy_number: int = 0
     policy_file: PolicyFile | None = None

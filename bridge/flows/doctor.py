@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.core.addresses import check_wallet_net
+from bridge.core.clock import behind_chain
 from bridge.core.errors import BridgeError
-from bridge.flows.check import Thresholds, clock_skew_seconds
+from bridge.flows.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds
 from bridge.flows.context import AddressSource, Bridge, Merchant
 from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
@@ -82,7 +83,7 @@ MENDS = {
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
     "file_modes": "chmod 600 these files and chown them to the bridge's user.",
     "inline_secrets": "Move the secret into a file of its own and write ${file:/path} in its place.",
-    "clock": "Start a time service (systemd-timesyncd or chrony) and check that UTC is right.",
+    "clock": "Start a time service (systemd-timesyncd or chrony) and check that UTC is right; see runbook clock_skew.",
     "billing": "Check notify_url, its certificate, allow_hosts and the notify secret on both sides; see runbook deliveries_parked. "
     "HTTP 401 before the first order is normal: BILLmanager's module learns its secret from a payment.",
     "heard": "The billing system opened no invoice and reported no statuses for long: `make -C plugin_stub check` there; is "
@@ -111,7 +112,7 @@ def examine(
     findings += _own_wallets(bridge, place)
     findings += _former_wallets(bridge)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
-    findings += [_clock(bridge, limits)] if bridge.has_gateway else []
+    findings.append(_clock(bridge, limits))
     findings.append(_backup(place, bridge.clock(), limits))
     findings.append(_finding("fixed_prices", not place.fixed_prices, worst=_worst(bridge)))
     findings += [*_limits(bridge), *_stages(bridge)]
@@ -233,13 +234,54 @@ def _first_address(source: AddressSource) -> str:
 
 
 def _clock(bridge: Bridge, limits: Thresholds) -> Finding:
+    """Our clock against the gateway's, the chain's and what was stored."""
+    told = [*_against_gateway(bridge, limits), *_against_chain(bridge), *_against_stored(bridge, limits)]
+    states = [state for state, _ in told]
+    worst = next((state for state in (FAIL, WARN) if state in states), PASS)
+    detail = "; ".join(words for state, words in told if state == worst or worst == PASS)
+    return _finding("clock", worst == PASS, detail, worst=worst)
+
+
+def _against_gateway(bridge: Bridge, limits: Thresholds) -> Iterator[tuple[str, str]]:
+    if not bridge.has_gateway:
+        return
     try:
         skew = clock_skew_seconds(bridge)
     except BridgeError as error:
-        return _finding("clock", False, f"the gateway did not tell the time: {error.code}")
+        yield FAIL, f"the gateway did not tell the time: {error.code}"
+        return
     if skew is None:
-        return _finding("clock", False, "the gateway sends no Date header: nothing to compare with", worst=WARN)
-    return _finding("clock", abs(skew) <= limits.clock_skew_seconds, f"{skew} s against the gateway")
+        yield WARN, "the gateway sends no Date header: nothing to compare with"
+        return
+    yield PASS if abs(skew) <= limits.clock_skew_seconds else FAIL, f"{skew} s against the gateway"
+
+
+def _against_chain(bridge: Bridge) -> Iterator[tuple[str, str]]:
+    """Block times are hours off at most, and the only clock of an own wallet that is not ours."""
+    if bridge.chain is None:
+        return
+    try:
+        block_time = bridge.chain.tip().time
+    except BridgeError as error:
+        yield WARN, f"the chain did not tell the time: {error.code}"
+        return
+    now = bridge.clock()
+    told = f"{int((now - block_time).total_seconds())} s after the newest block"
+    if behind := behind_chain(block_time, now=now):
+        yield FAIL, clock_behind(behind)
+    elif bridge.oldest_tip is not None and now - block_time > bridge.oldest_tip:
+        yield FAIL, f"{told}: the chain's source stands still, or this machine's clock is ahead"
+    else:
+        yield PASS, told
+
+
+def _against_stored(bridge: Bridge, limits: Thresholds) -> Iterator[tuple[str, str]]:
+    try:
+        with bridge.store.read() as tx:
+            faults = clock_faults(tx, bridge, now=bridge.clock(), limits=limits)
+    except Exception as error:  # a driver's own error: the database has a finding of its own
+        faults = [f"what is stored could not be read: {type(error).__name__}"]
+    yield from ((WARN, fault) for fault in faults)
 
 
 def _backup(place: Place, now: datetime, limits: Thresholds) -> Finding:
@@ -295,7 +337,7 @@ def _both_ways(bridge: Bridge, merchant: Merchant, limits: Thresholds, *, tell_b
     try:
         with bridge.store.read() as tx:
             tried = deliveries.newest_attempt(tx, merchant.id)
-            reported_at = billing_statuses.newest_report_at(tx).get(merchant.id)
+            reported_at = billing_statuses.newest_report_at(tx, now=now).get(merchant.id)
             opened_at = invoices.newest_created_at(tx, merchant.id)
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         yield _finding(f"billing:{merchant.id}", False, type(error).__name__)

@@ -7,7 +7,8 @@ goes on.
 import logging
 from datetime import datetime, timedelta
 
-from bridge.core.coverage import Horizon, believed
+from bridge.core.clock import believed
+from bridge.core.coverage import Horizon
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Tip
 from bridge.flows.context import Bridge
@@ -29,7 +30,7 @@ def follow_tip(bridge: Bridge, *, owner: str) -> int:
         return 0
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if not leases.is_free(tx, "follow_tip", now=now):
+        if not leases.is_free(tx, "follow_tip", now=now, lease_seconds=ASK_EVERY_SECONDS):
             return 0
     with bridge.store.write(durable=False) as tx:
         if not leases.take_free(tx, "follow_tip", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.core.clock import believed
 from bridge.core.credentials import NOBODY, is_password, matching_step, token_sha256
 from bridge.core.errors import Refused
 from bridge.flows.context import Bridge
 from bridge.flows.operators import totp_secret
-from bridge.flows.permit import is_active
+from bridge.flows.permit import is_active, is_locked
 from bridge.logs import log
 from bridge.store import audit, operators
 
@@ -53,7 +54,7 @@ def log_in(bridge: Bridge, *, name: str, password: str, code: str) -> Session:
         row = operators.find(tx, name[:64])
     # The slow hash is computed outside of any transaction.
     knows_password = is_password(password[:1_024], row.password_hash if row is not None else NOBODY)
-    if row is None or not is_active(row, now) or (row.locked_until is not None and now < row.locked_until):
+    if row is None or not is_active(row, now) or is_locked(bridge, row, now):
         raise _failed(name)
     step = matching_step(totp_secret(bridge, row.name, row.totp_nonce), code.strip(), now=now)
     with bridge.store.write() as tx:
@@ -62,10 +63,10 @@ def log_in(bridge: Bridge, *, name: str, password: str, code: str) -> Session:
             return _open_session(tx, bridge, row, now=now)
         fresh = operators.find(tx, row.name, lock=True)
         failures = (fresh.failures if fresh is not None else 0) + 1
-        is_locked = failures >= bridge.login.failures_before_lock
-        until = now + timedelta(seconds=bridge.login.lock_seconds) if is_locked else None
-        operators.change(tx, row.name, {"failures": 0 if is_locked else failures, "locked_until": until})
-        if is_locked:
+        is_too_many = failures >= bridge.login.failures_before_lock
+        until = now + timedelta(seconds=bridge.login.lock_seconds) if is_too_many else None
+        operators.change(tx, row.name, {"failures": 0 if is_too_many else failures, "locked_until": until})
+        if is_too_many:
             audit.write(tx, at=now, actor=row.name, action="operator_locked", detail={"operator": row.name})
     raise _failed(name)
 
@@ -76,8 +77,12 @@ def session_of(bridge: Bridge, token: str) -> Session:
     with bridge.store.read() as tx:
         row = operators.session(tx, digest) if token else None
     idle = timedelta(seconds=bridge.login.idle_seconds)
-    is_open = row is not None and row.is_active and now < row.expires_at and now < row.seen_at + idle
-    if row is None or not is_open or (row.ends_at is not None and now >= row.ends_at):
+    # A clock that was ahead would keep it open for as long.
+    seen_at = believed(row.seen_at, now=now) if row is not None else None
+    if row is None or seen_at is None:
+        raise Refused("unauthorized", "Log in first.")
+    is_open = row.is_active and now < row.expires_at and now < seen_at + idle
+    if not is_open or (row.ends_at is not None and now >= row.ends_at):
         raise Refused("unauthorized", "Log in first.")
     if now - row.seen_at >= timedelta(seconds=TOUCH_SECONDS):
         with bridge.store.write() as tx:

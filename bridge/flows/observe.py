@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.core.coverage import Horizon, believed, known_outputs, learn
+from bridge.core.clock import believed
+from bridge.core.coverage import Horizon, known_outputs, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
@@ -22,6 +23,7 @@ from bridge.flows.follow_tip import horizon, note_tip
 from bridge.flows.modes import is_paused
 from bridge.flows.present import time_text
 from bridge.flows.price import current_rate, late_quote, samples_json
+from bridge.flows.put_right import put_right
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
 from bridge.flows.unread import is_let_pass, refused, unread, withdraw_unread
@@ -91,7 +93,8 @@ def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_gr
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
         if readings.provider is None and readings.chain is None and readings.suspicion is None:
-            inbox.mark_answered(tx, invoice_id, up_to=now, note="no source answered; the schedule goes on")
+            note = "no source answered; the schedule goes on"
+            inbox.mark_answered(tx, invoice_id, up_to=now, now=bridge.clock(), note=note)
             bridge.metrics.looks.labels(outcome="unavailable").inc()
             return None
         recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
@@ -113,7 +116,8 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
         suspicion = unread(row, now=now)
     if bridge.chain is not None:
         try:
-            chain = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=question.known)
+            born_at = min(row.created_at, now)
+            chain = bridge.chain.read(row.address, born_at=born_at, asked_at=now, known=question.known)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
@@ -162,11 +166,13 @@ def take_in(
         raise Unavailable("unknown_invoice", "The invoice is gone.")
     now = bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
-    facts = keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
+    # Before anything is learned: what is new has to stand in the same time as what is known.
+    facts = put_right(tx, row, tip_time=readings.chain.tip.time if readings.chain else None, now=now)
+    facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
     if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
     if bridge.chain is not None:
-        facts |= _from_chain(tx, row, readings, now=now)
+        facts |= _from_chain(tx, row, readings, born_at=facts.get("created_at", row.created_at), now=now)
     elif "provider_sat" in facts:
         facts |= {"covered_until": readings.asked_at}
         _store(tx, row.id, _from_totals(tx, row, facts["provider_sat"], readings.asked_at), "provider", readings)
@@ -177,15 +183,15 @@ def take_in(
         withdraw_unread(tx, row, now=readings.asked_at)
     if readings.suspicion is not None and not is_let_pass(tx, row, readings.suspicion):
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
-    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, note="own read done"):
-        bridge.metrics.doorbell_seconds.observe((readings.asked_at - rung_at).total_seconds())
+    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
+        bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
     # An old answer is judged by the time we have already reached, else it would bring an expired invoice back.
     stored = (believed(at, now=now) for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at))
     reached = max([readings.asked_at, *(at for at in stored if at is not None)])
     return record(tx, bridge, row, now=reached, actor=actor, action="observed", facts=facts)
 
 
-def _from_chain(tx: Tx, row: Any, readings: Readings, *, now: datetime) -> dict[str, Any]:
+def _from_chain(tx: Tx, row: Any, readings: Readings, *, born_at: datetime, now: datetime) -> dict[str, Any]:
     """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow."""
     reading, asked_at = readings.chain, readings.asked_at
     is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
@@ -194,7 +200,7 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, *, now: datetime) -> dict[
     learned = learn(
         invoices.payments_of(tx, row.id),
         reading,
-        born_at=row.created_at,
+        born_at=born_at,
         horizon=readings.horizon,
         is_newest=is_newest,
     )
@@ -212,7 +218,7 @@ def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]
     policy's patience: else the difference would be forgotten each time their turn comes round.
     """
     if code:
-        since = row.gap_since if row.gap is not None else asked_at
+        since = believed(row.gap_since, now=asked_at) or asked_at
         # Where nobody answered, what one source lacked is still open.
         return {"gap": code, "gap_source": source or row.gap_source or "", "gap_since": since, "gap_at": asked_at}
     patience = timedelta(seconds=rule_of(row).disagree_grace_seconds)
@@ -320,5 +326,5 @@ def _disagreement(row: Any, chain: ChainReading, provider_sat: int, asked_at: da
     seen = {o.outpoint: o.amount_sat for o in chain.outputs}
     # A wallet counts what a miner was paid one block later than it may be spent.
     firm = {o.outpoint: o.amount_sat for o in chain.outputs if o.confirmations > (COINBASE_DEPTH if o.coinbase else 0)}
-    since: datetime | None = row.disagrees_since
+    since = believed(row.disagrees_since, now=asked_at)
     return None if sum(firm.values()) <= provider_sat <= sum(seen.values()) else since or asked_at

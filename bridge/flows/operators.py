@@ -14,7 +14,7 @@ from bridge.core.credentials import check_name, check_password, enrolment_url, h
 from bridge.core.errors import Conflict, Refused
 from bridge.core.roles import ROLES
 from bridge.flows.context import Bridge
-from bridge.flows.permit import check_actor_in, require_words
+from bridge.flows.permit import check_actor_in, is_locked, require_words
 from bridge.flows.present import time_text
 from bridge.logs import log
 from bridge.store import audit, operators
@@ -61,14 +61,14 @@ def list_operators(bridge: Bridge) -> list[dict[str, Any]]:
     """Everybody, the disabled too; no hash of anything."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        return [_shown(row, now) for row in operators.listing(tx)]
+        return [_shown(bridge, row, now) for row in operators.listing(tx)]
 
 
 def show_operator(bridge: Bridge, name: str) -> dict[str, Any]:
     """One person with their tokens. Raises Refused("no_such_operator")."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        person = _shown(_found(operators.find(tx, name)), now)
+        person = _shown(bridge, _found(operators.find(tx, name)), now)
     return person | {"tokens": list_tokens(bridge, name)}
 
 
@@ -216,12 +216,12 @@ def _found(row: Any) -> Any:
     return row
 
 
-def _shown(row: Any, now: datetime) -> dict[str, Any]:
+def _shown(bridge: Bridge, row: Any, now: datetime) -> dict[str, Any]:
     return {
         "name": row.name,
         "role": row.role,
         "is_active": row.is_active and (row.expires_at is None or now < row.expires_at),
-        "is_locked": row.locked_until is not None and now < row.locked_until,
+        "is_locked": is_locked(bridge, row, now),
         "expires_at": time_text(row.expires_at) if row.expires_at else None,
         "created_at": time_text(row.created_at),
         "created_by": row.created_by,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
+from bridge.core.clock import believed, is_ahead
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.core.schedule import next_look_at
@@ -73,7 +74,8 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         invoice = shown(tx, bridge, row)
         newest = invoices.quote_rows(tx, row.id)[-1]
         payments = [_payment(p) for p in invoices.payment_rows(tx, row.id)]
-    is_active = newest.kind == "offer" and now < newest.expires_at
+    # A price from ahead of now would be offered until then; the next look puts it right.
+    is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
     return PayView(
         invoice=invoice,
@@ -94,7 +96,7 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         payments=payments,
         settled_at=row.settled_at,
         closed_at=row.closed_at,
-        looked_at=_looked_at(row),
+        looked_at=_looked_at(row, now=now),
         is_blind=_is_blind(row, now=now),
         now=now,
         risk_bps=newest.risk_bps,
@@ -152,15 +154,16 @@ def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
     return reason
 
 
-def _looked_at(row: Any) -> datetime | None:
-    return max((at for at in (row.provider_asked_at, row.chain_asked_at) if at is not None), default=None)
+def _looked_at(row: Any, *, now: datetime) -> datetime | None:
+    asked = (believed(at, now=now) for at in (row.provider_asked_at, row.chain_asked_at))
+    return max((at for at in asked if at is not None), default=None)
 
 
 def _is_blind(row: Any, *, now: datetime) -> bool:
     """Whether the look that was due after the last answer is overdue, while the payer waits for news."""
     if row.status in ("settled", "invalid") or row.closed_at is not None:
         return False
-    looked_at = _looked_at(row) or row.created_at
+    looked_at = _looked_at(row, now=now) or row.created_at
     due_at = next_look_at(
         status=row.status,
         is_final=False,

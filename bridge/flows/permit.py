@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from bridge.core.clock import still_holds
 from bridge.core.errors import Refused
 from bridge.core.roles import may, require
 from bridge.flows.context import Bridge
@@ -58,6 +59,11 @@ def refuse_same_person(actor: str, *, involved: Iterable[str | None]) -> None:
 
 def is_active(row: Any, now: datetime) -> bool:
     return bool(row.is_active) and (row.expires_at is None or now < row.expires_at)
+
+
+def is_locked(bridge: Bridge, row: Any, now: datetime) -> bool:
+    """Whether guessing has locked the operator out."""
+    return still_holds(row.locked_until, now=now, lasts_seconds=bridge.login.lock_seconds)
 
 
 def require_words(actor: str, reason: str) -> None:

@@ -84,7 +84,8 @@ def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
         next_look_at = retry_at
         with bridge.store.write() as tx:
             # A doorbell that leads to a defect must not ring for ever; the schedule goes on.
-            inbox.mark_answered(tx, invoice_id, up_to=bridge.clock(), note="the look failed; the schedule goes on")
+            now, note = bridge.clock(), "the look failed; the schedule goes on"
+            inbox.mark_answered(tx, invoice_id, up_to=now, now=now, note=note)
     with bridge.store.write(durable=False) as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
 

@@ -8,6 +8,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.core.clock import believed
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import Sample
 from bridge.core.money import exact_text
@@ -20,7 +21,7 @@ from bridge.logs import log
 def current_rate(bridge: Bridge, currency: str, now: datetime) -> Rate:
     """The agreed price now. Calls the network: never inside a transaction. Raises Unavailable("price_unavailable")."""
     last = bridge.last_rates.get(currency)
-    if last is not None and now - last.agreed_at > timedelta(seconds=bridge.jump_memory_seconds):
+    if last is not None and not _is_remembered(bridge, last, now):
         last = None
     try:
         samples = bridge.rates.sample(currency, now)
@@ -31,6 +32,11 @@ def current_rate(bridge: Bridge, currency: str, now: datetime) -> Rate:
         raise
     bridge.last_rates[currency] = rate
     return rate
+
+
+def _is_remembered(bridge: Bridge, last: Rate, now: datetime) -> bool:
+    agreed_at = believed(last.agreed_at, now=now)
+    return agreed_at is not None and now - agreed_at <= timedelta(seconds=bridge.jump_memory_seconds)
 
 
 def offer(*, version: int, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, now: datetime) -> Quote:

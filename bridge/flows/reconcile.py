@@ -142,7 +142,9 @@ def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
     """One page of invoices: journals of all, outside and billing of those that moved in the period."""
     with bridge.store.read() as tx:
         page = invoice_pages.page(tx, after=run.cursor, limit=limit)
-        covered = {merchant: billing_statuses.covered(tx, merchant) for merchant in bridge.merchants}
+        covered = {
+            merchant: billing_statuses.covered(tx, merchant, now=bridge.clock()) for merchant in bridge.merchants
+        }
     found, last_id = list[Findings](), run.cursor
     for facts in page:
         in_period = run.from_at <= facts.row.updated_at and facts.row.created_at < run.to_at

@@ -19,9 +19,10 @@ def reconcile_due(bridge: Bridge, *, owner: str) -> int:
     now = bridge.clock()
     with bridge.store.read() as tx:
         unfinished = reconciliations.unfinished(tx)
-        last_at = reconciliations.last_scheduled_at(tx)
+        last_at = reconciliations.last_scheduled_at(tx, now=now)
         # In read_only mode people reconcile on demand, when they are ready to look at the result.
-        is_free = leases.mode_of(tx) != "read_only" and leases.is_free(tx, LEASE, now=now)
+        is_writable = leases.mode_of(tx) != "read_only"
+        is_free = is_writable and leases.is_free(tx, LEASE, now=now, lease_seconds=LEASE_SECONDS)
     every_seconds = bridge.books.reconcile_every_seconds
     is_due = every_seconds > 0 and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
     if not is_free or (unfinished is None and not is_due):

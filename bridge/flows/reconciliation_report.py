@@ -60,14 +60,14 @@ def set_baseline(bridge: Bridge, *, baseline_sat: int, actor: str, reason: str) 
 
 def age_seconds(tx: Tx, *, now: datetime) -> int | None:
     """Since the last finished run; before the first one, since the first invoice. None without any invoice."""
-    row = reconciliations.newest_finished(tx)
-    since = row.finished_at if row is not None else reconciliations.last_scheduled_at(tx)
+    row = reconciliations.newest_finished(tx, now=now)
+    since = row.finished_at if row is not None else reconciliations.last_scheduled_at(tx, now=now)
     return int((now - since).total_seconds()) if since is not None else None
 
 
 def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
     """Variance, duration and age of the last finished run; the database has them, so every process shows the same."""
-    row = reconciliations.newest_finished(tx)
+    row = reconciliations.newest_finished(tx, now=now)
     if row is not None:
         counts = json.loads(row.counts)
         for side in SIDES:
@@ -77,7 +77,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
     age = age_seconds(tx, now=now)
     if age is not None:
         bridge.metrics.recon_age_seconds.set(age)
-    for merchant, at in billing_statuses.newest_report_at(tx).items():
+    for merchant, at in billing_statuses.newest_report_at(tx, now=now).items():
         bridge.metrics.billing_report_age_seconds.labels(merchant=merchant).set((now - at).total_seconds())
 
 

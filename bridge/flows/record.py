@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from bridge.core.coverage import believed
+from bridge.core.clock import believed
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide

@@ -48,7 +48,8 @@ def keep(tx: Tx, bridge: Bridge, row: Any, screening: Screening | None, *, now: 
         was_waiting = bridge.screening is None and row.screening in ("pending", "unanswered")
         return {"screening": "none"} if was_waiting else {}
     verdict = screening.screened.verdict
-    if (verdict, screening.subject_sha256) != (_told(row.screening), row.screened_sha256):
+    is_new = (verdict, screening.subject_sha256) != (_told(row.screening), row.screened_sha256)
+    if is_new or (verdict == "pending" and screenings.pending_since(tx, row.id, now=now) is None):
         screenings.add(
             tx,
             row.id,
@@ -58,7 +59,7 @@ def keep(tx: Tx, bridge: Bridge, row: Any, screening: Screening | None, *, now: 
             subject_sha256=screening.subject_sha256,
         )
         bridge.metrics.screenings.labels(verdict=verdict).inc()
-    since = screenings.pending_since(tx, row.id)
+    since = screenings.pending_since(tx, row.id, now=now)
     if since is not None and now - since >= timedelta(seconds=bridge.screening_patience_seconds):
         verdict = "unanswered"
     return {"screening": verdict, "screened_sha256": screening.subject_sha256}

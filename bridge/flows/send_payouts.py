@@ -221,12 +221,13 @@ def _try_again(tx: Tx, bridge: Bridge, row: Any, error: Unavailable, *, now: dat
 def _give_up_lapsed(bridge: Bridge, *, now: datetime) -> int:
     """A sender that died after its intent may have sent: from here on it is a person's."""
     with bridge.store.read() as tx:
-        wallet_ids = {row.wallet_id for row in payouts.lapsed(tx, now=now)}
+        lapsed = payouts.lapsed(tx, now=now, lease_seconds=bridge.payouts.lease_seconds)
+        wallet_ids = {row.wallet_id for row in lapsed}
     if not wallet_ids:
         return 0
     after_sat = {wallet_id: _balance_after(bridge, wallet_id) for wallet_id in wallet_ids}
     with bridge.store.write() as tx:
-        rows = payouts.lapsed(tx, now=now, lock=True)
+        rows = payouts.lapsed(tx, now=now, lease_seconds=bridge.payouts.lease_seconds, lock=True)
         for row in rows:
             why = "the process that was sending it died before it heard the answer"
             book_unknown(tx, bridge, row, why=why, balance_after_sat=after_sat.get(row.wallet_id), now=now)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from bridge.core.errors import BridgeError
-from bridge.core.schedule import OLD, YOUNG
+from bridge.core.schedule import RESTING_SECONDS
 from bridge.flows.call_budget import give_back, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
@@ -19,7 +19,7 @@ from bridge.store.db import Tx
 
 # The lease is not given back after the job: it also is the pause until any worker asks again.
 ASK_EVERY_SECONDS = 6
-RESTS = {YOUNG: timedelta(seconds=30), OLD: timedelta(seconds=300)}
+RESTS = {each: timedelta(seconds=seconds) for each, seconds in RESTING_SECONDS.items()}
 RESTS_AT_ONCE = 1_000
 YOUNG_COMPARED, NEAREST = 2_000, 6
 
@@ -30,7 +30,9 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
     if not bridge.has_gateway:
         return 0
     with bridge.store.read() as tx:
-        if not invoices.any_due(tx, now=now) or not leases.is_free(tx, "sense_balance", now=now):
+        if not invoices.any_due(tx, now=now):
+            return 0
+        if not leases.is_free(tx, "sense_balance", now=now, lease_seconds=ASK_EVERY_SECONDS):
             return 0
     with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):

@@ -30,6 +30,7 @@ from bridge.store import audit, leases, ledger, payouts
 from bridge.store.db import Tx
 
 POLICY = "policy"
+TRY_SECONDS = 60
 
 
 def sweep_due(bridge: Bridge, *, owner: str) -> int:
@@ -38,13 +39,14 @@ def sweep_due(bridge: Bridge, *, owner: str) -> int:
     if not bridge.has_gateway:
         return 0
     with bridge.store.read() as tx:
-        if rules.sweep_mode == "off" or not leases.is_free(tx, "sweep", now=now) or leases.mode_of(tx) == "read_only":
+        if rules.sweep_mode == "off" or leases.mode_of(tx) == "read_only":
             return 0
-        if not leases.is_free(tx, "sweep_try", now=now):
+        pauses = (("sweep", rules.sweep_every_seconds), ("sweep_try", TRY_SECONDS))
+        if not all(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses):
             return 0
     with bridge.store.write() as tx:
         # A gateway that does not answer postpones the schedule by minutes, not by a whole period.
-        if not leases.take_free(tx, "sweep_try", owner=owner, now=now, lease_seconds=60):
+        if not leases.take_free(tx, "sweep_try", owner=owner, now=now, lease_seconds=TRY_SECONDS):
             return 0
     if _read(bridge) is None:
         return 0

@@ -33,7 +33,7 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
     """Reads every wallet's balance at most once per pause over all workers. Returns how many were read."""
     now, pause = bridge.clock(), bridge.treasury.balance_every_seconds
     with bridge.store.read() as tx:
-        if not leases.is_free(tx, "balances", now=now):
+        if not leases.is_free(tx, "balances", now=now, lease_seconds=pause):
             return 0
     with bridge.store.write() as tx:
         if not leases.take_free(tx, "balances", owner=owner, now=now, lease_seconds=pause):

@@ -49,7 +49,8 @@ def verify_due(bridge: Bridge) -> int:
     """The worker's share: all of it once a day, what is new every ten minutes. Returns how many rows were walked."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        is_due = leases.is_free(tx, FULL, now=now) or leases.is_free(tx, RECENT, now=now)
+        pauses = ((FULL, FULL_SECONDS), (RECENT, RECENT_SECONDS))
+        is_due = any(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses)
     if not is_due:
         return 0
     with bridge.store.write() as tx:

@@ -23,7 +23,8 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
     with bridge.store.read() as tx:
         # Each is asked of the gateway under its own wallet; what the gateway does not know it cannot watch.
         readers = {each: reader for each, reader in _readers(bridge).items() if may_call_provider(tx, each)}
-        due = invoices.watch_due(tx, wallet_ids=list(readers), now=now, limit=limit)
+        wallet_ids, lasts = list(readers), bridge.watch_seconds
+        due = invoices.watch_due(tx, wallet_ids=wallet_ids, now=now, watch_seconds=lasts, limit=limit)
     tried = 0
     for row in due:
         with bridge.store.write(durable=False) as tx:
@@ -35,7 +36,8 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
             if not is_allowed or not take_calls(tx, bridge, now=now, purpose="routine"):
                 return tried
             # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
-            if not invoices.take_watch(tx, row.id, now=now, until=now + timedelta(seconds=60)):
+            until = now + timedelta(seconds=60)
+            if not invoices.take_watch(tx, row.id, now=now, watch_seconds=bridge.watch_seconds, until=until):
                 continue
         tried += 1
         bridge.crash_point("watch.claimed")

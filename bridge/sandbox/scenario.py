@@ -61,7 +61,9 @@ class Inside(Protocol):
 
     patience_s: float
 
-    def clock_to(self, seconds: int) -> None: ...
+    def clock_to(self, seconds: int, *, ahead: int) -> None:
+        """The time of everybody, and by how many seconds the bridge's own clock is wrong."""
+        ...
 
     def open(self, name: str, wanted: Mapping[str, Any]) -> None: ...
 
@@ -145,7 +147,7 @@ class Player:
 
     def __init__(self, scenario: Scenario, *, outside: Outside, inside: Inside, say: Callable[[str], None]) -> None:
         self.scenario, self._outside, self._inside, self._say = scenario, outside, inside, say
-        self._at = 0
+        self._at, self._ahead = 0, 0
         self._txids: dict[str, str] = {}
         self._first_due: dict[str, int] = {}
         self.invoices: list[str] = []
@@ -165,7 +167,7 @@ class Player:
         if moved:
             self._at = seconds_of(step.pop("at"))
             self._outside.clock_to(self._at)
-            self._inside.clock_to(self._at)
+            self._inside.clock_to(self._at, ahead=self._ahead)
         refused = step.pop("refused", None)
         verbs = list(step)
         if len(verbs) > 1 or (verbs and not hasattr(self, f"_do_{verbs[0]}")):
@@ -298,6 +300,11 @@ class Player:
     def _do_worker(self, details: Any) -> None:
         """`stopped` or `running`: whether anybody looks at addresses and tells the billing system."""
         self._inside.act("worker", FIRST, {"state": str(details)})
+
+    def _do_clock(self, details: Any) -> None:
+        """{ahead: 3d}: the bridge's own clock is wrong from now on; `right` puts it right."""
+        self._ahead = 0 if details == "right" else seconds_of(f"+{details['ahead']}")
+        self._inside.clock_to(self._at, ahead=self._ahead)
 
     # --- sights ----------------------------------------------------------------------------------------------------
 

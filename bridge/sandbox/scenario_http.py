@@ -40,14 +40,23 @@ class Travel:
     def __init__(self, sandbox: RunningSandbox, file: Path) -> None:
         self._sandbox, self._file = sandbox, file
         self._before_s = int(file.read_text().strip() or 0) if file.exists() else 0
+        self._offset_s, self._bridge_ahead_s = self._before_s, 0
         self._started = time.time()
 
     def to(self, seconds: int) -> None:
         """Let `seconds` have passed since the start; time that has passed by itself is not taken back."""
         ahead_s = max(0, round(seconds - (time.time() - self._started)))
-        offset_s = max(self._before_s + ahead_s, int(self._file.read_text().strip() or 0) if self._file.exists() else 0)
-        self._file.write_text(f"{offset_s}\n")
-        self._sandbox.control("clock", {"set": time.time() + offset_s})
+        self._offset_s = max(self._before_s + ahead_s, self._offset_s)
+        self._write()
+        self._sandbox.control("clock", {"set": time.time() + self._offset_s})
+
+    def put_bridge_ahead(self, seconds: int) -> None:
+        """The bridge's clock alone is so wrong."""
+        self._bridge_ahead_s = seconds
+        self._write()
+
+    def _write(self) -> None:
+        self._file.write_text(f"{self._offset_s + self._bridge_ahead_s}\n")
 
 
 class RunningSandbox:
@@ -83,8 +92,9 @@ class RunningBridge:
         self._run = secrets.token_hex(4)
         self.ids: dict[str, str] = {}
 
-    def clock_to(self, seconds: int) -> None:
+    def clock_to(self, seconds: int, *, ahead: int) -> None:
         """The file that the sandbox's travel writes is the bridge's clock too."""
+        self._sandbox.travel.put_bridge_ahead(ahead)
 
     def pause(self) -> None:
         time.sleep(PAUSE_S)

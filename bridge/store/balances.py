@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.store.db import put_row
 from bridge.store.tables import wallet_balances
 
 
 def put(tx: Connection, role: str, values: dict[str, Any]) -> None:
-    # An answer that was slow on its way never undoes a newer one.
-    put_row(tx, wallet_balances, {"role": role}, values, where=wallet_balances.c.read_at <= values["read_at"])
+    # An answer that was slow on its way never undoes a newer one; what was read ahead of now is none.
+    before, asked_at = wallet_balances.c.read_at, values["read_at"]
+    is_old = or_(before <= asked_at, before > asked_at + CLOCK_TOLERANCE)
+    put_row(tx, wallet_balances, {"role": role}, values, where=is_old)
 
 
 def of(tx: Connection, role: str) -> Row[Any] | None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
 
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.store.db import insert_into
 from bridge.store.tables import billing_reports, billing_statuses, invoices
 
@@ -39,26 +40,35 @@ def put(tx: Connection, *, merchant: str, rows: Iterable[Mapping[str, Any]], now
             fresh.on_conflict_do_update(
                 index_elements=["merchant", "billing_payment_id"],
                 set_=said | {"reported_at": now},
-                where=billing_statuses.c.reported_at <= now,
+                where=or_(
+                    billing_statuses.c.reported_at <= now, billing_statuses.c.reported_at > now + CLOCK_TOLERANCE
+                ),
             )
         )
         count += 1
     return count
 
 
-def covered(tx: Connection, merchant: str) -> tuple[datetime, datetime] | None:
+def covered(tx: Connection, merchant: str, *, now: datetime) -> tuple[datetime, datetime] | None:
     """(covers_from, started_at) of the newest whole report: what existed then and is not in it is not there."""
     query = select(billing_reports.c.covers_from, billing_reports.c.started_at)
-    query = query.where(billing_reports.c.merchant == merchant, billing_reports.c.finished_at.is_not(None))
+    query = query.where(billing_reports.c.merchant == merchant, _is_finished(now))
     row = tx.execute(query.order_by(billing_reports.c.finished_at.desc()).limit(1)).one_or_none()
     return (row.covers_from, row.started_at) if row is not None else None
 
 
-def newest_report_at(tx: Connection) -> dict[str, datetime]:
+def newest_report_at(tx: Connection, *, now: datetime) -> dict[str, datetime]:
     """When each merchant last finished a report."""
     query = select(billing_reports.c.merchant, func.max(billing_reports.c.finished_at))
-    rows = tx.execute(query.where(billing_reports.c.finished_at.is_not(None)).group_by(billing_reports.c.merchant))
+    rows = tx.execute(query.where(_is_finished(now)).group_by(billing_reports.c.merchant))
     return {merchant: at for merchant, at in rows}
+
+
+def _is_finished(now: datetime) -> Any:
+    """Finished by now: a report that a clock ahead finished would be the newest until then, and says of what came since that it
+    is not there.
+    """
+    return billing_reports.c.finished_at <= now + CLOCK_TOLERANCE
 
 
 def without_invoice(tx: Connection, *, from_at: datetime, after: tuple[str, str], limit: int) -> Sequence[Row[Any]]:

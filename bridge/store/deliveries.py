@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 
+from bridge.core.clock import latest_end
+from bridge.store import ahead
 from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices
 
 
@@ -21,6 +23,7 @@ def claim(
     `per_merchant` leases at a time, so that one dead endpoint cannot hold all the hands.
     """
     lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
+    lease["latest"] = latest_end(now, lasts_seconds=lease_seconds)
     ids = tx.execute(_CLAIM, lease | {"most": limit, "per_merchant": per_merchant}).scalars().all()
     if not ids:
         return []
@@ -35,7 +38,7 @@ def _claim() -> Any:
         earlier.c.sequence < deliveries.c.sequence,
         earlier.c.state == "pending",
     )
-    is_free = or_(deliveries.c.lease_until.is_(None), deliveries.c.lease_until < now)
+    is_free = ahead.is_free(deliveries.c.lease_until)
     rank = func.row_number().over(partition_by=deliveries.c.merchant, order_by=deliveries.c.next_try_at)
     due = (
         select(deliveries.c.id, deliveries.c.merchant, rank.label("place"))
@@ -44,7 +47,7 @@ def _claim() -> Any:
     )
     busy = (
         select(deliveries.c.merchant, func.count().label("leases"))
-        .where(deliveries.c.state == "pending", deliveries.c.lease_until >= now)
+        .where(deliveries.c.state == "pending", ~is_free)
         .group_by(deliveries.c.merchant)
         .subquery()
     )

@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from bridge.core.clock import latest_end, still_holds
 from bridge.core.errors import Conflict, Refused
+from bridge.store.ahead import is_over
 from bridge.store.db import insert_into
 from bridge.store.tables import idempotency, openings
 from bridge.store.together import Part, Together
@@ -52,7 +54,7 @@ def _take(dialect: str) -> Any:
     claim = claim.on_conflict_do_update(
         index_elements=["merchant", "billing_payment_id"],
         set_={"owner": claim.excluded.owner, "lease_until": claim.excluded.lease_until},
-        where=openings.c.lease_until < bindparam("now"),
+        where=is_over(openings.c.lease_until),
     )
     return claim.returning(openings.c.owner)
 
@@ -92,7 +94,7 @@ def begun_before(
         )
     if row.state == "done":
         return row.answer_status, row.answer
-    if row.lease_until >= now:
+    if still_holds(row.lease_until, now=now, lasts_seconds=lease_seconds):
         raise _in_progress()
     # The first holder died: its lease is over, so this request takes its place.
     tx.execute(update(idempotency).where(_is(scope)).values(lease_until=now + timedelta(seconds=lease_seconds)))
@@ -158,7 +160,7 @@ def take_opening(
     """A value means that this request may open the invoice of that billing payment; of twelve at once, one may."""
     lease_until = now + timedelta(seconds=lease_seconds)
     claim = {"merchant": merchant, "billing_payment_id": billing_payment_id, "owner": owner, "lease_until": lease_until}
-    return together.execute(_take, claim | {"now": now})
+    return together.execute(_take, claim | {"now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)})
 
 
 def end_opening(tx: Connection | Together, *, merchant: str, billing_payment_id: str, owner: str) -> Any:

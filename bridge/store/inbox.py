@@ -8,8 +8,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, bindparam, literal_column, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, literal_column, or_, select, update
 
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.store.db import insert_into
 from bridge.store.tables import inbox, invoices
 
@@ -17,7 +18,10 @@ from bridge.store.tables import inbox, invoices
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
 _WAITING = _WAITING.limit(bindparam("most"))
 _ANSWERED = update(inbox).where(
-    inbox.c.invoice_id == bindparam("its_invoice"), inbox.c.state == "new", inbox.c.received_at <= bindparam("up_to")
+    inbox.c.invoice_id == bindparam("its_invoice"),
+    inbox.c.state == "new",
+    # What rang ahead of now was written by a clock that was wrong, and would ring until then.
+    or_(inbox.c.received_at <= bindparam("up_to"), inbox.c.received_at > bindparam("latest")),
 )
 _ANSWERED = _ANSWERED.values(state="done", note=bindparam("its_note")).returning(inbox.c.received_at)
 
@@ -69,9 +73,9 @@ def mark(tx: Connection, ids: Sequence[int], *, state: str, note: str) -> None:
     tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state, note=note))
 
 
-def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, note: str) -> list[datetime]:
+def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, now: datetime, note: str) -> list[datetime]:
     """Every doorbell of the invoice that rang before our read was asked has been answered by that read. When each rang."""
-    answered = {"its_invoice": invoice_id, "up_to": up_to, "its_note": note}
+    answered = {"its_invoice": invoice_id, "up_to": up_to, "latest": now + CLOCK_TOLERANCE, "its_note": note}
     return list(tx.execute(_ANSWERED, answered).scalars())
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
 
+from bridge.core.clock import CLOCK_TOLERANCE, latest_end
 from bridge.core.credit import Payment
 from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.reasons import WITHDRAWN
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
+from bridge.store.ahead import is_free
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
 from bridge.store.together import Part, Together
 
@@ -108,6 +110,7 @@ def claim_due(
     invoices are open.
     """
     lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
+    lease["latest"] = latest_end(now, lasts_seconds=lease_seconds)
     if only is not None:
         return list(tx.execute(_CLAIM_ONE, lease | {"only": only}).scalars())
     claimed: list[str] = []
@@ -124,7 +127,7 @@ def _claim(due: Select[Any]) -> Any:
     return claimed.values(lease_until=until, lease_owner=bindparam("owner")).returning(invoices.c.id)
 
 
-_IS_FREE = or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < bindparam("now"))
+_IS_FREE = is_free(invoices.c.lease_until)
 _CLAIM_ONE = _claim(select(invoices.c.id).where(invoices.c.id == bindparam("only"), _IS_FREE))
 _CLAIM_CLASS = _claim(
     select(invoices.c.id)
@@ -146,7 +149,7 @@ def rest_quiet(
         invoices.c.wallet_id == wallet_id,
         invoices.c.next_look_at <= now,
         invoices.c.received_sat == 0,
-        invoices.c.provider_asked_at >= max(since, now - RESTS_AT_MOST),
+        invoices.c.provider_asked_at.between(max(since, now - RESTS_AT_MOST), now + CLOCK_TOLERANCE),
         or_(
             (invoices.c.status == "new") & (invoices.c.expires_at > now),
             (invoices.c.status == "expired") & (invoices.c.monitor_until > now),
@@ -363,11 +366,13 @@ def any_due(tx: Connection, *, now: datetime) -> bool:
     return tx.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
-def watch_due(tx: Connection, *, wallet_ids: Sequence[str], now: datetime, limit: int) -> Sequence[InvoiceRow]:
+def watch_due(
+    tx: Connection, *, wallet_ids: Sequence[str], now: datetime, watch_seconds: int, limit: int
+) -> Sequence[InvoiceRow]:
     """Young open invoices of these wallets that no watch is known to stand for. A watch costs a call every few minutes; the
     old are polled.
     """
-    unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
+    unwatched = _is_unwatched(now, watch_seconds)
     is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
     query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now, is_young)
     query = query.where(invoices.c.wallet_id.in_(wallet_ids))
@@ -378,11 +383,15 @@ def trace_of(tx: Connection, invoice_id: str) -> str:
     return str(tx.execute(select(invoices.c.trace_id).where(invoices.c.id == invoice_id)).scalar() or "")
 
 
-def take_watch(tx: Connection, invoice_id: str, *, now: datetime, until: datetime) -> bool:
+def take_watch(tx: Connection, invoice_id: str, *, now: datetime, watch_seconds: int, until: datetime) -> bool:
     """Whether this worker may arm the watch: of two at once, one may."""
-    unwatched = or_(invoices.c.watched_until.is_(None), invoices.c.watched_until < now)
+    unwatched = _is_unwatched(now, watch_seconds)
     taken = update(invoices).where(invoices.c.id == invoice_id, unwatched).values(watched_until=until)
     return tx.execute(taken).rowcount == 1
+
+
+def _is_unwatched(now: datetime, watch_seconds: int) -> Any:
+    return is_free(invoices.c.watched_until, now, latest_end(now, lasts_seconds=watch_seconds))
 
 
 def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:

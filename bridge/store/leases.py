@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, case, delete, func, or_, select, update
 
+from bridge.core.clock import believed, latest_end
+from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.tables import UtcTime, balance_marks, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
@@ -20,8 +22,8 @@ _MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
 
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes or renews the lease `name`; False while another owner holds it."""
-    lease_until, is_mine = now + timedelta(seconds=lease_seconds), leases.c.owner == owner
-    return _claim(tx, name, owner=owner, lease_until=lease_until, where=or_(is_mine, leases.c.lease_until < now))
+    is_free = or_(leases.c.owner == owner, _is_over(now, lease_seconds))
+    return _claim(tx, name, owner=owner, lease_until=now + timedelta(seconds=lease_seconds), where=is_free)
 
 
 def give_back(tx: Connection, *, owner: str) -> None:
@@ -85,7 +87,8 @@ def _grant(dialect: str) -> Any:
 def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: datetime) -> int:
     """Notes what the whole wallet holds and returns by how many satoshi it changed since the last note, 0 the first time."""
     before = balance_mark(tx, wallet_id)
-    changed_at = before.changed_at if before is not None and before.balance_sat == balance_sat else asked_at
+    known_at = believed(before.changed_at, now=asked_at) if before is not None else None
+    changed_at = asked_at if before is None or before.balance_sat != balance_sat else known_at or asked_at
     values = {"balance_sat": balance_sat, "asked_at": asked_at, "changed_at": changed_at}
     put_row(tx, balance_marks, {"wallet_id": wallet_id}, values)
     return balance_sat - before.balance_sat if before is not None else 0
@@ -117,16 +120,20 @@ def all_modes(tx: Connection) -> Sequence[Row[Any]]:
     return tx.execute(select(modes).order_by(modes.c.scope)).all()
 
 
-def is_free(tx: Connection, name: str, *, now: datetime) -> bool:
-    """Whether nobody holds the lease, this caller included."""
-    held = select(leases.c.name).where(leases.c.name == name, leases.c.lease_until >= now)
+def is_free(tx: Connection, name: str, *, now: datetime, lease_seconds: int) -> bool:
+    """Whether nobody holds the lease, which lasts so long, this caller included."""
+    held = select(leases.c.name).where(leases.c.name == name, ~_is_over(now, lease_seconds))
     return tx.execute(held).first() is None
 
 
 def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes a lease that serves as a pause: its holder cannot renew it before it ends either."""
     lease_until = now + timedelta(seconds=lease_seconds)
-    return _claim(tx, name, owner=owner, lease_until=lease_until, where=leases.c.lease_until < now)
+    return _claim(tx, name, owner=owner, lease_until=lease_until, where=_is_over(now, lease_seconds))
+
+
+def _is_over(now: datetime, lease_seconds: int) -> Any:
+    return is_over(leases.c.lease_until, now, latest_end(now, lasts_seconds=lease_seconds))
 
 
 def _claim(tx: Connection, name: str, *, owner: str, lease_until: datetime, where: Any) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select, update
 
+from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
 from bridge.core.payout import IN_FLIGHT, LIVE, OWN_ROLE, ROLES, check_move
+from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
@@ -106,9 +108,10 @@ def is_due(tx: Connection, *, wallet_id: str, now: datetime) -> bool:
     return tx.execute(select(payouts.c.id).where(*mine).limit(1)).first() is not None
 
 
-def lapsed(tx: Connection, *, now: datetime, lock: bool = False) -> Sequence[PayoutRow]:
+def lapsed(tx: Connection, *, now: datetime, lease_seconds: int, lock: bool = False) -> Sequence[PayoutRow]:
     """Payouts whose sender died between its intent and the answer."""
-    died = select(payouts).where(payouts.c.state == "submitting", payouts.c.lease_until < now)
+    over = is_over(payouts.c.lease_until, now, latest_end(now, lasts_seconds=lease_seconds))
+    died = select(payouts).where(payouts.c.state == "submitting", over)
     return tx.execute(died.with_for_update() if lock else died).all()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.ledger import BTC
 from bridge.core.payout import IN_FLIGHT
 from bridge.core.reconciliation import Finding
@@ -80,14 +81,15 @@ def unfinished(tx: Connection) -> Row[Any] | None:
     return tx.execute(query.order_by(reconciliations.c.started_at).limit(1)).one_or_none()
 
 
-def newest_finished(tx: Connection) -> Row[Any] | None:
-    query = select(reconciliations).where(reconciliations.c.finished_at.is_not(None))
+def newest_finished(tx: Connection, *, now: datetime) -> Row[Any] | None:
+    query = select(reconciliations).where(reconciliations.c.finished_at <= now + CLOCK_TOLERANCE)
     return tx.execute(query.order_by(reconciliations.c.finished_at.desc()).limit(1)).one_or_none()
 
 
-def last_scheduled_at(tx: Connection) -> datetime | None:
+def last_scheduled_at(tx: Connection, *, now: datetime) -> datetime | None:
     """When the newest scheduled run began; before the first one, when the first invoice was opened."""
     query = select(func.max(reconciliations.c.started_at)).where(reconciliations.c.is_scheduled)
+    query = query.where(reconciliations.c.started_at <= now + CLOCK_TOLERANCE)
     at: datetime | None = tx.execute(query).scalar() or tx.execute(select(func.min(invoices.c.created_at))).scalar()
     return at
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.screening import Screened
 from bridge.store.tables import screenings
 
@@ -29,13 +30,15 @@ def add(
     )
 
 
-def pending_since(tx: Connection, invoice_id: str) -> datetime | None:
-    """Since when no screening of the invoice could say anything; None when the newest one did, or there is none."""
+def pending_since(tx: Connection, invoice_id: str, *, now: datetime) -> datetime | None:
+    """Since when no screening of the invoice could say anything; None when the newest one did, or there is none by now."""
     said = select(func.max(screenings.c.id)).where(
         screenings.c.invoice_id == invoice_id, screenings.c.verdict != "pending"
     )
     query = select(func.min(screenings.c.at)).where(
-        screenings.c.invoice_id == invoice_id, screenings.c.id > func.coalesce(said.scalar_subquery(), 0)
+        screenings.c.invoice_id == invoice_id,
+        screenings.c.id > func.coalesce(said.scalar_subquery(), 0),
+        screenings.c.at <= now + CLOCK_TOLERANCE,
     )
     since: datetime | None = tx.execute(query).scalar()
     return since

@@ -8,7 +8,7 @@ import pytest
 from bridge.core.roles import ROLES, TWO_PEOPLE, may
 from bridge.web.admin.door import COOKIE, NEEDS, OPEN
 from bridge.web.admin.login import FORM_COOKIE, safe_next
-from tests.admin.office import FORM, PASSWORD, STAFF, Office, refusal
+from tests.admin.office import DAY, FORM, PASSWORD, STAFF, Office, refusal
 from tests.web.conftest import build_site
 
 # Offered only where there is an own wallet or a settings file; tests/payouts and tests/policy look there.
@@ -226,3 +226,22 @@ def test_the_way_back_never_leads_elsewhere(wanted):
 def test_a_flood_of_bytes_and_a_nul_are_turned_away(small_office):
     assert small_office.post("sam", "/admin/deliveries/test", reason="x" * 70_000).status_code == 413
     assert small_office.client("sam").get("/admin/search?q=a%00b").status_code == 400
+
+
+def test_a_lock_of_a_clock_that_was_ahead_lasts_no_longer_than_any(small_office):
+    small_office.hire("zoe", "support")
+    client, clock = small_office.site.app.test_client(), small_office.world.clock
+    clock.advance(3 * DAY)
+    for _ in range(small_office.bridge.login.failures_before_lock):
+        page = client.get("/admin/login").text
+        client.post("/admin/login", data=filled(small_office, page, "zoe", password="wrong"))
+    clock.advance(-3 * DAY)
+    right = client.post("/admin/login", data=filled(small_office, client.get("/admin/login").text, "zoe"))
+    assert right.status_code == 303
+
+
+def test_a_session_of_a_clock_that_was_ahead_ends_with_that_clock(small_office):
+    small_office.world.clock.advance(3 * DAY)
+    assert small_office.client("vic").get("/admin/").status_code == 200
+    small_office.world.clock.advance(-3 * DAY)
+    assert small_office.client("vic").get("/admin/").status_code == 303

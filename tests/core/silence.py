@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from bridge.core.coverage import Horizon, believed, known_outputs, learn
+from bridge.core.clock import believed
+from bridge.core.coverage import Horizon, known_outputs, learn
 from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
 from bridge.core.invoice import Decision, Invoice
 from bridge.flows import follow_tip, observe

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.coverage import GAPS, Horizon, Learned, believed, gap_of, known_outputs, learn
+from bridge.core.clock import believed
+from bridge.core.coverage import GAPS, Horizon, Learned, gap_of, known_outputs, learn
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, Tip
 from bridge.core.policy import Rule

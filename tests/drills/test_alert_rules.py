@@ -24,7 +24,8 @@ from bridge.flows.open_invoice import open_invoice
 from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.record import open_loose_review
 from bridge.flows.treasury import read_balance
-from bridge.store import policies
+from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.store import leases, policies
 from tests.builders import World, build_bridge, build_request
 from tests.fakes import answer
 
@@ -232,6 +233,47 @@ def test_a_clock_that_is_ten_minutes_off_either_way_is_noticed(case, minutes):
     bridge, world = case
     world.wallet.server_time = world.clock.now + timedelta(minutes=minutes)
     assert "clock_skew" in tripped(bridge)
+
+
+def said(bridge: Bridge, **options: object) -> str:
+    """What the rule about clocks says of what is stored; nobody outside is asked."""
+    return "".join(alert.detail for alert in alerts(bridge, **options) if alert.rule == "clock_skew")
+
+
+def test_a_jump_of_a_clock_is_said_for_a_day(case):
+    bridge, world = case
+    watched = WatchedClock()
+    bridge = replace(bridge, monotonic=lambda: 1_000.0)
+    for ahead in (timedelta(0), timedelta(days=3), -timedelta(days=3)):
+        world.clock.now += ahead
+        watch_clock(bridge, watched, owner="wrk_a")
+    assert "by 3 days, 0:00:00 back, noticed 2026-03-14 12:00 UTC by wrk_a" in said(bridge)
+    assert said(bridge, thresholds=Thresholds(clock_jumps=2)) == ""
+    world.clock.advance(86_401)
+    assert said(bridge) == ""
+
+
+def test_a_worker_elsewhere_whose_clock_is_ahead_is_said(case):
+    bridge, world = case
+    watch_clock(replace(bridge, clock=lambda: world.clock.now + timedelta(hours=5)), WatchedClock(), owner="elsewhere")
+    assert "a worker's clock stood 5:00:00 ahead of this one" in said(bridge)
+
+
+@pytest.mark.parametrize(("hours", "is_said"), [(1, False), (2, False), (3, True), (72, True)])
+def test_a_clock_behind_the_chains_is_said_beyond_what_a_miner_may_be_ahead(case, hours, is_said):
+    bridge, world = case
+    with bridge.store.write() as tx:
+        block_time = world.clock.now + timedelta(hours=hours)
+        leases.set_tip(tx, bridge.network, height=900_000, block_time=block_time, now=world.clock.now)
+    assert ("this machine's clock is behind the chain's by " in said(bridge)) == is_said
+
+
+def test_what_is_stored_and_what_the_gateway_says_are_told_together(case):
+    bridge, world = case
+    wrong_clock(bridge, world)
+    watch_clock(replace(bridge, clock=lambda: world.clock.now + timedelta(hours=5)), WatchedClock(), owner="elsewhere")
+    (alert,) = [each for each in alerts(bridge, ask_outside=True) if each.rule == "clock_skew"]
+    assert "ahead of this one" in alert.detail and "600 s against the gateway" in alert.detail
 
 
 def test_every_rule_has_a_way_to_trip_it():

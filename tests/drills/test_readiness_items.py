@@ -1,11 +1,13 @@
 """The doctor prints every item of readiness, passed or not, each with what mends it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bridge.flows import doctor
 from bridge.flows.doctor import FAIL, PASS, WARN, Finding, Place, examine
+from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World, open_world
 from tests.flows.world import answer as answered
 
@@ -89,6 +91,37 @@ def test_a_gateway_without_a_date_is_said_and_not_taken_for_agreement(sqlite_url
         silent = type(health)(**vars(health) | {"server_time": None})
         monkeypatch.setattr(type(world.bridge.wallet), "health", lambda self: silent)
         assert found(world)["clock"].state == WARN
+
+
+def test_with_an_own_wallet_the_chain_tells_the_time(sqlite_url: str) -> None:
+    with open_world(sqlite_url, **WITHOUT_GATEWAY) as world:
+        world.mine()
+        clock = found(world)["clock"]
+        assert (clock.state, clock.detail.partition(" ")[2]) == (PASS, "s after the newest block")
+        world.clock_ahead = -timedelta(hours=3)
+        clock = found(world)["clock"]
+        assert clock.state == FAIL and "this machine's clock is behind the chain's by 2:59:5" in clock.detail
+
+
+def test_a_chain_that_stands_still_may_be_a_clock_that_is_ahead(sqlite_url: str) -> None:
+    with open_world(sqlite_url, **WITHOUT_GATEWAY) as world:
+        world.mine()
+        world.bridge = replace(world.bridge, oldest_tip=timedelta(hours=12))
+        assert found(world)["clock"].state == PASS
+        world.clock_ahead = timedelta(days=3)
+        clock = found(world)["clock"]
+        assert clock.state == FAIL and "or this machine's clock is ahead" in clock.detail
+
+
+def test_a_jump_that_a_worker_noticed_is_shown(sqlite_url: str) -> None:
+    with open_world(sqlite_url, **WITHOUT_GATEWAY) as world:
+        world.clock_ahead = timedelta(hours=5)
+        world.work()
+        world.clock_ahead = timedelta(0)
+        assert "a worker's clock stood 4:59:5" in found(world)["clock"].detail
+        world.work()
+        clock = found(world)["clock"]
+        assert (clock.state, "jumps of a clock in a day: 1" in clock.detail) == (WARN, True)
 
 
 @pytest.mark.parametrize(("age_hours", "state"), [(1, PASS), (30, WARN)])

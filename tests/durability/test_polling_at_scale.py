@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from bridge.store import deliveries, idempotency, inbox, invoices, leases
+from bridge.store import ahead, deliveries, idempotency, inbox, invoices, leases
 from tests.durability.crowd import gather
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
+LASTS = ahead.Lasts(now=NOW, cooling_seconds=3_600)
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
@@ -47,7 +48,10 @@ def test_a_clock_that_was_set_back_does_not_close_the_budget_for_long(store):
 CLAIMS = {
     "due looks": lambda tx: invoices.claim_due(tx, now=NOW, owner="w", lease_seconds=60, limit=8),
     "any look due": lambda tx: invoices.any_due(tx, now=NOW),
-    "watches due": lambda tx: invoices.watch_due(tx, wallet_ids=["wt_1"], now=NOW, limit=2),
+    "watches due": lambda tx: invoices.watch_due(tx, wallet_ids=["wt_1"], now=NOW, watch_seconds=600, limit=2),
+    "what lies ahead, each minute": lambda tx: ahead.furthest(tx, LASTS, also_seldom=False),
+    "what lies ahead, each hour": lambda tx: ahead.furthest(tx, LASTS, also_seldom=True),
+    "what is brought back": lambda tx: [ahead.bring_back(tx, wait, LASTS, limit=500) for wait in ahead.WAITS],
     "doorbells": lambda tx: inbox.waiting(tx, limit=8),
     "a callback": lambda tx: inbox.put(
         tx, token_sha256="t", source="subtc", event_key="e", headers="{}", body=b"", state="new", now=NOW

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
@@ -27,6 +27,7 @@ from bridge.flows.read_invoices import invoice_by_id, read_feed
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.record import Recorded
 from bridge.flows.resolve_review import list_reviews
+from bridge.flows.watch_clock import WatchedClock, watch_clock
 from bridge.runtime import build
 from bridge.sandbox.bitcoin import Served, serve_in_thread
 
@@ -82,6 +83,9 @@ class World:
     bridge: Bridge
     sandbox: Served
     billing: RecordingBilling
+    # How far the bridge's clock is ahead of the one that everybody else has.
+    clock_ahead: timedelta = timedelta(0)
+    watched: WatchedClock = field(default_factory=WatchedClock)
 
     def control(self, command: str, **body: Any) -> dict[str, Any]:
         """One command to the sandbox, as its operator."""
@@ -178,6 +182,7 @@ class World:
 
     def work(self) -> None:
         """One whole round of the worker, in this thread."""
+        watch_clock(self.bridge, self.watched, owner="w1")
         self.answer_doorbells()
         self.poll()
         self.deliver()
@@ -252,9 +257,14 @@ def open_world(database_url: str, **changes: Any) -> Iterator[World]:
     billing = RecordingBilling()
     built = build(settings_for(sandbox.url, database_url, **changes))
     clock = sandbox.world.clock
-    bridge = replace(built, billing=billing, clock=lambda: datetime.fromtimestamp(clock.now(), UTC))
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC) + world.clock_ahead
+
+    bridge = replace(built, billing=billing, clock=now, monotonic=clock.now)
+    world = World(bridge=bridge, sandbox=sandbox, billing=billing)
     try:
-        yield World(bridge=bridge, sandbox=sandbox, billing=billing)
+        yield world
     finally:
         bridge.store.close()
         sandbox.stop()

@@ -26,6 +26,7 @@ from bridge.flows.pay import requote
 from bridge.flows.poll import answer_doorbells, poll_due
 from bridge.flows.read_invoices import invoice_by_id
 from bridge.flows.receive_event import receive_callback
+from bridge.flows.watch_clock import WatchedClock, watch_clock
 from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
@@ -91,7 +92,7 @@ def build(
     database_url: str, scenario: Scenario, url: str, *, network: str = "test", reader: Chain | None = None
 ) -> "FlowBridge":
     """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora views."""
-    clock, billing = SettableClock(START), RecordingBilling()
+    world_clock, clock, billing = SettableClock(START), SettableClock(START), RecordingBilling()
     policy = PolicySettings.model_validate(scenario.policy).policy()
     sources = [
         HttpPriceSource(
@@ -110,11 +111,12 @@ def build(
         rates=RateReader(sources, keep_seconds=0),
         billing=billing,
         clock=clock,
+        monotonic=lambda: world_clock.now.timestamp(),
         merchants={"shop": build_merchant(currencies=CURRENCIES, policy=policy)},
         wallet_id=WALLET,
         provider_calls_per_minute=10_000,
     )
-    return FlowBridge(bridge, clock, billing)
+    return FlowBridge(bridge, world_clock, clock, billing)
 
 
 class FlowBridge:
@@ -122,15 +124,17 @@ class FlowBridge:
 
     patience_s = 0.0
 
-    def __init__(self, bridge: Bridge, clock: SettableClock, billing: RecordingBilling):
-        self.bridge, self._clock, self._billing_port = bridge, clock, billing
+    def __init__(self, bridge: Bridge, world_clock: SettableClock, clock: SettableClock, billing: RecordingBilling):
+        self.bridge, self._billing_port = bridge, billing
+        self._world_clock, self._clock, self._watched = world_clock, clock, WatchedClock()
         self.ids: dict[str, str] = {}
         self._keys = itertools.count(1)
         self._is_working = True
         self._desk = FlowDesk(bridge)
 
-    def clock_to(self, seconds: int) -> None:
-        self._clock.now = START + timedelta(seconds=seconds)
+    def clock_to(self, seconds: int, *, ahead: int) -> None:
+        self._world_clock.now = START + timedelta(seconds=seconds)
+        self._clock.now = self._world_clock.now + timedelta(seconds=ahead)
 
     def pause(self) -> None:
         """Nothing runs beside the test."""
@@ -156,6 +160,7 @@ class FlowBridge:
         """What a worker does until nothing is left to do now."""
         if not self._is_working:
             return
+        watch_clock(self.bridge, self._watched, owner=OWNER)
         poll_due(self.bridge, owner=OWNER, limit=100, submit=_at_once)
         for invoice_id in self.ids.values():
             look(self.bridge, invoice_id)
