@@ -23,7 +23,7 @@ from bridge.flows.present_payout import refundable_of
 from bridge.flows.record import rule_of
 from bridge.flows.treasury import owed_sat
 from bridge.logs import log
-from bridge.store import invoices, leases, payouts
+from bridge.store import clock_jumps, invoices, leases, payouts
 from bridge.store.db import Tx
 
 WAIT_SECONDS = 60
@@ -48,10 +48,13 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
     if has_moved:
         _follow_wallets(bridge, now=now)
     done = _give_up_lapsed(bridge, now=now)
+    # A clock that jumped must not take from people the time in which they may still stop what they approved.
+    cooling = timedelta(seconds=bridge.payouts.cooling_seconds)
     for role, (wallet_id, _) in bridge.wallets.items():
         with bridge.store.read() as tx:
             is_due = may_call_provider(tx, wallet_id) and payouts.is_due(tx, wallet_id=wallet_id, now=now)
-        if is_due:
+            is_cool = not clock_jumps.noticed(tx, now=now, within=cooling)
+        if is_due and is_cool:
             done += _send_next(bridge, role, wallet_id, owner=owner)
     return done
 

@@ -23,6 +23,16 @@ def test_a_payout_approved_by_a_clock_ahead_cools_down_from_when_that_was_notice
     assert (desk.now(payout)["state"], len(desk.arrived())) == ("sent", 1)
 
 
+def test_a_clock_that_jumps_ahead_does_not_end_the_cooling_time(desk: Desk) -> None:
+    desk.fund(200_000)
+    payout = desk.approved(desk.settled())
+    desk.world.work()
+    desk.world.clock_ahead = FAR
+    desk.world.work()
+    assert (send_payouts(desk.world.bridge, owner="w1"), desk.arrived()) == (0, [])
+    assert desk.reject(payout)["state"] == "rejected"
+
+
 def test_what_was_sent_by_a_clock_ahead_is_looked_for_at_once(desk: Desk) -> None:
     desk.fund(200_000)
     payout = desk.approved(desk.settled())
