@@ -23,7 +23,8 @@ class Place:
 
     def __init__(self, url: str, facts: Facts, node: Node):
         self.url, self.facts, self.node = url, facts, node
-        self.reader = core_at(url)
+        # On a loaded machine too a search that is not about time ends within one look.
+        self.reader = core_at(url, timeout_seconds=40)
 
     def read(self, *known: KnownOutput, born: int = FIRST_BLOCK, address: str = ADDRESS) -> ChainReading:
         """A reading of an address that was born ten minutes before the block `born` was mined."""
@@ -54,6 +55,16 @@ def place() -> Iterator[Place]:
 
 def shown(reading: ChainReading) -> tuple[list[int], str]:
     return sorted(output.amount_sat for output in reading.outputs), reading.gap
+
+
+def in_the_end(place: Place) -> tuple[list[int], str]:
+    """What is shown once the search is done, however few pieces each look has time for."""
+    reading = place.read()
+    for _ in range(100):
+        if not reading.gap:
+            break
+        reading = place.read()
+    return shown(reading)
 
 
 def is_complete(reading: ChainReading, place: Place, born: int = FIRST_BLOCK) -> bool:
@@ -155,9 +166,8 @@ def test_a_node_too_slow_for_a_piece_gets_smaller_ones(place: Place) -> None:
     place.pay(2 * DAY)
     place.node.slow_over = 60
     place.reader = core_at(place.url, timeout_seconds=0.5)
-    gaps = [place.read().gap for _ in range(4)]
-    assert gaps[0] == "not_searched"
-    assert shown(place.read()) == ([100], "")
+    assert place.read().gap == "not_searched"
+    assert in_the_end(place) == ([100], "")
 
 
 def test_an_import_that_is_cut_off_leaves_no_word_that_it_was_done(place: Place) -> None:
@@ -169,7 +179,7 @@ def test_an_import_that_is_cut_off_leaves_no_word_that_it_was_done(place: Place)
     place.node.slow_over = None
     assert place.read().gap == "not_searched"
     place.node.misses = frozenset()
-    assert shown(place.read()) == ([100], "")
+    assert in_the_end(place) == ([100], "")
 
 
 def test_while_the_node_searches_for_another_address_only_the_unsearched_are_in_doubt(place: Place) -> None:
