@@ -15,7 +15,7 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo run test gallery lint fmt types bench soak drill fuzz supply clean
+.PHONY: help setup lock demo run test later gallery lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -50,6 +50,10 @@ test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 	@sh scripts/install_debian.sh $(TEST_PROGRAMS)
 	@$(AXE)
 	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+
+later: setup ## what knows dates, with the clock 400 days ahead: the tests that tests/later/paths names
+	@sh scripts/install_debian.sh postgresql nginx openssl php faketime
+	@sh scripts/test_later.sh $(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
 	@sh scripts/install_debian.sh chromium

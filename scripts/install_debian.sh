@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Python's own registry cannot bring: venv, postgresql, nginx, systemd, openssl, promtool,
-# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns, buildah. Silent and instant when all is there.
+# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns, buildah, faketime. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -20,6 +20,7 @@ present() {
         nspawn) command -v systemd-nspawn >/dev/null ;;
         buildah) command -v buildah >/dev/null ;;
         slirp4netns) command -v slirp4netns >/dev/null ;;
+        faketime) command -v faketime >/dev/null ;;
         php) php -m 2>/dev/null | grep -q pdo_sqlite ;;
         *) echo "install_debian.sh: unknown name $1" >&2; exit 2 ;;
     esac
@@ -41,6 +42,7 @@ packages_of() {
         nspawn) echo systemd-container iproute2 ;;
         buildah) echo buildah ;;
         slirp4netns) echo slirp4netns ;;
+        faketime) echo faketime ;;
         php) echo php-cli php-curl php-xml php-sqlite3 ;;
     esac
 }

@@ -37,7 +37,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
 # What each ruling leads to, for the person who has to choose.
 CONSEQUENCES = {
     "credit": "The money counts as it is; once it covers and is confirmed the billing system is told to mark it paid.",
-    "accept_late": "Late money is valued at today's price; if it covers, the billing system is told to mark it paid.",
+    "accept_late": "Late money is valued at today's price with the invoice's buffers; if it covers, the billing system is told to mark it "
+    "paid.",
     "ask_remainder": "The invoice opens again and the client is shown what is missing at today's price.",
     "refund": "The invoice ends; the money is booked as owed to the client and waits for an approved refund.",
     "mark_settled": "The invoice counts as paid whatever has arrived; the billing system is told to mark it paid.",

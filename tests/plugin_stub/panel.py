@@ -19,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 KEY = "mk_test_0123456789abcdef"
 SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS0wMDE="
 OLD_SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS1vbGQ="
+# A panel starts programs with an environment of its own; only a clock that `make later` has moved must be the same for all.
+CLOCK = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ class Panel:
         (self.base / "calls.jsonl").unlink(missing_ok=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **more}
+        return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **CLOCK, **more}
 
     def start(self, argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
