@@ -26,6 +26,8 @@ GAPS = frozenset(
     }
 )
 
+# The gaps of a source that has not searched, or cannot search, the whole past.
+NOT_ALL_SEARCHED = frozenset({"pruned", "not_searched"})
 _BEHIND = frozenset({"tip_behind", "tip_stale"})
 
 

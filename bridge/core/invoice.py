@@ -411,7 +411,8 @@ def _lacks_evidence(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) ->
     """Whether a person should know that our readings lack something: for longer than the policy's patience with sources that
     differ, and where it matters: money was seen, or the invoice would be over.
     """
-    if invoice.gap is None or invoice.closed_at is not None or invoice.verdict is not None:
+    is_over = invoice.settled_at is not None and now >= invoice.monitor_until
+    if invoice.gap is None or is_over or invoice.closed_at is not None or invoice.verdict is not None:
         return False
     since, until = invoice.gap
     is_lasting = until - since >= timedelta(seconds=rule.disagree_grace_seconds)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge import tracing
 from bridge.core.clock import believed
-from bridge.core.coverage import Horizon, known_outputs, learn
+from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, known_outputs, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
@@ -116,14 +116,25 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
         suspicion = unread(row, now=now)
     if bridge.chain is not None:
         try:
-            born_at = min(row.created_at, now)
-            chain = bridge.chain.read(row.address, born_at=born_at, asked_at=now, known=question.known)
+            since = _searched_from(row, now=now)
+            chain = bridge.chain.read(row.address, born_at=since, asked_at=now, known=question.known)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
     if chain is not None and chain.tip.height > question.horizon.height:
         note_tip(bridge, chain.tip, now=now)
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
+
+
+def _searched_from(row: Any, *, now: datetime) -> datetime:
+    """From when on a source has to search: its past decides nothing any more about an invoice that is over, and a node that is
+    new would search years for each of them.
+    """
+    return now if _is_over(row, now=now) else min(row.created_at, now)
+
+
+def _is_over(row: Any, *, now: datetime) -> bool:
+    return now >= row.monitor_until and (row.settled_at is not None or row.closed_at is not None)
 
 
 def _ask_gateway(
@@ -196,7 +207,8 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, *, born_at: datetime, now:
     reading, asked_at = readings.chain, readings.asked_at
     is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
     if reading is None:
-        return _gap(row, "chain_unavailable", "", asked_at) if is_newest else {}
+        # What is settled loses nothing while nobody answers.
+        return _gap(row, "chain_unavailable", "", asked_at) if is_newest and row.settled_at is None else {}
     learned = learn(
         invoices.payments_of(tx, row.id),
         reading,
@@ -208,7 +220,8 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, *, born_at: datetime, now:
     if not is_newest:
         return {}
     covered = {} if learned.gap else {"covered_until": asked_at}
-    return {"chain_asked_at": asked_at} | covered | _gap(row, learned.gap, reading.source, asked_at)
+    told = "" if _is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
+    return {"chain_asked_at": asked_at} | covered | _gap(row, told, reading.source, asked_at)
 
 
 def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]:
