@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from bridge.core.errors import Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading, WalletBalance
+from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading, Tip, WalletBalance
 from bridge.flows.context import Bridge
 from bridge.flows.poll import poll_due
 from bridge.flows.sense_balance import sense_balance
@@ -20,7 +20,7 @@ from bridge.store import invoices
 from bridge.store.tables import invoices as table
 from bridge.store.tables import quotes
 from tests.builders import World, build_bridge
-from tests.fakes import FakeMoney, FakeWallet
+from tests.fakes import FakeMoney, FakeWallet, tip_at
 
 DAY = 86_400
 YOUNG = 1_800
@@ -59,15 +59,15 @@ class CrowdChain:
     def __init__(self, wallet: CountingWallet) -> None:
         self.wallet = wallet
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading:
+    def read(self, address: str, *, born_at: datetime, asked_at: datetime, known: object = ()) -> ChainReading:
         sat = self.wallet.held.get(address)
         paid = ChainOutput(outpoint=f"{address:0>64}:0", amount_sat=sat or 0, confirmations=6, replaceable=False)
         return ChainReading(
-            address=address, outputs=(paid,) if sat else (), tip_height=1, source="crowd", asked_at=asked_at
+            address=address, outputs=(paid,) if sat else (), tip=self.tip(), source="crowd", asked_at=asked_at
         )
 
-    def tip_height(self) -> int:
-        return 1
+    def tip(self) -> Tip:
+        return tip_at(1)
 
 
 @dataclass
