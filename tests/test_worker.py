@@ -153,7 +153,7 @@ def test_a_job_that_fails_leaves_the_others_running(world: World, caplog: pytest
     class Broken:
         """A chain reader with a defect."""
 
-        def tip_height(self) -> int:
+        def tip(self) -> int:
             raise RuntimeError("a defect")
 
     invoice = world.open()
