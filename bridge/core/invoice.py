@@ -127,7 +127,8 @@ class Decision:
 @dataclass(frozen=True, kw_only=True)
 class _Sums:
     """The same payments seen four ways: all, those in time enough to count unasked, those deep enough to settle on,
-    those firm enough to book. `counted` leaves out dust, which is kept and shown but decides nothing.
+    those firm enough to book. `counted` leaves out dust, which is kept and shown but decides nothing. `unpriced_from` is
+    when the first money came that may count and has no price.
     """
 
     present: tuple[Payment, ...]
@@ -139,6 +140,7 @@ class _Sums:
     has_too_late: bool
     deep: Credit
     firm: Credit
+    unpriced_from: datetime | None
     needed: int
     depth: int
 
@@ -176,7 +178,7 @@ def decide(
         confirmations_seen=sums.depth,
         events=_events(invoice, sums, status=status, exception=exception, hold=hold, closed=closed),
         reviews=_reviews(invoice, sums, now, rule, status=status, blockers=blockers, released=released),
-        wants_late_quote_from=_late_from(invoice, sums, rule) if status != "settled" else None,
+        wants_late_quote_from=sums.unpriced_from if status != "settled" else None,
     )
 
 
@@ -201,6 +203,7 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
 
     deep = [p for p in counted if p.confirmations is None or p.confirmations >= needed(p)]
     punctual = [p for p in counted if _is_punctual(invoice, p, quotes, rule)]
+    counts_unasked = worth(punctual)
     total_sat = sum(p.amount_sat for p in present)
     none_yet = rule.confirmations_for(max(total_sat, seen.due_sat), replaceable=True)
     return _Sums(
@@ -209,10 +212,11 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
         total_sat=total_sat,
         confirmed_sat=sum(p.amount_sat for p in present if p.is_confirmed),
         seen=seen,
-        punctual=worth(punctual),
+        punctual=counts_unasked,
         has_too_late=len(punctual) < len(counted),
         deep=worth(deep),
         firm=worth([p for p in counted if p in deep or p.is_confirmed]),
+        unpriced_from=_unpriced_from(invoice, seen, counts_unasked),
         needed=max((needed(p) for p in counted), default=none_yet),
         depth=min((p.confirmations or 0 for p in counted), default=0),
     )
@@ -240,11 +244,11 @@ def _is_punctual(invoice: Invoice, payment: Payment, quotes: Sequence[Quote], ru
     return offered or payment.first_seen_at <= invoice.expires_at + timedelta(seconds=seconds)
 
 
-def _late_from(invoice: Invoice, sums: _Sums, rule: Rule) -> datetime | None:
+def _unpriced_from(invoice: Invoice, seen: Credit, punctual: Credit) -> datetime | None:
     """From when a late quote is wanted: the first money without a price that may count."""
-    if invoice.settled_at is not None or invoice.verdict is not None or sums.seen.covered:
+    if invoice.settled_at is not None or invoice.verdict is not None or seen.covered:
         return None
-    may_count = sums.seen.unquoted if "late" in invoice.released else sums.punctual.unquoted
+    may_count = seen.unquoted if "late" in invoice.released else punctual.unquoted
     return min((p.first_seen_at for p in may_count), default=None)
 
 
@@ -269,7 +273,7 @@ def _blockers(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> froze
     # Late money is one question, not two: that it is too little as well is asked once a person has accepted it.
     asked_as_late = (is_late or "late" in invoice.open_reviews) and "late" not in invoice.released
     # Money without a price is priced first, then judged.
-    is_short = not seen.covered and _late_from(invoice, sums, rule) is None
+    is_short = not seen.covered and sums.unpriced_from is None
     may_be_part = unsettled and has_money and is_short and not asked_as_late
     conditions = {
         "large_amount": unsettled and has_money and at_stake_sat > rule.large_sat,
@@ -336,9 +340,10 @@ def _state(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule, holding: fr
         return _settled(sums, rule)
     blocked = next(iter(sorted(holding)), None)
     late = _is_late(invoice, sums)
-    waits_for_price = _late_from(invoice, sums, rule) is not None
     # That money is late is known; that none came in time has to be.
-    is_expired = now >= invoice.expires_at if late else _is_expired(invoice, now, is_unpriced=waits_for_price)
+    is_expired = (
+        now >= invoice.expires_at if late else _is_expired(invoice, now, is_unpriced=sums.unpriced_from is not None)
+    )
     if sums.seen.covered and "failed_to_confirm" in holding:
         return "invalid", "none", "failed_to_confirm"
     if sums.seen.covered and not (late and is_expired):
