@@ -6,6 +6,7 @@ goes on.
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from bridge.core.clock import believed
 from bridge.core.coverage import Horizon
@@ -46,13 +47,13 @@ def follow_tip(bridge: Bridge, *, owner: str) -> int:
 def note_tip(bridge: Bridge, tip: Tip, *, now: datetime) -> int:
     """Keeps the highest block that was shown; when this one is higher, returns how many invoices it woke."""
     with bridge.store.read() as tx:
-        if not _is_news(tx, bridge, tip, now=now):
+        if not _is_news(leases.best_tip(tx, bridge.network), bridge, tip, now=now):
             return 0
     with bridge.store.write() as tx:
         # Another worker may have been faster.
-        if not _is_news(tx, bridge, tip, now=now):
-            return 0
         best = leases.best_tip(tx, bridge.network)
+        if not _is_news(best, bridge, tip, now=now):
+            return 0
         leases.set_tip(tx, bridge.network, height=tip.height, block_time=tip.time, now=now)
         is_higher = best is None or tip.height > best.height
         woken = invoices.wake_confirming(tx, now=now) if is_higher else 0
@@ -67,8 +68,7 @@ def horizon(tx: Tx, bridge: Bridge, *, now: datetime) -> Horizon:
     return Horizon(height=height, oldest_tip=bridge.oldest_tip)
 
 
-def _is_news(tx: Tx, bridge: Bridge, tip: Tip, *, now: datetime) -> bool:
-    best = leases.best_tip(tx, bridge.network)
+def _is_news(best: Any, bridge: Bridge, tip: Tip, *, now: datetime) -> bool:
     if best is None or tip.height > best.height or _is_forgotten(best.seen_at, bridge.oldest_tip, now=now):
         return True
     seen_at = believed(best.seen_at, now=now)
