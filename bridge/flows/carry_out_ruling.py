@@ -11,7 +11,7 @@ from bridge.core.errors import Refused
 from bridge.core.quote import Rate
 from bridge.flows.context import Bridge
 from bridge.flows.open_invoice import renew
-from bridge.flows.price import late_quote, samples_json
+from bridge.flows.price import keep_late_quote
 from bridge.flows.read_invoices import shown
 from bridge.flows.record import record, rule_of
 from bridge.store import audit, invoices, reviews
@@ -86,18 +86,9 @@ def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
     base_minor = remaining_minor(payments, quotes=quotes, amount_minor=row.amount_minor, rule=rule_of(row))
     if not unquoted or base_minor <= 0:
         return
-    newest = invoices.quotes_of(tx, row.id)[-1]
-    seen_from = min(p.first_seen_at for p in unquoted)
-    quote = late_quote(
-        version=newest.version + 1,
-        base_minor=base_minor,
-        amount_minor=row.amount_minor,
-        rate=rate,
-        rule=rule_of(row),
-        seen_from=seen_from,
-        now=now,
-    )
-    invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate))
+    version = invoices.quotes_of(tx, row.id)[-1].version + 1
+    seen_from, rule = min(p.first_seen_at for p in unquoted), rule_of(row)
+    keep_late_quote(tx, row, rate, version=version, base_minor=base_minor, rule=rule, seen_from=seen_from, now=now)
 
 
 def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:

@@ -22,7 +22,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon, note_tip
 from bridge.flows.modes import is_paused
 from bridge.flows.present import time_text
-from bridge.flows.price import current_rate, late_quote, samples_json
+from bridge.flows.price import current_rate, keep_late_quote
 from bridge.flows.put_right import put_right
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
@@ -265,17 +265,9 @@ def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, ac
             rule=rule_of(row),
         )
         if base_minor > 0 and any(p.first_seen_at >= seen_from for p in payments):
-            quote = late_quote(
-                version=quotes[-1].version + 1,
-                base_minor=base_minor,
-                amount_minor=row.amount_minor,
-                rate=rate,
-                rule=rule_of(row),
-                seen_from=seen_from,
-                now=now,
-            )
-            invoices.add_quote(
-                tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate)
+            version, rule = quotes[-1].version + 1, rule_of(row)
+            keep_late_quote(
+                tx, row, rate, version=version, base_minor=base_minor, rule=rule, seen_from=seen_from, now=now
             )
         recorded = record(tx, bridge, row, now=now, actor=actor, action="valued_late_money")
         bridge.crash_point("late.committing")

@@ -16,6 +16,8 @@ from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate, agreed_rate, buffer_of_part, due_sat
 from bridge.flows.context import Bridge
 from bridge.logs import log
+from bridge.store import invoices
+from bridge.store.db import Tx
 
 
 def current_rate(bridge: Bridge, currency: str, now: datetime) -> Rate:
@@ -67,6 +69,22 @@ def late_quote(
         effective_from=seen_from,
         expires_at=now,
     )
+
+
+def keep_late_quote(
+    tx: Tx, row: Any, rate: Rate, *, version: int, base_minor: int, rule: Rule, seen_from: datetime, now: datetime
+) -> None:
+    """Values money of the invoice `row` that came when no offer was active, for ever."""
+    quote = late_quote(
+        version=version,
+        base_minor=base_minor,
+        amount_minor=row.amount_minor,
+        rate=rate,
+        rule=rule,
+        seen_from=seen_from,
+        now=now,
+    )
+    invoices.add_quote(tx, row.id, quote, now=now, policy_version=row.policy_version, samples=samples_json(rate))
 
 
 def _quote(*, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, **facts: Any) -> Quote:
