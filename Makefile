@@ -74,7 +74,7 @@ lint: setup ## style and types, changing nothing
 	@$(MAKE) --no-print-directory types
 
 types: setup ## mypy --strict
-	$(BIN)/mypy --strict bridge
+	$(BIN)/mypy --strict bridge sandbox
 	$(if $(PLUGIN_LIB),$(BIN)/mypy --strict $(PLUGIN_LIB))
 
 fmt: setup ## format the code and sort the imports

@@ -49,7 +49,7 @@ def test_the_checker_looks_at_the_real_tree():
         ("flows/observe.py", "import flask", "flows imports flask"),
         ("flows/observe.py", "from .. import config", "flows imports bridge.config"),
         ("subtc/client.py", "from bridge.rates import http", "subtc imports bridge.rates"),
-        ("sandbox/chain.py", "from bridge.core import money", "sandbox imports bridge.core"),
+        ("flows/observe.py", "from sandbox.chain import Chain", "flows imports the sandbox"),
         ("worker.py", "import yaml", "worker imports yaml"),
         ("worker.py", "import os\nx = os.environ['A']", "worker reads the environment"),
         ("worker.py", "from os import getenv", "worker reads the environment"),
@@ -85,7 +85,6 @@ def test_a_planted_violation_is_named(tmp_path, module, source, complaint):
         ("subtc/client.py", "import requests\nfrom bridge.outbound import get"),
         ("cli.py", "import click\nfrom bridge import config, runtime, worker\nfrom bridge.web import create_app"),
         ("config.py", "import os\nimport yaml\nx = os.environ"),
-        ("sandbox/bitcoin.py", "import flask\nfrom bridge.sandbox import chain\ndef handle(data): ..."),
         ("outbound/tcp.py", "class Wire(Base):\n    def send(self, data):\n        super().send(data)"),
         ("web/schemas.py", "class NewInvoice(BaseModel):\n    amount: str"),
         ("store/migrations/versions/0001_first.py", "def upgrade():\n" + "    x = 1\n" * 50),
@@ -94,6 +93,15 @@ def test_a_planted_violation_is_named(tmp_path, module, source, complaint):
 )
 def test_what_the_rules_allow_passes(tmp_path, module, source):
     assert plant(tmp_path, module, source) == []
+
+
+def test_the_emulated_worlds_know_nothing_of_the_bridge(tmp_path):
+    assert source_rules.broken_sandbox(ROOT / "sandbox") == []
+    planted = tmp_path / "sandbox"
+    planted.mkdir()
+    for place in ("chain.py", "demo.py"):
+        (planted / place).write_text("import flask\nfrom bridge.core import money\n")
+    assert source_rules.broken_sandbox(planted) == ["sandbox/chain.py:2 imports bridge.core.money"]
 
 
 def test_the_module_in_billmanager_uses_the_standard_library_only():

@@ -3,9 +3,12 @@
 Owns arguments and output; must not hold a rule, each command calls one flow.
 """
 
+from importlib import import_module
+from pathlib import Path
+
 import click
 
-from bridge.cli import books, desk, first_config, money, operate, outbox, people, policy, probe, reload, run
+from bridge.cli import books, desk, first_config, money, operate, outbox, people, policy, reload, run
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -31,7 +34,10 @@ def main(ctx: click.Context, config_path: str) -> None:
     ctx.obj = config_path
 
 
-OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *probe.COMMANDS, *reload.COMMANDS)
+OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *reload.COMMANDS)
+# The emulated worlds lie beside this package in a checkout, and are absent where the bridge is installed.
+HAS_SANDBOX = Path(__file__).parents[2].joinpath("sandbox", "commands.py").is_file()
+TRYING: tuple[click.Command, ...] = import_module("sandbox.commands").COMMANDS if HAS_SANDBOX else ()
 for command in (
     *run.COMMANDS,
     *desk.COMMANDS,
@@ -41,5 +47,6 @@ for command in (
     *people.COMMANDS,
     *policy.COMMANDS,
     *OPERATING,
+    *TRYING,
 ):
     main.add_command(command)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bridge.sandbox.serving import HttpServer
+from sandbox.serving import HttpServer
 
 BLOCK_TIME = 1_795_000_000
 FIRST_BLOCK = 800_001  # the first one that a test mines

@@ -18,8 +18,8 @@ from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
-from bridge.sandbox.bitcoin import Served, serve_in_thread
 from bridge.subtc.client import SubtcWallet
+from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "5a" * 24
 WALLET = "w_" + "5a" * 22

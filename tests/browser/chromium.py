@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from bridge.sandbox.serving import WsgiServer
+from sandbox.serving import WsgiServer
 
 # Quiet about everything that is not ours: a browser that phones home is no witness against foreign requests.
 FLAGS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from bridge.demo import PORTS, Demo, Walk, running, until
+from sandbox.demo import PORTS, Demo, Walk, running, until
 from tests.browser.seen import overflow, watch, words
 
 PATIENCE_MS = 40_000

@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from bridge.sandbox.serving import WsgiServer
+from sandbox.serving import WsgiServer
 from tests.web.conftest import Site, build_site
 
 NGINX = Path(__file__).parents[2] / "deploy" / "nginx"

@@ -13,8 +13,8 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from bridge.cli import main
-from bridge.sandbox.bitcoin import Served, serve_in_thread
-from bridge.sandbox.serving import HttpServer
+from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.serving import HttpServer
 from tests.flows.world import KEY, POINTERS
 
 

@@ -19,8 +19,8 @@ from bridge.flows.receipt import public_key, receipt
 from bridge.flows.sweep import propose_sweep
 from bridge.receipts import DocumentSigner, verify
 from bridge.runtime import build
-from bridge.sandbox.bitcoin import serve_in_thread
 from bridge.wsgi import application
+from sandbox.bitcoin import serve_in_thread
 from tests.books.runs import codes, paid, reconcile
 from tests.durability.receiver import Receiver
 from tests.flows.moving import NEW_KEY, moved, old_account, restarted

@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.billmanager.wire import verify
 from bridge.core.errors import Refused
-from bridge.sandbox.serving import HttpServer
+from sandbox.serving import HttpServer
 
 
 class Receiver:

@@ -14,8 +14,8 @@ from typing import Any
 import requests
 from sqlalchemy import text
 
-from bridge.sandbox.bitcoin import Served, serve_in_thread
 from bridge.store.db import Store, open_store
+from sandbox.bitcoin import Served, serve_in_thread
 from tests.durability.programs import Program, Zygote, free_port, wait_until_answering
 from tests.durability.receiver import Receiver
 

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge.sandbox.billmanager import serve_in_thread as serve_billmanager
-from bridge.sandbox.bitcoin import serve_in_thread as serve_bitcoin
-from bridge.sandbox.serving import WsgiServer
+from sandbox.billmanager import serve_in_thread as serve_billmanager
+from sandbox.bitcoin import serve_in_thread as serve_bitcoin
+from sandbox.serving import WsgiServer
 from tests.adapters.fake_chains import served as serve_chain
 from tests.adapters.servers import RawServer, always, answer
 from tests.durability.programs import wait_until_answering

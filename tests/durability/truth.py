@@ -13,7 +13,7 @@ from bridge.flows.check_books import balances, book_differences
 from bridge.flows.context import Bridge
 from bridge.flows.verify_audit import verify_audit
 from bridge.runtime import build
-from bridge.sandbox.world import World
+from sandbox.world import World
 
 
 def faults_in(config: Path, world: World) -> list[str]:

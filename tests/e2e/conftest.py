@@ -1,6 +1,6 @@
 """The demo's programs as tests use them: once per engine and test process, with a second merchant that only pulls.
 
-Owns starting and ending them; the steps of an order are `bridge.demo.Walk`'s.
+Owns starting and ending them; the steps of an order are `sandbox.demo.Walk`'s.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.demo import PORTS, Demo, Walk, call, running
+from sandbox.demo import PORTS, Demo, Walk, call, running
 
 PULLER_KEY = "puller-" + "p" * 30
 PULLER_SECRET = "whsec_" + "cHVsbGVy" * 5

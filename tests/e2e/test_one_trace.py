@@ -7,9 +7,9 @@ from typing import Any
 
 from bridge.cli.opened import build
 from bridge.config import load_settings
-from bridge.demo import Demo, call, until
 from bridge.flows.explain import explain
 from bridge.flows.verify_audit import verify_audit
+from sandbox.demo import Demo, call, until
 from tests.e2e.conftest import Order
 
 # Rows that belong to an invoice, and how they lead to its trace.

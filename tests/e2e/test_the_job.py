@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.demo import Demo, call, start_web, start_worker, until
+from sandbox.demo import Demo, call, start_web, start_worker, until
 from tests.e2e.conftest import PULLER_KEY, PULLER_SECRET, Order
 
 PAID, IN_PAY = 4, 2

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from bridge.runtime import build
-from bridge.sandbox.serving import HttpServer
+from sandbox.serving import HttpServer
 from tests.flows.world import settings_for, until
 
 ANSWERS = {

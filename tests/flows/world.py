@@ -29,7 +29,7 @@ from bridge.flows.record import Recorded
 from bridge.flows.resolve_review import list_reviews
 from bridge.flows.watch_clock import WatchedClock, watch_clock
 from bridge.runtime import build
-from bridge.sandbox.bitcoin import Served, serve_in_thread
+from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.demo import DemoFailed
+from sandbox.demo import DemoFailed
 from tests.install import order, world
 from tests.install.guide import AFTER, CONNECT, DOCS, ORDER, RUN, Step, steps, with_values
 from tests.install.machine import Machine, WalkFailed, boot, empty_root, new_network

@@ -5,7 +5,7 @@ Owns the order and what is looked at; must not repair anything.
 
 from collections.abc import Callable
 
-from bridge.demo import Walk
+from sandbox.demo import Walk
 from tests.install.machine import Machine, WalkFailed, off_and_on, until
 from tests.install.world import Site, stranger
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
 
-from bridge.demo import Demo, call
+from sandbox.demo import Demo, call
 from tests.install.machine import Machine, WalkFailed, until
 
 CLONE_NEWNET = 0x40000000
@@ -138,7 +138,7 @@ def start(place: Path, names: dict[str, str]) -> Site:
 
 
 def _program(site: Site, world: str, *options: str) -> None:
-    command = [sys.executable, "-m", f"bridge.sandbox.{world}", "--port", str(PORTS[world]), *options]
+    command = [sys.executable, "-m", f"sandbox.{world}", "--port", str(PORTS[world]), *options]
     with (site.directory / f"{world}.log").open("wb") as log:
         site.programs.append(subprocess.Popen(command, stdout=log, stderr=log))
     until(lambda: _answers(f"{site.url(world)}/_control/state"), f"the sandbox of {world} did not start")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.sandbox.bitcoin import Served, serve_in_thread
-from bridge.sandbox.node import NodeProgram, start_node
+from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.node import NodeProgram, start_node
 from tests.scenarios.play import KEY, WALLET
 
 ROOT = Path(__file__).parents[2]

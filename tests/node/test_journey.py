@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.demo import PORTS, Demo, Walk, call, running
+from sandbox.demo import PORTS, Demo, Walk, call, running
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Refused
 from bridge.runtime import build
-from bridge.sandbox.bitcoin import Served
-from bridge.sandbox.node import NodeError, NodeProgram, sat_of
+from sandbox.bitcoin import Served
+from sandbox.node import NodeError, NodeProgram, sat_of
 from tests.core.descriptor_table import ACCEPTED, NOT_OURS, REFUSED
 from tests.flows.world import RecordingBilling, World, settings_for
 

@@ -11,11 +11,11 @@ import pytest
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.flows.context import Chain
-from bridge.sandbox.bitcoin import Served
-from bridge.sandbox.node import NodeProgram, start_node
-from bridge.sandbox.node_chain import NodeChain
-from bridge.sandbox.scenario import Player, Scenario, load
 from bridge.store import invoices
+from sandbox.bitcoin import Served
+from sandbox.node import NodeProgram, start_node
+from sandbox.node_chain import NodeChain
+from sandbox.scenario import Player, Scenario, load
 from tests.scenarios.play import FlowBridge, SandboxHttp, build
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

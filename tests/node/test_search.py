@@ -14,10 +14,10 @@ import pytest
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput
-from bridge.sandbox.bitcoin import Served
-from bridge.sandbox.chain import Output
-from bridge.sandbox.node import NodeProgram, start_node
-from bridge.sandbox.node_chain import NodeChain
+from sandbox.bitcoin import Served
+from sandbox.chain import Output
+from sandbox.node import NodeProgram, start_node
+from sandbox.node_chain import NodeChain
 from tests.node.test_real_blocks import join
 
 MINUTES, HOURS = 60, 3_600

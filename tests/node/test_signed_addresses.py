@@ -5,7 +5,7 @@ import pytest
 from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
 from bridge.core.messages import check_signed
-from bridge.sandbox.node import NodeProgram
+from sandbox.node import NodeProgram
 
 MESSAGE = "Refund of inv_1, https://pay.example.com"
 OWNER = "signer"

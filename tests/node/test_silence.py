@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.runtime import build
-from bridge.sandbox.bitcoin import Served, serve_in_thread
+from sandbox.bitcoin import Served, serve_in_thread
 from tests.flows.world import RecordingBilling, World, settings_for
 from tests.node.test_search import PRUNING, WATCH, Clocked, reader_of, running
 from tests.scenarios.play import KEY, WALLET

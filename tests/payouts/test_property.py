@@ -21,7 +21,7 @@ from bridge.flows.resolve_review import list_reviews, resolve
 from bridge.flows.send_payouts import send_payouts
 from bridge.flows.sweep import propose_sweep
 from bridge.flows.treasury import read_balances
-from bridge.sandbox.addresses import random_address
+from sandbox.addresses import random_address
 from tests.flows.world import open_world
 from tests.payouts.desk import COLD, FLOAT_SAT, Desk, staffed
 from tests.payouts.desk import settings as settings_of

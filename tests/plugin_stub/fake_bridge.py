@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from standardwebhooks.webhooks import Webhook
 
-from bridge.sandbox.serving import HttpServer
+from sandbox.serving import HttpServer
 from tests.plugin_stub.panel import KEY, SECRET
 
 Answer = tuple[int, dict[str, Any], dict[str, str]]

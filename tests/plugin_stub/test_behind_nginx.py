@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.sandbox.billmanager import Running, serve_in_thread
+from sandbox.billmanager import Running, serve_in_thread
 from tests.deploy.site import free_port, wait_until_open
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import KEY, SECRET, STUB

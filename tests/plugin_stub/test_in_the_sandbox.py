@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.sandbox.billmanager import Running, serve_in_thread
+from sandbox.billmanager import Running, serve_in_thread
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import KEY, OLD_SECRET, SECRET, STUB
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.sandbox.billmanager import Running, serve_in_thread
-from bridge.sandbox.billmanager.knobs import Knobs
-from bridge.sandbox.billmanager.rows import Paymethod
+from sandbox.billmanager import Running, serve_in_thread
+from sandbox.billmanager.knobs import Knobs
+from sandbox.billmanager.rows import Paymethod
 from tests.sandbox_billmanager.driver import Billing
 
 HERE = Path(__file__).parent

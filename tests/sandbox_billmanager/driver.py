@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import requests
 
-from bridge.sandbox.billmanager import Running
+from sandbox.billmanager import Running
 
 SETTINGS = {"api_url": "http://gateway.example", "api_key": "made-up-key"}
 COIN = {"shop_id": "0012", "shop_key": "made-up-shop-key"}

@@ -27,7 +27,7 @@ def test_the_command_serves_ticks_by_the_wall_clock_and_ends_on_sigterm(tmp_path
     command = [
         sys.executable,
         "-m",
-        "bridge.sandbox.billmanager",
+        "sandbox.billmanager",
         "--port",
         str(port),
         "--base",

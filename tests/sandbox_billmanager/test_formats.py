@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.sandbox.billmanager.core import FEATURES
+from sandbox.billmanager.core import FEATURES
 from tests.sandbox_billmanager.driver import Billing
 
 ADMIN = "admin:admin"

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from bridge.sandbox.billmanager import serve_in_thread
+from sandbox.billmanager import serve_in_thread
 from tests.sandbox_billmanager.driver import Billing
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from bridge.sandbox.billmanager import create_app, make_core, serve_in_thread
-from bridge.sandbox.billmanager.errors import TreeRefused
-from bridge.sandbox.billmanager.tree import build_tree, place, remove_tree
-from bridge.sandbox.billmanager.world import World
+from sandbox.billmanager import create_app, make_core, serve_in_thread
+from sandbox.billmanager.errors import TreeRefused
+from sandbox.billmanager.tree import build_tree, place, remove_tree
+from sandbox.billmanager.world import World
 from tests.sandbox_billmanager.driver import Billing
 
 DESCRIPTION = '<mgrdata><plugin name="{name}"><group>{group}</group></plugin></mgrdata>'

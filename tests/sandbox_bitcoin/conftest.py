@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.sandbox.bitcoin import Served, serve_in_thread
+from sandbox.bitcoin import Served, serve_in_thread
 from tests.sandbox_bitcoin.driver import Driver, Receiver
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from bridge.sandbox.serving import HttpServer
+from sandbox.serving import HttpServer
 
 
 class Driver:

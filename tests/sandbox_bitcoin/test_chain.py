@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bridge.sandbox.addresses import BadAddress, encode_segwit, script_of
+from sandbox.addresses import BadAddress, encode_segwit, script_of
 
 
 def refusal(sandbox, name, **body):

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments):
-    command = [sys.executable, "-m", "bridge.sandbox.bitcoin", *arguments]
+    command = [sys.executable, "-m", "sandbox.bitcoin", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from bridge.sandbox.bitcoin import serve_in_thread
+from sandbox.bitcoin import serve_in_thread
 from tests.sandbox_bitcoin.driver import Driver
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 import requests
 
-from bridge.sandbox.bitcoin import serve_in_thread
+from sandbox.bitcoin import serve_in_thread
 from tests.sandbox_bitcoin.driver import Driver, until
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import requests
 
 from bridge.chain.esplora import EsploraReader
-from bridge.cli.scenario import FlowDesk
 from bridge.config import PolicySettings
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
@@ -31,9 +30,10 @@ from bridge.outbound import Limits
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
-from bridge.sandbox.scenario import Refusal, Scenario
 from bridge.store import invoices
 from bridge.subtc.client import SubtcWallet
+from sandbox.play import FlowDesk
+from sandbox.scenario import Refusal, Scenario
 from tests.builders import build_bridge, build_merchant
 from tests.fakes import SettableClock, answer
 

@@ -13,9 +13,9 @@ from bridge.flows.check_books import balances, book_differences
 from bridge.flows.explain import find
 from bridge.flows.resolve_review import list_reviews, resolve, show_review
 from bridge.flows.verify_audit import verify_audit
-from bridge.sandbox.bitcoin import Served, serve_in_thread
-from bridge.sandbox.scenario import Player, Scenario
 from bridge.store import invoices
+from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.scenario import Player, Scenario
 from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build
 
 STEPS: list[dict[str, Any]] = [

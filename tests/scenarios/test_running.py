@@ -11,14 +11,14 @@ import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
-from bridge.cli.scenario import play_against_demo
 from bridge.config import Settings
 from bridge.runtime import build
-from bridge.sandbox.bitcoin import serve_in_thread
-from bridge.sandbox.scenario import ScenarioFailed, load
-from bridge.sandbox.serving import WsgiServer
 from bridge.worker import Worker
 from bridge.wsgi import application
+from sandbox.bitcoin import serve_in_thread
+from sandbox.play import play_against_demo
+from sandbox.scenario import ScenarioFailed, load
+from sandbox.serving import WsgiServer
 from tests.scenarios.play import KEY, SHAPES, WALLET
 
 FILES = Path(__file__).parent

@@ -13,8 +13,8 @@ from bridge.flows.explain import explain
 from bridge.flows.keep_books import seal_audit
 from bridge.flows.observe import look
 from bridge.flows.verify_audit import verify_audit
-from bridge.sandbox.bitcoin import Served, serve_in_thread
-from bridge.sandbox.scenario import Player, load
+from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.scenario import Player, load
 from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))

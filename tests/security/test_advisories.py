@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 
-from bridge.sandbox.serving import HttpServer
 from deploy.make_locks import OTEL, REQUIREMENTS, Locked, entries
+from sandbox.serving import HttpServer
 
 ROOT = Path(__file__).parents[2]
 FAULT = {

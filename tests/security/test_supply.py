@@ -1,8 +1,10 @@
 """What comes with the program, and what a merchant's key opens besides the API."""
 
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -36,6 +38,27 @@ def test_what_is_installed_has_every_page_text_and_migration():
     tracked = subprocess.run(["git", "ls-files", "bridge"], cwd=ROOT, capture_output=True, text=True, check=True)
     others = {ROOT / name for name in tracked.stdout.split() if not name.endswith(".py")}
     assert {str(path) for path in others - packed if path.exists()} == set()
+
+
+def test_what_is_installed_has_no_emulated_world(tmp_path):
+    source = tmp_path / "source"
+    for name in ("bridge", "sandbox"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = (sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation", "--no-index")
+    subprocess.run([*pip, "-w", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "site")
+        assert {name.split("/")[0].split("-")[0] for name in packed.namelist()} == {
+            "bridge",
+            "subtc_billmanager_bridge",
+        }
+    alone = {"PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
+    ask = "from bridge.cli import main; print(sorted(main.commands))"
+    told = subprocess.run([sys.executable, "-c", ask], env=alone, capture_output=True, text=True, check=True).stdout
+    assert "'serve'" in told and not any(f"'{name}'" in told for name in ("demo", "sandbox", "probe"))
 
 
 def test_importing_everything_opens_no_connection(tmp_path):

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from bridge.sandbox.chain import Block, Input, Output, Transaction
-from bridge.sandbox.world import World as Sandbox
+from sandbox.chain import Block, Input, Output, Transaction
+from sandbox.world import World as Sandbox
 
 RELEASES = Path(__file__).parent / "releases"
 

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from bridge.sandbox.serving import WsgiServer
+from sandbox.serving import WsgiServer
 from tests.web.conftest import API_KEY
 
 
