@@ -4,9 +4,10 @@ Owns failover and what an answer covers; must not conclude anything about an inv
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -33,11 +34,14 @@ log = logging.getLogger(__name__)
 _MAX_ANCESTORS = 12
 # A server that forgot an address of a thousand crumbs is not asked a thousand times.
 _MAX_LOST = 20
+# Of the questions for the tip alone: a minute, as they are asked for.
+_RESTED_ROUNDS = 12
 _T = TypeVar("_T")
 
 
 class EsploraReader:
-    """Chain evidence from the first of several servers that answers. Threads may share it.
+    """Chain evidence from the first of several servers that answers and is not behind another. Threads may share it: what it
+    remembers of a server is a number that a later answer replaces, whichever thread it came to.
 
     Hosts named here are the operator's choice, so they may be private and speak plain http.
     """
@@ -55,6 +59,9 @@ class EsploraReader:
             for url, name in zip(base_urls, _names(hosts), strict=True)
         )
         self._preferred = 0
+        # What each told last: None before its first answer, 0 once it failed, so that nobody waits for what it knew.
+        self._heights: list[int | None] = [None] * len(self._servers)
+        self._rests = [0] * len(self._servers)
 
     def read(
         self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
@@ -64,9 +71,7 @@ class EsploraReader:
         Raises Unavailable if no server can tell, and ProtocolError("chain_too_long") if none lists so many transactions.
         """
 
-        def read_from(server: EsploraServer) -> ChainReading:
-            # The tip first: a block that arrives meanwhile makes depths too small, never too large.
-            tip = server.tip()
+        def read_from(server: EsploraServer, tip: Tip) -> ChainReading:
             history = server.history(address)
             outputs = [o for each in history.transactions for o in _outputs(server, each, address, tip)]
             listed = {output.outpoint for output in outputs}
@@ -82,38 +87,80 @@ class EsploraReader:
                 undone=frozenset(fate.undone),
             )
 
-        return self._first_answer(read_from)
+        failures: list[BridgeError] = []
+        # One server answers a whole reading: pieces from two servers may contradict each other.
+        for index, tip in self._highest_first(failures):
+            reading = self._ask(index, partial(read_from, tip=tip), failures)
+            if reading is not None:
+                self._preferred = index
+                return reading
+        raise _unavailable(failures)
 
     def tip(self) -> Tip:
-        """The best block. Raises Unavailable."""
-        return self._first_answer(lambda server: server.tip())
+        """The best block of all servers, so that one that stands still is noticed by the others. Raises Unavailable.
+
+        A server that failed is left out for some rounds: one that hangs would hold up each of them.
+        """
+        order, failures = self._order(), list[BridgeError]()
+        resting = [index for index in order if self._rests[index]]
+        for index in resting:
+            self._rests[index] -= 1
+        for some in ([index for index in order if index not in resting], resting):
+            told = [tip for index in some if (tip := self._tip_of(index, failures)) is not None]
+            if told:
+                return max(told, key=lambda tip: tip.height)
+        raise _unavailable(failures)
 
     def close(self) -> None:
         """Drop the pooled connections."""
         self._outbound.close()
 
-    def _first_answer(self, ask: Callable[[EsploraServer], _T]) -> _T:
-        """One server answers a whole reading: pieces from two servers may contradict each other."""
-        last: BridgeError | None = None
-        for step in range(len(self._servers)):
-            index = (self._preferred + step) % len(self._servers)
-            server = self._servers[index]
-            try:
-                answer = ask(server)
-            except (Unavailable, ProtocolError) as error:
-                last = error
-                log.warning(
-                    "a chain server failed",
-                    extra={"action": "chain_source_failed", "source": server.name, "code": error.code},
-                )
-            else:
-                self._preferred = index
-                return answer
-        if last is not None and last.code == TOO_LONG:
-            raise last
-        detail = last.detail if last else "no server"
-        wait = last.retry_after_seconds if last else None
-        raise Unavailable("chain_unavailable", f"No chain server can answer: {detail}", retry_after_seconds=wait)
+    def _order(self) -> list[int]:
+        first, count = self._preferred, len(self._servers)
+        return [(first + step) % count for step in range(count)]
+
+    def _highest_first(self, failures: list[BridgeError]) -> Iterator[tuple[int, Tip]]:
+        """Servers with the tip that a reading is then as old as: a block that comes meanwhile makes depths too small, never too
+        large. No more are asked than it takes to find one that is as high as any is known to be.
+        """
+        order = self._order()
+        asked = {i: self._tip_of(i, failures) for i in order} if None in self._heights else {}
+        behind: list[tuple[int, Tip]] = []
+        for index in order:
+            tip = asked[index] if index in asked else self._tip_of(index, failures)
+            highest = max(height or 0 for height in self._heights)
+            if tip is not None and tip.height >= highest:
+                yield index, tip
+            elif tip is not None:
+                behind.append((index, tip))
+                told = {"source": self._servers[index].name, "height": tip.height, "highest": highest}
+                log.warning("a chain server is behind", extra={"action": "chain_source_behind", **told})
+        yield from sorted(behind, key=lambda each: -each[1].height)
+
+    def _tip_of(self, index: int, failures: list[BridgeError]) -> Tip | None:
+        tip = self._ask(index, EsploraServer.tip, failures)
+        self._heights[index], self._rests[index] = (0, _RESTED_ROUNDS) if tip is None else (tip.height, 0)
+        return tip
+
+    def _ask(self, index: int, ask: Callable[[EsploraServer], _T], failures: list[BridgeError]) -> _T | None:
+        """None when the server failed, which is added to `failures`."""
+        server = self._servers[index]
+        try:
+            return ask(server)
+        except (Unavailable, ProtocolError) as error:
+            failures.append(error)
+            failed = {"action": "chain_source_failed", "source": server.name, "code": error.code}
+            log.warning("a chain server failed", extra=failed)
+            return None
+
+
+def _unavailable(failures: Sequence[BridgeError]) -> BridgeError:
+    """The last failure is told."""
+    last = failures[-1]
+    if last.code == TOO_LONG:
+        return last
+    detail = f"No chain server can answer: {last.detail}"
+    return Unavailable("chain_unavailable", detail, retry_after_seconds=last.retry_after_seconds)
 
 
 @dataclass(kw_only=True)

@@ -73,6 +73,16 @@ def gap_of(reading: ChainReading, *, born_at: datetime, horizon: Horizon) -> str
     return next((code for code, applies in conditions if applies), "")
 
 
+def covered_until(reading: ChainReading, *, horizon: Horizon, watched_until: datetime) -> datetime:
+    """Up to when a reading without a gap tells what came.
+
+    Of the end of the watch only a source tells that has a block from after it: one that stands still looks like one to which
+    nothing comes. Where blocks come when somebody makes them, none may ever come.
+    """
+    is_shown = horizon.oldest_tip is None or reading.tip.time >= watched_until
+    return reading.asked_at if is_shown else min(reading.asked_at, watched_until - timedelta.resolution)
+
+
 def learn(
     known: Sequence[Payment],
     reading: ChainReading,

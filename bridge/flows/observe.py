@@ -5,14 +5,14 @@ Owns the way from readings to stored facts; must not decide, `core.invoice` does
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
 from bridge.core.clock import believed
-from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, known_outputs, learn
+from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, known_outputs, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
@@ -183,7 +183,7 @@ def take_in(
     if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
     if bridge.chain is not None:
-        facts |= _from_chain(tx, row, readings, born_at=facts.get("created_at", row.created_at), now=now)
+        facts |= _from_chain(tx, row, readings, facts, now=now)
     elif "provider_sat" in facts:
         facts |= {"covered_until": readings.asked_at}
         _store(tx, row.id, _from_totals(tx, row, facts["provider_sat"], readings.asked_at), "provider", readings)
@@ -202,8 +202,10 @@ def take_in(
     return record(tx, bridge, row, now=reached, actor=actor, action="observed", facts=facts)
 
 
-def _from_chain(tx: Tx, row: Any, readings: Readings, *, born_at: datetime, now: datetime) -> dict[str, Any]:
-    """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow."""
+def _from_chain(tx: Tx, row: Any, readings: Readings, facts: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+    """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow; `facts` are
+    those that this look has put right already.
+    """
     reading, asked_at = readings.chain, readings.asked_at
     is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
     if reading is None:
@@ -212,14 +214,16 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, *, born_at: datetime, now:
     learned = learn(
         invoices.payments_of(tx, row.id),
         reading,
-        born_at=born_at,
+        born_at=facts.get("created_at", row.created_at),
         horizon=readings.horizon,
         is_newest=is_newest,
     )
     _store(tx, row.id, learned.payments, reading.source, readings)
     if not is_newest:
         return {}
-    covered = {} if learned.gap else {"covered_until": asked_at}
+    watched_until = facts.get("monitor_until", row.monitor_until)
+    until = covered_until(reading, horizon=readings.horizon, watched_until=watched_until)
+    covered = {} if learned.gap else {"covered_until": until}
     told = "" if _is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
     return {"chain_asked_at": asked_at} | covered | _gap(row, told, reading.source, asked_at)
 

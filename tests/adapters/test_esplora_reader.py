@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from bridge.core.coverage import GAPS
 from bridge.core.errors import ProtocolError, Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput
 from tests.adapters.fake_chains import Esplora, Facts, Tx, served
-from tests.adapters.servers import RawServer, always, answer, free_port
+from tests.adapters.servers import RawServer, always, answer, free_port, silent
 from tests.adapters.test_chain_contract import ADDRESS, OTHER, esplora_at, outputs, read, seen, tip_of
 
 PAGES = ("blockstream", "mempool", "electrum")
@@ -407,6 +407,122 @@ def test_a_reading_never_mixes_two_servers(facts: Facts) -> None:
         reading = read(reader)
         reader.close()
     assert (reading.tip, reading.outputs[0].confirmations) == (tip_of(facts), 1)
+
+
+@contextmanager
+def reading_from_all(*servers: Any) -> Iterator[EsploraReader]:
+    with ExitStack() as stack:
+        reader = esplora_at(*[stack.enter_context(served(server)) for server in servers])
+        yield reader
+        reader.close()
+
+
+def test_the_tip_is_the_highest_that_any_server_shows(facts: Facts) -> None:
+    first, second = Esplora(facts), Esplora(facts)
+    facts.mine(5)
+    with reading_from_all(first, second) as reader:
+        for first.behind, second.behind in ((3, 0), (0, 4), (0, 0)):
+            assert reader.tip() == tip_of(facts)
+        second.behind = 2
+        first.found = lambda *_: 503  # type: ignore[method-assign]
+        assert reader.tip().height == facts.tip - 2
+
+
+def test_a_server_that_stands_still_is_not_read_while_another_goes_on(
+    facts: Facts, caplog: pytest.LogCaptureFixture
+) -> None:
+    stalled, other = Esplora(facts), Esplora(facts)
+    with reading_from_all(stalled, other) as reader:
+        assert read(reader).source.endswith("127.0.0.1")
+        paid = facts.pay((ADDRESS, 100))
+        facts.mine(3)
+        stalled.behind = 3
+        stalled.lacks.add(paid.txid)
+        assert reader.tip() == tip_of(facts)
+        reading = read(reader)
+        assert (reading.source, reading.tip) == ("esplora:127.0.0.1#2", tip_of(facts))
+        assert [output.confirmations for output in reading.outputs] == [3]
+    (told,) = [record for record in caplog.records if record.__dict__.get("action") == "chain_source_behind"]
+    assert (told.__dict__["source"], told.__dict__["highest"]) == ("127.0.0.1", facts.tip)
+
+
+def test_the_first_reading_of_all_finds_the_server_that_stands_still(facts: Facts) -> None:
+    """A worker that has just started has not followed the tip yet."""
+    facts.mine(5)
+    stalled, other = Esplora(facts), Esplora(facts)
+    stalled.behind = 3
+    with reading_from_all(stalled, other) as reader:
+        assert read(reader).tip == tip_of(facts)
+
+
+def test_of_servers_that_are_all_behind_the_highest_is_read(facts: Facts) -> None:
+    """The one that showed the highest block does not list what it has: another is better than none."""
+    facts.pay((ADDRESS, 100))
+    facts.mine(9)
+    first, second, third = Esplora(facts), Esplora(facts), Esplora(facts)
+    first.behind, second.behind = 5, 2
+    plain = third.found
+    third.found = lambda parts, after: 503 if parts[0] == "address" else plain(parts, after)  # type: ignore[method-assign]
+    with reading_from_all(first, second, third) as reader:
+        reading = read(reader)
+    assert (reading.source, reading.tip.height) == ("esplora:127.0.0.1#2", facts.tip - 2)
+    assert [output.confirmations for output in reading.outputs] == [7]
+
+
+def test_the_server_that_is_read_changes_only_when_it_is_behind_or_fails(facts: Facts) -> None:
+    first, second = Esplora(facts), Esplora(facts)
+    with reading_from_all(first, second) as reader:
+        sources = []
+        for first.behind, second.behind in ((0, 0), (0, 1), (1, 0), (0, 0), (0, 0), (0, 1), (0, 0), (0, 0)):
+            facts.mine()
+            reader.tip()
+            sources.append(read(reader).source.removeprefix("esplora:127.0.0.1") or "#1")
+    assert sources == ["#1", "#1", "#2", "#2", "#2", "#1", "#1", "#1"]
+
+
+def test_a_height_that_a_server_has_taken_back_holds_nobody_to_it(facts: Facts) -> None:
+    """It showed another network's chain for a while."""
+    wrong = Esplora(Facts(tip=facts.tip + 90_000))
+    right = Esplora(facts)
+    with reading_from_all(right, wrong) as reader:
+        assert reader.tip().height == facts.tip + 90_000
+        wrong.facts = facts
+        assert reader.tip() == tip_of(facts)
+        right.paths.clear()
+        assert read(reader).source == "esplora:127.0.0.1"
+        wrong.paths.clear()
+        assert read(reader).source == "esplora:127.0.0.1"
+    assert wrong.paths == []
+
+
+def test_servers_in_good_order_cost_a_look_no_more_calls_than_one(facts: Facts) -> None:
+    first, second = Esplora(facts), Esplora(facts)
+    with reading_from_all(first, second) as reader:
+        reader.tip()
+        second.paths.clear()
+        assert len(paths_of(first, reader)) == 2
+    assert second.paths == []
+
+
+def test_a_server_that_hangs_does_not_hold_up_every_question_for_the_tip(facts: Facts) -> None:
+    with RawServer(silent) as hanging, served(Esplora(facts)) as url:
+        reader = esplora_at(hanging.url, url)
+        for _ in range(13):
+            assert reader.tip() == tip_of(facts)
+        assert len(hanging.requests) == 1
+        reader.tip()
+        assert len(hanging.requests) == 2
+        reader.close()
+
+
+def test_servers_that_all_failed_are_all_asked_again(facts: Facts) -> None:
+    first, second = Esplora(facts), Esplora(facts)
+    with reading_from_all(first, second) as reader:
+        facts.broken = "down"
+        with pytest.raises(Unavailable):
+            reader.tip()
+        facts.broken = None
+        assert reader.tip() == tip_of(facts)
 
 
 def test_when_all_servers_fail_the_longest_known_wait_is_passed_on() -> None:

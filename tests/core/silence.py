@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bridge.core.clock import believed
-from bridge.core.coverage import Horizon, known_outputs, learn
+from bridge.core.coverage import Horizon, covered_until, known_outputs, learn
 from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
 from bridge.core.invoice import Decision, Invoice
 from bridge.flows import follow_tip, observe
@@ -275,6 +275,7 @@ class SilentLife(Life):
     statuses: list[str] = field(default_factory=list)
     has_looked: bool = False
     may_be_forgetful: bool = False
+    newest_block_at: datetime = T0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -330,7 +331,9 @@ class SilentLife(Life):
             return
         self.chain_asked_at = reading.asked_at
         if not learned.gap:
-            self.invoice = replace(self.invoice, covered_until=reading.asked_at)
+            until = covered_until(reading, horizon=horizon, watched_until=self.invoice.monitor_until)
+            self.invoice = replace(self.invoice, covered_until=until)
+            self.newest_block_at = reading.tip.time
         self.keep_gap(learned.gap, reading.source, reading.asked_at)
 
     def keep_gap(self, code: str, source: str, asked_at: datetime) -> None:
@@ -391,6 +394,7 @@ class SilentLife(Life):
         if decision.closed and before.closed_at is None:
             assert not there, f"closed although {there} came"
             assert before.covered_until is not None and before.covered_until >= before.monitor_until
+            assert self.newest_block_at >= before.monitor_until, "closed by a source that may stand still"
         if decision.status == "expired" and before.status != "expired" and decision.exception != "paid_late":
             assert before.covered_until is not None and before.covered_until >= before.expires_at
             in_time = [t for t in there if t.came_at <= before.expires_at and not t.coinbase]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.core.clock import believed
-from bridge.core.coverage import GAPS, Horizon, Learned, gap_of, known_outputs, learn
+from bridge.core.coverage import GAPS, Horizon, Learned, covered_until, gap_of, known_outputs, learn
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, Tip
 from bridge.core.policy import Rule
@@ -250,6 +250,20 @@ def test_a_time_ahead_of_now_was_written_by_a_wrong_clock_and_counts_for_nothing
     closing = replace(looked_ahead, status="expired", covered_until=MONITOR_UNTIL + timedelta(hours=1))
     assert not decided(invoice=closing, now_s=8 * DAY).closed
     assert decided(invoice=closing, now_s=8 * DAY + 3_600).closed
+
+
+def test_the_end_of_the_watch_is_told_by_a_block_from_after_it() -> None:
+    def told(tip_s: int, asked_s: int, *, horizon: Horizon = HORIZON) -> bool:
+        seen = reading(tip_at=at(tip_s), asked_at=at(asked_s))
+        until = covered_until(seen, horizon=horizon, watched_until=MONITOR_UNTIL)
+        assert until == at(asked_s) or at(asked_s) >= MONITOR_UNTIL > until >= EXPIRES_AT
+        return decided(invoice=an_invoice(provider_sat=0, covered_until=until, status="expired"), now_s=asked_s).closed
+
+    end = 8 * DAY
+    assert not told(end - 1, end + 600)
+    assert told(end, end + 600)
+    assert not told(end - 7_000, end - 1)
+    assert told(end - 7_000, end + 600, horizon=Horizon(height=TIP))
 
 
 def test_an_older_answer_teaches_earlier_first_sights_and_nothing_else() -> None:

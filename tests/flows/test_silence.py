@@ -72,6 +72,27 @@ def test_a_server_that_is_behind_while_the_payer_pays_in_time_expires_nothing(wo
     assert (world.reviews(), told(world)) == ([], ["invoice.settled"])
 
 
+def test_a_server_that_stands_still_over_the_end_of_the_watch_cancels_nothing(world: World) -> None:
+    """Its newest block is minutes old, as a healthy one's may be, and the gateway does not answer."""
+    world.bridge = replace(world.bridge, oldest_tip=timedelta(hours=2))
+    invoice = world.open()
+    for seconds in (DAY, 7 * DAY - 600):
+        world.advance(seconds)
+        world.mine()
+        world.look(invoice)
+    world.fault("esplora", "lag", blocks=1, waiting=False)
+    world.fault("wallet_poll", "error_500_before")
+    world.pay(invoice, confirmations=1)
+    world.advance(660)
+    assert world.seen(invoice) == ("expired", "none", None)
+    assert (closed_at(world), gap(world), told(world)) == (None, None, ["invoice.expired"])
+    world.advance(301)
+    assert world.poll() == 1
+    world.heal()
+    assert world.seen(invoice)[:2] == ("expired", "paid_late")
+    assert "invoice.cancelled" not in told(world)
+
+
 @pytest.fixture
 def another_server(world: World) -> Iterator[EsploraReader]:
     """The same chain by another name."""
