@@ -82,6 +82,7 @@ def serve_in_thread(*, host: str = "127.0.0.1", port: int = 0, **options: Any) -
     """Serve a new world from a thread of this process; port 0 takes a free one. `options` are World's."""
     app = create_app(**options)
     server = WsgiServer(host, port, app)
+    server.now = app.extensions["world"].clock.now
     server.start()
     return Served(url=f"http://{host}:{server.server_port}", world=app.extensions["world"], server=server)
 
@@ -109,6 +110,7 @@ def _serve(parser: argparse.ArgumentParser, host: str, port: int, options: dict[
     except ValueError as error:
         parser.error(str(error))
     server = WsgiServer(host, port, app)
+    server.now = app.extensions["world"].clock.now
     print(f"sandbox bitcoin on http://{host}:{server.server_port}", flush=True)
     try:
         server.serve_forever()

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import cached_property
 from http.server import ThreadingHTTPServer
 from typing import Any, Self
@@ -82,6 +83,11 @@ class Quiet(WSGIRequestHandler):
     """Logs nothing, and sends small answers at once: Nagle's algorithm would hold each back for 40 ms."""
 
     disable_nagle_algorithm = True
+    server: WsgiServer
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The header Date goes by the clock of what is served."""
+        return super().date_time_string(self.server.now() if timestamp is None else timestamp)
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Keep silent."""
@@ -91,6 +97,7 @@ class WsgiServer(HttpServer, BaseWSGIServer):
     """An application on a port, 0 for a free one; `server_port` says which."""
 
     multithread = True
+    now: Callable[[], float] = staticmethod(time.time)
 
     def __init__(self, host: str, port: int, app: Any) -> None:
         BaseWSGIServer.__init__(self, host, port, app, handler=Quiet)

@@ -11,13 +11,14 @@ from fractions import Fraction
 @dataclass(frozen=True, kw_only=True)
 class ProviderReading:
     """One `wallet_poll` answer: cumulative receipts of one address (SUBTC contract 5.10). `asked_at` is before
-    sending.
+    sending; `server_time` is what the gateway's own clock said, if it did.
     """
 
     address: str
     received_sat: int
     reached: bool
     asked_at: datetime
+    server_time: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

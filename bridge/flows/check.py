@@ -237,7 +237,9 @@ def clock_faults(tx: Tx, bridge: Bridge, *, now: datetime, limits: Thresholds) -
     behind = behind_chain(best.block_time if best is not None else None, now=now)
     faults = [clock_behind(behind)] if behind else []
     if marked_at is not None and is_ahead(marked_at, now=now):
-        faults.append(f"a worker's clock stood {_whole(marked_at - now)} ahead of this one")
+        apart = f"a worker's clock stood {_whole(marked_at - now)} ahead of this one"
+        is_ours = best is not None and best.block_time is not None and is_ahead(best.block_time, now=now)
+        faults.append(f"{apart}, and so does the newest block: it is this one that is behind" if is_ours else apart)
     jumps = clock_jumps.noticed(tx, now=now, within=timedelta(days=1))
     if len(jumps) > limits.clock_jumps:
         last, way = jumps[0], "back" if jumps[0].seconds > 0 else "forward"

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.core.clock import believed
+from bridge.core.clock import Witness, believed
 from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, known_outputs, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
@@ -178,7 +178,7 @@ def take_in(
     now = bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
-    facts = put_right(tx, row, tip_time=readings.chain.tip.time if readings.chain else None, now=now)
+    facts = put_right(tx, row, witness=_witness(readings), now=now)
     facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
     if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
@@ -200,6 +200,15 @@ def take_in(
     stored = (believed(at, now=now) for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at))
     reached = max([readings.asked_at, *(at for at in stored if at is not None)])
     return record(tx, bridge, row, now=reached, actor=actor, action="observed", facts=facts)
+
+
+def _witness(readings: Readings) -> Witness:
+    chain, provider = readings.chain, readings.provider
+    return Witness(
+        server_time=provider.server_time if provider is not None else None,
+        block_time=chain.tip.time if chain is not None else None,
+        oldest_tip=readings.horizon.oldest_tip,
+    )
 
 
 def _from_chain(tx: Tx, row: Any, readings: Readings, facts: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:

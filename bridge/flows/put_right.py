@@ -1,16 +1,18 @@
 """Putting right what a clock that was ahead wrote into an invoice: its birth and deadlines, its quotes, when money came.
 
-Owns that, in the transaction of the look that found it; how far the clock was ahead is `flows.watch_clock`'s to notice. Must not
-decide: with its times right the invoice is judged like any other.
+Owns that, in the transaction of the look that found it. Must not decide: with its times right the invoice is judged like any
+other; nor touch anything while it may be our own clock that is wrong.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.clock import CLOCK_TOLERANCE, is_ahead
+from bridge.core.clock import CLOCK_TOLERANCE, Witness, is_ahead
 from bridge.flows.record import rule_of
+from bridge.logs import log
 from bridge.store import audit, clock_jumps, invoices
 from bridge.store.db import Tx
 
@@ -18,16 +20,20 @@ from bridge.store.db import Tx
 REMEMBERED = timedelta(days=30)
 
 
-def put_right(tx: Tx, row: Any, *, tip_time: datetime | None, now: datetime) -> dict[str, Any]:
+def put_right(tx: Tx, row: Any, *, witness: Witness, now: datetime) -> dict[str, Any]:
     """The columns of the invoice that a clock ahead wrote, as the right one would have; payments and quotes are written.
 
-    `tip_time` is the newest block's: while that is ahead as well it is our own clock that is wrong, and nothing is touched.
+    Only a witness tells a clock that was ahead from our own that is behind.
     """
     written = (row.created_at, row.updated_at, row.chain_asked_at, row.provider_asked_at)
-    ahead = max((at - now for at in written if at is not None), default=timedelta(0))
-    if ahead <= CLOCK_TOLERANCE or (tip_time is not None and is_ahead(tip_time, now=now)):
+    latest = max(at for at in written if at is not None)
+    if not is_ahead(latest, now=now):
         return {}
-    by = _how_far(tx, ahead, now=now)
+    if not witness.denies(latest, now=now):
+        seconds = round((latest - now).total_seconds())
+        log("clock.in_doubt", level=logging.WARNING, invoice_id=row.id, seconds=seconds)
+        return {}
+    by = _how_far(tx, row, latest, now=now)
 
     def back(at: datetime) -> datetime:
         return min(at - by, now)
@@ -42,10 +48,17 @@ def put_right(tx: Tx, row: Any, *, tip_time: datetime | None, now: datetime) -> 
     return facts
 
 
-def _how_far(tx: Tx, ahead: timedelta, *, now: datetime) -> timedelta:
-    """How far the clock was ahead: as far as the invoice's own times say at least, better as far as the jump that was noticed."""
+def _how_far(tx: Tx, row: Any, latest: datetime, *, now: datetime) -> timedelta:
+    """How far the clock was ahead at the least: what a payer was shown must not seem older than it is, or they get less time
+    than they were promised.
+
+    So its latest time was now, and no jump that is larger says more. One that is smaller does: another clock may have
+    written what was shown.
+    """
+    begun = (row.created_at, *(quote.effective_from for quote in invoices.quotes_of(tx, row.id)))
+    shown = min((at for at in begun if is_ahead(at, now=now)), default=latest)
     jumps = [timedelta(seconds=jump.seconds) for jump in clock_jumps.noticed(tx, now=now, within=REMEMBERED)]
-    return max(ahead, min((jump for jump in jumps if jump >= ahead - CLOCK_TOLERANCE), default=ahead))
+    return min([latest - now, *(jump for jump in jumps if jump >= shown - now - CLOCK_TOLERANCE)])
 
 
 def _times(row: Any, back: Callable[[datetime], datetime], *, now: datetime) -> dict[str, Any]:

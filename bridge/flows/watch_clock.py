@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.clock import CLOCK_TOLERANCE
+from bridge.core.clock import CLOCK_TOLERANCE, is_ahead
 from bridge.flows.context import Bridge
 from bridge.logs import log
-from bridge.store import ahead, audit, clock_jumps
+from bridge.store import ahead, audit, clock_jumps, leases
 from bridge.store.ahead import Lasts
 from bridge.store.db import Tx
 
@@ -51,16 +51,19 @@ def watch_clock(bridge: Bridge, watched: WatchedClock, *, owner: str) -> int:
     no longer for a time that a wrong clock wrote.
     """
     now, ticks = bridge.clock(), bridge.monotonic()
-    back = watched.jumped(now, ticks)
-    if not back and ticks < watched.look_at:
+    jumped = watched.jumped(now, ticks)
+    if not jumped and ticks < watched.look_at:
         watched.remember(now, ticks)
         return 0
-    back = back or _found_ahead(bridge, now=now, also_seldom=watched.looks % ALL_EVERY == 0)
-    brought = _bring_back(bridge, now=now) if back > timedelta(0) else {}
+    back = jumped or _found_ahead(bridge, now=now, also_seldom=watched.looks % ALL_EVERY == 0)
+    is_behind = back > timedelta(0) and _is_behind(bridge, now=now)
+    brought = _bring_back(bridge, now=now) if back > timedelta(0) and not is_behind else {}
     with bridge.store.write(durable=bool(back)) as tx:
         if back:
-            _say(tx, back, brought, owner=owner, now=now)
-        clock_jumps.mark(tx, now=now)
+            _say(tx, back, brought, owner=owner, now=now, is_seen=bool(jumped), is_behind=is_behind)
+        # What a clock that is right has left stays there to tell this one of it.
+        if not is_behind:
+            clock_jumps.mark(tx, now=now)
     # Only now: what fails on the way is found again on the next round.
     watched.remember(now, ticks)
     watched.look_at, watched.looks = ticks + LOOK_EVERY_SECONDS, watched.looks + 1
@@ -74,6 +77,13 @@ def _found_ahead(bridge: Bridge, *, now: datetime, also_seldom: bool) -> timedel
         marked = marked_at - now if marked_at is not None else timedelta(0)
         found = max(marked, ahead.furthest(tx, _lasts(bridge, now), also_seldom=also_seldom))
     return found if found > CLOCK_TOLERANCE else timedelta(0)
+
+
+def _is_behind(bridge: Bridge, *, now: datetime) -> bool:
+    """Whether it is our own clock that is wrong: the newest block is ahead of it as well."""
+    with bridge.store.read() as tx:
+        best = leases.best_tip(tx, bridge.network)
+    return best is not None and best.block_time is not None and is_ahead(best.block_time, now=now)
 
 
 def _bring_back(bridge: Bridge, *, now: datetime) -> dict[str, int]:
@@ -90,13 +100,15 @@ def _bring_back(bridge: Bridge, *, now: datetime) -> dict[str, int]:
     return brought
 
 
-def _say(tx: Tx, back: timedelta, brought: dict[str, int], *, owner: str, now: datetime) -> None:
-    """The jump, with what it was about; the leftovers of one that was said are not said again."""
+def _say(
+    tx: Tx, back: timedelta, brought: dict[str, int], *, owner: str, now: datetime, is_seen: bool, is_behind: bool
+) -> None:
+    """The jump, with what it was about; what is only found may be the leftovers of one that was said, and is not said again."""
     seconds = round(back.total_seconds())
     detail: dict[str, Any] = {"seconds": seconds, "brought_back": brought}
-    log("clock.jumped", level=logging.ERROR, owner=owner, **detail)
+    log("clock.behind" if is_behind else "clock.jumped", level=logging.ERROR, owner=owner, **detail)
     said = [row.seconds for row in clock_jumps.noticed(tx, now=now, within=SAID_AGAIN_AFTER)]
-    if 0 < seconds <= max(said, default=0) + CLOCK_TOLERANCE.total_seconds():
+    if not is_seen and seconds <= max(said, default=0) + CLOCK_TOLERANCE.total_seconds():
         return
     clock_jumps.add(tx, noticed_by=owner, seconds=seconds, now=now)
     audit.write(tx, at=now, actor=owner, action="clock_jumped", detail=detail)

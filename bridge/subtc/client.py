@@ -70,10 +70,12 @@ class SubtcReader:
         Raises Unavailable, Refused or ProtocolError.
         """
         body = {"wallet_id": self._wallet_id, "address": address, "expected_sat": _positive_sat(expected_sat)}
-        result = self._read("wallet_poll", body)
+        result, server_time = self._answer("wallet_poll", body)
         self._check_echo(result, body)
         received_sat, reached = wire.received(result, expected_sat=expected_sat)
-        return ProviderReading(address=address, received_sat=received_sat, reached=reached, asked_at=asked_at)
+        return ProviderReading(
+            address=address, received_sat=received_sat, reached=reached, asked_at=asked_at, server_time=server_time
+        )
 
     def balance(self) -> WalletBalance:
         """The whole wallet (contract 5.8). Raises as `poll`."""
@@ -106,13 +108,20 @@ class SubtcReader:
 
     def _read(self, mode: str, body: dict[str, Any] | None, *, with_key: bool = True) -> wire.Result:
         """A call that may be repeated without harm."""
+        return self._answer(mode, body, with_key=with_key)[0]
+
+    def _answer(
+        self, mode: str, body: dict[str, Any] | None, *, with_key: bool = True
+    ) -> tuple[wire.Result, datetime | None]:
+        """The same, with the gateway's clock."""
         try:
-            answer = wire.envelope(self._post(mode, body, {}, with_key=with_key))
+            reply = self._post(mode, body, {}, with_key=with_key)
         except CallFailed as failure:
             raise wire.failed_read(failure) from None
+        answer = wire.envelope(reply)
         if isinstance(answer, wire.Refusal):
             raise wire.refused(answer)
-        return answer
+        return answer, reply.date()
 
     def _post(self, mode: str, body: dict[str, Any] | None, extra: dict[str, str], *, with_key: bool = True) -> Reply:
         headers = {"Content-Type": "application/json", **extra}

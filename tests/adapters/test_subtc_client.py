@@ -120,6 +120,13 @@ def test_a_poll_reads_the_cumulative_total() -> None:
 
 
 @responses.activate
+@pytest.mark.parametrize(("header", "told"), [("Fri, 20 Nov 2026 12:00:07 GMT", True), ("yesterday", False)])
+def test_a_poll_tells_the_gateways_clock(header: str, told: bool) -> None:
+    gateway_says(POLLED, headers={"Date": header})
+    assert poll(wallet()).server_time == (datetime(2026, 11, 20, 12, 0, 7, tzinfo=UTC) if told else None)
+
+
+@responses.activate
 def test_a_partial_payment_is_not_reached() -> None:
     gateway_says({**POLLED, "reached": False, "received_sat": 19999})
     assert poll(wallet()).reached is False

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.core.quote import Quote
+from bridge.flows.check import Thresholds, clock_faults
 from bridge.flows.keep_books import seal_audit
 from bridge.flows.open_invoice import OPENING_LEASE_SECONDS
 from bridge.flows.pay import pay_view, requote
@@ -194,6 +195,112 @@ def test_our_own_clock_behind_moves_nothing_that_was_right(world: World) -> None
     now = stored(world, invoice)
     assert (now.created_at, now.expires_at) == (before.created_at, before.expires_at)
     assert len(quotes(world, invoice)) == 1
+
+
+def times(world: World, invoice: dict) -> tuple[object, ...]:
+    row = stored(world, invoice)
+    return row.created_at, row.expires_at, row.monitor_until, tuple(quotes(world, invoice))
+
+
+def test_a_larger_jump_that_has_nothing_to_do_with_it_takes_no_time_from_a_payer(world: World) -> None:
+    """Another node had been ten days ahead. The node that opened has no worker that could notice its own jump."""
+    world.work()
+    world.clock_ahead = timedelta(days=10)
+    world.work()
+    world.clock_ahead = timedelta(0)
+    world.work()
+    world.advance(HOUR)
+    world.clock_ahead = NEAR
+    invoice = world.open()
+    world.clock_ahead = timedelta(0)
+    really_shown_at = world.bridge.clock()
+    world.advance(600)
+    world.look(invoice)
+    row, last = stored(world, invoice), quotes(world, invoice)[-1]
+    assert row.expires_at >= really_shown_at + timedelta(days=1)
+    assert last.expires_at >= really_shown_at + timedelta(minutes=15)
+    assert row.expires_at < world.bridge.clock() + timedelta(days=1, minutes=1)
+
+
+def test_of_two_clocks_that_were_ahead_the_one_that_showed_the_price_counts(world: World) -> None:
+    world.work()
+    world.clock_ahead = NEAR
+    world.work()
+    invoice = world.open()
+    really_shown_at = world.bridge.clock() - NEAR
+    world.clock_ahead = timedelta(0)
+    watch_clock(world.bridge, world.watched, owner="w1")
+    world.clock_ahead = 2 * NEAR
+    world.look(invoice)
+    world.clock_ahead = timedelta(0)
+    world.look(invoice)
+    row = stored(world, invoice)
+    assert row.expires_at >= really_shown_at + timedelta(days=1) - timedelta(minutes=1)
+
+
+def test_each_jump_that_a_worker_sees_is_kept(world: World) -> None:
+    world.work()
+    for ahead in (FAR, NEAR):
+        world.clock_ahead = ahead
+        watch_clock(world.bridge, world.watched, owner="w1")
+        world.clock_ahead = timedelta(0)
+        watch_clock(world.bridge, world.watched, owner="w1")
+    assert jumps(world) == [-3 * DAY, 3 * DAY, -5 * HOUR, 5 * HOUR]
+
+
+@pytest.mark.parametrize("behind", [timedelta(minutes=30), NEAR])
+@pytest.mark.parametrize("has_chain", [True, False])
+def test_a_node_whose_clock_is_behind_puts_nothing_right(world: World, behind: timedelta, has_chain: bool) -> None:
+    """The newest block is an hour old: it does not tell. The gateway does, and where it keeps silent nobody does."""
+    world.mine()
+    world.advance(HOUR)
+    if not has_chain:
+        world.bridge = replace(world.bridge, chain=None)
+    invoice = world.open()
+    world.look(invoice)
+    before = times(world, invoice)
+    world.clock_ahead = -behind
+    world.look(invoice)
+    world.fault("wallet_poll", "error_500_before")
+    world.look(invoice)
+    assert times(world, invoice) == before
+    world.clock_ahead = timedelta(0)
+    world.heal()
+    world.pay(invoice)
+    assert world.seen(invoice)[0] == "processing"
+    assert times(world, invoice) == before
+
+
+def test_a_node_whose_clock_is_behind_brings_nothing_back_and_says_that_it_is_the_wrong_one(world: World) -> None:
+    invoice = world.open()
+    world.pay(invoice, confirmations=1)
+    world.look(invoice)
+    watch_clock(world.bridge, WatchedClock(), owner="right")
+    waits = [row.next_look_at for row in world.rows("SELECT next_look_at FROM invoices")]
+    world.clock_ahead = -NEAR
+    watch_clock(world.bridge, WatchedClock(), owner="wrong")
+    assert [row.next_look_at for row in world.rows("SELECT next_look_at FROM invoices")] == waits
+    with world.bridge.store.read() as tx:
+        faults = clock_faults(tx, world.bridge, now=world.bridge.clock(), limits=Thresholds())
+    assert any("it is this one that is behind" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(("ahead", "is_put_right"), [(NEAR, True), (timedelta(hours=1), False)])
+def test_without_a_gateways_clock_the_chain_tells_where_it_is_never_silent_so_long(
+    world: World, ahead: timedelta, is_put_right: bool
+) -> None:
+    world.bridge = replace(world.bridge, oldest_tip=timedelta(hours=2))
+    world.clock_ahead = ahead
+    invoice = world.open()
+    before = times(world, invoice)
+    world.clock_ahead = timedelta(0)
+    world.mine()
+    world.fault("wallet_poll", "error_500_before")
+    world.look(invoice)
+    assert (times(world, invoice) != before) == is_put_right
+    world.heal()
+    world.pay(invoice)
+    assert world.seen(invoice)[0] == "processing"
 
 
 def test_a_lease_of_a_clock_ahead_keeps_nobody_from_a_job(world: World) -> None:
