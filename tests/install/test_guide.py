@@ -1,6 +1,8 @@
 """The operator guide's commands: the same in both languages, and marked so that the walk finds them."""
 
 import re
+import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -38,6 +40,24 @@ def test_every_name_that_a_command_takes_is_named_first():
     for step in others:
         here = set(re.findall(r"\bfor (\w+) in", step.commands))
         assert set(re.findall(r"\$(\w+)", step.commands)) <= named | here
+
+
+def test_security_txt_is_dated_less_than_a_year_ahead_where_it_is_installed_and_at_each_upgrade(tmp_path):
+    served = "/var/www/subtc-bridge/.well-known"
+    lines = [line for block in command_blocks(ENGLISH) for line in block.splitlines() if "security.txt" in line]
+    install, *dating = [line.replace(served, str(tmp_path)) for line in lines]
+
+    def dates() -> list[datetime]:
+        told = (tmp_path / "security.txt").read_text()
+        return [datetime.fromisoformat(date) for date in re.findall(r"^Expires: (\S+Z)$", told, re.MULTILINE)]
+
+    subprocess.run(["bash", "-ec", install], cwd=DOCS.parent, check=True)
+    assert dates() == []
+    for step in dating:
+        subprocess.run(["bash", "-ec", step], cwd=DOCS.parent, check=True)
+        (date,) = dates()
+        assert timedelta(days=300) < date - datetime.now(UTC) < timedelta(days=365)
+    assert len(dating) == 2
 
 
 def test_only_names_of_the_guide_can_be_given_a_value():
