@@ -145,6 +145,7 @@ invoices = Table(
     Index("ix_invoices_confirming", "status", "confirmations_seen"),
     Index("ix_invoices_created", "created_at"),
     Index("ix_invoices_gap", "gap_since"),
+    Index("ix_invoices_open", "status", "closed_at", "wallet_id"),
     CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
 )
 

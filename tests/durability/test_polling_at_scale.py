@@ -83,6 +83,20 @@ def test_due_work_is_found_by_an_index(store, database_url, claim):
         assert set(whole) <= {"SCAN CONSTANT ROW"}, plan
 
 
+def test_what_still_waits_by_wallet_is_counted_in_the_index_however_many_ended_unpaid(store, database_url):
+    crowd = gather(database_url, open_invoices=3_000, calls_per_minute=60, seed=1)
+    crowd.bridge.store.close()
+    with store.write() as tx:
+        kept = "SELECT id FROM invoices ORDER BY id LIMIT 30"
+        tx.execute(text(f"UPDATE invoices SET status = 'expired', closed_at = 1 WHERE id NOT IN ({kept})"))
+        if store.is_postgresql:
+            tx.execute(text("ANALYZE"))
+        assert sum(invoices.open_by_wallet(tx).values()) == 30
+        (plan,) = explained(tx, invoices.open_by_wallet)
+    assert "ix_invoices_open" in plan
+    assert "closed_at" in plan
+
+
 def explained(tx, claim) -> list[str]:
     """The engine's plan of every statement that the claim executes."""
     from sqlalchemy import event
