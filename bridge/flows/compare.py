@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.clock import believed
-from bridge.core.coverage import gap_of, known_outputs
+from bridge.core.coverage import Horizon, gap_of
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.invoice import decide
 from bridge.core.ledger import Books
@@ -27,8 +27,8 @@ from bridge.core.reconciliation import (
 )
 from bridge.flows.call_budget import take_calls
 from bridge.flows.context import Bridge
-from bridge.flows.follow_tip import horizon
 from bridge.flows.modes import may_call_provider
+from bridge.flows.read_chain import read_chain
 from bridge.flows.record import rule_of
 from bridge.store.invoice_pages import InvoiceFacts
 
@@ -77,7 +77,7 @@ def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
     return compare_books(Books.of_balances(facts.balances), rebuilt_books(bridge, facts)) + records
 
 
-def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
+def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizon) -> Outside:
     """Reads the address again where money lies or is awaited, and compares."""
     row = facts.row
     if not facts.payments and row.status in _NEVER and row.closed_at is not None:
@@ -86,9 +86,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
     found, has_news, read, unread = list[Finding](), False, 0, 0
     try:
         if bridge.chain is not None:
-            with bridge.store.read() as tx:
-                held_to = horizon(tx, bridge, now=now)
-            reading = bridge.chain.read(row.address, born_at=row.created_at, asked_at=now, known=known_outputs(known))
+            reading = read_chain(bridge.chain, row, payments=known, now=now)
             # A payment that is not shown is what a person should see; what was not searched shows nothing.
             gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
             is_covered = gap in ("", "payment_not_shown")
@@ -97,8 +95,8 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool) -> Outside:
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read
         reader = bridge.reader_of(row.wallet_id)
-        if reader is None and read == 0:
-            return Outside(unread=1)
+        if reader is None:
+            unread = 1 - read
         if polls and reader is not None:
             allowed = _may_poll(bridge, row.wallet_id, now)
             if allowed != "yes":

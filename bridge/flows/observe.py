@@ -5,17 +5,17 @@ Owns the way from readings to stored facts; must not decide, `core.invoice` does
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
 from bridge.core.clock import Witness, believed
-from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, known_outputs, learn
+from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
-from bridge.core.evidence import ChainReading, KnownOutput, ProviderReading
+from bridge.core.evidence import ChainReading, ProviderReading
 from bridge.core.ledger import is_own_wallet
 from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
@@ -24,6 +24,7 @@ from bridge.flows.modes import is_paused
 from bridge.flows.present import time_text
 from bridge.flows.price import current_rate, keep_late_quote
 from bridge.flows.put_right import put_right
+from bridge.flows.read_chain import is_over, read_chain
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
 from bridge.flows.unread import is_let_pass, refused, unread, withdraw_unread
@@ -60,7 +61,7 @@ class _Question:
     """What is known before the worlds are asked."""
 
     due_sat: int
-    known: tuple[KnownOutput, ...]
+    payments: Sequence[Payment]
     horizon: Horizon
     asked_at: datetime
 
@@ -78,7 +79,7 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
         tracing.follow(row.trace_id)
         question = _Question(
             due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
-            known=known_outputs(invoices.payments_of(tx, invoice_id)),
+            payments=invoices.payments_of(tx, invoice_id),
             horizon=horizon(tx, bridge, now=now),
             asked_at=now,
         )
@@ -116,25 +117,13 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
         suspicion = unread(row, now=now)
     if bridge.chain is not None:
         try:
-            since = _searched_from(row, now=now)
-            chain = bridge.chain.read(row.address, born_at=since, asked_at=now, known=question.known)
+            chain = read_chain(bridge.chain, row, payments=question.payments, now=now)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
     if chain is not None and chain.tip.height > question.horizon.height:
         note_tip(bridge, chain.tip, now=now)
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
-
-
-def _searched_from(row: Any, *, now: datetime) -> datetime:
-    """From when on a source has to search: its past decides nothing any more about an invoice that is over, and a node that is
-    new would search years for each of them.
-    """
-    return now if _is_over(row, now=now) else min(row.created_at, now)
-
-
-def _is_over(row: Any, *, now: datetime) -> bool:
-    return now >= row.monitor_until and (row.settled_at is not None or row.closed_at is not None)
 
 
 def _ask_gateway(
@@ -233,7 +222,7 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, facts: Mapping[str, Any], 
     watched_until = facts.get("monitor_until", row.monitor_until)
     until = covered_until(reading, horizon=readings.horizon, watched_until=watched_until)
     covered = {} if learned.gap else {"covered_until": until}
-    told = "" if _is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
+    told = "" if is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
     return {"chain_asked_at": asked_at} | covered | _gap(row, told, reading.source, asked_at)
 
 

@@ -15,6 +15,7 @@ from bridge.core.reconciliation import Finding
 from bridge.flows.compare import Findings, billing_findings, ledger_findings, outside, unknown_finding
 from bridge.flows.compare_wallets import wallet_variances
 from bridge.flows.context import Bridge
+from bridge.flows.follow_tip import horizon
 from bridge.flows.observe import look
 from bridge.flows.permit import check_actor, require_words
 from bridge.flows.present import time_text
@@ -140,18 +141,18 @@ def _load(bridge: Bridge, run_id: str) -> Run:
 
 def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
     """One page of invoices: journals of all, outside and billing of those that moved in the period."""
+    now = bridge.clock()
     with bridge.store.read() as tx:
         page = invoice_pages.page(tx, after=run.cursor, limit=limit)
-        covered = {
-            merchant: billing_statuses.covered(tx, merchant, now=bridge.clock()) for merchant in bridge.merchants
-        }
+        covered = {merchant: billing_statuses.covered(tx, merchant, now=now) for merchant in bridge.merchants}
+        held_to = horizon(tx, bridge, now=now)
     found, last_id = list[Findings](), run.cursor
     for facts in page:
         in_period = run.from_at <= facts.row.updated_at and facts.row.created_at < run.to_at
         findings = list(ledger_findings(bridge, facts))
         if in_period:
             findings += billing_findings(bridge, facts, covered.get(facts.row.merchant))
-            seen = outside(bridge, facts, polls=run.wants_polls)
+            seen = outside(bridge, facts, polls=run.wants_polls, held_to=held_to)
             if seen.is_starved:
                 # The gateway's calls of this minute are used up: go on from here with the next step.
                 break

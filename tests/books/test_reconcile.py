@@ -1,8 +1,14 @@
 """Three bookkeepers compared: every seeded fault is found, and a clean shop is called clean."""
 
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
 import pytest
+from sqlalchemy import event
 
 from bridge.core.errors import Refused
+from bridge.core.evidence import ChainReading
+from bridge.flows.context import Chain
 from bridge.flows.check import alerts
 from bridge.flows.keep_books import refresh_gauges
 from bridge.flows.reconcile import start_reconciliation, step
@@ -11,8 +17,24 @@ from bridge.flows.reconciliation_report import list_reconciliations, set_baselin
 from bridge.flows.resolve_review import list_reviews, resolve, show_review
 from bridge.store import leases
 from tests.books.runs import HOUR, change, codes, paid, reconcile, report_of, told
+from tests.flows.test_own_wallet import DESCRIPTOR
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
+
+
+@dataclass
+class NewNode:
+    """The world's chain as a node tells it that has searched nothing but what it was asked for; it keeps from when on that was."""
+
+    chain: Chain
+    asked: dict[str, datetime] = field(default_factory=dict)
+
+    def read(self, address, *, born_at, asked_at, known=()) -> ChainReading:
+        self.asked[address] = born_at
+        return replace(self.chain.read(address, born_at=born_at, asked_at=asked_at, known=known), since=born_at)
+
+    def tip(self):
+        return self.chain.tip()
 
 
 def gauge(world, name, **labels):
@@ -358,3 +380,47 @@ def test_the_schedule_rests_in_read_only_mode(world):
     world.switch("read_only")
     assert reconcile_due(world.bridge, owner="w1") == 0
     assert list_reconciliations(world.bridge, limit=5) == []
+
+
+@ONE_ENGINE
+def test_the_past_of_what_is_over_is_searched_no_further_than_a_look_does(worlds):
+    """A node that is new would search weeks for each of them."""
+    world = worlds(policy={"default": {"monitor_seconds": 2 * HOUR, "invoice_expiry_seconds": HOUR}})
+    over, young = paid(world, "1"), world.open("2")
+    node = NewNode(world.bridge.chain)
+    bridge = replace(world.bridge, chain=node)
+    before = world.bridge.clock()
+    report = reconcile(bridge)
+    assert node.asked[over["address"]] >= before
+    assert node.asked[young["address"]] < before
+    # What it did not search is not said to be compared, nor to be gone.
+    assert (report["findings"], report["unread"], report["is_clean"]) == ([], 1, False)
+
+
+@ONE_ENGINE
+def test_a_page_of_a_run_reads_the_highest_block_once(world):
+    for number in range(4):
+        world.open(str(number))
+    asked = []
+    event.listen(
+        world.bridge.store.engine, "before_cursor_execute", lambda *a: asked.append("FROM chain_tips" in a[2])
+    )
+    run_id = start_reconciliation(world.bridge, actor="anna", reason="month end")
+    asked.clear()
+    assert step(world.bridge, run_id).counts["checked"] == 4
+    assert sum(asked) == 1
+
+
+@ONE_ENGINE
+def test_money_to_the_own_wallet_is_taken_in_also_where_a_node_has_not_searched_all(worlds):
+    world = worlds(subtc=None, own_wallet={"descriptor": DESCRIPTOR})
+    invoice = world.open()
+    world.pay(invoice)
+
+    class Behind(NewNode):
+        def read(self, address, **about):
+            return replace(super().read(address, **about), since=about["asked_at"])
+
+    report = reconcile(replace(world.bridge, chain=Behind(world.bridge.chain)))
+    assert (report["caught_up"], report["unread"]) == (1, 1)
+    assert world.invoice(invoice)["status"] == "processing"
