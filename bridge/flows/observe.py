@@ -67,7 +67,7 @@ class _Question:
 
 
 def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False) -> Recorded | None:
-    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known, nothing moves.
+    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known but since when.
 
     `is_granted`: the caller has taken the call to the gateway from the budget.
     """
@@ -88,15 +88,13 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
 
 @tracing.traced("flow.look")
 def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool) -> Recorded | None:
-    invoice_id, now = row.id, question.asked_at
+    invoice_id = row.id
     readings = _read_worlds(bridge, row, question, is_granted=is_granted)
     screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
         if readings.provider is None and readings.chain is None and readings.suspicion is None:
-            note = "no source answered; the schedule goes on"
-            inbox.mark_answered(tx, invoice_id, up_to=now, now=bridge.clock(), note=note)
-            bridge.metrics.looks.labels(outcome="unavailable").inc()
+            _note_silence(tx, bridge, invoice_id, readings, actor=actor)
             return None
         recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
         bridge.crash_point("look.committing")
@@ -185,10 +183,25 @@ def take_in(
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
     for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
         bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
-    # An old answer is judged by the time we have already reached, else it would bring an expired invoice back.
+    return record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+
+
+def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> None:
+    """Nobody answered: doorbells wait no longer for it, and the invoice keeps since when its witness has been away."""
+    row, now = invoices.find(tx, lock=True, id=invoice_id), bridge.clock()
+    note = "no source answered; the schedule goes on"
+    inbox.mark_answered(tx, invoice_id, up_to=readings.asked_at, now=now, note=note)
+    bridge.metrics.looks.labels(outcome="unavailable").inc()
+    if row is None or bridge.chain is None:
+        return
+    if facts := _from_chain(tx, row, readings, born_at=row.created_at, now=now):
+        record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+
+
+def _reached(row: Any, readings: Readings, *, now: datetime) -> datetime:
+    """An old answer is judged by the time we have already reached, else it would bring an expired invoice back."""
     stored = (believed(at, now=now) for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at))
-    reached = max([readings.asked_at, *(at for at in stored if at is not None)])
-    return record(tx, bridge, row, now=reached, actor=actor, action="observed", facts=facts)
+    return max([readings.asked_at, *(at for at in stored if at is not None)])
 
 
 def _witness(readings: Readings) -> Witness:

@@ -8,8 +8,8 @@ from sqlalchemy import event
 
 from bridge.core.errors import Refused
 from bridge.core.evidence import ChainReading
-from bridge.flows.context import Chain
 from bridge.flows.check import alerts
+from bridge.flows.context import Chain
 from bridge.flows.keep_books import refresh_gauges
 from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.reconcile_due import reconcile_due
@@ -402,9 +402,7 @@ def test_a_page_of_a_run_reads_the_highest_block_once(world):
     for number in range(4):
         world.open(str(number))
     asked = []
-    event.listen(
-        world.bridge.store.engine, "before_cursor_execute", lambda *a: asked.append("FROM chain_tips" in a[2])
-    )
+    event.listen(world.bridge.store.engine, "before_cursor_execute", lambda *a: asked.append("FROM chain_tips" in a[2]))
     run_id = start_reconciliation(world.bridge, actor="anna", reason="month end")
     asked.clear()
     assert step(world.bridge, run_id).counts["checked"] == 4

@@ -166,3 +166,38 @@ def test_an_invoice_can_be_explained_proved_and_exported(world: World) -> None:
     day = report(world.bridge, now.date())
     assert day["sat"]["confirmed"] + day["sat"]["opening_unconfirmed"] >= 0
     assert all(each["left"] == each["right"] for each in day["sums"])
+
+
+def test_a_chain_source_that_is_away_is_said_on_the_invoice_until_it_is_back(world: World) -> None:
+    """It is the only witness there is: what it was asked in vain must not look like a quiet day."""
+    paid_in_part, invoice = world.open("6"), world.open("7")
+    world.pay(paid_in_part, 5_000)
+    world.look(paid_in_part)
+    world.fault("esplora", "error_500_before")
+    for seconds in (60, 601, 3_000):
+        world.advance(seconds)
+        assert world.look(invoice) is None
+        assert world.look(paid_in_part) is None
+    assert world.rows("SELECT gap FROM invoices") == [("chain_unavailable",)] * 2
+    assert world.reviews() == ["evidence_missing"]
+    assert "no source of the chain answers" in " ".join(explain(world.bridge, invoice["id"], lang="en"))
+    world.advance(60)
+    tripped = {each.rule: each.detail for each in alerts(world.bridge)}
+    assert "chain_unavailable: 2" in tripped["evidence_gaps"]
+    assert world.invoice(invoice)["status"] == "new"
+    world.heal()
+    for each in (invoice, paid_in_part):
+        world.look(each)
+    assert (world.rows("SELECT gap FROM invoices"), world.reviews()) == ([(None,)] * 2, [])
+
+
+def test_a_look_in_vain_is_tried_again_as_soon_as_ever(world: World) -> None:
+    invoice = world.open()
+    world.fault("esplora", "error_500_before")
+    world.advance(3 * 86_400)
+    world.work()
+    world.heal()
+    world.pay(invoice)
+    world.advance(31)
+    world.work()
+    assert world.invoice(invoice)["received_sat"] == invoice["remaining_sat"]
