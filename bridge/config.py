@@ -171,9 +171,18 @@ class PriceReading(_Section):
 
 
 class PriceSource(PriceReading):
-    """One HTTP source of the price of a bitcoin."""
+    """One HTTP source of the price of a bitcoin: in any currency that `url` or `pointer` asks for, or in the one `currency`."""
 
     name: str
+    currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
+
+    @property
+    def says_currency(self) -> bool:
+        """Whether it is known which currency its number is of."""
+        return self.currency is not None or any("{currency" in text for text in (self.url, self.pointer))
+
+    def may_know(self, currency: str) -> bool:
+        return self.currency in (None, currency)
 
 
 class CrossPart(PriceReading):
@@ -251,7 +260,8 @@ class Prices(_Section):
 
     def sources_for(self, currency: str) -> int:
         """How many sources may know a price in it."""
-        return len(self.sources) + bool(self.fixed) + sum(each.may_know(currency) for each in self.cross)
+        plain = sum(each.may_know(currency) for each in self.sources)
+        return plain + bool(self.fixed) + sum(each.may_know(currency) for each in self.cross)
 
     def guards(self) -> Guards:
         return Guards(
@@ -538,6 +548,18 @@ class PolicyTerms(_Section):
     marks: ApprovalSettings
     treasury: TreasurySettings
 
+    def asked_prices(self) -> Prices:
+        """The prices, each source with its currency: one that says none is of the only currency in use. Of several it is
+        nobody's: a version that was stored before this was looked at gets no quote rather than a wrong one.
+        """
+        in_use = {currency for merchant in self.merchants.values() for currency in merchant.currencies}
+        only = in_use.pop() if len(in_use) == 1 else None
+        told = [
+            s if s.says_currency or only is None else s.model_copy(update={"currency": only})
+            for s in self.prices.sources
+        ]
+        return self.prices.model_copy(update={"sources": tuple(source for source in told if source.says_currency)})
+
     def document(self) -> str:
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
         left_out: Any = {"merchants": {"__all__": {"policy": {"version"}}}, "treasury": {"billing_wallet_id"}}
@@ -731,7 +753,9 @@ def _require_prices(settings: Settings) -> None:
     """What is asked of a file only: a stored policy version stays readable when a currency becomes history."""
     prices = settings.prices
     _require_pointers(prices)
+    _require_currencies(settings)
     named = {f"fixed.{currency}": currency for currency in prices.fixed}
+    named |= {f"sources.{n}.currency": each.currency for n, each in enumerate(prices.sources) if each.currency}
     ends = {f"cross.{n}": end_of([part.pair for part in each.parts]) for n, each in enumerate(prices.cross)}
     for place, currency in (named | {place: end for place, end in ends.items() if end != ANY_CURRENCY}).items():
         try:
@@ -743,6 +767,17 @@ def _require_prices(settings: Settings) -> None:
             if (known := prices.sources_for(currency)) < prices.min_sources:
                 detail = f"{currency} has {known} of {prices.min_sources} price sources: no quote could ever be made"
                 raise ValueError(f"merchants.{n}.currencies: {detail}")
+
+
+def _require_currencies(settings: Settings) -> None:
+    """One number is the price in one currency: else an invoice in rubles would be priced by a number in dollars."""
+    in_use = sorted({currency for merchant in settings.merchants for currency in merchant.currencies})
+    for n, source in enumerate(settings.prices.sources):
+        if len(in_use) > 1 and not source.says_currency:
+            detail = (
+                f"{source.name} would give one number for {', '.join(in_use)}: write {{currency}} in its url or pointer"
+            )
+            raise ValueError(f"prices.sources.{n}: {detail}, or say its currency, such as currency: {in_use[0]}")
 
 
 def _require_pointers(prices: Prices) -> None:

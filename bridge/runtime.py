@@ -160,7 +160,7 @@ def _gateway(settings: Settings) -> Subtc:
 
 def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
     """The Bridge's fields that a policy version decides. A merchant is served when both the file and the version know it."""
-    known, prices = [m for m in settings.merchants if m.id in terms.merchants], terms.prices
+    known, prices = [m for m in settings.merchants if m.id in terms.merchants], terms.asked_prices()
     return {
         "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
         "rates": RateReader(sources_of(prices.model_dump(), resolved), keep_seconds=prices.keep_seconds),

@@ -215,6 +215,45 @@ def test_a_merchants_currency_needs_enough_sources_that_may_know_it(tmp_path: Pa
     assert "merchants.0.currencies: USD has 1 of 2 price sources: no quote could ever be made" in said
 
 
+ONE_NUMBER = {"name": "ticker", "url": "https://ticker.example/btcusd", "pointer": "/last"}
+
+
+def with_one_number(*currencies: str, **source: Any) -> dict[str, Any]:
+    """The example of a shop with these currencies, and a source besides whose answer is one number."""
+    document = changed(merchants__0__currencies=list(currencies))
+    document["prices"]["sources"].append(ONE_NUMBER | source)
+    return document
+
+
+def test_a_source_of_one_number_must_say_its_currency_in_a_shop_with_several(tmp_path: Path) -> None:
+    said = fault(tmp_path, with_one_number("USD", "RUB"))
+    assert "prices.sources.3: ticker would give one number for RUB, USD: write {currency} in its url or pointer" in said
+    assert "currency: RUB" in said
+    assert "prices.sources.3.currency: BGN was replaced" in fault(tmp_path, with_one_number("USD", currency="BGN"))
+    assert "prices.sources.3.currency: " in fault(tmp_path, with_one_number("USD", currency="usd"))
+    few = with_one_number("USD", "RUB", currency="USD")
+    few["prices"]["sources"] = [few["prices"]["sources"][0], few["prices"]["sources"][-1]]
+    assert "merchants.0.currencies: RUB has 1 of 2 price sources" in fault(tmp_path, few)
+
+
+def test_where_nothing_is_ambiguous_a_source_of_one_number_is_taken_as_it_is(tmp_path: Path) -> None:
+    for document in (
+        with_one_number("USD"),
+        with_one_number("USD", "RUB", currency="USD"),
+        with_one_number("USD", "RUB", pointer="/{currency_lower}/last"),
+    ):
+        assert load(tmp_path, document).prices.sources[-1].name == "ticker"
+
+
+def test_a_source_of_one_number_is_asked_for_the_only_currency_in_use_and_no_other(tmp_path: Path) -> None:
+    terms = policy_terms(load(tmp_path, with_one_number("USD")))
+    assert [source.currency for source in terms.asked_prices().sources] == [None, None, None, "USD"]
+    # A version that was stored before anybody looked: no price from there rather than a wrong one.
+    document = json.loads(terms.document())
+    document["merchants"]["main"]["currencies"] = ["USD", "RUB"]
+    assert "ticker" not in [source.name for source in read_policy(json.dumps(document)).asked_prices().sources]
+
+
 def test_a_pointer_of_a_plain_source_is_checked_too(tmp_path: Path) -> None:
     said = fault(tmp_path, changed(prices__sources__1__pointer="data/amount"))
     assert "prices.sources.1.pointer: 'data/amount' is no json pointer" in said
@@ -316,7 +355,7 @@ def test_no_secret_shows_in_any_text_of_the_settings(tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_address_of_a_price_source_does_not_show(tmp_path: Path) -> None:
-    source = {"name": "paid", "url": "https://prices.example/btc?key=the-price-key", "pointer": "/p"}
+    source = {"name": "paid", "url": "https://prices.example/btc-{currency}?key=the-price-key", "pointer": "/p"}
     assert "the-price-key" not in repr(load(tmp_path, changed(prices__sources__0=source)))
 
 

@@ -25,7 +25,9 @@ class Told:
 
 
 class HttpPriceSource:
-    """`url_template` may hold {currency} (USD) and {currency_lower} (usd), as the pointers of `reading` may."""
+    """`url_template` may hold {currency} (USD) and {currency_lower} (usd), as the pointers of `reading` may. With a `currency` it
+    has a price in no other one.
+    """
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class HttpPriceSource:
         name: str,
         url_template: str,
         reading: Reading,
+        currency: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         outbound: Outbound | None = None,
@@ -40,6 +43,7 @@ class HttpPriceSource:
         self.name = name
         self._url_template = url_template
         self._reading = reading
+        self._currency = currency
         self._headers = dict(headers or {})
         limits = limits or Limits(connect_seconds=3, read_seconds=4, deadline_seconds=5)
         host = urlsplit(filled(url_template, "USD")).hostname or ""
@@ -48,6 +52,8 @@ class HttpPriceSource:
 
     def price(self, currency: str, now: datetime) -> Sample:
         """What the source says one bitcoin costs. Raises Unavailable, or ProtocolError for an unusable answer."""
+        if self._currency not in (None, currency):
+            raise Unavailable("price_missing", f"{self.name} has no price in {currency}.")
         told = self.ask(currency, now)
         try:
             price_minor = price_to_minor(told.price, currency)

@@ -32,7 +32,8 @@ def _asked(wanted: Mapping[str, Any], resolved: Resolved) -> HttpPriceSource:
         decimal_comma=wanted["decimal_comma"],
         time_zone=ZoneInfo(zone) if zone is not None else None,
     )
-    return HttpPriceSource(name=wanted["name"], url_template=resolved(wanted["url"]), reading=reading)
+    url, currency = resolved(wanted["url"]), wanted.get("currency")
+    return HttpPriceSource(name=wanted["name"], url_template=url, reading=reading, currency=currency)
 
 
 def _cross(wanted: Mapping[str, Any], resolved: Resolved) -> CrossPrice:

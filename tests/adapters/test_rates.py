@@ -38,6 +38,16 @@ def source_at(url: str, pointer: str = "/p", *, name: str = "one", **rule: Any) 
     return HttpPriceSource(name=name, url_template=url, reading=Reading(pointer=pointer, **rule), limits=QUICK)
 
 
+def test_a_source_of_one_currency_has_no_price_in_another_and_is_not_asked_for_it() -> None:
+    with RawServer(always(answer('{"p":"65000"}'))) as server:
+        source = HttpPriceSource(name="one", url_template=server.url, reading=Reading(pointer="/p"), currency="USD")
+        with closing(source):
+            assert source.price("USD", NOW).price_minor == 6_500_000
+            with pytest.raises(Unavailable, match="one has no price in RUB") as missing:
+                source.price("RUB", NOW)
+    assert missing.value.code == "price_missing"
+
+
 @pytest.mark.parametrize(
     ("document", "pointer", "currency", "price_minor"),
     [

@@ -99,3 +99,18 @@ def test_a_jump_is_noticed_although_a_part_is_days_old(crossed: World) -> None:
         crossed.ask("2", currency="RUB", amount_text="5200.00")
     crossed.advance(660)
     assert crossed.open("2", currency="RUB", amount_text="5200.00")["quote"]["rate"] == "2600000.00"
+
+
+def test_a_source_that_says_its_currency_prices_that_one_alone(worlds: Callable[..., World]) -> None:
+    """Its number is one of dollars: rubles are priced by the others."""
+
+    def prices(url: str) -> dict[str, Any]:
+        any_currency = {"url": f"{url}/prices/alpha?currency={{currency}}", "pointer": "/data/{currency}/last"}
+        dollars = {"url": f"{url}/prices/delta?currency=USD", "pointer": "/btc/USD", "currency": "USD"}
+        sources = [{"name": "alpha"} | any_currency, {"name": "beta"} | any_currency, {"name": "delta"} | dollars]
+        return {"sources": sources, "keep_seconds": 0}
+
+    world = worlds(prices=prices, currencies=["RUB", "USD"])
+    assert world.open("1", currency="USD")["quote"]["sources"] == ["alpha", "beta", "delta"]
+    rubles = world.open("2", currency="RUB", amount_text="5200.00")["quote"]
+    assert (rubles["sources"], rubles["rate"]) == (["alpha", "beta"], "5200000.00")
