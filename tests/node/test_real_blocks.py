@@ -132,7 +132,7 @@ def confirm_rival_on(other: NodeProgram, sandbox: Served, txid: str) -> None:
 
 def join(node: NodeProgram, other: NodeProgram) -> None:
     """Connects two nodes, as often as it takes, until they agree on the tip."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while node.rpc("getbestblockhash") != other.rpc("getbestblockhash"):
         assert time.monotonic() < deadline, "the two nodes never agreed"
         other.rpc("addnode", node.peer, "onetry")
