@@ -28,6 +28,7 @@ from bridge.flows.treasury import read_balances
 from bridge.flows.verify_audit import verify_due
 from bridge.flows.watch import arm_watches
 from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.flows.watch_unknown import watch_unknown
 from bridge.flows.workers import give_back_leases
 from bridge.logs import log
 
@@ -231,6 +232,7 @@ class Worker:
         bridge, owner = self._bridge, self.owner
         self._attempt("payouts", lambda: send_payouts(bridge, owner=owner))
         self._attempt("payouts_confirmed", lambda: confirm_payouts(bridge))
+        self._attempt("payouts_unknown", lambda: watch_unknown(bridge, owner=owner))
         self._attempt("balances", lambda: read_balances(bridge, owner=owner))
         self._attempt("sweep", lambda: sweep_due(bridge, owner=owner))
 

@@ -7,15 +7,13 @@ import re
 from datetime import datetime
 from typing import Any
 
-from bridge.core.coverage import gap_of
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading, Sent
 from bridge.core.payout import amounts_for_gross
-from bridge.core.reconciliation import BLOCK_TIME_SLACK
 from bridge.flows.context import Bridge
-from bridge.flows.follow_tip import horizon
 from bridge.flows.payout_outcome import book_failed, book_sent
 from bridge.flows.payout_steps import found, note
+from bridge.flows.watch_unknown import gap_since, likely_outputs, read_destination
 from bridge.store import audit, payouts, reviews
 
 RULINGS = ("payout_sent", "payout_failed", "payout_retry")
@@ -45,8 +43,8 @@ def settle_unknown(
         detail = "The same call can only be made by the wallet that made it, and no setting sends from that any more."
         raise Refused("wallet_not_in_use", detail, field="decision")
     now = bridge.clock()
-    reading = _reading(bridge, row, now=now) if decision != "payout_retry" else None
-    outputs = _likely(bridge, row, reading) if reading is not None else None
+    reading = read_destination(bridge.chain, row, now=now) if bridge.chain and decision != "payout_retry" else None
+    outputs = likely_outputs(bridge, row, reading) if reading is not None else None
     sent = _sent(bridge, row, txid, outputs) if decision == "payout_sent" else None
     if decision == "payout_failed" and outputs:
         detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
@@ -85,35 +83,11 @@ def _order_retry(tx: Any, bridge: Bridge, row: Any, *, actor: str, reason: str, 
     note(tx, bridge, after, "payout_retry_ordered", actor=actor, reason=reason, now=now, before="unknown")
 
 
-def _reading(bridge: Bridge, row: Any, *, now: datetime) -> ChainReading | None:
-    """What the chain shows of the destination since the payout was asked for. None without a reader."""
-    return bridge.chain.read(row.destination, born_at=row.requested_at, asked_at=now) if bridge.chain else None
-
-
 def _require_coverage(bridge: Bridge, row: Any, reading: ChainReading, *, now: datetime) -> None:
     """That nothing was sent is said only of what was searched: else the money might leave twice."""
-    with bridge.store.read() as tx:
-        gap = gap_of(reading, born_at=row.requested_at, horizon=horizon(tx, bridge, now=now))
-    if gap:
+    if gap := gap_since(bridge, row, reading, now=now):
         detail = f"The chain reader cannot say that nothing was sent ({gap}): mend it, see the doctor, then rule again."
         raise Unavailable("evidence_missing", detail)
-
-
-def _likely(bridge: Bridge, row: Any, reading: ChainReading) -> list[ChainOutput]:
-    """Outputs to the destination that could be this payout: none of another payout of ours."""
-    with bridge.store.read() as tx:
-        known = payouts.txids_to(tx, row.destination)
-    # Under an unknown fee any part of it could have arrived.
-    least_sat = row.net_sat - 1 if row.fee_bps is not None else 1
-    since = row.approved_at - BLOCK_TIME_SLACK
-    fresh = [
-        output
-        for output in reading.outputs
-        if output.outpoint.partition(":")[0] not in known
-        # What lay there before anybody approved this is something else.
-        and (output.block_time is None or output.block_time >= since)
-    ]
-    return [output for output in fresh if least_sat <= output.amount_sat <= row.gross_sat]
 
 
 def _sent(bridge: Bridge, row: Any, txid: str, outputs: list[ChainOutput] | None) -> Sent:

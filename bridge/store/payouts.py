@@ -169,6 +169,17 @@ def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[Payout
     return tx.execute(select(payouts).where(*due).order_by(payouts.c.next_try_at).limit(limit)).all()
 
 
+def unknown(tx: Connection) -> Sequence[PayoutRow]:
+    """Payouts of which nobody knows whether they were sent: one per wallet at most."""
+    return tx.execute(select(payouts).where(payouts.c.state == "unknown")).all()
+
+
+def cover(tx: Connection, payout_id: str, *, until: datetime) -> None:
+    """Keeps that nothing was sent up to then for certain. The version stays: a person who rules meanwhile is not refused for it."""
+    still = (payouts.c.id == payout_id, payouts.c.state == "unknown")
+    tx.execute(update(payouts).where(*still).values(covered_until=until))
+
+
 def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: datetime) -> bool:
     """Keeps one person's approval of the present round; False when they approved it before."""
     values = {"payout_id": row.id, "round": row.round, "actor": actor, "reason": reason, "at": now}

@@ -623,6 +623,7 @@ payouts = Table(
     Column("next_try_at", UtcTime, nullable=False),
     Column("sent_at", UtcTime),
     Column("finished_at", UtcTime),
+    Column("covered_until", UtcTime),
     Column("lease_until", UtcTime),
     Column("lease_owner", Text),
     UniqueConstraint("merchant", "request_key"),

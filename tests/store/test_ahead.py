@@ -30,6 +30,7 @@ WAYS = {
     "invoices.monitor_until": "put right at the next look",
     "quotes.expires_at": "put right at the next look, by another version",
     "invoices.covered_until": "not believed",
+    "payouts.covered_until": "not believed, and no later than the newest block",
     "invoices.grace_until": "a person's word",
     "grace_grants.ends_at": "a person's word",
     "operators.expires_at": "a person's word",

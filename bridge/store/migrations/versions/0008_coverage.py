@@ -20,6 +20,7 @@ def upgrade() -> None:
         op.add_column("invoices", sa.Column(name, kind, nullable=True))
     op.create_index("ix_invoices_gap", "invoices", ["gap_since"], unique=False)
     op.create_index("ix_invoices_open", "invoices", ["status", "closed_at", "wallet_id"], unique=False)
+    op.add_column("payouts", sa.Column("covered_until", sa.BigInteger(), nullable=True))
     op.add_column("payments", sa.Column("block_height", sa.Integer(), nullable=True))
     op.add_column("payments", sa.Column("block_hash", sa.Text(), nullable=True))
     op.add_column("payments", sa.Column("coinbase", sa.Boolean(), nullable=False, server_default=sa.false()))
