@@ -194,7 +194,7 @@ def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *
     bridge.metrics.looks.labels(outcome="unavailable").inc()
     if row is None or bridge.chain is None:
         return
-    if facts := _from_chain(tx, row, readings, born_at=row.created_at, now=now):
+    if facts := _from_chain(tx, row, readings, {}, now=now):
         record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
 
 
