@@ -77,6 +77,10 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# The sections that say over which rails is paid; each is read by the file of that name in `bridge.rails`.
+RAIL_SECTIONS = ("subtc", "own_wallet")
+
+
 class Subtc(_Section):
     """The wallet gateway."""
 

@@ -24,37 +24,31 @@ from bridge.config import (
     MerchantTerms,
     PolicyTerms,
     Settings,
-    Subtc,
     book_rules,
     policy_terms,
     read_policy,
     resolved,
 )
-from bridge.config import FormerWallet as FormerWalletSettings
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
+from bridge.core.rail import Chain
 from bridge.flows.context import (
     CRASH_POINTS,
     PAYOUT_CRASH_POINTS,
     Billing,
     Bridge,
-    Chain,
-    FormerWallet,
     LoginRules,
     Merchant,
     PolicyFile,
     no_crash,
 )
 from bridge.flows.counters import metrics_from_zero
-from bridge.outbound.connection import Limits
+from bridge.rails import rails_of
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
 from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import open_store
-from bridge.subtc.client import SubtcReader, SubtcWallet
-from bridge.subtc.no_gateway import NoGateway
-from bridge.subtc.signature import CallbackSignature
 
 Made = TypeVar("Made")
 
@@ -101,9 +95,10 @@ def build(settings: Settings) -> Bridge:
 
     It works by what the file says until `flows.policy` puts the active version in force.
     """
-    billing_id, terms = settings.treasury.billing_wallet_id, policy_terms(settings)
+    terms = policy_terms(settings)
     return Bridge(
         store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
+        rails=rails_of(settings),
         chain=_chain(settings),
         billing=_billing(settings),
         clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
@@ -116,46 +111,12 @@ def build(settings: Settings) -> Bridge:
         signer=_signer(settings),
         books=book_rules(settings),
         screening_patience_seconds=settings.screening.patience_seconds,
-        billing_wallet=_wallet(settings, billing_id) if billing_id else None,
-        billing_wallet_id=billing_id or "",
-        former_wallets={each.wallet_id: _former(settings, each) for each in settings.former_wallets},
         login=LoginRules(**settings.operators.model_dump()),
         crash_point=_crash_point(settings.crash_at),
         policy_file=_policy_file(settings, terms.document()),
         oldest_tip=_oldest_tip(settings),
-        **_receiving(settings),
         **_under(settings, terms),
     )
-
-
-def _receiving(settings: Settings) -> dict[str, Any]:
-    """The Bridge's fields that say where payers pay to: a wallet at the gateway, or the shop's own."""
-    if settings.own_wallet is not None:
-        source = settings.own_wallet.source(network=settings.network)
-        return {
-            "wallet": NoGateway(),
-            "wallet_id": source.wallet_id,
-            "own_addresses": source,
-            # Only what the gateway still holds rings.
-            "callback_url": settings.public_url.rstrip("/") if settings.former_wallets else None,
-            "provider_calls_per_minute": settings.own_wallet.looks_per_minute,
-        }
-    subtc = _gateway(settings)
-    return {
-        "wallet": _wallet(settings, subtc.wallet_id),
-        "wallet_id": subtc.wallet_id,
-        "callback_url": _callback_url(settings),
-        "watch_seconds": subtc.watch_seconds,
-        "provider_calls_per_minute": subtc.calls_per_minute,
-        "gateway_fee_bps": subtc.fee_bps,
-        "spare_addresses": subtc.spare_addresses,
-    }
-
-
-def _gateway(settings: Settings) -> Subtc:
-    if settings.subtc is None:
-        raise ConfigError("subtc: this needs a gateway in the settings")
-    return settings.subtc
 
 
 def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
@@ -204,55 +165,6 @@ def export_spans(settings: Settings) -> None:
 def api_keys(settings: Settings) -> Mapping[str, str]:
     """SHA-256 of every API key to its merchant's id: the keys themselves go no further."""
     return {digest: m.id for m in settings.merchants for digest in m.key_sha256s()}
-
-
-def callback_check(settings: Settings) -> Callable[[Mapping[str, str], bytes], bool] | None:
-    """Whether a callback's signature is right, or None when no check is configured (SUBTC contract 6: unknown, so switchable)."""
-    subtc = settings.subtc
-    if subtc is None or subtc.callback_signature_header is None:
-        return None
-    secrets = [secret.get_secret_value().encode() for secret in subtc.callback_signature_secrets]
-    signature = CallbackSignature(header=subtc.callback_signature_header, secrets=secrets)
-
-    def is_valid(headers: Mapping[str, str], body: bytes) -> bool:
-        try:
-            signature.check(headers, body)
-        except Refused:
-            return False
-        return True
-
-    return is_valid
-
-
-def _wallet(settings: Settings, wallet_id: str) -> SubtcWallet:
-    subtc = _gateway(settings)
-    return SubtcWallet(
-        base_url=subtc.base_url,
-        key=subtc.key.get_secret_value,
-        network=settings.network,
-        wallet_id=wallet_id,
-        limits=_limits(subtc),
-        destination_field=subtc.destination_field,
-        address_mode=subtc.address_mode,
-    )
-
-
-def _former(settings: Settings, former: FormerWalletSettings) -> FormerWallet:
-    """What it leaves out is as under subtc; where there is none the settings made sure that it leaves out nothing."""
-    subtc = settings.subtc
-    key = former.key or _gateway(settings).key
-    reader = SubtcReader(
-        base_url=former.base_url or _gateway(settings).base_url,
-        key=key.get_secret_value,
-        network=settings.network,
-        wallet_id=former.wallet_id,
-        limits=_limits(subtc) if subtc is not None else Limits(),
-    )
-    return FormerWallet(role=former.role, reader=reader)
-
-
-def _limits(subtc: Subtc) -> Limits:
-    return Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds)
 
 
 def _chain(settings: Settings) -> Chain | None:
@@ -305,11 +217,6 @@ def _merchant(settings: MerchantSettings, terms: MerchantTerms) -> Merchant:
         open_invoices_per_customer=terms.open_invoices_per_customer,
         stage=terms.stage.stage() if terms.stage is not None else None,
     )
-
-
-def _callback_url(settings: Settings) -> str | None:
-    subtc = _gateway(settings)
-    return (subtc.callback_base_url or settings.public_url).rstrip("/") if subtc.callbacks else None
 
 
 def _token_maker(secret: str) -> Callable[[str], str]:

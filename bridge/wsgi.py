@@ -15,7 +15,7 @@ from bridge.config import Settings, load_settings, path_from_environment
 from bridge.flows.check import Watching
 from bridge.flows.policy import take_file
 from bridge.logs import log
-from bridge.runtime import api_keys, build, callback_check, export_spans
+from bridge.runtime import api_keys, build, export_spans
 from bridge.web import Shop, create_app
 
 
@@ -30,7 +30,7 @@ def application(settings: Settings, *, config: str | Path | None = None) -> Flas
         sign=lambda merchant, message_id, body, now: sign(
             event_id=message_id, body=body, secrets=secrets[merchant], now=now
         ),
-        callback_check=callback_check(settings),
+        callback_check=bridge.receiving.callback_check,
         shop=Shop(**settings.shop.model_dump()),
         metrics_open=settings.metrics_open,
         requests_per_minute=settings.requests_per_minute,

@@ -3,13 +3,15 @@
 Owns defaults only; must not assert anything.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.core.policy import Policy
+from bridge.core.rail import Rail, Wallet
 from bridge.flows.context import Bridge, Merchant
 from bridge.flows.open_invoice import NewInvoice
 from bridge.metrics import Metrics
+from bridge.rails.subtc import doorbell_at, receiving_rail
 from bridge.store.db import open_store
 from tests.fakes import FakeBilling, FakeChain, FakeMoney, FakeRates, FakeWallet, SettableClock
 
@@ -43,16 +45,14 @@ def build_bridge(database_url: str, *, world: World | None = None, **overrides: 
     """A bridge over `database_url`; any field of Bridge may be overridden. The caller closes `bridge.store`."""
     world = world or World()
     fields: dict[str, Any] = {
-        "wallet": world.wallet,
+        "rails": (gateway_rail(world.wallet),),
         "chain": world.chain,
         "rates": world.rates,
         "billing": world.billing,
         "clock": world.clock,
         "merchants": {"shop": build_merchant()},
         "network": world.network,
-        "wallet_id": "wt_test",
         "public_url": PUBLIC_URL,
-        "callback_url": PUBLIC_URL,
         "callback_token": callback_token,
         "metrics": Metrics(),
     }
@@ -60,6 +60,17 @@ def build_bridge(database_url: str, *, world: World | None = None, **overrides: 
     if "store" not in fields:
         fields["store"] = open_store(database_url, pool_size=5)
     return Bridge(**fields)
+
+
+def gateway_rail(wallet: Wallet, wallet_id: str = "wt_test", **changes: Any) -> Rail:
+    """A gateway's wallet as the rail that new invoices are paid over."""
+    return receiving_rail(wallet, wallet_id, doorbell=doorbell_at(PUBLIC_URL), **changes)
+
+
+def with_rail(bridge: Bridge, **changes: Any) -> Bridge:
+    """The same bridge, and something else about the rail that new invoices are paid over."""
+    others = tuple(rail for rail in bridge.rails if rail is not bridge.receiving)
+    return replace(bridge, rails=(replace(bridge.receiving, **changes), *others))
 
 
 def callback_token(invoice_id: str) -> str:

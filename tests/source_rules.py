@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ADAPTERS = frozenset({"subtc", "chain", "rates", "billmanager"})
+ADAPTERS = frozenset({"chain", "rates", "billmanager"})
+RAILS = frozenset({"subtc", "own_wallet"})
+# Outside of the rails these may name one: the sections of the settings, what a release before wrote, and the addresses and
+# texts that have such a name in them for ever.
+MAY_NAME_A_RAIL = (
+    "rails/",
+    "config.py",
+    "cli/first_config.py",
+    "cli/settings_text.py",
+    "store/migrations/versions/",
+    "web/callbacks.py",
+    "flows/receive_event.py",
+)
 EVERYTHING = frozenset({"*"})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -23,13 +35,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "store": frozenset({"core"}),
     "outbound": frozenset({"core", "tracing"}),
     **{adapter: frozenset({"core", "outbound"}) for adapter in ADAPTERS},
+    "rails": frozenset({"config", "core", "outbound"}),
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
     "flows": frozenset({"core", "store", "metrics", "logs", "tracing"}),
     "web": frozenset({"core", "flows", "metrics", "logs", "tracing"}),
     "worker": frozenset({"core", "flows", "metrics", "logs"}),
     "runtime": frozenset(
-        {"config", "core", "store", "flows", "outbound", "metrics", "logs", "tracing", "screening", "receipts"}
+        {"config", "core", "store", "flows", "metrics", "logs", "rails", "tracing", "screening", "receipts"}
     )
     | ADAPTERS,
     "cli": EVERYTHING,
@@ -41,7 +54,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "sqlalchemy": frozenset({"store"}),
     "alembic": frozenset({"store"}),
     "psycopg": frozenset({"store"}),
-    "requests": ADAPTERS | {"outbound"},
+    "requests": ADAPTERS | {"outbound", "rails"},
     "yaml": frozenset({"config"}),
     "cryptography": frozenset({"receipts"}),
     "opentelemetry": frozenset({"tracing"}),
@@ -106,7 +119,7 @@ def modules_of(package: Path) -> list[Module]:
 
 def broken_rules(package: Path) -> list[str]:
     """One line per violation: file, line, what is wrong. Empty when all is well."""
-    checks = (_imports, _environment, _purity, _money, _names, _length)
+    checks = (_imports, _rails, _environment, _purity, _money, _names, _length)
     return [
         f"bridge/{module.place}:{line} {complaint}"
         for module in modules_of(package)
@@ -160,6 +173,22 @@ def _imports(module: Module) -> Complaints:
             yield line, f"{room} imports the sandbox"
         elif room not in ONLY_IN.get(top, {room}) or (room == "core" and top in IMPURE_MODULES):
             yield line, f"{room} imports {top}"
+
+
+def _rails(module: Module) -> Complaints:
+    """Rails do not know each other, and nobody else knows one by its name."""
+    own = module.place.split("/")[1].removesuffix(".py") if module.room == "rails" else ""
+    for line, parts in _imported(module):
+        named = parts[2] if parts[:2] == ["bridge", "rails"] and len(parts) > 2 else ""
+        if named in RAILS and own in RAILS and named != own:
+            yield line, f"the rail {own} knows the rail {named}"
+        elif named in RAILS and not module.place.startswith(MAY_NAME_A_RAIL):
+            yield line, f"{module.room} knows the rail {named}"
+    if module.place.startswith(MAY_NAME_A_RAIL):
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute | ast.Name) and _name_of(node) in RAILS:
+            yield node.lineno, f"{module.room} knows the rail {_name_of(node)}"
 
 
 def _environment(module: Module) -> Complaints:

@@ -18,8 +18,8 @@ from bridge.cli.operations import example as operations_example
 from bridge.config import load_settings
 from bridge.core.descriptors import parse_descriptor
 from bridge.core.errors import Refused
+from bridge.rails.subtc.client import SubtcWallet
 from bridge.store.db import migrate
-from bridge.subtc.client import SubtcWallet
 
 PRICES = (
     "coinbase,https://api.coinbase.com/v2/prices/BTC-{currency}/spot,/data/amount",

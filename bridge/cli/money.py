@@ -133,9 +133,9 @@ def treasury() -> None:
 @reading
 def treasury_show(bridge: Bridge, read: bool) -> None:
     """Show balances, liabilities, the cap and the next sweep."""
-    for role in bridge.wallets if read else ():
+    for role in bridge.senders if read else ():
         read_balance(bridge, role)
-    for wallet_id in bridge.former_wallets if read else ():
+    for wallet_id in bridge.former if read else ():
         read_former(bridge, wallet_id)
     show(treasury_view(bridge))
 

@@ -17,8 +17,9 @@ from btclib.script.taproot import output_pubkey
 
 from bridge.core.errors import Refused
 from bridge.core.extended_keys import MAX_INDEX, Spelled, Xpub, read_extended
-from bridge.core.ledger import OWN_WALLET
 
+# What the id of a wallet begins with that is known by its descriptor.
+ID_PREFIX = "own_"
 NETWORKS = {"main": "mainnet", "test": "testnet", "signet": "signet", "regtest": "regtest"}
 # What OP_CHECKMULTISIG takes, and with it wsh. A sh(…) ends at 15 by the size of its script, but none is known here.
 MAX_KEYS = 20
@@ -62,7 +63,7 @@ class Descriptor:
 
     @cached_property
     def wallet_id(self) -> str:
-        return OWN_WALLET + hashlib.sha256(self.address(0).encode()).hexdigest()[:32]
+        return ID_PREFIX + hashlib.sha256(self.address(0).encode()).hexdigest()[:32]
 
     @property
     def warning(self) -> str:

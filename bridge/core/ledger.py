@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bridge.core.invoice import Decision
+from bridge.core.money import BTC
 
 ASSETS = ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:unconfirmed", "inflight:sweep", "inflight:refund")
 LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
@@ -15,20 +16,6 @@ INCOME = ("quote_buffer",)
 EQUITY = ("opening",)
 MEMO = ("reserved", "reserved_contra")
 ACCOUNTS = frozenset(ASSETS + LIABILITIES + EXPENSES + INCOME + EQUITY + MEMO)
-
-BTC = "BTC"
-# What the id of a wallet begins with that the shop itself holds the keys of.
-OWN_WALLET = "own_"
-
-
-def is_own_wallet(wallet_id: str) -> bool:
-    """Whether an address of this wallet is the shop's own: no gateway knows it."""
-    return wallet_id.startswith(OWN_WALLET)
-
-
-def wallet_account(wallet_id: str) -> str:
-    """Where money lies that was paid to a wallet's address: at the gateway, or already where only the shop can spend it."""
-    return "wallet:cold" if is_own_wallet(wallet_id) else "wallet:hot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +96,7 @@ class Books:
 def journals(before: Books, after: Books, *, currency: str, wallet: str = "wallet:hot") -> tuple[Journal, ...]:
     """The journals that lead from `before` to `after`, none when they are equal. Every one balances by itself.
 
-    `wallet` is the account of the invoice's address, see `wallet_account`. A changed settlement is reversed by its exact
+    `wallet` is the account of the rail that it is paid over. A changed settlement is reversed by its exact
     mirror and posted anew, never edited.
     """
     reserve = after.reserved_minor - before.reserved_minor

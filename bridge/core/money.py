@@ -11,6 +11,8 @@ from math import floor
 from bridge.core.currencies import CURRENT, KEPT, unknown
 from bridge.core.errors import Refused
 
+# Assets by their names in the books. Amounts of one are in its smallest unit: satoshi.
+BTC = "BTC"
 SAT_PER_BTC = 100_000_000
 MAX_MONEY_SAT = 21_000_000 * SAT_PER_BTC
 MAX_MINOR = 10**15 - 1

@@ -11,7 +11,7 @@ from math import ceil
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Sample
-from bridge.core.money import SAT_PER_BTC
+from bridge.core.money import BTC, SAT_PER_BTC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Rate:
 class Quote:
     """One locked price of one invoice. `base_minor` is what it settles when `due_sat` arrives while it is active.
 
-    `kind` "offer" was shown to the payer; "late" values money that was first seen when no offer was active. Both carry
-    the buffers of the invoice's rule.
+    `due_sat` is in the smallest unit of `asset`. `kind` "offer" was shown to the payer; "late" values money that was first seen
+    when no offer was active. Both carry the buffers of the invoice's rule.
     """
 
     version: int
@@ -56,6 +56,7 @@ class Quote:
     due_sat: int
     effective_from: datetime
     expires_at: datetime
+    asset: str = BTC
 
     def covers(self, seen_at: datetime, *, grace: timedelta) -> bool:
         return self.effective_from <= seen_at <= self.expires_at + grace

@@ -6,23 +6,25 @@ Owns that an address is given to one thing for ever; deriving is `core.descripto
 
 from datetime import datetime
 
-from bridge.flows.context import AddressSource, Bridge
+from bridge.core.rail import AddressSource
+from bridge.flows.context import Bridge
 from bridge.store import derived_addresses, spare_addresses
 from bridge.store.db import Tx
 
 
 def address_for_invoice(tx: Tx, bridge: Bridge, *, invoice_id: str, now: datetime) -> str | None:
     """The new invoice's address, or None when the gateway has to be asked for one."""
-    if bridge.own_addresses is not None:
-        return next_address(tx, bridge, bridge.own_addresses, purpose="invoice", used_by=invoice_id, now=now)
+    source = bridge.receiving.derives
+    if source is not None:
+        return next_address(tx, bridge, source, purpose="invoice", used_by=invoice_id, now=now)
     if asks_always(bridge):
         return None
     return spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
 
 
 def asks_always(bridge: Bridge) -> bool:
-    """Whether there is no other source than the gateway."""
-    return bridge.own_addresses is None and bridge.spare_addresses == 0
+    """Whether each address is a call."""
+    return bridge.receiving.derives is None and bridge.receiving.spares == 0
 
 
 def next_address(tx: Tx, bridge: Bridge, source: AddressSource, *, purpose: str, used_by: str, now: datetime) -> str:

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.ledger import ASSETS, BTC, EQUITY, EXPENSES, INCOME, LIABILITIES
-from bridge.core.money import minor_text
+from bridge.core.ledger import ASSETS, EQUITY, EXPENSES, INCOME, LIABILITIES
+from bridge.core.money import BTC, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.export_cells import fiat_of
 from bridge.flows.export_journals import PAGE

@@ -26,7 +26,7 @@ def limit_of(bridge: Bridge, purpose: str) -> int:
     "reconcile" leaves half, "routine" looks and watches a sixth, "plain" (doorbells, balances, spare addresses) a twelfth;
     "urgent" (a payer who waits for an address, money that is leaving) is refused only when there is nothing left.
     """
-    limit = bridge.provider_calls_per_minute
+    limit = bridge.receiving.calls_per_minute
     left = {"reconcile": limit - max(limit // 2, 1), "routine": limit // 6, "plain": limit // 12, "urgent": 0}
     return limit - left[purpose]
 
@@ -49,7 +49,7 @@ def require_call_or_lot(tx: Tx, bridge: Bridge, *, now: datetime) -> int:
     """
     if bridge.calls_ahead.take(now):
         return 0
-    wanted = bridge.calls_ahead.next_lot(now, at_most=bridge.provider_calls_per_minute // LOTS_PER_MINUTE)
+    wanted = bridge.calls_ahead.next_lot(now, at_most=bridge.receiving.calls_per_minute // LOTS_PER_MINUTE)
     granted = take_calls(tx, bridge, now=now, wanted=wanted, purpose="urgent")
     if not granted:
         raise _spent()

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from bridge.core.coverage import gap_of
 from bridge.core.errors import Unavailable
-from bridge.flows.context import Bridge, Chain
+from bridge.core.rail import Chain
+from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon
 from bridge.store import invoices
 

@@ -307,10 +307,11 @@ def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
 
 
 def _provider_down(seen: _Now) -> str:
-    if not seen.bridge.has_gateway:
+    health = seen.bridge.receiving.health
+    if health is None:
         return ""
     draw_call(seen.bridge)
-    return "" if seen.bridge.wallet.health().ok else "the gateway says that it is not well"
+    return "" if health().ok else "the gateway says that it is not well"
 
 
 def _chain_down(seen: _Now) -> str:
@@ -358,7 +359,7 @@ def _balances(seen: _Now) -> Mapping[tuple[str, str], WalletBalance | BridgeErro
 
 
 def _clock_skew(seen: _Now) -> str:
-    if seen.bridge.has_gateway:
+    if seen.bridge.receiving.health is not None:
         draw_call(seen.bridge)
     skew = clock_skew_seconds(seen.bridge)
     return f"{skew} s against the gateway" if skew is not None and abs(skew) > seen.limits.clock_skew_seconds else ""
@@ -376,5 +377,6 @@ _OUTSIDE: dict[str, Callable[[_Now], str]] = {
 
 def clock_skew_seconds(bridge: Bridge) -> int | None:
     """How far our clock is before (positive) or behind the gateway's Date header; None when it sends none or there is none."""
-    told = bridge.wallet.health().server_time if bridge.has_gateway else None
+    health = bridge.receiving.health
+    told = health().server_time if health is not None else None
     return int((bridge.clock() - told).total_seconds()) if told is not None else None

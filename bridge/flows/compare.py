@@ -30,6 +30,7 @@ from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.read_chain import read_chain
 from bridge.flows.record import rule_of
+from bridge.flows.targets import first_of
 from bridge.store.invoice_pages import InvoiceFacts
 
 _NEVER = ("expired", "invalid")
@@ -57,8 +58,10 @@ class Outside:
 def rebuilt_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
     """The books by the decision of the moment the invoice last changed, made again from nothing but facts."""
     row = facts.row
+    target = first_of(facts.targets, bridge, row)
+    has_evidence = bridge.evidence_of(target) is not None
     decision = decide(
-        facts.decided_on(has_chain_evidence=bridge.chain is not None),
+        facts.decided_on(has_chain_evidence=has_evidence, is_told=target.is_told),
         quotes=facts.quotes(),
         payments=facts.payments,
         now=row.updated_at,
@@ -84,9 +87,11 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizo
         return Outside()
     known, now = facts.payments, bridge.clock()
     found, has_news, read, unread = list[Finding](), False, 0, 0
+    target = first_of(facts.targets, bridge, row)
+    evidence = bridge.evidence_of(target)
     try:
-        if bridge.chain is not None:
-            reading = read_chain(bridge.chain, row, payments=known, now=now)
+        if evidence is not None:
+            reading = read_chain(evidence, row, target, payments=known, now=now)
             # A payment that is not shown is what a person should see; what was not searched shows nothing.
             gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
             is_covered = gap in ("", "payment_not_shown")
@@ -102,7 +107,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizo
             if allowed != "yes":
                 return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")
             expected_sat = max(row.remaining_sat + row.received_sat, 1)
-            polled = reader.poll(address=row.address, expected_sat=expected_sat, asked_at=now)
+            polled = reader.poll(address=target.text, expected_sat=expected_sat, asked_at=now)
             total = compare_total(known, provider_sat=polled.received_sat, last_provider_sat=row.provider_sat)
             found, has_news, read = [*found, *total.findings], has_news or total.has_news, read + 1
     except BridgeError:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import WalletBalance
+from bridge.core.rail import WalletReader
 from bridge.core.reconciliation import wallet_variance
 from bridge.flows.call_budget import draw_call
-from bridge.flows.context import Bridge, WalletReader
+from bridge.flows.context import Bridge
 from bridge.logs import log
 from bridge.store import reconciliations
 

@@ -5,104 +5,24 @@ Owns the port definitions; must not name a concrete client, `bridge.runtime` doe
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from bridge.core.books import BookRules
-from bridge.core.evidence import (
-    Answer,
-    ChainReading,
-    Health,
-    KnownOutput,
-    ProviderReading,
-    Sample,
-    Sent,
-    Tip,
-    WalletBalance,
-)
-from bridge.core.ledger import is_own_wallet
+from bridge.core.evidence import Answer, Sample
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
+from bridge.core.rail import CHAIN, TOTAL_AND_CHAIN, Chain, Evidence, Rail, Target, WalletReader
 from bridge.core.screening import Screened, Subject
 from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
 from bridge.flows.calls_ahead import CallsAhead
 from bridge.metrics import Metrics
 from bridge.store.db import Store
-
-
-class WalletReader(Protocol):
-    """What a wallet at a gateway received and holds.
-
-    Raises Unavailable when it cannot answer, Refused when it will not, ProtocolError when it answers nonsense.
-    """
-
-    def poll(self, *, address: str, expected_sat: int, asked_at: datetime) -> ProviderReading: ...
-
-    def balance(self) -> WalletBalance: ...
-
-    def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Wallet(WalletReader, Protocol):
-    """The Bitcoin wallet at the gateway that takes and sends money now."""
-
-    def create_inbox(self, *, expected_sat: int) -> str: ...
-
-    def health(self) -> Health: ...
-
-    def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
-        """Raises OutcomeUnknown when it may have happened, Unavailable when it surely has not, Refused when this call
-        was refused, which says nothing about an earlier one with the same key.
-        """
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormerWallet:
-    """A wallet at a gateway that took payments until another one did: its invoices are read to their end, nothing leaves it.
-
-    `role` is what it was, hot or billing: its money stands on that account of the books.
-    """
-
-    role: str
-    reader: WalletReader
-
-
-class AddressSource(Protocol):
-    """A wallet of the shop's own, known by its public keys alone: an index has the same address for ever.
-
-    Raises Refused when it has no address there.
-    """
-
-    @property
-    def wallet_id(self) -> str: ...
-
-    @property
-    def warning(self) -> str: ...
-
-    def address(self, index: int) -> str: ...
-
-
-class Chain(Protocol):
-    """Independent evidence about an address. Raises Unavailable when no reader can answer."""
-
-    def read(
-        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
-    ) -> ChainReading:
-        """What pays the address, searched from `born_at` on if the source can; the reading says what it covers, and what
-        became of the `known` outputs that it does not list.
-        """
-        ...
-
-    def tip(self) -> Tip: ...
-
-    def close(self) -> None: ...
 
 
 class Rates(Protocol):
@@ -236,33 +156,23 @@ class Bridge:
     """
 
     store: Store
-    wallet: Wallet
+    rails: tuple[Rail, ...]
     chain: Chain | None
     rates: Rates
     billing: Billing
     clock: Callable[[], datetime]
     merchants: Mapping[str, Merchant]
     network: str
-    wallet_id: str
     public_url: str
-    callback_url: str | None
     callback_token: Callable[[str], str]
     metrics: Metrics
     guards: Guards = field(default_factory=Guards)
     review_due_seconds: int = 86_400
     jump_memory_seconds: int = 600
-    watch_seconds: int = 600
-    provider_calls_per_minute: int = 60
-    gateway_fee_bps: int | None = None
-    spare_addresses: int = 0
-    own_addresses: AddressSource | None = None
     screening: Screening | None = None
     screening_patience_seconds: int = 600
     signer: Signer | None = None
     books: BookRules = field(default_factory=BookRules)
-    billing_wallet: Wallet | None = None
-    billing_wallet_id: str = ""
-    former_wallets: Mapping[str, FormerWallet] = field(default_factory=dict)
     payouts: PayoutRules = field(default_factory=PayoutRules)
     marks: Approvals = field(default_factory=lambda: Approvals(steps=(), above=1))
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
@@ -277,45 +187,59 @@ class Bridge:
     policy_number: int = 0
     policy_file: PolicyFile | None = None
 
-    @property
-    def has_gateway(self) -> bool:
-        """Whether a gateway keeps the money. Without one payers pay to the shop's own wallet, and `wallet` only refuses."""
-        return self.own_addresses is None
+    @cached_property
+    def receiving(self) -> Rail:
+        """The rail that new invoices are paid over."""
+        return next(rail for rail in self.rails if rail.is_offered)
 
     @property
-    def wallets(self) -> Mapping[str, tuple[str, Wallet]]:
-        """Wallet id and wallet of each role that can send; without a billing wallet the hot one pays refunds too."""
-        if not self.has_gateway:
-            return {}
-        billing = {"billing": (self.billing_wallet_id, self.billing_wallet)} if self.billing_wallet else {}
-        return {"hot": (self.wallet_id, self.wallet)} | billing
+    def wallet_id(self) -> str:
+        """The wallet that new invoices are paid to."""
+        return self.receiving.wallet_id
 
-    @property
+    @cached_property
+    def senders(self) -> Mapping[str, Rail]:
+        """The rail of each role that money can be sent from; without one for billing the hot one pays refunds too."""
+        return {rail.role: rail for rail in self.rails if rail.sends is not None}
+
+    @cached_property
+    def former(self) -> Mapping[str, Rail]:
+        """By wallet id the rails that neither offer nor send: what was paid over them is followed to its end."""
+        return {rail.wallet_id: rail for rail in self.rails if not rail.is_offered and rail.sends is None}
+
+    @cached_property
     def readers_by_role(self) -> Mapping[str, Mapping[str, WalletReader]]:
-        """Every wallet at a gateway that can be read, by role and id: the money of all of a role is one account of the books."""
-        found: dict[str, dict[str, WalletReader]] = {
-            role: {wallet_id: wallet} for role, (wallet_id, wallet) in self.wallets.items()
-        }
-        for wallet_id, former in self.former_wallets.items():
-            found.setdefault(former.role, {})[wallet_id] = former.reader
+        """Every wallet that says what it holds, by role and id: the money of all of a role is one account of the books."""
+        found: dict[str, dict[str, WalletReader]] = {}
+        for rail in self.rails:
+            if rail.reader is not None:
+                found.setdefault(rail.role, {})[rail.wallet_id] = rail.reader
         return found
 
-    def reader_of(self, wallet_id: str) -> WalletReader | None:
-        """Who can be asked about an address of this wallet; None for the shop's own, and for one that no setting names."""
-        for known_id, wallet in self.wallets.values():
-            if known_id == wallet_id:
-                return wallet
-        former = self.former_wallets.get(wallet_id)
-        return former.reader if former is not None else None
+    def rail_of(self, wallet_id: str) -> Rail | None:
+        """The rail of a wallet; None when no setting names it."""
+        return next((rail for rail in self.rails if rail.wallet_id == wallet_id), None)
 
-    def can_read(self, wallet_id: str) -> bool:
-        """Whether money to an address of this wallet can be seen by its first witness: the chain for the shop's own."""
-        return self.chain is not None if is_own_wallet(wallet_id) else self.reader_of(wallet_id) is not None
+    def reader_of(self, wallet_id: str) -> WalletReader | None:
+        """Who can be asked about a target of this wallet, beside the facts."""
+        rail = self.rail_of(wallet_id)
+        return rail.reader if rail is not None else None
+
+    def evidence_of(self, target: Target) -> Evidence | None:
+        """Who has facts about a target: for what stands in blocks the chain reader, whatever the settings say of its wallet."""
+        rail = self.rail_of(target.wallet_id)
+        return self.chain if target.is_on_chain else rail.evidence if rail is not None else None
+
+    def can_read(self, wallet_id: str, witness: str) -> bool:
+        """Whether money that was paid to a target of this wallet can be seen by its first witness."""
+        rail = self.rail_of(wallet_id)
+        if witness == CHAIN:
+            return self.chain is not None
+        return rail is not None and (rail.reader if witness == TOTAL_AND_CHAIN else rail.evidence) is not None
 
     def close(self) -> None:
         """Drops the connections to every outside world and to the database; nothing can be done with it afterwards."""
-        formers = (former.reader for former in self.former_wallets.values())
-        for part in (self.wallet, self.billing_wallet, *formers, self.chain, self.rates, self.billing, self.store):
+        for part in (*self.rails, self.chain, self.rates, self.billing, self.store):
             if part is not None:
                 part.close()
 

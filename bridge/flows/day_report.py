@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.ledger import BTC
-from bridge.core.money import minor_text
+from bridge.core.money import BTC, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
 from bridge.store import day_counts, exports

@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.ledger import wallet_account
 from bridge.flows import desk_rows as rows_of
 from bridge.flows.context import Bridge
 from bridge.flows.grant_grace import grant_json, may_have_grace
@@ -127,7 +126,7 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
     since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     with bridge.store.read() as tx:
         settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
-        account = wallet_account(bridge.wallet_id)
+        account = bridge.receiving.account
         moved = desk.moved_by_day(tx, account, since=since)
         hot_sat = ledger.sums(tx, (account,)).get(account, 0)
         currency = desk.newest_currency(tx) or ""

@@ -3,6 +3,7 @@
 Owns the list and its sentences; must not change anything but send one test event per merchant when asked to.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,14 +11,16 @@ from datetime import datetime, timedelta
 from bridge.core.addresses import check_wallet_net
 from bridge.core.clock import behind_chain
 from bridge.core.errors import BridgeError
+from bridge.core.evidence import Health
+from bridge.core.rail import AddressSource
 from bridge.flows.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds
-from bridge.flows.context import AddressSource, Bridge, Merchant
+from bridge.flows.context import Bridge, Merchant
 from bridge.flows.decide_policy import show_policy
 from bridge.flows.readiness import readiness
 from bridge.flows.record import event_body
 from bridge.flows.stage import stage_uses
 from bridge.flows.unread import missing_wallets
-from bridge.store import balances, billing_statuses, deliveries, derived_addresses, invoices, payouts
+from bridge.store import balances, billing_statuses, deliveries, derived_addresses, invoices, payouts, targets
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
 
@@ -105,10 +108,12 @@ def examine(
     """Every item, passed or not. `tell_billing` sends each merchant's endpoint one signed test event."""
     limits = thresholds or Thresholds()
     findings = [*_ready(bridge), *_files(place)]
-    if bridge.has_gateway:
-        findings.append(_attempt("provider_key", bridge.wallet.balance))
-        findings.append(_attempt("net_guard", lambda: check_wallet_net(bridge.wallet_id, bridge.network)))
-        findings.append(_gateway_terms(bridge))
+    rail = bridge.receiving
+    if rail.reader is not None:
+        findings.append(_attempt("provider_key", rail.reader.balance))
+        findings.append(_attempt("net_guard", lambda: check_wallet_net(rail.wallet_id, bridge.network)))
+    if rail.health is not None:
+        findings.append(_gateway_terms(bridge, rail.health))
     findings += _own_wallets(bridge, place)
     findings += _former_wallets(bridge)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
@@ -155,16 +160,16 @@ def _files(place: Place) -> Iterator[Finding]:
     yield _finding("inline_secrets", not place.inline_secrets, ", ".join(place.inline_secrets), worst=WARN)
 
 
-def _gateway_terms(bridge: Bridge) -> Finding:
+def _gateway_terms(bridge: Bridge, ask: Callable[[], Health]) -> Finding:
     """What the gateway takes of a send and the least it sends, beside what the settings say. What it names itself counts."""
     try:
-        health = bridge.wallet.health()
+        health = ask()
         with bridge.store.read() as tx:
             last = payouts.newest_fee(tx)
     except Exception as error:  # a driver's own error too: say what kind, not what it printed
         return _finding("gateway_terms", False, getattr(error, "code", type(error).__name__), worst=WARN)
     told, least, own_least = health.fee_bps, health.min_send_sat or 0, bridge.payouts.min_send_sat
-    named = bridge.gateway_fee_bps
+    named = bridge.receiving.fee_bps
     if told is None and named is None:
         took = f"; the last send took {last.paid_fee_sat} of {last.gross_sat} sat" if last is not None else ""
         detail = f"nobody names the fee, so people approve refunds and sweeps without knowing it{took}"
@@ -182,7 +187,7 @@ def _gateway_terms(bridge: Bridge) -> Finding:
 
 def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
     """The first address of each descriptor, for a person to compare, and whether a wallet still finds what comes later."""
-    cold, own = bridge.treasury.cold_descriptor, bridge.own_addresses
+    cold, own = bridge.treasury.cold_descriptor, bridge.receiving.derives
     if cold is not None:
         yield _finding("cold_descriptor", True, _first_address(cold))
         yield from _branch("cold_descriptor", cold)
@@ -210,18 +215,21 @@ def _former_wallets(bridge: Bridge) -> Iterator[Finding]:
     now = bridge.clock()
     try:
         with bridge.store.read() as tx:
-            missing, waiting = missing_wallets(tx, bridge), invoices.open_by_wallet(tx)
-            until = {each: invoices.watched_until(tx, each) for each in bridge.former_wallets}
+            missing, waiting = missing_wallets(tx, bridge), Counter[str]()
+            for (wallet_id, _), count in targets.open_by_wallet(tx).items():
+                waiting[wallet_id] += count
+            until = {each: invoices.watched_until(tx, each) for each in bridge.former}
             held = {row.wallet_id: row.confirmed_sat for row in balances.listing(tx)}
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         yield _finding("wallet_missing", False, type(error).__name__)
         return
     yield _finding("wallet_missing", not missing, "; ".join(missing))
-    for each, former in bridge.former_wallets.items():
-        yield _attempt(f"former_wallet_key:{each}", former.reader.balance)
+    for each, former in bridge.former.items():
+        if former.reader is not None:
+            yield _attempt(f"former_wallet_key:{each}", former.reader.balance)
         last_at = until[each]
-        if waiting.get(each) or (last_at is not None and last_at > now):
-            detail = f"{waiting.get(each, 0)} open invoices; the last is watched until {last_at:%Y-%m-%d %H:%M} UTC"
+        if waiting[each] or (last_at is not None and last_at > now):
+            detail = f"{waiting[each]} open invoices; the last is watched until {last_at:%Y-%m-%d %H:%M} UTC"
             yield _finding(f"former_wallet:{each}", True, detail)
         else:
             since = f"since {last_at:%Y-%m-%d %H:%M} UTC" if last_at is not None else "and never was"
@@ -243,7 +251,7 @@ def _clock(bridge: Bridge, limits: Thresholds) -> Finding:
 
 
 def _against_gateway(bridge: Bridge, limits: Thresholds) -> Iterator[tuple[str, str]]:
-    if not bridge.has_gateway:
+    if bridge.receiving.health is None:
         return
     try:
         skew = clock_skew_seconds(bridge)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from bridge.core.ledger import BTC
+from bridge.core.money import BTC
 from bridge.flows.context import Bridge
 from bridge.flows.export_cells import Row, about, fiat_of, money
 from bridge.store import exports, invoice_pages

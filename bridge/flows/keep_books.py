@@ -89,4 +89,4 @@ def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
         bridge.metrics.queue_age_seconds.labels(queue=queue).set(max(age_seconds, 0))
     since = now - timedelta(seconds=WINDOW_SECONDS)
     bridge.metrics.calls_spent.set(queues.calls_in_window(tx, PROVIDER, since=since))
-    bridge.metrics.calls_limit.set(bridge.provider_calls_per_minute)
+    bridge.metrics.calls_limit.set(bridge.receiving.calls_per_minute)

@@ -42,9 +42,7 @@ def may_call_provider(tx: Tx, wallet_id: str) -> bool:
 
 def scopes(bridge: Bridge) -> list[str]:
     """What has a switch: the bridge, and every wallet that it works with."""
-    wallet_ids = [wallet_id for wallet_id, _ in bridge.wallets.values()] or [bridge.wallet_id]
-    wallet_ids += bridge.former_wallets
-    return ["bridge", *(f"wallet:{wallet_id}" for wallet_id in wallet_ids)]
+    return ["bridge", *(f"wallet:{rail.wallet_id}" for rail in bridge.rails)]
 
 
 def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) -> None:

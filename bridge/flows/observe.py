@@ -16,7 +16,7 @@ from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainReading, ProviderReading
-from bridge.core.ledger import is_own_wallet
+from bridge.core.rail import Target
 from bridge.flows.call_budget import draw_call
 from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon, note_tip
@@ -27,6 +27,7 @@ from bridge.flows.put_right import put_right
 from bridge.flows.read_chain import is_over, read_chain
 from bridge.flows.record import Recorded, open_review, record, rule_of
 from bridge.flows.screen import Screening, ask, keep
+from bridge.flows.targets import target_of
 from bridge.flows.unread import is_let_pass, refused, unread, withdraw_unread
 from bridge.logs import log
 from bridge.store import inbox, invoices
@@ -61,6 +62,7 @@ class _Question:
     """What is known before the worlds are asked."""
 
     due_sat: int
+    target: Target
     payments: Sequence[Payment]
     horizon: Horizon
     asked_at: datetime
@@ -79,6 +81,7 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
         tracing.follow(row.trace_id)
         question = _Question(
             due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
+            target=target_of(tx, bridge, row),
             payments=invoices.payments_of(tx, invoice_id),
             horizon=horizon(tx, bridge, now=now),
             asked_at=now,
@@ -108,18 +111,19 @@ def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_gr
 def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
     provider, chain, suspicion, now = None, None, None, question.asked_at
-    if not is_own_wallet(row.wallet_id):
+    target, evidence = question.target, bridge.evidence_of(question.target)
+    if target.is_told:
         due_sat = question.due_sat
         provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
-    elif bridge.chain is None:
+    elif evidence is None:
         suspicion = unread(row, now=now)
-    if bridge.chain is not None:
+    if evidence is not None:
         try:
-            chain = read_chain(bridge.chain, row, payments=question.payments, now=now)
+            chain = read_chain(evidence, row, target, payments=question.payments, now=now)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
-    if chain is not None and chain.tip.height > question.horizon.height:
+    if chain is not None and target.is_on_chain and chain.tip.height > question.horizon.height:
         note_tip(bridge, chain.tip, now=now)
     return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
 
@@ -162,21 +166,23 @@ def take_in(
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    now = bridge.clock()
+    now, target = bridge.clock(), target_of(tx, bridge, row)
+    evidence = bridge.evidence_of(target)
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
     facts = put_right(tx, row, witness=_witness(readings), now=now)
     facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
     if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
-    if bridge.chain is not None:
-        facts |= _from_chain(tx, row, readings, facts, now=now)
+    if evidence is not None:
+        facts |= _from_chain(tx, row, readings, target, facts, now=now)
     elif "provider_sat" in facts:
         facts |= {"covered_until": readings.asked_at}
-        _store(tx, row.id, _from_totals(tx, row, facts["provider_sat"], readings.asked_at), "provider", readings)
+        rises = _from_totals(tx, row, facts["provider_sat"], readings.asked_at)
+        _store(tx, row.id, rises, "provider", readings, target=target)
     if readings.chain is not None and "provider_sat" in facts and "covered_until" in facts:
         facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
-    witness = readings.chain if is_own_wallet(row.wallet_id) else readings.provider
+    witness = readings.provider if target.is_told else readings.chain
     if witness is not None and row.hold is not None:
         withdraw_unread(tx, row, now=readings.asked_at)
     if readings.suspicion is not None and not is_let_pass(tx, row, readings.suspicion):
@@ -192,9 +198,12 @@ def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *
     note = "no source answered; the schedule goes on"
     inbox.mark_answered(tx, invoice_id, up_to=readings.asked_at, now=now, note=note)
     bridge.metrics.looks.labels(outcome="unavailable").inc()
-    if row is None or bridge.chain is None:
+    if row is None:
         return
-    if facts := _from_chain(tx, row, readings, {}, now=now):
+    target = target_of(tx, bridge, row)
+    if bridge.evidence_of(target) is None:
+        return
+    if facts := _from_chain(tx, row, readings, target, {}, now=now):
         record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
 
 
@@ -213,7 +222,9 @@ def _witness(readings: Readings) -> Witness:
     )
 
 
-def _from_chain(tx: Tx, row: Any, readings: Readings, facts: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
+def _from_chain(
+    tx: Tx, row: Any, readings: Readings, target: Target, facts: Mapping[str, Any], *, now: datetime
+) -> dict[str, Any]:
     """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow; `facts` are
     those that this look has put right already.
     """
@@ -229,7 +240,7 @@ def _from_chain(tx: Tx, row: Any, readings: Readings, facts: Mapping[str, Any], 
         horizon=readings.horizon,
         is_newest=is_newest,
     )
-    _store(tx, row.id, learned.payments, reading.source, readings)
+    _store(tx, row.id, learned.payments, reading.source, readings, target=target)
     if not is_newest:
         return {}
     watched_until = facts.get("monitor_until", row.monitor_until)
@@ -316,10 +327,18 @@ def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterat
         yield replace(payment, amount_sat=left or payment.amount_sat, replaced=left == 0), False
 
 
-def _store(tx: Tx, invoice_id: str, payments: Iterable[tuple[Payment, bool]], source: str, readings: Readings) -> None:
+def _store(
+    tx: Tx,
+    invoice_id: str,
+    payments: Iterable[tuple[Payment, bool]],
+    source: str,
+    readings: Readings,
+    *,
+    target: Target,
+) -> None:
     found = list(payments)
     for payment, is_new in found:
-        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new)
+        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new, target_id=target.id)
     if found:
         invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=_snapshot(readings))
 

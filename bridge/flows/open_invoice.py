@@ -25,6 +25,7 @@ from bridge.flows.present import invoice_json
 from bridge.flows.price import current_rate, offer, samples_json
 from bridge.flows.record import Recorded, open_loose_review, record, record_first, rule_of
 from bridge.flows.stage import require_stage_room
+from bridge.flows.targets import offered
 from bridge.flows.treasury import require_room
 from bridge.logs import log
 from bridge.store import idempotency, invoices, spare_addresses
@@ -220,8 +221,11 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
 
     None when the wallet was so slow that another request took the claim over: its invoice is ours too.
     """
+    ask = bridge.receiving.asks
+    if ask is None:
+        raise ValueError("a rail that has no address and cannot be asked for one is not offered")
     try:
-        address = bridge.wallet.create_inbox(expected_sat=needs.quote.due_sat)
+        address = ask(needs.quote.due_sat)
     except BridgeError as error:
         raise _not_opened(bridge, asked, needs, code=error.code) from error
     bridge.crash_point("open.address_taken")
@@ -324,7 +328,8 @@ def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id
     claim = idempotency.end_opening(together, owner=needs.owner, **_billing(asked))
     row = _new_row(bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address)
     samples = samples_json(rate)
-    recorded = record_first(together, bridge, row, needs.quote, samples=samples, now=asked.now, actor="module")
+    target = offered(bridge.receiving, address, due_units=needs.quote.due_sat, now=asked.now)
+    recorded = record_first(together, bridge, row, needs.quote, target, samples=samples, now=asked.now, actor="module")
     answered = _answer(together, bridge, asked, recorded, status=201)
     return _Prepared(together=together, claim=claim, answered=answered)
 

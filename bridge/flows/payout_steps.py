@@ -22,6 +22,9 @@ from bridge.store import audit, invoices, ledger, payouts, spare_addresses
 from bridge.store.db import Tx, announce_work
 from bridge.store.ledger import PAYOUT
 
+# Of a wallet that has nothing to say about itself.
+UNTOLD = Health(ok=True, fee_bps=None, min_send_sat=None, server_time=None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -36,29 +39,34 @@ def terms_of(bridge: Bridge, role: str) -> Terms:
     if role == OWN_ROLE:
         return Terms(fee_bps=0, min_send_sat=OWN_MIN_SEND_SAT)
     draw_call(bridge)
-    health = bridge.wallets[role][1].health()
+    health = _health(bridge, role)
     if not health.ok:
         raise Unavailable("provider_unhealthy", "The gateway says that it is not well.", retry_after_seconds=60)
-    return _terms(bridge, health)
+    return _terms(bridge, role, health)
 
 
 def known_terms(bridge: Bridge, role: str) -> Terms:
     """The same as far as it is known, for what sends nothing: a health page that fails must hide no balance."""
     try:
         draw_call(bridge)
-        health = bridge.wallets[role][1].health()
+        health = _health(bridge, role)
     except BridgeError as error:
         log("gateway_terms.unknown", level=logging.WARNING, role=role, code=error.code)
         health = None
-    return _terms(bridge, health)
+    return _terms(bridge, role, health)
 
 
-def _terms(bridge: Bridge, health: Health | None) -> Terms:
+def _health(bridge: Bridge, role: str) -> Health:
+    ask = bridge.senders[role].health
+    return ask() if ask is not None else UNTOLD
+
+
+def _terms(bridge: Bridge, role: str, health: Health | None) -> Terms:
     """Every member of the gateway's health is optional (SUBTC contract 5.1). What it names is what it takes at this moment
     (4.4), so that counts; the settings count where it is silent. Of two minimums the larger counts (9.4).
     """
-    told = health or Health(ok=False, fee_bps=None, min_send_sat=None, server_time=None)
-    fee_bps = told.fee_bps if told.fee_bps is not None else bridge.gateway_fee_bps
+    told = health or UNTOLD
+    fee_bps = told.fee_bps if told.fee_bps is not None else bridge.senders[role].fee_bps
     return Terms(fee_bps=fee_bps, min_send_sat=max(told.min_send_sat or 0, bridge.payouts.min_send_sat))
 
 

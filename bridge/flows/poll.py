@@ -13,6 +13,7 @@ from bridge.flows.call_budget import give_back, take_calls
 from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.observe import look
+from bridge.flows.targets import target_of
 from bridge.logs import log
 from bridge.store import inbox, invoices
 
@@ -96,7 +97,10 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     """
     with bridge.store.read() as tx:
         row = invoices.find(tx, id=invoice_id)
-    if row is None or bridge.chain is not None or bridge.can_read(row.wallet_id):
+        target = target_of(tx, bridge, row) if row is not None else None
+    if row is None or target is None or bridge.evidence_of(target) is not None:
+        return retry_at
+    if bridge.can_read(target.wallet_id, target.witness):
         return retry_at
     now = bridge.clock()
     silence: timedelta = now - (row.provider_asked_at or row.created_at)

@@ -10,13 +10,15 @@ from typing import Any
 from bridge.core.coverage import known_outputs
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainReading
-from bridge.flows.context import Chain
+from bridge.core.rail import Evidence, Target
 
 
-def read_chain(chain: Chain, row: Any, *, payments: Sequence[Payment], now: datetime) -> ChainReading:
-    """What pays the invoice's address, and what became of its `payments`. Raises what the port raises."""
+def read_chain(
+    evidence: Evidence, row: Any, target: Target, *, payments: Sequence[Payment], now: datetime
+) -> ChainReading:
+    """What pays the invoice's target, and what became of its `payments`. Raises what the port raises."""
     since = _searched_from(row, now=now)
-    return chain.read(row.address, born_at=since, asked_at=now, known=known_outputs(payments))
+    return evidence.read(target.text, born_at=since, asked_at=now, known=known_outputs(payments))
 
 
 def _searched_from(row: Any, *, now: datetime) -> datetime:

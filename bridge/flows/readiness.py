@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge.core.errors import BridgeError
+from bridge.core.evidence import Health
 from bridge.flows.chain_sight import chain_sight
 from bridge.flows.context import Bridge
 from bridge.flows.price import current_rate
@@ -26,8 +27,9 @@ def readiness(bridge: Bridge) -> list[Check]:
     """Runs every check; each fails alone."""
     currencies = sorted({c for m in bridge.merchants.values() for c in m.currencies})
     checks = [_check("database", lambda: _database(bridge))]
-    if bridge.has_gateway:
-        checks.append(_check("provider", lambda: _provider(bridge)))
+    health = bridge.receiving.health
+    if health is not None:
+        checks.append(_check("provider", lambda: _provider(health)))
     for currency in currencies:
         checks.append(_check(f"price_{currency}", lambda currency=currency: _price(bridge, currency)))  # type: ignore[misc]
     if bridge.chain is not None:
@@ -50,9 +52,8 @@ def _database(bridge: Bridge) -> str:
         return f"mode {leases.mode_of(tx)}"
 
 
-def _provider(bridge: Bridge) -> str:
-    health = bridge.wallet.health()
-    if not health.ok:
+def _provider(ask: Callable[[], Health]) -> str:
+    if not ask().ok:
         raise BridgeError("provider_unhealthy", "The gateway says that it is not well.")
     return "ok"
 

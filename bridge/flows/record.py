@@ -14,15 +14,17 @@ from bridge.core.clock import believed
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
-from bridge.core.ledger import Books, Journal, journals, wallet_account
+from bridge.core.ledger import Books, Journal, journals
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
+from bridge.core.rail import Target
 from bridge.core.reasons import WALLET_UNREAD
 from bridge.core.schedule import look_class, next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
 from bridge.flows.review_blocks import review_blocks
-from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews
+from bridge.flows.targets import target_of
+from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews, targets
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
 
@@ -60,13 +62,14 @@ def record(
 
     `row` must have been read in this transaction. Raises Conflict("invoice_changed") when somebody was faster.
     """
-    facts = dict(facts or {})
-    rule = rule_of(row)
+    facts, rule = dict(facts or {}), rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
     payments = invoices.payments_of(tx, row.id)
-    told_of = invoices.facts(tx, known, has_chain_evidence=bridge.chain is not None)
+    target = target_of(tx, bridge, row)
+    has_evidence = bridge.evidence_of(target) is not None
+    told_of = invoices.facts(tx, known, has_chain_evidence=has_evidence, is_told=target.is_told)
     decision = decide(
         told_of,
         quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
@@ -83,7 +86,7 @@ def record(
     changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    due = _due(after, decision, before=_booked(tx, row.id))
+    due = _due(after, decision, before=_booked(tx, row.id), account=target.account)
     _post(together, after, newest, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
@@ -138,19 +141,20 @@ def record_first(
     bridge: Bridge,
     values: Mapping[str, Any],
     quote: Quote,
+    target: Target,
     *,
     samples: str,
     now: datetime,
     actor: str,
 ) -> Recorded:
-    """The door for a new invoice with these columns and its first quote: nothing is read back, the row is written decided.
+    """The door for a new invoice with these columns, its first quote and target: nothing is read back, the row is written decided.
 
     Decided before the transaction, so that nobody waits for that: the caller runs `together` in it. Nobody is woken: nothing about
     an invoice that was just opened is urgent, and waking takes a lock of the whole database.
     """
     row = invoices.fresh(values)
     decision = decide(
-        invoices.facts_of(row, (), has_chain_evidence=bridge.chain is not None),
+        invoices.facts_of(row, (), has_chain_evidence=bridge.evidence_of(target) is not None, is_told=target.is_told),
         quotes=[quote],
         payments=[],
         now=now,
@@ -159,13 +163,14 @@ def record_first(
     told = ("invoice.created", *decision.events)
     decided = _columns(row, decision, now=now) | {"sequence": len(told)}
     invoices.add(together, dict(values) | decided)
+    targets.add(together, row.id, target)
     invoices.add_quote(together, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
     after = SimpleNamespace(**vars(row) | decided)
     _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
     sources = _sources(samples)
     for sequence, kind in enumerate(told, 1):
         _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
-    _post(together, after, quote, _due(after, decision, before=Books()), mirrors={}, now=now)
+    _post(together, after, quote, _due(after, decision, before=Books(), account=target.account), mirrors={}, now=now)
     return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
 
 
@@ -336,9 +341,9 @@ def _booked(tx: Tx, invoice_id: str) -> Books:
     return Books.of_balances(ledger.balances(tx, invoice_id=invoice_id))
 
 
-def _due(invoice: Any, decision: Decision, *, before: Books) -> tuple[Journal, ...]:
+def _due(invoice: Any, decision: Decision, *, before: Books, account: str) -> tuple[Journal, ...]:
     after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
-    return journals(before, after, currency=invoice.currency, wallet=wallet_account(invoice.wallet_id))
+    return journals(before, after, currency=invoice.currency, wallet=account)
 
 
 def _post(
@@ -379,6 +384,7 @@ def _tell(
         type=kind,
         sequence=sequence,
         body=body,
+        asset=quote.asset,
         now=now,
     )
 

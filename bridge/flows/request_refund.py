@@ -89,9 +89,7 @@ def request_refund(
 
 def refund_role(bridge: Bridge) -> str:
     """Which wallet pays refunds. What the shop keeps itself it sends itself, see `flows.record_own_send`."""
-    if not bridge.has_gateway:
-        return OWN_ROLE
-    return "billing" if "billing" in bridge.wallets else "hot"
+    return next((role for role in ("billing", "hot") if role in bridge.senders), OWN_ROLE)
 
 
 def _answer(tx: Tx, bridge: Bridge, invoice: Any, row: Any, request: NewRefund, *, is_replay: bool) -> Requested:
@@ -130,7 +128,7 @@ def _values(
         "currency": invoice.currency,
         "price_minor": price_minor,
         "role": role,
-        "wallet_id": bridge.wallets[role][0] if role in bridge.wallets else bridge.wallet_id,
+        "wallet_id": bridge.senders[role].wallet_id if role in bridge.senders else bridge.wallet_id,
         "network": bridge.network,
         "fee_bps": terms.fee_bps,
         "approvals_needed": bridge.payouts.approvals.needed(amounts.gross_sat),

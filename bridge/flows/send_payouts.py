@@ -13,6 +13,7 @@ from typing import Any
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.payout import Amounts, amounts_for_net, wallet_has_room
+from bridge.core.rail import Rail, Wallet
 from bridge.flows.addresses import is_pinned
 from bridge.flows.call_budget import draw_call, give_back, take_calls
 from bridge.flows.context import Bridge
@@ -50,12 +51,13 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
     done = _give_up_lapsed(bridge, now=now)
     # A clock that jumped must not take from people the time in which they may still stop what they approved.
     cooling = timedelta(seconds=bridge.payouts.cooling_seconds)
-    for role, (wallet_id, _) in bridge.wallets.items():
+    for rail in bridge.senders.values():
+        wallet_id = rail.wallet_id
         with bridge.store.read() as tx:
             is_due = may_call_provider(tx, wallet_id) and payouts.is_due(tx, wallet_id=wallet_id, now=now)
             is_cool = not clock_jumps.noticed(tx, now=now, within=cooling)
         if is_due and is_cool:
-            done += _send_next(bridge, role, wallet_id, owner=owner)
+            done += _send_next(bridge, rail, owner=owner)
     return done
 
 
@@ -66,7 +68,7 @@ def _follow_wallets(bridge: Bridge, *, now: datetime) -> None:
     """
     with bridge.store.write() as tx:
         for row in _of_former(tx, bridge):
-            wallet_id, reason = bridge.wallets[row.role][0], "another wallet sends now"
+            wallet_id, reason = bridge.senders[row.role].wallet_id, "another wallet sends now"
             payouts.change(tx, row, {"wallet_id": wallet_id}, now=now)
             more = {"wallet_before": row.wallet_id, "wallet_after": wallet_id}
             after = found(payouts.find(tx, id=row.id))
@@ -75,17 +77,17 @@ def _follow_wallets(bridge: Bridge, *, now: datetime) -> None:
 
 def _of_former(tx: Tx, bridge: Bridge) -> Sequence[Any]:
     """What a former wallet was to send and another one can."""
-    if not bridge.former_wallets:
+    if not bridge.former:
         return ()
-    return payouts.unsent_of(tx, wallet_ids=list(bridge.former_wallets), roles=list(bridge.wallets))
+    return payouts.unsent_of(tx, wallet_ids=list(bridge.former), roles=list(bridge.senders))
 
 
-def _send_next(bridge: Bridge, role: str, wallet_id: str, *, owner: str) -> int:
-    now = bridge.clock()
+def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
+    now, role, wallet_id = bridge.clock(), rail.role, rail.wallet_id
     try:
         terms = terms_of(bridge, role)
         draw_call(bridge)
-        reading = Reading(terms=terms, confirmed_sat=bridge.wallets[role][1].balance().confirmed_sat)
+        reading = Reading(terms=terms, confirmed_sat=_wallet(bridge, role).balance().confirmed_sat)
     except BridgeError as error:
         log("payout.waits", level=logging.WARNING, role=role, code=error.code)
         return 0
@@ -183,9 +185,16 @@ def _is_final(tx: Tx, invoice: Any) -> bool:
     return all(payment.confirmations is None or payment.confirmations >= depth for payment in present)
 
 
+def _wallet(bridge: Bridge, role: str) -> Wallet:
+    wallet = bridge.senders[role].sends
+    if wallet is None:
+        raise ValueError(f"nothing can be sent as {role}")
+    return wallet
+
+
 def _call(bridge: Bridge, row: Any, *, owner: str) -> None:
     """The one call, with the key and the body of the intent; then one transaction for what came of it."""
-    wallet = bridge.wallets[row.role][1]
+    wallet = _wallet(bridge, row.role)
     outcome: Sent | BridgeError
     try:
         outcome = wallet.send(destination=row.destination, gross_sat=row.gross_sat, idempotency_key=row.idempotency_key)

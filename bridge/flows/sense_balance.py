@@ -27,7 +27,8 @@ YOUNG_COMPARED, NEAREST = 2_000, 6
 def sense_balance(bridge: Bridge, *, owner: str) -> int:
     """Asks at most once per pause over all workers, and only while looks are due. Returns how many invoices rest or hurry."""
     now = bridge.clock()
-    if not bridge.has_gateway:
+    reader = bridge.receiving.reader
+    if reader is None:
         return 0
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now):
@@ -43,7 +44,7 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
             give_back(tx, calls=1)
             return 0
     try:
-        balance_sat = bridge.wallet.balance().balance_sat
+        balance_sat = reader.balance().balance_sat
     except BridgeError as error:
         log("balance.not_sensed", level=logging.WARNING, code=error.code)
         return 0

@@ -38,7 +38,7 @@ def settle_unknown(
     """
     if decision not in RULINGS:
         raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
-    sending = [wallet_id for wallet_id, _ in bridge.wallets.values()]
+    sending = [rail.wallet_id for rail in bridge.senders.values()]
     if decision == "payout_retry" and row.wallet_id not in sending:
         detail = "The same call can only be made by the wallet that made it, and no setting sends from that any more."
         raise Refused("wallet_not_in_use", detail, field="decision")
@@ -95,10 +95,11 @@ def _sent(bridge: Bridge, row: Any, txid: str, outputs: list[ChainOutput] | None
         raise Refused("txid_missing", "Say by its txid which transaction it was.", field="txid")
     arrived_sat = row.net_sat
     if row.fee_bps is None and outputs is None:
-        if bridge.gateway_fee_bps is None:
+        fee_bps = bridge.receiving.fee_bps
+        if fee_bps is None:
             detail = "Nobody says how much arrived: name the fee (subtc.fee_bps), or a chain reader, first."
             raise Refused("arrived_unknown", detail, field="decision")
-        arrived_sat = amounts_for_gross(row.gross_sat, fee_bps=bridge.gateway_fee_bps).net_sat
+        arrived_sat = amounts_for_gross(row.gross_sat, fee_bps=fee_bps).net_sat
     if outputs is not None:
         amounts = [output.amount_sat for output in outputs if output.outpoint.startswith(f"{txid}:")]
         if not amounts:

@@ -19,11 +19,12 @@ LEASE_SECONDS = 60
 
 def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
     """Adds one address to a pool that is not full. Returns how many were added."""
-    if bridge.spare_addresses == 0:
+    rail = bridge.receiving
+    if rail.asks is None or rail.spares == 0:
         return 0
     now, pool = bridge.clock(), {"wallet_id": bridge.wallet_id, "network": bridge.network}
     with bridge.store.read() as tx:
-        if spare_addresses.count_free(tx, **pool) >= bridge.spare_addresses:
+        if spare_addresses.count_free(tx, **pool) >= rail.spares:
             return 0
     with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
@@ -33,7 +34,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         if not take_calls(tx, bridge, now=now):
             return 0
     try:
-        address = bridge.wallet.create_inbox(expected_sat=EXPECTED_SAT)
+        address = rail.asks(EXPECTED_SAT)
     except BridgeError as error:
         log("spare_address.not_added", level=logging.WARNING, code=error.code)
         return 0

@@ -30,13 +30,15 @@ from bridge.store import audit, leases, ledger, payouts
 from bridge.store.db import Tx
 
 POLICY = "policy"
+# The role that is swept.
+SWEPT = "hot"
 TRY_SECONDS = 60
 
 
 def sweep_due(bridge: Bridge, *, owner: str) -> int:
     """The scheduled sweep: says (dry_run), proposes or orders one. Returns how many plans were made."""
     rules, now = bridge.treasury, bridge.clock()
-    if not bridge.has_gateway:
+    if SWEPT not in bridge.senders:
         return 0
     with bridge.store.read() as tx:
         if rules.sweep_mode == "off" or leases.mode_of(tx) == "read_only":
@@ -63,7 +65,7 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
     Raises Refused (forbidden, nothing_to_sweep, no_gateway), Conflict("sweep_open") and Unavailable.
     """
     require_words(actor, reason)
-    if not bridge.has_gateway:
+    if SWEPT not in bridge.senders:
         raise Refused("no_gateway", "The money lies in your own wallet already; the bridge moves nothing there.")
     if _read(bridge) is None:
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
@@ -104,7 +106,7 @@ def propose_write_off(
     """A person gives up dust that is too little to be sent; another one approves. Raises Refused."""
     require_words(actor, reason)
     check_sat(gross_sat, field="gross_sat")
-    if role not in bridge.wallets or gross_sat == 0:
+    if role not in bridge.senders or gross_sat == 0:
         raise Refused("bad_write_off", "Name a wallet and more than nothing.", field="role")
     now = bridge.clock()
     with bridge.store.write() as tx:
@@ -121,7 +123,7 @@ def propose_write_off(
 def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str, reason: str) -> None:
     """Books money that the operator put into a wallet from outside, such as the refund float of the billing wallet."""
     require_words(actor, reason)
-    if role not in bridge.wallets or check_sat(sat, field="sat") == 0:
+    if role not in bridge.senders or check_sat(sat, field="sat") == 0:
         raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
     now = bridge.clock()
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
@@ -201,7 +203,7 @@ def _values(
         "request_key": key,
         "request_sha256": hashlib.sha256(asked.encode()).hexdigest(),
         "role": role,
-        "wallet_id": bridge.wallets[role][0],
+        "wallet_id": bridge.senders[role].wallet_id,
         "network": bridge.network,
         "fee_bps": fee_bps,
         "approvals_needed": bridge.payouts.approvals.needed(amounts.gross_sat),

@@ -9,9 +9,10 @@ from typing import Any
 
 from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.evidence import WalletBalance
+from bridge.core.rail import AddressSource, WalletReader
 from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.flows.call_budget import draw_call
-from bridge.flows.context import AddressSource, Bridge, WalletReader
+from bridge.flows.context import Bridge
 from bridge.flows.modes import may_call_provider
 from bridge.flows.payout_steps import Terms, known_terms
 from bridge.flows.present import time_text
@@ -38,19 +39,19 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.write() as tx:
         if not leases.take_free(tx, "balances", owner=owner, now=now, lease_seconds=pause):
             return 0
-        wanted = [role for role, (wallet_id, _) in bridge.wallets.items() if may_call_provider(tx, wallet_id)]
-        formers = [wallet_id for wallet_id in bridge.former_wallets if may_call_provider(tx, wallet_id)]
+        wanted = [role for role, rail in bridge.senders.items() if may_call_provider(tx, rail.wallet_id)]
+        formers = [wallet_id for wallet_id in bridge.former if may_call_provider(tx, wallet_id)]
     read = [read_balance(bridge, role) is not None for role in wanted]
     return sum(read) + sum(read_former(bridge, wallet_id) for wallet_id in formers)
 
 
 def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
-    asked_at, (wallet_id, wallet) = bridge.clock(), bridge.wallets[role]
-    balance = _asked(bridge, role, wallet)
+    asked_at, rail = bridge.clock(), bridge.senders[role]
+    balance = _asked(bridge, role, rail.reader)
     if balance is None:
         return None
-    _keep(bridge, role, wallet_id, balance, known_terms(bridge, role), at=asked_at)
+    _keep(bridge, role, rail.wallet_id, balance, known_terms(bridge, role), at=asked_at)
     with bridge.store.read() as tx:
         seen = hot_wallet(tx, bridge, role)
     if role == "hot" and seen is not None:
@@ -62,7 +63,7 @@ def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
 
 def read_former(bridge: Bridge, wallet_id: str) -> bool:
     """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
-    asked_at, former = bridge.clock(), bridge.former_wallets[wallet_id]
+    asked_at, former = bridge.clock(), bridge.former[wallet_id]
     place = place_of(former.role, wallet_id)
     balance = _asked(bridge, place, former.reader)
     if balance is None:
@@ -77,7 +78,9 @@ def place_of(role: str, wallet_id: str) -> str:
     return f"{role}:{wallet_id}"
 
 
-def _asked(bridge: Bridge, place: str, reader: WalletReader) -> WalletBalance | None:
+def _asked(bridge: Bridge, place: str, reader: WalletReader | None) -> WalletBalance | None:
+    if reader is None:
+        return None
     try:
         draw_call(bridge)
         return reader.balance()
@@ -125,7 +128,7 @@ def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
 
 def require_room(tx: Tx, bridge: Bridge) -> None:
     """Raises Unavailable("hot_wallet_full") while the hot wallet is over its cap and the operator wants that to count."""
-    counts = bridge.treasury.stop_new_invoices and bridge.has_gateway
+    counts = bridge.treasury.stop_new_invoices and "hot" in bridge.senders
     if counts and bridge.treasury.is_over_cap(held_sat(tx, bridge)):
         raise Unavailable("hot_wallet_full", "The wallet holds as much as it may.", retry_after_seconds=600)
 
@@ -141,18 +144,18 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
         return {
             "network": bridge.network,
             "wallets": [
-                _wallet(bridge, role, rows.get(role), books.get(f"wallet:{role}", 0), now) for role in bridge.wallets
+                _wallet(bridge, role, rows.get(role), books.get(f"wallet:{role}", 0), now) for role in bridge.senders
             ],
             "former_wallets": [
                 _former(bridge, wallet_id, rows.get(place_of(former.role, wallet_id)), now)
-                for wallet_id, former in bridge.former_wallets.items()
+                for wallet_id, former in bridge.former.items()
             ],
             "cold": {
                 "addresses": list(bridge.treasury.cold_addresses),
                 "first_address": _first(bridge.treasury.cold_descriptor),
                 "ledger_sat": books.get("wallet:cold", 0),
             },
-            "own_first_address": _first(bridge.own_addresses),
+            "own_first_address": _first(bridge.receiving.derives),
             "in_sweep_sat": books.get("inflight:sweep", 0),
             "fees_paid_sat": books.get("provider_fee", 0),
             "owed_sat": hot.owed_sat if hot is not None else owed_sat(tx, bridge),
@@ -160,7 +163,7 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "refund_float_sat": bridge.treasury.refund_float_sat,
             "max_hot_sat": bridge.treasury.max_hot_sat,
             "is_over_cap": bridge.treasury.is_over_cap(held_sat(tx, bridge)),
-            "sweep_mode": bridge.treasury.sweep_mode if bridge.has_gateway else "off",
+            "sweep_mode": bridge.treasury.sweep_mode if "hot" in bridge.senders else "off",
             "sweep": plan_json(plan) if plan is not None else None,
         }
 
@@ -195,11 +198,11 @@ def _is_told_by(bridge: Bridge, row: Any) -> bool:
     that people took out of the settings is not read any more.
     """
     is_former_place = ":" in row.role
-    return is_former_place == (row.wallet_id in bridge.former_wallets)
+    return is_former_place == (row.wallet_id in bridge.former)
 
 
 def _former(bridge: Bridge, wallet_id: str, row: Any, now: datetime) -> dict[str, Any]:
-    return {"role": bridge.former_wallets[wallet_id].role, "wallet_id": wallet_id} | _reading(row, now)
+    return {"role": bridge.former[wallet_id].role, "wallet_id": wallet_id} | _reading(row, now)
 
 
 def _reading(row: Any, now: datetime) -> dict[str, Any]:
@@ -214,7 +217,7 @@ def _reading(row: Any, now: datetime) -> dict[str, Any]:
 def _wallet(bridge: Bridge, role: str, row: Any, ledger_sat: int, now: datetime) -> dict[str, Any]:
     return _reading(row, now) | {
         "role": role,
-        "wallet_id": bridge.wallets[role][0],
+        "wallet_id": bridge.senders[role].wallet_id,
         "ledger_sat": ledger_sat,
         "fee_bps": row.fee_bps if row is not None else None,
         "min_send_sat": row.min_send_sat if row is not None else None,

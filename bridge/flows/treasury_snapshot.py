@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.columns import Cell
-from bridge.core.ledger import ASSETS, BTC
+from bridge.core.ledger import ASSETS
+from bridge.core.money import BTC
 from bridge.flows.context import Bridge
 from bridge.flows.treasury import readings_of
 from bridge.store import exports

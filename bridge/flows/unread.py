@@ -10,7 +10,7 @@ from bridge.core.invoice import is_open
 from bridge.core.reasons import WALLET_UNREAD
 from bridge.flows.context import Bridge
 from bridge.flows.record import rule_of, withdraw_review
-from bridge.store import invoices, payouts, reviews
+from bridge.store import payouts, reviews, targets
 from bridge.store.db import Tx
 
 
@@ -33,9 +33,13 @@ def refused(row: Any, *, now: datetime) -> str | None:
 
 def missing_wallets(tx: Tx, bridge: Bridge) -> list[str]:
     """Wallets that open invoices or unfinished payouts belong to, and that no setting can read or send from; a sentence each."""
-    sending = {wallet_id for wallet_id, _ in bridge.wallets.values()}
-    unread_ids = {each: count for each, count in invoices.open_by_wallet(tx).items() if not bridge.can_read(each)}
-    unfinished = payouts.unfinished_by_wallet(tx, following=list(bridge.former_wallets), roles=list(bridge.wallets))
+    sending = {rail.wallet_id for rail in bridge.senders.values()}
+    unread_ids = {
+        each: count
+        for (each, witness), count in targets.open_by_wallet(tx).items()
+        if not bridge.can_read(each, witness)
+    }
+    unfinished = payouts.unfinished_by_wallet(tx, following=list(bridge.former), roles=list(bridge.senders))
     unsent_ids = {each: count for each, count in unfinished.items() if each not in sending}
     return [
         *(f"{count} open invoices of wallet {each}, which no setting can read" for each, count in unread_ids.items()),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from bridge.core.ledger import BTC
+from bridge.core.money import BTC
 from bridge.core.reasons import HOLDING
 from bridge.store.tables import entries, events, invoices, journals, reviews
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, and_, case, func, or_, select, type_coerce
 
-from bridge.core.ledger import BTC
+from bridge.core.money import BTC
 from bridge.store.tables import (
     audit,
     audit_chain,

@@ -26,11 +26,12 @@ def append(
     type: str,
     sequence: int,
     body: str,
+    asset: str,
     now: datetime,
 ) -> None:
     """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of."""
     shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}
-    tx.execute(_APPEND, {"id": event_id, "type": type, "body": body} | shared)
+    tx.execute(_APPEND, {"id": event_id, "type": type, "body": body, "asset": asset} | shared)
     tx.execute(_QUEUE, {"event_id": event_id})
     if delivery_id is not None:
         owed = {"id": delivery_id, "event_id": event_id, "state": "pending", "next_try_at": now}

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select
 
-from bridge.core.ledger import BTC
+from bridge.core.money import BTC
 from bridge.store.ledger import PAYOUT, RECEIPTS
 from bridge.store.tables import audit, audit_chain, deliveries, entries, events, journals, payouts
 

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, Row, func, select
 from bridge.core.credit import Payment
 from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
+from bridge.core.rail import Target
 from bridge.store import invoices as invoice_rows
+from bridge.store import targets as target_rows
 from bridge.store.ledger import RECEIPTS
 from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, quotes, reviews
 
@@ -26,6 +28,7 @@ class InvoiceFacts:
     row: Row[Any]
     quote_rows: Sequence[Row[Any]]
     payments: Sequence[Payment]
+    targets: Sequence[Target]
     review_rows: Sequence[Row[Any]]
     balances: dict[str, int] = field(default_factory=dict)
     unbalanced_journals: Sequence[int] = ()
@@ -37,8 +40,8 @@ class InvoiceFacts:
         """The quotes that can value something: those in the invoice's own currency."""
         return [invoice_rows.quote_of_row(q) for q in self.quote_rows if q.currency == self.row.currency]
 
-    def decided_on(self, *, has_chain_evidence: bool) -> Invoice:
-        return invoice_rows.facts_of(self.row, self.review_rows, has_chain_evidence=has_chain_evidence)
+    def decided_on(self, *, has_chain_evidence: bool, is_told: bool) -> Invoice:
+        return invoice_rows.facts_of(self.row, self.review_rows, has_chain_evidence=has_chain_evidence, is_told=is_told)
 
 
 def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
@@ -71,6 +74,7 @@ def of_rows(tx: Connection, rows: Sequence[Row[Any]]) -> list[InvoiceFacts]:
     quotes_by = _grouped(tx, select(quotes).where(quotes.c.invoice_id.in_(ids)).order_by(quotes.c.version))
     seen = select(payments).where(payments.c.invoice_id.in_(ids))
     payments_by = _grouped(tx, seen.order_by(payments.c.first_seen_at, payments.c.key))
+    offered = target_rows.of_invoices(tx, ids)
     ruled = select(reviews.c.invoice_id, reviews.c.kind, reviews.c.state, reviews.c.decision)
     reviews_by = _grouped(tx, ruled.where(reviews.c.invoice_id.in_(ids)))
     balances, unbalanced = _balances(tx, ids), _unbalanced(tx, ids)
@@ -80,6 +84,7 @@ def of_rows(tx: Connection, rows: Sequence[Row[Any]]) -> list[InvoiceFacts]:
             row=row,
             quote_rows=quotes_by[row.id],
             payments=[invoice_rows.payment_of_row(p) for p in payments_by[row.id]],
+            targets=offered[row.id],
             review_rows=reviews_by[row.id],
             balances=balances[row.id],
             unbalanced_journals=unbalanced[row.id],

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, ins
 from bridge.core.clock import CLOCK_TOLERANCE, latest_end
 from bridge.core.credit import Payment
 from bridge.core.invoice import STATUSES, Invoice
-from bridge.core.ledger import is_own_wallet
 from bridge.core.quote import Quote
 from bridge.core.reasons import WITHDRAWN
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
@@ -252,13 +251,13 @@ def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> date
     return at
 
 
-def facts(tx: Connection, row: Any, *, has_chain_evidence: bool) -> Invoice:
-    """The row and its reviews as the facts that a decision takes."""
+def facts(tx: Connection, row: Any, *, has_chain_evidence: bool, is_told: bool) -> Invoice:
+    """The row and its reviews as the facts that a decision takes. `is_told`: a rail says a sum beside the facts."""
     kinds = tx.execute(_REVIEWS, {"invoice_id": row.id}).all()
-    return facts_of(row, kinds, has_chain_evidence=has_chain_evidence)
+    return facts_of(row, kinds, has_chain_evidence=has_chain_evidence, is_told=is_told)
 
 
-def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Invoice:
+def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool, is_told: bool) -> Invoice:
     """The same from review rows (kind, state, decision) that were read already."""
     return Invoice(
         amount_minor=row.amount_minor,
@@ -276,7 +275,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool) -> Inv
         verdict=row.verdict,
         billing_change=row.billing_change,
         has_chain_evidence=has_chain_evidence,
-        has_gateway=not is_own_wallet(row.wallet_id),
+        has_gateway=is_told,
         provider_sat=row.provider_sat,
         disagrees_since=row.disagrees_since,
         received_sat=row.received_sat,
@@ -315,6 +314,7 @@ def quote_of_row(row: Row[Any]) -> Quote:
         due_sat=row.due_sat,
         effective_from=row.effective_from,
         expires_at=row.expires_at,
+        asset=row.asset,
     )
 
 
@@ -341,11 +341,19 @@ def payment_of_row(row: Row[Any]) -> Payment:
     )
 
 
-def put_payment(tx: Connection, invoice_id: str, payment: Payment, *, asked_at: datetime, is_new: bool) -> None:
-    """Stores the absolute facts of one output; the earliest sight is kept by the caller."""
+def put_payment(
+    tx: Connection,
+    invoice_id: str,
+    payment: Payment,
+    *,
+    asked_at: datetime,
+    is_new: bool,
+    target_id: int | None = None,
+) -> None:
+    """Stores the absolute facts of one output; the earliest sight is kept by the caller, the target is that of the first."""
     values = vars(payment) | {"asked_at": asked_at}
     if is_new:
-        tx.execute(insert(payments).values(invoice_id=invoice_id, **values))
+        tx.execute(insert(payments).values(invoice_id=invoice_id, target_id=target_id, **values))
         return
     where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
     tx.execute(update(payments).where(*where).values(**values))
@@ -423,13 +431,6 @@ def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "
     query = query.where(invoices.c.merchant == merchant, invoices.c.status.in_(STATUSES), invoices.c.id != but)
     found = tx.execute(query.where(invoices.c.created_at >= since).group_by(invoices.c.currency))
     return {currency: (int(count), int(minor)) for currency, count, minor in found}
-
-
-def open_by_wallet(tx: Connection) -> dict[str, int]:
-    """How many invoices wait for money, or for what becomes of it, by the wallet of their address."""
-    waiting = (invoices.c.status.in_(("new", "processing", "expired")), invoices.c.closed_at.is_(None))
-    query = select(invoices.c.wallet_id, func.count()).where(*waiting).group_by(invoices.c.wallet_id)
-    return {wallet_id: int(count) for wallet_id, count in tx.execute(query)}
 
 
 def watched_until(tx: Connection, wallet_id: str) -> datetime | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
-from bridge.core.ledger import BTC, Journal
+from bridge.core.ledger import Journal
+from bridge.core.money import BTC
 from bridge.store.tables import entries, journals
 from bridge.store.together import Together
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.ledger import BTC
+from bridge.core.money import BTC
 from bridge.core.payout import IN_FLIGHT
 from bridge.core.reconciliation import Finding
 from bridge.store.tables import (

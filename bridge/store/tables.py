@@ -149,6 +149,25 @@ invoices = Table(
     CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
 )
 
+# Where an invoice is paid to, over which rail. An invoice's own address and wallet_id are those of its first one.
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    _invoice_id(),
+    Column("rail", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("wallet_id", Text, nullable=False),
+    Column("text", Text, nullable=False, unique=True),
+    Column("account", Text, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("due_units", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    CheckConstraint("due_units > 0", name="positive"),
+    CheckConstraint("witness IN ('chain','total+chain','rail')", name="witness"),
+)
+
 quotes = Table(
     "quotes",
     metadata,
@@ -167,6 +186,7 @@ quotes = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("samples", Text, nullable=False),
+    Column("asset", Text, nullable=False, server_default="BTC"),
     UniqueConstraint("invoice_id", "version"),
     CheckConstraint("due_sat > 0 AND base_minor > 0 AND price_minor > 0", name="positive"),
 )
@@ -187,6 +207,7 @@ payments = Table(
     Column("coinbase", Boolean, nullable=False, server_default=false()),
     Column("source", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
+    Column("target_id", BigInteger),
     UniqueConstraint("invoice_id", "key"),
     Index("ix_payments_key", "key"),
 )
@@ -274,6 +295,7 @@ events = Table(
     Column("sequence", Integer, nullable=False),
     Column("created_at", UtcTime, nullable=False, index=True),
     Column("body", Text, nullable=False),
+    Column("asset", Text, nullable=False, server_default="BTC"),
     UniqueConstraint("invoice_id", "sequence"),
 )
 

@@ -15,10 +15,10 @@ from bridge.core.addresses import check_address
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ProviderReading, Sample, Sent
 from bridge.outbound import Limits
+from bridge.rails.subtc.client import SubtcWallet
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
-from bridge.subtc.client import SubtcWallet
 from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "5a" * 24

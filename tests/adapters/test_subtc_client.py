@@ -11,7 +11,7 @@ import responses
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Health, ProviderReading, Sent, WalletBalance
 from bridge.outbound import Limits
-from bridge.subtc.client import SubtcWallet
+from bridge.rails.subtc.client import SubtcWallet
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 
 BASE = "https://gateway.example"

@@ -7,15 +7,14 @@ import pytest
 
 from bridge.flows.decide_payout import show_payout
 from bridge.flows.desk import series
-from bridge.subtc.no_gateway import NoGateway
 from tests.admin.office import Office, build_office
-from tests.flows.test_own_wallet import OWN
+from tests.flows.test_own_wallet import OWN, OWN_RAIL
 from tests.payouts.desk import PAYER
 
 
 @pytest.fixture
 def office(sqlite_url: str) -> Iterator[Office]:
-    made = build_office(sqlite_url, bridge={"wallet": NoGateway(), "own_addresses": OWN, "wallet_id": OWN.wallet_id})
+    made = build_office(sqlite_url, bridge={"rails": (OWN_RAIL,)})
     with closing(made.bridge.store):
         yield made
 

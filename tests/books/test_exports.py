@@ -111,7 +111,7 @@ def test_adjoining_treasury_snapshots_hand_over_their_balances(world):
         parts = {name: int(whole[role][name]) for name in ("opening_sat", "in_sat", "out_sat", "fees_sat")}
         came, went = parts["opening_sat"] + parts["in_sat"], parts["out_sat"] + parts["fees_sat"]
         assert came - went == int(whole[role]["closing_sat"])
-    assert int(whole["hot"]["closing_sat"]) == world.bridge.wallet.balance().confirmed_sat
+    assert int(whole["hot"]["closing_sat"]) == world.wallet.balance().confirmed_sat
 
 
 @ONE_ENGINE

@@ -148,7 +148,7 @@ def test_an_output_that_pays_two_invoices_is_found(world):
 
 def test_money_in_the_wallet_that_nobody_booked_is_found_until_it_is_said_to_be_foreign(world):
     paid(world)
-    stray = world.bridge.wallet.create_inbox(expected_sat=1)
+    stray = world.wallet.create_inbox(expected_sat=1)
     world.control("pay", address=stray, amount_sat=12_345)
     world.mine()
     report = reconcile(world.bridge)

@@ -87,9 +87,9 @@ def test_a_message_that_was_refused_is_a_failure_until_one_gets_through(sqlite_u
 def test_a_gateway_without_a_date_is_said_and_not_taken_for_agreement(sqlite_url: str, monkeypatch) -> None:
     with open_world(sqlite_url) as world:
         assert found(world)["clock"].state in (PASS, FAIL)
-        health = world.bridge.wallet.health()
+        health = world.wallet.health()
         silent = type(health)(**vars(health) | {"server_time": None})
-        monkeypatch.setattr(type(world.bridge.wallet), "health", lambda self: silent)
+        monkeypatch.setattr(type(world.wallet), "health", lambda self: silent)
         assert found(world)["clock"].state == WARN
 
 

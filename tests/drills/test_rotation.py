@@ -182,7 +182,7 @@ def test_a_revoked_key_gives_nothing_and_loses_nothing(sqlite_url):
 def test_no_key_is_shared_between_two_gateways_accounts():
     served = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
     try:
-        from bridge.subtc.client import SubtcWallet
+        from bridge.rails.subtc.client import SubtcWallet
 
         other = SubtcWallet(base_url=served.url, network="test").create_key()
         stranger = SubtcWallet(base_url=served.url, key=other, network="test", wallet_id=WALLET)

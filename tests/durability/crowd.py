@@ -19,7 +19,7 @@ from bridge.flows.watch import arm_watches
 from bridge.store import invoices
 from bridge.store.tables import invoices as table
 from bridge.store.tables import quotes
-from tests.builders import World, build_bridge
+from tests.builders import World, build_bridge, gateway_rail
 from tests.fakes import FakeMoney, FakeWallet, tip_at
 
 DAY = 86_400
@@ -136,7 +136,10 @@ def gather(database_url: str, *, open_invoices: int, calls_per_minute: int, seed
     world, chance = World(), random.Random(seed)
     wallet = CountingWallet(world.money, world.clock)
     bridge = build_bridge(
-        database_url, world=world, wallet=wallet, chain=CrowdChain(wallet), provider_calls_per_minute=calls_per_minute
+        database_url,
+        world=world,
+        rails=(gateway_rail(wallet, calls_per_minute=calls_per_minute),),
+        chain=CrowdChain(wallet),
     )
     add_invoices(bridge, world, chance, [chance.randrange(DAY - 60) for _ in range(open_invoices)])
     return Crowd(bridge=bridge, world=world, wallet=wallet, random=chance)

@@ -82,4 +82,4 @@ def test_a_spent_budget_is_no_outage(worlds: Worlds) -> None:
 def test_every_purpose_has_something_left_for_the_more_urgent(world: World) -> None:
     limits = [limit_of(world.bridge, purpose) for purpose in ("reconcile", "routine", "plain", "urgent")]
     assert limits == sorted(limits)
-    assert limits[-1] == world.bridge.provider_calls_per_minute
+    assert limits[-1] == world.bridge.receiving.calls_per_minute

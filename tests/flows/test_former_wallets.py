@@ -63,7 +63,7 @@ def test_an_invoice_that_is_paid_after_the_switch_settles(worlds: Callable[..., 
 def test_another_wallet_of_the_same_key_needs_no_key_of_its_own(worlds: Callable[..., World]) -> None:
     world = worlds(**ALONE)
     invoice = world.open()
-    second = world.bridge.wallet.create_wallet()  # type: ignore[attr-defined]
+    second = world.wallet.create_wallet()  # type: ignore[attr-defined]
     world = restarted(world, subtc={"wallet_id": second}, former_wallets=[{"wallet_id": WALLET}], **ALONE)
     world.pay(invoice)
     world.mine()
@@ -362,8 +362,8 @@ def test_an_own_wallets_invoice_without_any_chain_reader_is_not_left_alone(world
 
 def test_a_former_wallet_can_only_be_read(world: World) -> None:
     world = moved(world)
-    reader = world.bridge.former_wallets[WALLET].reader
+    reader = world.bridge.former[WALLET].reader
     assert not hasattr(reader, "send") and not hasattr(reader, "create_inbox")
-    assert KEY not in repr(reader) and NEW_KEY not in repr(world.bridge.wallet)
+    assert KEY not in repr(reader) and NEW_KEY not in repr(world.wallet)
     with pytest.raises(Refused):
         world.switch("paused", scope="wallet:wt_0")

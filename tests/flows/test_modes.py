@@ -9,6 +9,7 @@ from bridge.flows.desk import switches
 from bridge.flows.modes import scopes, set_mode
 from bridge.flows.pay import pay_view
 from bridge.flows.watch import arm_watches
+from bridge.rails.subtc import sending
 from tests.flows.world import WALLET, World
 
 
@@ -118,7 +119,7 @@ def test_a_wrong_switch_is_refused(world: World, scope: str, mode: str, actor: s
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 def test_every_wallet_that_the_bridge_works_with_has_a_switch(world: World) -> None:
-    bridge = replace(world.bridge, billing_wallet=world.bridge.wallet, billing_wallet_id="wt_billing")
+    bridge = replace(world.bridge, rails=(*world.bridge.rails, sending(world.wallet, "wt_billing", role="billing")))
     assert scopes(bridge) == ["bridge", f"wallet:{WALLET}", "wallet:wt_billing"]
     set_mode(bridge, scope="wallet:wt_billing", mode="paused", actor="anna", reason="a test")
     assert [(row["scope"], row["mode"]) for row in switches(bridge)][2] == ("wallet:wt_billing", "paused")

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import BridgeError, Refused
+from bridge.core.rail import CHAIN, Rail
 from bridge.flows.after_restore import come_up_read_only
 from bridge.flows.check import alerts
 from bridge.flows.day_report import report
@@ -28,6 +29,7 @@ TPUB = "tpubDC3pD7UZXnsgh3EBjbtBQiB1FnLask7UHBSunZ1DPK4dCFFZoFRkgxHB8gt42FvLzx1D
 BODY = f"wpkh([73c5da0a/84'/1'/0']{TPUB}/0/*)"
 DESCRIPTOR = f"{BODY}#{checksum_of(BODY)}"
 OWN = parse_descriptor(DESCRIPTOR, network="test")
+OWN_RAIL = Rail(name="own_wallet", wallet_id=OWN.wallet_id, role="cold", witness=CHAIN, derives=OWN)
 WITHOUT_GATEWAY = {"subtc": None, "own_wallet": {"descriptor": DESCRIPTOR}}
 
 

@@ -1,7 +1,6 @@
 """Who looks when: due work, leases, the call budget, and what a crashed worker leaves behind."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime
 from threading import Barrier
 
@@ -12,6 +11,7 @@ from bridge.flows.poll import answer_doorbells, look_and_release, poll_due
 from bridge.flows.sense_balance import sense_balance
 from bridge.flows.workers import give_back_leases
 from bridge.store import invoices
+from tests.builders import with_rail
 from tests.flows.world import World
 
 
@@ -25,7 +25,7 @@ def leased(world: World, *, owner: str, limit: int = 100) -> list[object]:
 def due(world: World, count: int) -> list[dict]:
     """Open invoices whose looks are due, and a whole budget: opening them took calls of another minute."""
     limited = world.bridge
-    world.bridge = replace(limited, provider_calls_per_minute=1_000)
+    world.bridge = with_rail(limited, calls_per_minute=1_000)
     opened = [world.open(str(number)) for number in range(count)]
     world.bridge = limited
     world.advance(62)
@@ -167,7 +167,7 @@ def test_a_look_that_fails_in_an_unforeseen_way_is_tried_later_and_does_not_spin
             raise RuntimeError("a defect")
 
     broken = Broken()
-    bridge = replace(world.bridge, wallet=broken)
+    bridge = with_rail(world.bridge, reader=broken)
     invoice = world.open()
     world.ring(invoice)
     tries = [answer_doorbells(bridge, owner="w1", limit=9, submit=lambda work: work()) for _ in range(5)]

@@ -87,6 +87,11 @@ class World:
     clock_ahead: timedelta = timedelta(0)
     watched: WatchedClock = field(default_factory=WatchedClock)
 
+    @property
+    def wallet(self) -> Any:
+        """The bridge's own client of the wallet that payers pay to."""
+        return self.bridge.receiving.sends
+
     def control(self, command: str, **body: Any) -> dict[str, Any]:
         """One command to the sandbox, as its operator."""
         reply = requests.post(f"{self.sandbox.url}/_control/{command}", json=body, timeout=10)

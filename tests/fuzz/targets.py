@@ -29,10 +29,10 @@ from bridge.core.evidence import KnownOutput
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
 from bridge.outbound import Outbound, Reply
+from bridge.rails.subtc.client import SubtcWallet
+from bridge.rails.subtc.signature import CallbackSignature
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reading import Reading
-from bridge.subtc.client import SubtcWallet
-from bridge.subtc.signature import CallbackSignature
 from tests.core.descriptor_table import ACCEPTED, A
 from tests.web.conftest import API_KEY, Site
 

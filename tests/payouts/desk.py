@@ -92,7 +92,7 @@ class Desk:
 
     def gateway_sat(self) -> int:
         """The gateway's own word about the hot wallet."""
-        return self.world.bridge.wallet.balance().confirmed_sat
+        return self.world.wallet.balance().confirmed_sat
 
     def books(self) -> dict[str, int]:
         """Signed satoshi by account over everything; every journal must balance."""

@@ -241,7 +241,7 @@ def test_the_hot_wallet_keeps_what_it_owes_to_other_payers(desk: Desk) -> None:
     desk.world.mine(6)
     desk.world.look(part)
     payout = desk.approved(invoice)
-    wallet = desk.world.bridge.wallet
+    wallet = desk.world.wallet
     wallet.send(destination=TAPROOT, gross_sat=FLOAT_SAT, idempotency_key="somebody-else")
     assert desk.gateway_sat() - payout["gross_sat"] < 100_000
     desk.send()

@@ -355,7 +355,7 @@ def test_an_uncertain_send_of_a_former_wallet_is_never_made_by_another(desk: Des
     desk.send()
     desk.confirm()
     assert desk.now(payout)["state"] == "confirmed" and len(desk.arrived()) == 1
-    held_sat = desk.gateway_sat() + desk.world.bridge.former_wallets[WALLET].reader.balance().confirmed_sat
+    held_sat = desk.gateway_sat() + desk.world.bridge.former[WALLET].reader.balance().confirmed_sat
     assert desk.books()["wallet:hot"] == held_sat
 
 
@@ -392,7 +392,7 @@ def test_asking_again_does_not_wait_for_a_balance_that_has_left_already(desk: De
     desk.world.fault("wallet_send", "lost_response", times=1)
     desk.send()
     rest_sat = desk.gateway_sat()
-    desk.world.bridge.wallet.send(destination=TAPROOT, gross_sat=rest_sat, idempotency_key="somebody-else")
+    desk.world.wallet.send(destination=TAPROOT, gross_sat=rest_sat, idempotency_key="somebody-else")
     desk.rule("payout_retry")
     desk.send()
     assert desk.now(payout)["state"] == "sent"

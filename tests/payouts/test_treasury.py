@@ -182,15 +182,17 @@ def test_stranded_dust_is_reported_and_given_up_by_two_people(desks: Callable[..
 def test_a_billing_wallet_pays_the_refunds(desks: Callable[..., Desk]) -> None:
     """A second wallet at the gateway under the same key, funded by the operator."""
     first = desks()
-    billing = first.world.bridge.wallet.create_wallet()  # type: ignore[attr-defined]
+    billing = first.world.wallet.create_wallet()  # type: ignore[attr-defined]
     desk = first
     from dataclasses import replace
 
-    from bridge.subtc.client import SubtcWallet
+    from bridge.rails.subtc import sending
+    from bridge.rails.subtc.client import SubtcWallet
     from tests.flows.world import KEY
 
     wallet = SubtcWallet(base_url=desk.world.sandbox.url, key=KEY, network="test", wallet_id=billing)
-    desk.world.bridge = replace(desk.world.bridge, billing_wallet=wallet, billing_wallet_id=billing)
+    rails = (*desk.world.bridge.rails, sending(wallet, billing, role="billing"))
+    desk.world.bridge = replace(desk.world.bridge, rails=rails)
     desk.fund(400_000, role="billing")
     invoice = desk.settled()
     hot_sat = desk.gateway_sat()

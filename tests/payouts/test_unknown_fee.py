@@ -15,6 +15,7 @@ from bridge.flows.doctor import PASS, WARN, Finding, Place, examine
 from bridge.flows.explain import explain
 from bridge.flows.sweep import propose_sweep, sweep_due
 from bridge.flows.treasury import read_balance, read_balances, treasury_view
+from tests.builders import with_rail
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, Desk
 from tests.payouts.test_sending import is_honest, txid_paying
 
@@ -197,7 +198,7 @@ def test_without_chain_and_fee_nobody_rules_how_much_arrived(desk: Desk) -> None
     with pytest.raises(Refused) as error:
         desk.rule("payout_sent", txid=txid)
     assert error.value.code == "arrived_unknown"
-    desk.world.bridge = replace(desk.world.bridge, gateway_fee_bps=300)
+    desk.world.bridge = with_rail(desk.world.bridge, fee_bps=300)
     desk.rule("payout_sent", txid=txid)
     gross_sat = payout["gross_sat"]
     assert desk.now(payout)["sent_sat"] == gross_sat - -(-gross_sat * 300 // 10_000)

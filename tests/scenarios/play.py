@@ -27,14 +27,14 @@ from bridge.flows.read_invoices import invoice_by_id
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.watch_clock import WatchedClock, watch_clock
 from bridge.outbound import Limits
+from bridge.rails.subtc.client import SubtcWallet
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
 from bridge.store import invoices
-from bridge.subtc.client import SubtcWallet
 from sandbox.play import FlowDesk
 from sandbox.scenario import Refusal, Scenario
-from tests.builders import build_bridge, build_merchant
+from tests.builders import build_bridge, build_merchant, gateway_rail
 from tests.fakes import SettableClock, answer
 
 START = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -102,10 +102,11 @@ def build(
         )
         for name, (at, t) in SHAPES.items()
     ]
+    gateway = SubtcWallet(base_url=url, key=KEY, network=network, wallet_id=WALLET, limits=QUICK)
     views = [f"{url}/{view}" for view in scenario.views]
     bridge = build_bridge(
         database_url,
-        wallet=SubtcWallet(base_url=url, key=KEY, network=network, wallet_id=WALLET, limits=QUICK),
+        rails=(gateway_rail(gateway, WALLET, calls_per_minute=10_000),),
         chain=(reader or EsploraReader(base_urls=views)) if views else None,
         network=network,
         rates=RateReader(sources, keep_seconds=0),
@@ -113,8 +114,6 @@ def build(
         clock=clock,
         monotonic=lambda: world_clock.now.timestamp(),
         merchants={"shop": build_merchant(currencies=CURRENCIES, policy=policy)},
-        wallet_id=WALLET,
-        provider_calls_per_minute=10_000,
     )
     return FlowBridge(bridge, world_clock, clock, billing)
 

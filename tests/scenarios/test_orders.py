@@ -15,7 +15,7 @@ from bridge.flows.deliver import deliver_due
 from bridge.flows.observe import Readings, take_in
 from bridge.flows.open_invoice import NewInvoice, open_invoice
 from bridge.store import events, invoices, ledger
-from tests.builders import World, build_bridge
+from tests.builders import World, build_bridge, with_rail
 from tests.fakes import START, SettableClock, tip_at
 
 DUE_SAT = 15_539
@@ -33,7 +33,8 @@ def clock() -> SettableClock:
 
 @pytest.fixture
 def bridge(database_url: str, clock: SettableClock) -> Iterator[Bridge]:
-    built = build_bridge(database_url, world=World(clock=clock), provider_calls_per_minute=1_000)
+    built = build_bridge(database_url, world=World(clock=clock))
+    built = with_rail(built, calls_per_minute=1_000)
     with closing(built.store):
         yield built
 

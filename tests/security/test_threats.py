@@ -16,8 +16,8 @@ from sqlalchemy import event, func, select
 
 from bridge.billmanager.wire import sign, verify
 from bridge.core.errors import Refused
+from bridge.rails.subtc.signature import CallbackSignature
 from bridge.store import tables
-from bridge.subtc.signature import CallbackSignature
 from tests.builders import callback_token
 from tests.web.conftest import Site, build_site
 

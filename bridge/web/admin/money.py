@@ -28,8 +28,8 @@ def payout_list() -> str:
     """Newest first; those that wait for an approval are a click away."""
     match = chosen("state", "kind", "merchant", "invoice_id")
     found = list_payouts(bridge(), match=match, cursor=request.args.get("cursor") or None)
-    has_gateway = bridge().has_gateway
-    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS, has_gateway=has_gateway)
+    is_sent = bool(bridge().senders)
+    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS, is_sent=is_sent)
 
 
 @page("/payouts/<payout_id>")

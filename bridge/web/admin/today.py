@@ -102,7 +102,7 @@ def charts(days: list[Day]) -> list[Chart]:
         drawn("lag", lags, ["–" if lag is None else t.number(str(lag // 60)) for lag in lags]),
         drawn("delivery", rates, ["–" if rate is None else f"{rate // 10}.{rate % 10}" for rate in rates]),
         drawn(
-            "hot" if bridge().has_gateway else "own",
+            "hot" if bridge().receiving.role == "hot" else "own",
             [day.hot_sat for day in days],
             [btc_text(max(day.hot_sat, 0)) for day in days],
         ),

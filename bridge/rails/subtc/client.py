@@ -15,8 +15,8 @@ from bridge.core.errors import ProtocolError, Refused
 from bridge.core.evidence import Health, ProviderReading, Sent, WalletBalance
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
-from bridge.subtc import wire
-from bridge.subtc.send import read_sent, unknown_outcome
+from bridge.rails.subtc import wire
+from bridge.rails.subtc.send import read_sent, unknown_outcome
 
 MAX_WATCH_SECONDS = 600
 # These answers list every address that the wallet ever gave out (contract 5.6, 5.8), nearly 50 bytes each.

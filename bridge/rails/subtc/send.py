@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.outbound import Reply
-from bridge.subtc import wire
+from bridge.rails.subtc import wire
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,162 @@
+"""The seam between what is decided about money and the ways that it travels: a rail offers, observes, sends, says balance and health.
+
+Owns the ports and the values Rail and Target; must not know any rail, nor speak to one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bridge.core.evidence import ChainReading, Health, KnownOutput, ProviderReading, Sent, Tip, WalletBalance
+from bridge.core.money import BTC
+
+# Who says what came to a target: the chain alone; the chain and, as a sum, the rail itself; the rail alone, as facts.
+CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
+
+
+class WalletReader(Protocol):
+    """What a wallet received and holds, in the word of who keeps it.
+
+    Raises Unavailable when it cannot answer, Refused when it will not, ProtocolError when it answers nonsense.
+    """
+
+    def poll(self, *, address: str, expected_sat: int, asked_at: datetime) -> ProviderReading: ...
+
+    def balance(self) -> WalletBalance: ...
+
+    def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Wallet(WalletReader, Protocol):
+    """A wallet that takes and sends money now."""
+
+    def create_inbox(self, *, expected_sat: int) -> str: ...
+
+    def health(self) -> Health: ...
+
+    def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
+        """Raises OutcomeUnknown when it may have happened, Unavailable when it surely has not, Refused when this call
+        was refused, which says nothing about an earlier one with the same key.
+        """
+        ...
+
+
+class AddressSource(Protocol):
+    """A wallet known by its public keys alone: an index has the same address for ever. Raises Refused when it has none there."""
+
+    @property
+    def wallet_id(self) -> str: ...
+
+    @property
+    def warning(self) -> str: ...
+
+    def address(self, index: int) -> str: ...
+
+
+class Evidence(Protocol):
+    """Facts about a target, with what they cover. Raises Unavailable when no reader can answer."""
+
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        """What pays the target, searched from `born_at` on if the source can; the reading says what it covers, and what
+        became of the `known` outputs that it does not list.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Chain(Evidence, Protocol):
+    """Evidence that stands in blocks."""
+
+    def tip(self) -> Tip: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doorbell:
+    """Who pays is told of by a callback to `url` + "/" + the invoice's token, armed for `seconds` at a time."""
+
+    url: str
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rail:
+    """One wallet and what can be done with it. What cannot be done is None.
+
+    `name` is the rail's file in `bridge.rails` and is stored with each of its targets, for ever. Money paid to it stands on the
+    account wallet:`role` of the books; a role is sent from by one rail. New targets come from `derives` (a function of the next
+    index, nothing is asked) or from `asks` (each is a call, made outside of transactions); a rail with neither only follows what
+    it offered before. `reader` is its own word, `evidence` its facts; a rail in blocks has the facts of the chain reader.
+    """
+
+    name: str
+    wallet_id: str
+    role: str
+    witness: str
+    asset: str = BTC
+    derives: AddressSource | None = None
+    asks: Callable[[int], str] | None = None
+    spares: int = 0
+    reader: WalletReader | None = None
+    evidence: Evidence | None = None
+    sends: Wallet | None = None
+    health: Callable[[], Health] | None = None
+    doorbell: Doorbell | None = None
+    # Whether a callback's headers and body are signed as they should be; None while nothing is known of signatures.
+    callback_check: Callable[[Mapping[str, str], bytes], bool] | None = None
+    # The least and the most that can be asked for over it, in its asset's smallest unit; None is no limit of its own.
+    least_units: int = 1
+    most_units: int | None = None
+    calls_per_minute: int = 60
+    # What it takes of a send; None while nobody names it.
+    fee_bps: int | None = None
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether new invoices may be paid over it."""
+        return self.derives is not None or self.asks is not None
+
+    @property
+    def account(self) -> str:
+        """Where its money stands in the books."""
+        return f"wallet:{self.role}"
+
+    def close(self) -> None:
+        """Drops its connections."""
+        for part in {id(part): part for part in (self.reader, self.sends, self.evidence)}.values():
+            if part is not None:
+                part.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where one invoice is paid to over one rail: `text` is an address, or what stands for one. It never changes.
+
+    `due_units` were asked for when it was offered, in the asset's smallest unit. `expires_at` None: as long as the invoice is watched.
+    """
+
+    rail: str
+    asset: str
+    wallet_id: str
+    text: str
+    account: str
+    witness: str
+    due_units: int
+    created_at: datetime
+    expires_at: datetime | None = None
+    id: int | None = None
+
+    @property
+    def is_on_chain(self) -> bool:
+        """Whether the chain says what came."""
+        return self.witness != RAIL
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the rail itself says a sum, beside the chain."""
+        return self.witness == TOTAL_AND_CHAIN

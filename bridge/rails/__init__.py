@@ -1,0 +1,15 @@
+"""The ways to be paid, a file or package each: from settings to rails. None knows another; nothing outside names one.
+
+Owns the finding of them: each is called as its section of the settings, so that a new one is its file and that section.
+"""
+
+from importlib import import_module
+
+from bridge.config import RAIL_SECTIONS, Settings
+from bridge.core.rail import Rail
+
+
+def rails_of(settings: Settings) -> tuple[Rail, ...]:
+    """Every rail that the settings name: first the one that new invoices are paid over, then what only sends or is followed."""
+    found = [rail for name in RAIL_SECTIONS for rail in import_module(f"{__name__}.{name}").rails(settings)]
+    return tuple(sorted(found, key=lambda rail: not rail.is_offered))

@@ -1,0 +1,137 @@
+"""A wallet at a SUBTC gateway: it gives addresses, says how much came, rings, and sends.
+
+Owns its place among the rails: the wallet in use, the one for refunds, former ones. Decides nothing about money.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from bridge.config import ConfigError, FormerWallet, Settings, Subtc
+from bridge.core.rail import TOTAL_AND_CHAIN, Doorbell, Rail, Wallet, WalletReader
+from bridge.outbound import Limits
+from bridge.rails.subtc.client import SubtcReader, SubtcWallet
+from bridge.rails.subtc.signature import CallbackSignature
+
+# Where the callbacks of this rail knock.
+CALLBACKS = "callbacks/subtc"
+# How long a watch is asked for where the settings have no gateway in use: of a former wallet.
+WATCH_SECONDS = 600
+
+
+def rails(settings: Settings) -> tuple[Rail, ...]:
+    """The hot wallet, the billing wallet and the former ones, as far as the settings name them."""
+    subtc, billing_id = settings.subtc, settings.treasury.billing_wallet_id
+    found = [_former(settings, each) for each in settings.former_wallets]
+    if subtc is None:
+        return tuple(found)
+    if billing_id:
+        billing = _wallet(settings, subtc, billing_id)
+        found.insert(0, sending(billing, billing_id, role="billing", fee_bps=subtc.fee_bps))
+    hot = _wallet(settings, subtc, subtc.wallet_id)
+    receiving = receiving_rail(
+        hot,
+        subtc.wallet_id,
+        fee_bps=subtc.fee_bps,
+        spares=subtc.spare_addresses,
+        calls_per_minute=subtc.calls_per_minute,
+        doorbell=_doorbell(settings),
+    )
+    return (replace(receiving, callback_check=_callback_check(subtc)), *found)
+
+
+def receiving_rail(
+    wallet: Wallet,
+    wallet_id: str,
+    *,
+    fee_bps: int | None = None,
+    spares: int = 0,
+    calls_per_minute: int = 60,
+    doorbell: Doorbell | None = None,
+) -> Rail:
+    """The hot wallet: all that a gateway can do."""
+    return Rail(
+        name="subtc",
+        wallet_id=wallet_id,
+        role="hot",
+        witness=TOTAL_AND_CHAIN,
+        asks=lambda due_sat: wallet.create_inbox(expected_sat=due_sat),
+        spares=spares,
+        reader=wallet,
+        sends=wallet,
+        health=lambda: wallet.health(),
+        doorbell=doorbell,
+        calls_per_minute=calls_per_minute,
+        fee_bps=fee_bps,
+    )
+
+
+def sending(wallet: Wallet, wallet_id: str, *, role: str, fee_bps: int | None = None) -> Rail:
+    """A wallet that nobody pays to: refunds leave from it."""
+    return Rail(
+        name="subtc",
+        wallet_id=wallet_id,
+        role=role,
+        witness=TOTAL_AND_CHAIN,
+        reader=wallet,
+        sends=wallet,
+        health=lambda: wallet.health(),
+        fee_bps=fee_bps,
+    )
+
+
+def following(reader: WalletReader, wallet_id: str, *, role: str = "hot", doorbell: Doorbell | None = None) -> Rail:
+    """A wallet that takes no new payments: what was offered before is read to its end."""
+    return Rail(name="subtc", wallet_id=wallet_id, role=role, witness=TOTAL_AND_CHAIN, reader=reader, doorbell=doorbell)
+
+
+def _wallet(settings: Settings, subtc: Subtc, wallet_id: str) -> SubtcWallet:
+    return SubtcWallet(
+        base_url=subtc.base_url,
+        key=subtc.key.get_secret_value,
+        network=settings.network,
+        wallet_id=wallet_id,
+        limits=_limits(subtc),
+        destination_field=subtc.destination_field,
+        address_mode=subtc.address_mode,
+    )
+
+
+def _former(settings: Settings, former: FormerWallet) -> Rail:
+    """What it leaves out is as under subtc; where there is none the settings made sure that it leaves out nothing."""
+    subtc = settings.subtc
+    key = former.key or (subtc.key if subtc is not None else None)
+    base_url = former.base_url or (subtc.base_url if subtc is not None else None)
+    if key is None or base_url is None:
+        raise ConfigError("subtc: this needs a gateway in the settings")
+    reader = SubtcReader(
+        base_url=base_url,
+        key=key.get_secret_value,
+        network=settings.network,
+        wallet_id=former.wallet_id,
+        limits=_limits(subtc) if subtc is not None else Limits(),
+    )
+    return following(reader, former.wallet_id, role=former.role, doorbell=_doorbell(settings))
+
+
+def _limits(subtc: Subtc) -> Limits:
+    return Limits(read_seconds=subtc.timeout_seconds, deadline_seconds=subtc.timeout_seconds)
+
+
+def _doorbell(settings: Settings) -> Doorbell | None:
+    subtc = settings.subtc
+    if subtc is None:
+        return doorbell_at(settings.public_url)
+    return doorbell_at(subtc.callback_base_url or settings.public_url, subtc.watch_seconds) if subtc.callbacks else None
+
+
+def doorbell_at(base_url: str, seconds: int = WATCH_SECONDS) -> Doorbell:
+    """Where a gateway that reaches us under this address knocks."""
+    return Doorbell(url=f"{base_url.rstrip('/')}/{CALLBACKS}", seconds=seconds)
+
+
+def _callback_check(subtc: Subtc) -> Callable[[Mapping[str, str], bytes], bool] | None:
+    """Contract 6: whether a gateway signs is unknown, so this is switchable."""
+    if subtc.callback_signature_header is None:
+        return None
+    secrets = [secret.get_secret_value().encode() for secret in subtc.callback_signature_secrets]
+    return CallbackSignature(header=subtc.callback_signature_header, secrets=secrets).is_valid

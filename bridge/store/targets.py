@@ -1,0 +1,62 @@
+"""Where invoices are paid to, over which rail: rows in and out.
+
+Owns their queries; a row never changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from bridge.core.rail import TOTAL_AND_CHAIN, Target
+from bridge.store.tables import invoices, targets
+from bridge.store.together import Together
+
+_ADD = insert(targets)
+_OF_INVOICE = select(targets).where(targets.c.invoice_id == bindparam("invoice_id")).order_by(targets.c.id)
+
+
+def add(tx: Connection | Together, invoice_id: str, target: Target) -> None:
+    """Raises Duplicate where the text was offered before, to whomever."""
+    values = {name: value for name, value in vars(target).items() if name != "id"}
+    tx.execute(_ADD, values | {"invoice_id": invoice_id})
+
+
+def of_invoice(tx: Connection, invoice_id: str) -> tuple[Target, ...]:
+    """In the order they were offered. None of an invoice that a node of an earlier release opened."""
+    return tuple(_target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
+
+
+def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Target]]:
+    """The same of several invoices, by their ids."""
+    found: dict[str, list[Target]] = {each: [] for each in ids}
+    for row in tx.execute(select(targets).where(targets.c.invoice_id.in_(ids)).order_by(targets.c.id)):
+        found[row.invoice_id].append(_target_of(row))
+    return found
+
+
+def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
+    """How many invoices are not over, by their wallet and who says what came there."""
+    witness = func.coalesce(targets.c.witness, TOTAL_AND_CHAIN)
+    is_open = invoices.c.closed_at.is_(None) & invoices.c.status.in_(("new", "processing", "expired"))
+    joined = invoices.outerjoin(targets, targets.c.invoice_id == invoices.c.id)
+    query = select(invoices.c.wallet_id, witness, func.count()).select_from(joined).where(is_open)
+    return {
+        (wallet_id, told): int(count)
+        for wallet_id, told, count in tx.execute(query.group_by(invoices.c.wallet_id, witness))
+    }
+
+
+def _target_of(row: Any) -> Target:
+    return Target(
+        id=row.id,
+        rail=row.rail,
+        asset=row.asset,
+        wallet_id=row.wallet_id,
+        text=row.text,
+        account=row.account,
+        witness=row.witness,
+        due_units=row.due_units,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )

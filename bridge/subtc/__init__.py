@@ -1,1 +1,0 @@
-"""Everything SUBTC-shaped: the wire, the client, the callback signature. Decides nothing about money."""
