@@ -11,8 +11,9 @@ from bridge.core.clock import believed
 from bridge.core.coverage import gap_of
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import ChainOutput, ChainReading
+from bridge.core.rail import Chain
 from bridge.core.reconciliation import BLOCK_TIME_SLACK
-from bridge.flows.context import Bridge, Chain
+from bridge.flows.context import Bridge
 from bridge.flows.follow_tip import horizon
 from bridge.logs import log
 from bridge.store import leases, payouts

@@ -31,6 +31,7 @@ WAYS = {
     "quotes.expires_at": "put right at the next look, by another version",
     "invoices.covered_until": "not believed",
     "payouts.covered_until": "not believed, and no later than the newest block",
+    "targets.expires_at": "nobody waits for it: a target that is over is read as long as its invoice",
     "invoices.grace_until": "a person's word",
     "grace_grants.ends_at": "a person's word",
     "operators.expires_at": "a person's word",
