@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Refused
-from bridge.core.money import BTC
 from bridge.flows.context import Bridge
 from bridge.flows.observe import look
 from bridge.flows.permit import check_actor, check_actor_in, require_words
@@ -92,7 +91,6 @@ def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str, reason: str
             type="test",
             sequence=0,
             body=event_body(event_id, "test", 0, now, None),
-            asset=BTC,
             now=now,
         )
         detail = {"event": event_id, "merchant": merchant_id}

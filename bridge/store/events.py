@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
+from bridge.core.money import BTC
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 from bridge.store.together import Together
 
@@ -26,8 +27,8 @@ def append(
     type: str,
     sequence: int,
     body: str,
-    asset: str,
     now: datetime,
+    asset: str = BTC,
 ) -> None:
     """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of."""
     shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}

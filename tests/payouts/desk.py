@@ -36,7 +36,7 @@ class Desk:
 
     def fund(self, sat: int, *, role: str = "hot") -> None:
         """The operator puts money of their own into a wallet, and says so."""
-        address = self.world.bridge.wallets[role][1].create_inbox(expected_sat=sat)
+        address = self.world.bridge.senders[role].sends.create_inbox(expected_sat=sat)
         txid = self.world.control("pay", address=address, amount_sat=sat)["txid"]
         self.world.mine()
         record_funding(self.world.bridge, role=role, sat=sat, txid=txid, actor="fay", reason="float")
