@@ -16,7 +16,8 @@ import click
 
 from bridge.config import ConfigError
 from bridge.core.clock import believed
-from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, Watching
+from bridge.core.kinds import REVIEW_OWNERS
+from bridge.flows.check import OWNERS, Thresholds, Watching
 from bridge.logs import log
 from bridge.runtime import utc_now
 from bridge.store import backup

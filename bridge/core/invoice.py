@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from bridge.core.clock import believed
 from bridge.core.credit import Credit, Payment, counting, credit, quote_at
 from bridge.core.errors import IllegalMove
+from bridge.core.kinds import HOLDING, REVIEWS, VERDICTS
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
-from bridge.core.reasons import HOLDING, WALLET_UNREAD
 
 # What came at the very end of the watch may take so long to get into a block before that is a question to a person.
 CONFIRMS_WITHIN = timedelta(days=1)
@@ -42,15 +42,7 @@ LEGAL_MOVES = frozenset(
         ("invalid", "expired"),
     }
 )
-VERDICTS = {
-    "mark_settled": ("settled", "marked", "marked_settled"),
-    "mark_invalid": ("invalid", "none", "marked_invalid"),
-    "refund": ("invalid", "none", "refund_due"),
-}
-
-
-# Rulings on these let the chain's word do, where the provider says otherwise or cannot be asked.
-_WITHOUT_PROVIDER = frozenset({"provider_disagrees", WALLET_UNREAD})
+_WITHOUT_PROVIDER = frozenset(kind for kind, review in REVIEWS.items() if review.trusts_chain)
 
 
 def is_open(status: str, *, is_closed: bool) -> bool:

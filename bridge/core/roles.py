@@ -4,6 +4,7 @@ Owns the table that a test walks over; must not know a person.
 """
 
 from bridge.core.errors import Refused
+from bridge.core.kinds import RULINGS
 
 PERMISSIONS = frozenset(
     {
@@ -36,10 +37,6 @@ ROLES = {
     "approver": frozenset({"read", "grace.grant", "mark.approve", "payout.approve", "policy.approve", "books.export"}),
     "admin": frozenset({"read", "delivery.redeliver", "mode.set", "operator.manage"}),
 }
-# Rulings that credit or close money by a person's word alone need more than the right to work at the desk.
-MARKING = frozenset(
-    {"credit", "accept_late", "mark_settled", "mark_invalid", "payout_sent", "payout_failed", "payout_retry"}
-)
 
 
 def may(role: str, permission: str) -> bool:
@@ -55,4 +52,4 @@ def require(role: str, permission: str) -> None:
 
 def permission_of_ruling(decision: str) -> str:
     """What a person needs to rule so on a review item."""
-    return "review.mark" if decision in MARKING else "review.resolve"
+    return RULINGS[decision].permission if decision in RULINGS else "review.resolve"

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.core.credit import quote_at, remaining_minor
 from bridge.core.errors import Refused
+from bridge.core.kinds import VERDICTS, review_of
 from bridge.core.quote import Rate
 from bridge.flows.context import Bridge
 from bridge.flows.open_invoice import renew
@@ -16,10 +17,6 @@ from bridge.flows.read_invoices import shown
 from bridge.flows.record import record, rule_of
 from bridge.store import audit, invoices, reviews
 from bridge.store.db import Tx
-
-# Letting these pass when they are too little would leave the client with nothing to do and nobody to ask.
-NEED_COVER = frozenset({("partial", "credit"), ("late", "accept_late")})
-VERDICTS = frozenset({"refund", "mark_settled", "mark_invalid"})
 
 
 def carry_out(
@@ -43,7 +40,7 @@ def carry_out(
     if row is None:
         return {}
     _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
-    if (item.kind, decision) in NEED_COVER:
+    if decision == review_of(item.kind).needs_cover:
         _require_covered(shown(tx, bridge, invoices.find(tx, id=row.id)))
     if decision in VERDICTS:
         _close_others(tx, row, decision=decision, actor=actor, now=now)
@@ -95,7 +92,7 @@ def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime)
     """A final word on the invoice answers its other open questions too."""
     for other in reviews.of_invoice(tx, row.id):
         # Whether a send happened is no question about the invoice: nobody's last word on it answers that.
-        if other.state == "open" and other.kind != "outcome_unknown":
+        if other.state == "open" and not review_of(other.kind).is_about_payout:
             reviews.resolve(
                 tx, other.id, decision=decision, actor=actor, note="by the final word on the invoice", now=now
             )

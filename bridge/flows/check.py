@@ -95,31 +95,6 @@ OWNERS = {
     "clock_skew": "operations",
 }
 
-# Who rules on which kind of review item, unless the operator's file says otherwise.
-REVIEW_OWNERS = {
-    "large_amount": "finance",
-    "provider_only_limit": "finance",
-    "provider_disagrees": "operations",
-    "billing_conflict": "support",
-    "suspicious_address": "security",
-    "wrong_network": "operations",
-    "address_crowded": "operations",
-    "evidence_missing": "operations",
-    "wallet_unread": "operations",
-    "late": "support",
-    "partial": "support",
-    "failed_to_confirm": "support",
-    "reorged": "finance",
-    "screening": "compliance",
-    "over": "support",
-    "replaced": "support",
-    "delivery_dead": "operations",
-    "claim": "support",
-    "outcome_unknown": "finance",
-    "recon_diff": "finance",
-    "bad_signature": "security",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Now:

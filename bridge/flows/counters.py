@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from bridge.core.invoice import STATUSES
+from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
-from bridge.core.reasons import REVIEW_KINDS
 from bridge.core.screening import VERDICTS
 from bridge.metrics import Metrics
 
@@ -23,7 +23,7 @@ def known_labels(merchants: Iterable[str]) -> Mapping[str, Mapping[str, Iterable
         "callbacks": {"outcome": ("new", "duplicate", "bad_signature", "unknown_token")},
         "looks": {"outcome": ("read", "unavailable", "failed")},
         "deliveries": {"outcome": ("delivered", "retry", "parked")},
-        "reviews_opened": {"kind": REVIEW_KINDS},
+        "reviews_opened": {"kind": REVIEWS},
         "quotes": {"outcome": ("made", "refused")},
         "screenings": {"verdict": VERDICTS},
         "payouts": {"kind": KINDS, "to": STATES},

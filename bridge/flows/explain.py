@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.core.errors import Refused
+from bridge.core.kinds import KINDS
 from bridge.flows.context import Bridge
 from bridge.flows.pay import PayView, pay_view
 from bridge.flows.present_policy import versions_of
@@ -16,43 +17,6 @@ from bridge.flows.story import Told, moments
 from bridge.flows.words import Words, words_of
 from bridge.store import audit, deliveries, events, inbox, invoices, reviews
 from bridge.store.db import Tx
-
-# What the client sees and what comes next, by reason; what is missing here is being looked at by a person.
-CLIENT = {
-    "awaiting_payment": "waiting",
-    "quote_lapsed": "lapsed",
-    "seen": "on_its_way",
-    "confirming": "on_its_way",
-    "settled": "paid",
-    "paid_late": "paid",
-    "marked_settled": "paid",
-    "overpaid": "overpaid",
-    "expired": "expired",
-    "closed": "closed",
-    "late_checking": "late",
-    "replaced": "replaced",
-    "billing_cancelled": "cancelled",
-    "evidence_missing": "looking",
-    "marked_invalid": "declined",
-    "refund_due": "refund",
-}
-NEXT = {
-    "awaiting_payment": "lapse",
-    "quote_lapsed": "new_price",
-    "seen": "confirm",
-    "confirming": "confirm",
-    "settled": "final",
-    "paid_late": "final",
-    "marked_settled": "final",
-    "overpaid": "final",
-    "expired": "expired",
-    "billing_cancelled": "expired",
-    "closed": "closed",
-    "late_checking": "late",
-    "evidence_missing": "evidence",
-    "marked_invalid": "declined",
-    "refund_due": "refund",
-}
 
 
 def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
@@ -134,7 +98,7 @@ def _figures(bridge: Bridge, told: Told, view: PayView, words: Words) -> dict[st
 def _client(view: PayView) -> str:
     if view.hold is None and view.reason == "partial":
         return "partial" if view.shown_sat > 0 else "partial_lapsed"
-    return "checked" if view.hold is not None else CLIENT.get(view.reason, "checked")
+    return "checked" if view.hold is not None else KINDS[view.reason].client
 
 
 def _next(told: Told, view: PayView) -> str:
@@ -142,7 +106,7 @@ def _next(told: Told, view: PayView) -> str:
         return "held"
     if view.reason in ("partial", "replaced"):
         return "expired" if view.status == "expired" else ("lapse" if view.shown_sat > 0 else "new_price")
-    chosen = NEXT.get(view.reason, "held")
+    chosen = KINDS[view.reason].next
     # A settled invoice is looked at rarely once it is final, see core.schedule.
     rests = told.invoice.next_look_at - told.invoice.updated_at
     return "done" if chosen == "final" and rests.total_seconds() > 3_600 else chosen

@@ -14,11 +14,11 @@ from bridge.core.clock import believed
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
+from bridge.core.kinds import review_of
 from bridge.core.ledger import Books, Journal, journals
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
-from bridge.core.reasons import WALLET_UNREAD
 from bridge.core.schedule import look_class, next_look_at
 from bridge.flows.context import Bridge
 from bridge.flows.present import invoice_json
@@ -27,10 +27,6 @@ from bridge.flows.targets import target_of
 from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews, targets
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
-
-URGENT = frozenset(
-    {"reorged", "provider_disagrees", "suspicious_address", "wrong_network", "outcome_unknown", WALLET_UNREAD}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +192,7 @@ def open_review(
 
 def urgency(bridge: Bridge, kind: str, *, now: datetime) -> dict[str, Any]:
     """How severe an item of this kind is, and until when a person looks at it: what is urgent has a quarter of the time."""
-    is_urgent = kind in URGENT
+    is_urgent = review_of(kind).is_urgent
     due_at = now + timedelta(seconds=bridge.review_due_seconds // (4 if is_urgent else 1))
     return {"severity": "urgent" if is_urgent else "normal", "due_at": due_at}
 
@@ -215,7 +211,7 @@ def open_loose_review(
         **urgency(bridge, kind, now=now),
         blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
         # A later reconciliation finds the same and more: the newest list is the one to work on.
-        is_refreshed=kind == "recon_diff",
+        is_refreshed=review_of(kind).is_refreshed,
     )
     bridge.metrics.reviews_opened.labels(kind=kind).inc()
 
@@ -401,11 +397,12 @@ def _ask_people(tx: Tx, bridge: Bridge, told_of: Invoice, after: Any, decision: 
     for kind in decision.reviews:
         open_review(tx, bridge, after, kind=kind, now=now)
     if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
-        withdraw_review(tx, after, kind="evidence_missing", why="our readings are complete again", now=now)
+        withdraw_review(tx, after, kind="evidence_missing", now=now)
 
 
-def withdraw_review(tx: Tx, row: Any, *, kind: str, why: str, now: datetime) -> None:
+def withdraw_review(tx: Tx, row: Any, *, kind: str, now: datetime) -> None:
     """Ends the open item of this kind: what it asked has answered itself. Nobody ruled, so nothing is let pass by it."""
+    why = review_of(kind).withdrawn_when
     for item in reviews.of_invoice(tx, row.id):
         if item.kind == kind and item.state == "open":
             reviews.withdraw(tx, item.id, note=why, now=now)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.errors import Conflict, Refused
+from bridge.core.kinds import RULINGS, review_of
 from bridge.core.roles import permission_of_ruling
 from bridge.flows.carry_out_ruling import carry_out
 from bridge.flows.context import Bridge
@@ -16,14 +17,11 @@ from bridge.flows.permit import check_actor, require_words
 from bridge.flows.present import time_text
 from bridge.flows.price import current_rate
 from bridge.flows.read_invoices import shown
-from bridge.flows.review_blocks import ACTIONS
-from bridge.flows.settle_unknown import RULINGS, payout_of_review, settle_unknown
+from bridge.flows.settle_unknown import payout_of_review, settle_unknown
 from bridge.store import events, invoices, ledger, marks, operators, reviews
 from bridge.store.db import Tx
 
-ON_INVOICES = ("credit", "accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid", "acknowledge")
-DECISIONS = (*ON_INVOICES, *RULINGS)
-NEED_PRICE = frozenset({"accept_late", "ask_remainder"})
+DECISIONS = tuple(RULINGS)
 
 
 def list_reviews(bridge: Bridge, *, match: dict[str, str], limit: int) -> list[dict[str, Any]]:
@@ -61,9 +59,9 @@ def resolve(
     with bridge.store.read() as tx:
         item = _found(reviews.find(tx, review_id))
         row = invoices.find(tx, id=item.invoice_id) if item.invoice_id else None
-    if decision not in (ACTIONS.get(item.kind, ("acknowledge",)) if row is not None else ("acknowledge",)):
+    if decision not in (review_of(item.kind).rulings if row is not None else ("acknowledge",)):
         raise Refused("decision_not_legal", f"An item of kind {item.kind} cannot be ruled so.", field="decision")
-    rate = current_rate(bridge, row.currency, now) if row is not None and decision in NEED_PRICE else None
+    rate = current_rate(bridge, row.currency, now) if row is not None and RULINGS[decision].needs_price else None
     with bridge.store.write() as tx:
         item = _found(reviews.find(tx, review_id, lock=True))
         if item.state != "open":

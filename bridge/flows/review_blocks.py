@@ -6,33 +6,12 @@ Owns the shape of the blocks; must not decide anything.
 from datetime import datetime
 from typing import Any
 
+from bridge.core.kinds import review_of
 from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
 from bridge.store import idempotency, inbox, invoices, ledger, reviews, screenings
 from bridge.store.db import Tx
-
-# The rulings a person may give on an item of each kind, with what follows. `flows/resolve_review.py` carries them out.
-ACTIONS: dict[str, tuple[str, ...]] = {
-    "large_amount": ("credit", "refund", "mark_invalid"),
-    "provider_only_limit": ("credit", "refund", "mark_invalid"),
-    "provider_disagrees": ("credit", "mark_settled", "refund", "mark_invalid"),
-    "billing_conflict": ("credit", "refund", "mark_invalid"),
-    "suspicious_address": ("credit", "mark_invalid"),
-    "wrong_network": ("mark_invalid",),
-    "address_crowded": ("credit", "mark_settled", "mark_invalid"),
-    "wallet_unread": ("credit", "mark_settled", "refund", "mark_invalid"),
-    "late": ("accept_late", "ask_remainder", "refund", "mark_settled", "mark_invalid"),
-    "partial": ("credit", "ask_remainder", "refund", "mark_settled", "mark_invalid"),
-    "failed_to_confirm": ("credit", "mark_invalid"),
-    "reorged": ("credit", "mark_settled", "mark_invalid"),
-    "screening": ("credit", "refund", "mark_invalid"),
-    "over": ("acknowledge",),
-    "replaced": ("acknowledge",),
-    "evidence_missing": ("acknowledge", "mark_settled", "mark_invalid"),
-    "delivery_dead": ("acknowledge",),
-    "outcome_unknown": ("payout_sent", "payout_failed", "payout_retry"),
-}
 
 # What each ruling leads to, for the person who has to choose.
 CONSEQUENCES = {
@@ -91,7 +70,7 @@ def shown_actions(kind: str) -> list[dict[str, Any]]:
     """The rulings that an item of this kind allows, each with what follows."""
     return [
         {"decision": decision, "consequence": CONSEQUENCES[decision], "approvals": 1}
-        for decision in ACTIONS.get(kind, ("acknowledge",))
+        for decision in review_of(kind).rulings
     ]
 
 

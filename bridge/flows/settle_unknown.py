@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading, Sent
+from bridge.core.kinds import RULINGS
 from bridge.core.payout import amounts_for_gross
 from bridge.flows.context import Bridge
 from bridge.flows.payout_outcome import book_failed, book_sent
@@ -16,7 +17,7 @@ from bridge.flows.payout_steps import found, note
 from bridge.flows.watch_unknown import gap_since, likely_outputs, read_destination
 from bridge.store import audit, payouts, reviews
 
-RULINGS = ("payout_sent", "payout_failed", "payout_retry")
+PAYOUT_RULINGS = tuple(code for code, ruling in RULINGS.items() if ruling.is_about_payout)
 _TXID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,8 +37,8 @@ def settle_unknown(
     Conflict("review_resolved") and, while a chain reader is configured and cannot answer, or has not searched all it would
     need to, Unavailable.
     """
-    if decision not in RULINGS:
-        raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(RULINGS)}.", field="decision")
+    if decision not in PAYOUT_RULINGS:
+        raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(PAYOUT_RULINGS)}.", field="decision")
     sending = [rail.wallet_id for rail in bridge.senders.values()]
     if decision == "payout_retry" and row.wallet_id not in sending:
         detail = "The same call can only be made by the wallet that made it, and no setting sends from that any more."

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.invoice import is_open
-from bridge.core.reasons import WALLET_UNREAD
 from bridge.flows.context import Bridge
 from bridge.flows.record import rule_of, withdraw_review
 from bridge.store import payouts, reviews, targets
 from bridge.store.db import Tx
+
+WALLET_UNREAD = "wallet_unread"
 
 
 def unread(row: Any, *, now: datetime) -> str | None:
@@ -54,4 +55,4 @@ def is_let_pass(tx: Tx, row: Any, kind: str) -> bool:
 
 def withdraw_unread(tx: Tx, row: Any, *, now: datetime) -> None:
     """The wallet was read again: the question has answered itself, and what it held back goes on."""
-    withdraw_review(tx, row, kind=WALLET_UNREAD, why="the wallet was read again", now=now)
+    withdraw_review(tx, row, kind=WALLET_UNREAD, now=now)

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
+from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
-from bridge.core.reasons import HOLDING
 from bridge.store.tables import entries, events, invoices, journals, reviews
 
 

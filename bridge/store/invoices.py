@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, ins
 from bridge.core.clock import CLOCK_TOLERANCE, latest_end
 from bridge.core.credit import Payment
 from bridge.core.invoice import STATUSES, Invoice
+from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
-from bridge.core.reasons import WITHDRAWN
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from bridge.core.reasons import WITHDRAWN
+from bridge.core.kinds import WITHDRAWN
 from bridge.store import marks
 from bridge.store.tables import reviews
 

@@ -3,87 +3,17 @@
 Owns the way from a view to its scene; must not hold a sentence (the catalogues do) nor decide about money.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
+from bridge.core.kinds import SCENES, Scene
 from bridge.core.money import btc_text
 from bridge.flows.pay import PayView
 from bridge.web.language import Texts
 
-FAST_SECONDS, SLOW_SECONDS = 5, 30
 MINUTES_PER_BLOCK = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """How one situation looks and behaves.
-
-    `family` says what kind of trouble it is: chain, quote, verification, service, or none. `poll_seconds` 0 means that
-    nothing more will happen. `step` counts the steps done of: paid, seen, confirmed, service.
-    """
-
-    tone: str
-    step: int = 0
-    service: str = "waits"
-    family: str = "none"
-    poll_seconds: int = FAST_SECONDS
-    may_pay: bool = False
-    may_requote: bool = False
-    retrying: bool = True
-
-
-# Step 3, not 4: that the service runs is the billing system's word, and the page does not have it.
-_SETTLED = Scene(tone="good", step=3, service="starts", poll_seconds=0, retrying=False)
-_CHECKED = Scene(
-    tone="attention", step=1, family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
-)
-_ENDED = Scene(tone="bad", service="stopped", poll_seconds=0, retrying=False)
-
-SCENES: Mapping[str, Scene] = {
-    "awaiting_payment": Scene(tone="wait", may_pay=True),
-    "quote_lapsed": Scene(tone="attention", family="quote", may_requote=True, poll_seconds=SLOW_SECONDS),
-    "partial": Scene(tone="attention", may_pay=True),
-    "partial_lapsed": Scene(tone="attention", family="quote", may_requote=True, poll_seconds=SLOW_SECONDS),
-    "partial_expired": Scene(tone="attention", family="quote", service="kept", poll_seconds=SLOW_SECONDS),
-    "partial_held": _CHECKED,
-    "seen": Scene(tone="progress", step=1, family="chain"),
-    "confirming": Scene(tone="progress", step=2, family="chain", poll_seconds=10),
-    "settled": _SETTLED,
-    "overpaid": _SETTLED,
-    "paid_late": _SETTLED,
-    "marked_settled": _SETTLED,
-    "expired": Scene(
-        tone="attention", family="quote", service="kept", may_requote=True, poll_seconds=SLOW_SECONDS, retrying=False
-    ),
-    "closed": Scene(tone="bad", family="quote", service="stopped", poll_seconds=0, retrying=False),
-    "late_checking": Scene(tone="attention", step=1, family="quote"),
-    "replaced": Scene(tone="attention", family="chain", may_pay=True),
-    "replaced_over": Scene(tone="attention", family="chain", may_requote=True, poll_seconds=SLOW_SECONDS),
-    "reorged": Scene(tone="attention", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
-    "failed_to_confirm": Scene(tone="bad", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
-    "marked_invalid": _ENDED,
-    "refund_due": Scene(tone="attention", service="stopped", poll_seconds=SLOW_SECONDS, retrying=False),
-    "price_unavailable": Scene(tone="bad", family="service", service="kept", may_requote=True, poll_seconds=0),
-    "large_amount": _CHECKED,
-    "provider_only_limit": _CHECKED,
-    "provider_disagrees": _CHECKED,
-    "billing_conflict": _CHECKED,
-    "billing_cancelled": Scene(tone="bad", service="stopped", poll_seconds=SLOW_SECONDS, retrying=False),
-    "suspicious_address": Scene(
-        tone="bad", family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
-    ),
-    "evidence_missing": Scene(
-        tone="attention", family="chain", service="kept", poll_seconds=SLOW_SECONDS, retrying=True
-    ),
-    "wrong_network": _CHECKED,
-    "address_crowded": _CHECKED,
-    "wallet_unread": _CHECKED,
-    "late": _CHECKED,
-    "screening": _CHECKED,
-}
 
 
 @dataclass(frozen=True, kw_only=True)

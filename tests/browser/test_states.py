@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from bridge.core.kinds import REASONS
 from bridge.core.money import btc_text
-from bridge.core.reasons import REASONS
 from tests.browser.pages import ANSWERS, BESIDES, NOT_FOUND, PAGES, View, go
 from tests.browser.seen import overflow, watch, words
 from tests.browser.states import STATES
@@ -65,7 +65,7 @@ def test_without_a_script_every_state_is_whole_and_fetches_one_document(open_pag
 
 
 def test_every_scene_of_the_story_is_on_the_stage():
-    from bridge.web.story import SCENES
+    from bridge.core.kinds import SCENES
 
     assert set(STATES) == set(SCENES) and set(BESIDES) | {NOT_FOUND} < set(PAGES)
     assert str(View(lang="ru", width=390, scheme="dark")) == "ru-390-dark"

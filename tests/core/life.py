@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 from bridge.core.credit import Payment, counting, credit, remaining_minor
 from bridge.core.invoice import CONFIRMS_WITHIN, LEGAL_MOVES, STATUSES, Decision, Invoice, decide
+from bridge.core.kinds import HOLDING, REASONS, REVIEWS
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, buffer_of_part, due_sat
-from bridge.core.reasons import HOLDING, REASONS, REVIEW_KINDS
 from tests.core.builders import T0, an_invoice
 
 CURRENCY = "USD"
@@ -301,7 +301,7 @@ def check_words(before: Invoice, decision: Decision) -> None:
     assert before.status == decision.status or (before.status, decision.status) in LEGAL_MOVES
     assert decision.status in STATUSES
     assert decision.reason in REASONS
-    assert set(decision.reviews) <= REVIEW_KINDS
+    assert set(decision.reviews) <= REVIEWS.keys()
     assert len(set(decision.events)) == len(decision.events)
 
 

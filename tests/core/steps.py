@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.core.invoice import VERDICTS
+from bridge.core.kinds import VERDICTS
 from bridge.core.policy import Confirmations, Rule
 from tests.core.builders import DAY, DUE_SAT
 from tests.core.life import Life

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import IllegalMove
-from bridge.core.invoice import LEGAL_MOVES, STATUSES, VERDICTS, Decision
+from bridge.core.invoice import LEGAL_MOVES, STATUSES, Decision
+from bridge.core.kinds import VERDICTS
 from bridge.core.policy import Rule
 from tests.core.builders import DAY, DUE_SAT, a_payment, a_quote, an_invoice, at, decided
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
+from bridge.core.kinds import HOLDING
 from bridge.core.policy import Rule
-from bridge.core.reasons import HOLDING
 from tests.core.builders import DAY, DUE_SAT
 from tests.core.silence import MODES, SilentLife, Source, an_honest_end
 from tests.core.test_model import IS_THOROUGH, SEED

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from bridge.core.errors import Unavailable
-from bridge.core.reasons import REVIEW_KINDS
+from bridge.core.kinds import REVIEW_OWNERS, REVIEWS
 from bridge.core.stage import Stage
-from bridge.flows.check import OWNERS, REVIEW_OWNERS, Thresholds, alerts
+from bridge.flows.check import OWNERS, Thresholds, alerts
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
 from bridge.flows.modes import set_mode
@@ -281,7 +281,7 @@ def test_every_rule_has_a_way_to_trip_it():
 
 
 def test_every_review_kind_has_an_owner():
-    assert set(REVIEW_OWNERS) == REVIEW_KINDS
+    assert set(REVIEW_OWNERS) == REVIEWS.keys()
 
 
 def test_an_old_backup_trips_and_a_fresh_one_does_not(case):

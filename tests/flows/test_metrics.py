@@ -10,8 +10,8 @@ import pytest
 from bridge.cli.worker_metrics import serving_metrics
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.invoice import STATUSES
+from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
-from bridge.core.reasons import REVIEW_KINDS
 from bridge.core.screening import VERDICTS
 from bridge.flows.counters import known_labels
 from bridge.flows.keep_books import refresh_gauges
@@ -213,7 +213,7 @@ def test_every_counter_with_labels_stands_at_zero_before_its_first_event(sqlite_
     assert {s.value for s in samples if s.name.endswith("_total")} == {0}
     merchants = ("shop", "other", "puller")
     expected = {("bridge_payout_moves_total", ("kind", kind), ("to", to)) for kind in KINDS for to in STATES}
-    expected |= {("bridge_reviews_opened_total", ("kind", kind)) for kind in REVIEW_KINDS}
+    expected |= {("bridge_reviews_opened_total", ("kind", kind)) for kind in REVIEWS}
     expected |= {("bridge_invoice_moves_total", ("to", status)) for status in STATUSES}
     expected |= {("bridge_screenings_total", ("verdict", verdict)) for verdict in VERDICTS}
     expected |= {("bridge_invoices_opened_total", ("merchant", name)) for name in merchants}

@@ -10,8 +10,7 @@ import pytest
 
 import bridge.flows
 from bridge.core.errors import Refused
-from bridge.core.reasons import REASONS, REVIEW_KINDS
-from bridge.flows.explain import CLIENT, NEXT
+from bridge.core.kinds import KINDS, REASONS, REVIEWS
 from bridge.flows.resolve_review import DECISIONS
 from bridge.flows.words import LANGUAGES, words_of
 
@@ -44,11 +43,11 @@ def written_actions() -> set[str]:
 def test_every_code_has_a_sentence(lang: str) -> None:
     words = words_of(lang)
     assert set(words.section("reasons")) >= REASONS
-    assert set(words.section("reviews")) >= REVIEW_KINDS
+    assert set(words.section("reviews")) >= REVIEWS.keys()
     assert set(words.section("decisions")) >= set(DECISIONS)
     assert set(words.section("events")) >= {f"invoice.{event}" for event in EVENTS}
-    assert set(words.section("client")) >= set(CLIENT.values())
-    assert set(words.section("next")) >= set(NEXT.values())
+    assert set(words.section("client")) >= {kind.client for kind in KINDS.values()}
+    assert set(words.section("next")) >= {kind.next for kind in KINDS.values()}
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bridge.cli import main
-from bridge.core.reasons import REASONS, REVIEW_KINDS
-from bridge.flows.check import OWNERS, REVIEW_OWNERS
+from bridge.core.kinds import REASONS, REVIEW_OWNERS, REVIEWS
+from bridge.flows.check import OWNERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -64,7 +64,7 @@ def test_every_reason_has_its_runbook_with_a_message_in_both_languages(code):
     assert re.search("[а-я]{4}", text.split("> ru: ")[1])
 
 
-@pytest.mark.parametrize("kind", sorted(REVIEW_KINDS))
+@pytest.mark.parametrize("kind", sorted(REVIEWS))
 def test_every_review_kind_has_its_runbook_and_owner(kind):
     text = section(f"review-{kind}")
     assert f"**Tell:** {REVIEW_OWNERS[kind]}." in text
@@ -82,7 +82,7 @@ def test_every_alert_has_its_runbook_and_owner(rule):
 
 def test_no_runbook_is_about_a_code_that_is_gone():
     written = set(re.findall(r"^### ([\w-]+)$", (DOCS / "runbooks.md").read_text().split("## Procedures")[0], re.M))
-    assert written == REASONS | {f"review-{kind}" for kind in REVIEW_KINDS} | set(OWNERS)
+    assert written == REASONS | {f"review-{kind}" for kind in REVIEWS} | set(OWNERS)
 
 
 @pytest.mark.parametrize(

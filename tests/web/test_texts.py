@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.core.reasons import REASONS
+from bridge.core.kinds import REASONS, SCENES
 from bridge.web.language import CATALOGUES, Languages
-from bridge.web.story import SCENES
 
 LANGUAGES = Languages().all
 SENTENCES = ("title", "happened", "next", "you")

@@ -8,11 +8,11 @@ from typing import Any
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.core.kinds import review_of
 from bridge.core.roles import may, permission_of_ruling
 from bridge.flows.desk import open_review_counts, reviews_page
 from bridge.flows.mark_settled import APPROVE, PROPOSE, approve_mark, list_marks, reject_mark
 from bridge.flows.resolve_review import resolve, show_review
-from bridge.flows.review_blocks import shown_actions
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, role
 from bridge.web.admin.lists import chosen
 
@@ -32,9 +32,8 @@ def review_list() -> str:
 def review(review_id: str) -> str:
     """One item with what a person must see, and the rulings that this person may give."""
     item = show_review(bridge(), review_id)
-    rulings = [each["decision"] for each in shown_actions(item["kind"])] if item["invoice_id"] else ["acknowledge"]
-    if item["kind"] == "outcome_unknown":
-        rulings = [each["decision"] for each in shown_actions(item["kind"])]
+    asked = review_of(item["kind"])
+    rulings = asked.rulings if item["invoice_id"] or asked.is_about_payout else ("acknowledge",)
     allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
     waiting = next((each for each in item["marks"] if each["state"] == "proposed"), None)
     return render(
