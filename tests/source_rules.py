@@ -32,14 +32,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "tracing": frozenset(),
     "logs": frozenset({"tracing"}),
     "config": frozenset({"core"}),
+    "language": frozenset({"core"}),
     "store": frozenset({"core"}),
     "outbound": frozenset({"core", "tracing"}),
     **{adapter: frozenset({"core", "outbound"}) for adapter in ADAPTERS},
     "rails": frozenset({"config", "core", "outbound"}),
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
-    "flows": frozenset({"core", "store", "metrics", "logs", "tracing"}),
-    "web": frozenset({"core", "flows", "metrics", "logs", "tracing"}),
+    "flows": frozenset({"core", "language", "store", "metrics", "logs", "tracing"}),
+    "web": frozenset({"core", "flows", "language", "metrics", "logs", "tracing"}),
     "worker": frozenset({"core", "flows", "metrics", "logs"}),
     "runtime": frozenset(
         {"config", "core", "store", "flows", "metrics", "logs", "rails", "tracing", "screening", "receipts"}

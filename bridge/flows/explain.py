@@ -14,7 +14,7 @@ from bridge.flows.present_policy import versions_of
 from bridge.flows.read_invoices import shown
 from bridge.flows.record import rule_of
 from bridge.flows.story import Told, moments
-from bridge.flows.words import Words, words_of
+from bridge.language import Texts, plain_texts
 from bridge.store import audit, deliveries, events, inbox, invoices, reviews
 from bridge.store.db import Tx
 
@@ -31,14 +31,14 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
 
     Raises Refused("unknown_invoice") when the reference finds none or several, and Refused("unknown_language").
     """
-    words = words_of(lang)
+    words = plain_texts(lang)
     found = find(bridge, reference)
     if len(found) != 1:
         raise Refused("unknown_invoice", f"{len(found)} invoices match; use the invoice id.")
     with bridge.store.read() as tx:
         told = _told(tx, found[0]["id"])
     view = pay_view(bridge, told.invoice.public_id)
-    dated = [words("line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
+    dated = [words("story.line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
     return dated + list(_now(bridge, told, view, words))
 
 
@@ -58,26 +58,26 @@ def _told(tx: Tx, invoice_id: str) -> Told:
     )
 
 
-def _now(bridge: Bridge, told: Told, view: PayView, words: Words) -> Iterator[str]:
+def _now(bridge: Bridge, told: Told, view: PayView, words: Texts) -> Iterator[str]:
     """How things stand: state, money, what client and billing system see, what comes next, who must act."""
     figures = _figures(bridge, told, view, words)
-    yield words("now.state", reason=words(f"reasons.{view.reason}", **figures))
-    yield words("now.money", **figures)
-    yield words("now.client", sentence=words(f"client.{_client(view)}", **figures))
-    yield words("now.billing", sentence=_billing(bridge, told, words))
-    yield words("now.next", sentence=words(f"next.{_next(told, view)}", **figures))
+    yield words("story.now.state", reason=words(f"kinds.{view.reason}.reason", **figures))
+    yield words("story.now.money", **figures)
+    yield words("story.now.client", sentence=words(f"story.client.{_client(view)}", **figures))
+    yield words("story.now.billing", sentence=_billing(bridge, told, words))
+    yield words("story.now.next", sentence=words(f"story.next.{_next(told, view)}", **figures))
     if told.invoice.gap is not None:
-        gap, since = words(f"gaps.{told.invoice.gap}"), words.when(told.invoice.gap_since)
-        yield words("now.gap", gap=gap, since=since, source=told.invoice.gap_source or "–")
+        gap, since = words(f"story.gaps.{told.invoice.gap}"), words.when(told.invoice.gap_since)
+        yield words("story.now.gap", gap=gap, since=since, source=told.invoice.gap_source or "–")
     asked = [row.kind for row in told.reviews if row.state == "open"]
     for kind in asked:
-        yield words("now.person", sentence=words(f"reviews.{kind}.do") + ".")
+        yield words("story.now.person", sentence=words(f"kinds.{kind}.do") + ".")
     if not asked:
-        yield words("now.nobody")
-    yield words("now.trace", trace=told.invoice.trace_id)
+        yield words("story.now.nobody")
+    yield words("story.now.trace", trace=told.invoice.trace_id)
 
 
-def _figures(bridge: Bridge, told: Told, view: PayView, words: Words) -> dict[str, str]:
+def _figures(bridge: Bridge, told: Told, view: PayView, words: Texts) -> dict[str, str]:
     row = told.invoice
     return {
         "received": words.sat(row.received_sat),
@@ -112,20 +112,20 @@ def _next(told: Told, view: PayView) -> str:
     return "done" if chosen == "final" and rests.total_seconds() > 3_600 else chosen
 
 
-def _billing(bridge: Bridge, told: Told, words: Words) -> str:
+def _billing(bridge: Bridge, told: Told, words: Texts) -> str:
     """Whether the billing system knows it all, from the newest delivery that says something about that."""
     types = {event.id: event.type for event in told.events}
     if not bridge.merchants[told.invoice.merchant].wants_push:
-        return words("billing.pulls", event=words(f"events.{told.events[-1].type}"))
+        return words("story.billing.pulls", event=words(f"story.events.{told.events[-1].type}"))
     by_state: dict[str, list[Any]] = {"pending": [], "parked": [], "delivered": []}
     for row in told.deliveries:
         by_state[row.state].append(row)
     if by_state["parked"]:
-        return words("billing.parked", messages=words.count("message", len(by_state["parked"])))
+        return words("story.billing.parked", messages=words.count("message", len(by_state["parked"])))
     if waiting := by_state["pending"]:
         when = words.when(min(row.next_try_at for row in waiting))
-        return words("billing.waiting", messages=words.count("message", len(waiting)), when=when)
+        return words("story.billing.waiting", messages=words.count("message", len(waiting)), when=when)
     if not by_state["delivered"]:
-        return words("billing.unknown")
+        return words("story.billing.unknown")
     newest = max(by_state["delivered"], key=lambda row: row.sequence)
-    return words("billing.agreed", event=words(f"events.{types[newest.event_id]}"))
+    return words("story.billing.agreed", event=words(f"story.events.{types[newest.event_id]}"))

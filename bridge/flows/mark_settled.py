@@ -12,7 +12,7 @@ from bridge.flows.carry_out_ruling import carry_out
 from bridge.flows.context import Bridge
 from bridge.flows.permit import check_may_stop, refuse_same_person, require_operator, require_words
 from bridge.flows.present import approvals_json, time_text
-from bridge.flows.review_blocks import CONSEQUENCES
+from bridge.flows.review_blocks import consequence
 from bridge.logs import log
 from bridge.store import audit, invoices, marks, reviews
 from bridge.store.db import Tx
@@ -47,7 +47,7 @@ def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
         "worth_sat": row.worth_sat,
         "received_sat": row.received_sat,
         "remaining_sat": row.remaining_sat,
-        "consequence": CONSEQUENCES[MARK],
+        "consequence": consequence(MARK),
         "proposed_by": row.proposed_by,
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,

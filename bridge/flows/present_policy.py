@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.core.policy_document import differences
 from bridge.flows.present import approvals_json, time_text
-from bridge.flows.words import Words
+from bridge.language import Texts
 from bridge.store import policies
 from bridge.store.db import Tx
 
@@ -55,11 +55,11 @@ def versions_of(tx: Tx, invoice: Any, decisions: Iterable[Any] = ()) -> dict[str
     return {str(row.number): version_json(tx, row) for row in known}
 
 
-def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Words) -> str:
+def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Texts) -> str:
     """The version by its name, and who stands behind it."""
     version = versions.get(name)
     if version is None:
-        return words("policy.unknown", number=name)
+        return words("story.policy.unknown", number=name)
     people = [each["actor"] for each in version["approvals"]]
     how = "approved" if people else "file" if version["proposed_by"] == FILE else "signed"
-    return words(f"policy.{how}", number=name, people=", ".join(people) or version["proposed_by"])
+    return words(f"story.policy.{how}", number=name, people=", ".join(people) or version["proposed_by"])

@@ -10,23 +10,10 @@ from bridge.core.kinds import review_of
 from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
 from bridge.flows.context import Bridge
 from bridge.flows.present import time_text
+from bridge.language import plain_texts
 from bridge.store import idempotency, inbox, invoices, ledger, reviews, screenings
 from bridge.store.db import Tx
 
-# What each ruling leads to, for the person who has to choose.
-CONSEQUENCES = {
-    "credit": "The money counts as it is; once it covers and is confirmed the billing system is told to mark it paid.",
-    "accept_late": "Late money is valued at today's price with the invoice's buffers; if it covers, the billing system is told to mark it "
-    "paid.",
-    "ask_remainder": "The invoice opens again and the client is shown what is missing at today's price.",
-    "refund": "The invoice ends; the money is booked as owed to the client and waits for an approved refund.",
-    "mark_settled": "The invoice counts as paid whatever has arrived; the billing system is told to mark it paid.",
-    "mark_invalid": "The invoice ends unpaid; what has arrived stays with the client's unallocated money.",
-    "acknowledge": "Nothing changes; the item leaves the queue.",
-    "payout_sent": "The payout counts as sent by the transaction you name; the chain must show it.",
-    "payout_failed": "The payout ends unsent and its money is free for a new request; the chain must not show it.",
-    "payout_retry": "The gateway is asked once more with the same key: it sends, or says what it sent before.",
-}
 LAST = 20
 
 
@@ -69,9 +56,14 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
 def shown_actions(kind: str) -> list[dict[str, Any]]:
     """The rulings that an item of this kind allows, each with what follows."""
     return [
-        {"decision": decision, "consequence": CONSEQUENCES[decision], "approvals": 1}
+        {"decision": decision, "consequence": consequence(decision), "approvals": 1}
         for decision in review_of(kind).rulings
     ]
+
+
+def consequence(decision: str) -> str:
+    """What a ruling leads to, for programs and for what is stored: in English."""
+    return plain_texts("en")(f"rulings.{decision}.consequence")
 
 
 def _worth(tx: Tx, bridge: Bridge, invoice: Any) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from bridge.core.money import minor_text
 from bridge.flows.present_policy import policy_words
 from bridge.flows.record import samples_of
-from bridge.flows.words import Words
+from bridge.language import Texts
 
 # What is told about one moment, in this order.
 DOORBELL, MONEY, ACTION, PRICE, DECISION, QUESTION, TOLD = range(7)
@@ -53,7 +53,7 @@ class Moment:
     sentence: str
 
 
-def moments(told: Told, words: Words) -> list[Moment]:
+def moments(told: Told, words: Texts) -> list[Moment]:
     """The whole story in order."""
     found = [
         *_doorbells(told, words),
@@ -66,21 +66,21 @@ def moments(told: Told, words: Words) -> list[Moment]:
     return sorted(found, key=lambda moment: (moment.at, moment.rank))
 
 
-def source_name(source: str, words: Words) -> str:
+def source_name(source: str, words: Texts) -> str:
     """ "esplora:host" and "core:host" in words; the host is what tells two readers apart."""
     kind, _, host = source.partition(":")
     path = {"esplora": "story.chain_view", "core": "story.node"}.get(kind, "story.provider")
     return words(path, host=host)
 
 
-def _doorbells(told: Told, words: Words) -> Iterator[Moment]:
+def _doorbells(told: Told, words: Texts) -> Iterator[Moment]:
     for row in told.callbacks:
         copies = words("story.doorbell_again", copies=words.count("copy", row.copies)) if row.copies else ""
         path = "story.doorbell_dead" if row.state == "dead" else "story.doorbell"
         yield Moment(at=row.received_at, rank=DOORBELL, sentence=words(path, again=copies))
 
 
-def _money(told: Told, words: Words) -> Iterator[Moment]:
+def _money(told: Told, words: Texts) -> Iterator[Moment]:
     """Each stored reading against the one before it of the same kind."""
     outputs: dict[str, Any] = {}
     total_sat = 0
@@ -97,7 +97,7 @@ def _money(told: Told, words: Words) -> Iterator[Moment]:
         outputs = now
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Words) -> Iterator[str]:
+def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Texts) -> Iterator[str]:
     fresh = [output for outpoint, output in now.items() if outpoint not in before]
     if len(fresh) > MANY:
         sat = words.sat(sum(output["amount_sat"] for output in fresh))
@@ -117,11 +117,11 @@ def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Wo
                 yield words("story.taken_back", **_named(output, words))
 
 
-def _named(output: dict[str, Any], words: Words) -> dict[str, str]:
+def _named(output: dict[str, Any], words: Texts) -> dict[str, str]:
     return {"txid": output["outpoint"][:12] + "…", "sat": words.sat(output["amount_sat"])}
 
 
-def _actions(told: Told, words: Words) -> Iterator[Moment]:
+def _actions(told: Told, words: Texts) -> Iterator[Moment]:
     """What people and systems did, and what was decided then: a decision is told when it says something new."""
     last: tuple[str, ...] = ()
     for row in told.audit:
@@ -132,7 +132,7 @@ def _actions(told: Told, words: Words) -> Iterator[Moment]:
             continue
         said = (row.to_status, detail["exception"], str(detail["hold"]), row.reason, str(detail["remaining_sat"]))
         if said != last:
-            reason = words(f"reasons.{row.reason}", **_figures(told.invoice, detail, words))
+            reason = words(f"kinds.{row.reason}.reason", **_figures(told.invoice, detail, words))
             decided = words(
                 "story.decided",
                 rule=row.rule,
@@ -143,22 +143,23 @@ def _actions(told: Told, words: Words) -> Iterator[Moment]:
         last = said
 
 
-def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words) -> str:
+def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Texts) -> str:
     """One audit row in words; an action of a later version is told by its name."""
-    known = row.action if row.action in words.section("actions") else "other"
-    decisions = words.section("decisions")
+    known = row.action if row.action in words.section("story.actions") else "other"
+    rulings, actors = words.section("rulings"), words.section("story.actors")
     fee = "" if detail.get("fee_bps", 0) is not None else _FEE_UNKNOWN.get(row.action, "")
     said = words(
-        f"actions.{known}",
-        actor=words.actor(row.actor),
+        f"story.actions.{known}",
+        # A part of the bridge in words; a person's own name as it is.
+        actor=actors.get(row.actor.partition(":")[0], row.actor),
         action=row.action,
         billing=invoice.billing_payment_id,
         invoice=invoice.id,
         address=invoice.address,
         amount=words.number(minor_text(invoice.amount_minor, invoice.currency)),
         currency=invoice.currency,
-        kind=words(f"reviews.{detail['kind']}.is").rstrip(".") if "kind" in detail else "",
-        decision=decisions.get(detail.get("decision", ""), ""),
+        kind=words(f"kinds.{detail['kind']}.is").rstrip(".") if "kind" in detail else "",
+        decision=rulings.get(detail.get("decision", ""), {}).get("is", ""),
         why=row.reason,
         sat=words.sat(detail.get("net_sat", 0)),
         destination=detail.get("destination", ""),
@@ -172,7 +173,7 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Words
     return f"{said} {words(fee, **figures)}"
 
 
-def _figures(invoice: Any, detail: dict[str, Any], words: Words) -> dict[str, str]:
+def _figures(invoice: Any, detail: dict[str, Any], words: Texts) -> dict[str, str]:
     """The figures of a decision as it was made then."""
     return {
         "remaining": words.sat(detail["remaining_sat"]),
@@ -182,7 +183,7 @@ def _figures(invoice: Any, detail: dict[str, Any], words: Words) -> dict[str, st
     }
 
 
-def _prices(told: Told, words: Words) -> Iterator[Moment]:
+def _prices(told: Told, words: Texts) -> Iterator[Moment]:
     for row in told.quotes:
         sentence = words(
             f"story.quote_{row.kind}",
@@ -197,7 +198,7 @@ def _prices(told: Told, words: Words) -> Iterator[Moment]:
         yield Moment(at=row.created_at, rank=PRICE, sentence=sentence)
 
 
-def _sample(sample: dict[str, Any], words: Words) -> str:
+def _sample(sample: dict[str, Any], words: Texts) -> str:
     """The source's name; of a cross rate each of its parts too, with its price and time."""
     parts = [
         words(
@@ -213,18 +214,18 @@ def _sample(sample: dict[str, Any], words: Words) -> str:
     return words("story.cross_rate", source=name, parts=" × ".join(parts)) if parts else name
 
 
-def _questions(told: Told, words: Words) -> Iterator[Moment]:
+def _questions(told: Told, words: Texts) -> Iterator[Moment]:
     for row in told.reviews:
-        asked = words("story.review_opened", due=words.when(row.due_at), review=words(f"reviews.{row.kind}.is"))
+        asked = words("story.review_opened", due=words.when(row.due_at), review=words(f"kinds.{row.kind}.is"))
         yield Moment(at=row.opened_at, rank=QUESTION, sentence=asked)
 
 
-def _messages(told: Told, words: Words) -> Iterator[Moment]:
+def _messages(told: Told, words: Texts) -> Iterator[Moment]:
     types = {event.id: event.type for event in told.events}
     event_of = {delivery.id: types[delivery.event_id] for delivery in told.deliveries}
     for row in told.attempts:
         answered = words("story.answered", status=row.status) if row.status else words("story.silent")
         path = {"delivered": "story.told", "retry": "story.told_retry"}.get(row.outcome, "story.told_parked")
-        event = words(f"events.{event_of[row.delivery_id]}")
+        event = words(f"story.events.{event_of[row.delivery_id]}")
         sentence = words(path, event=event, status=row.status, answer=answered)
         yield Moment(at=row.at, rank=TOLD, sentence=sentence)

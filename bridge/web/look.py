@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from flask import Flask, current_app, render_template, request
 
+from bridge.language import Texts, languages
 from bridge.web.context import Shop, here
-from bridge.web.language import Languages, Texts
 
 _ROOM = Path(__file__).parent
 
@@ -26,8 +26,13 @@ class Look:
         colours = f":root{{--accent:{shop.accent};--on-accent:{_readable_on(shop.accent)}}}\n"
         self.style = colours + _smaller((_ROOM / "templates" / "pay.css").read_text(encoding="utf-8"))
         self.style_sha256 = base64.b64encode(hashlib.sha256(self.style.encode()).digest()).decode()
-        self.script_version = hashlib.sha256((_ROOM / "static" / "pay.js").read_bytes()).hexdigest()[:12]
-        self.languages = Languages()
+        self.versions = {name: _version(name) for name in ("pay.js", "admin.css", "admin.js")}
+        self.languages = languages()
+
+
+def _version(name: str) -> str:
+    """The address of a file carries its hash, so it may be kept for ever."""
+    return hashlib.sha256((_ROOM / "static" / name).read_bytes()).hexdigest()[:12]
 
 
 def look(app: Flask | None = None) -> Look:

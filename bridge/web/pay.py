@@ -12,10 +12,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from bridge.core.errors import Unavailable
 from bridge.flows.pay import PayView, pay_view, requote
 from bridge.flows.present import bip21, time_text
+from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.figures import breakdown, ends_of, groups_of_four, page_link, shown_payments
-from bridge.web.language import Texts
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.qr import qr_svg, qr_text
 from bridge.web.story import Story, tell

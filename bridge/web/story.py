@@ -11,7 +11,7 @@ from bridge.core.errors import Refused
 from bridge.core.kinds import SCENES, Scene
 from bridge.core.money import btc_text
 from bridge.flows.pay import PayView
-from bridge.web.language import Texts
+from bridge.language import Texts
 
 MINUTES_PER_BLOCK = 10
 
@@ -36,7 +36,7 @@ def tell(view: PayView, texts: Texts, *, shop_name: str, key: str | None = None)
     key = key or scene_key(view)
     scene = SCENES[key]
     values = _values(view, texts, shop_name=shop_name)
-    sentences = {name: texts(f"scenes.{key}.{name}", **values) for name in ("title", "happened", "next", "you")}
+    sentences = {name: texts(f"kinds.{key}.page.{name}", **values) for name in ("title", "happened", "next", "you")}
     is_open = view.hold is None and view.status in ("new", "expired") and view.closed_at is None
     return Story(
         key=key,

@@ -12,8 +12,8 @@ import pytest
 from bridge.core.errors import Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.flows.pay import pay_view
+from bridge.language import Languages
 from bridge.web import Shop
-from bridge.web.language import Languages
 from bridge.web.qr import qr_svg, qr_text
 from tests.builders import World, build_merchant
 from tests.web.conftest import build_site

@@ -19,8 +19,8 @@ from ecc.ecc import dsa
 from bridge.core.payout import STATES
 from bridge.flows.decide_payout import reject_payout, show_payout
 from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.language import Languages
 from bridge.store import audit, operators
-from bridge.web.language import Languages
 from tests.web.test_pay_page import Page
 
 OWN = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.core.kinds import REASONS, SCENES
-from bridge.web.language import CATALOGUES, Languages
+from bridge.core.kinds import KINDS, REASONS, REVIEWS, RULINGS, SCENES, WITHDRAWN
+from bridge.language import CATALOGUES, Languages
 
 LANGUAGES = Languages().all
 SENTENCES = ("title", "happened", "next", "you")
@@ -34,12 +34,24 @@ def test_there_is_english_and_russian():
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_every_reason_has_its_sentences(code):
-    assert set(SCENES) >= REASONS
-    for key in SCENES:
-        told = LANGUAGES[code].section(f"scenes.{key}")
-        assert set(told) == set(SENTENCES)
-        assert all(re.search(r"\w{2,}", told[name]) for name in SENTENCES), key
+def test_every_kind_has_its_sentences_and_no_other_is_there(code):
+    told = LANGUAGES[code].section("kinds")
+    assert told.keys() == KINDS.keys() | SCENES.keys()
+    for key, sentences in told.items():
+        wanted = {"reason"} if key in REASONS else set()
+        wanted |= {"page"} if key in SCENES else set()
+        wanted |= {"name", "is", "do"} if key in REVIEWS else set()
+        assert set(sentences) == wanted, key
+        page = sentences.get("page", dict.fromkeys(SENTENCES, "none"))
+        assert set(page) == set(SENTENCES)
+        assert all(re.search(r"\w{2,}", each) for each in (*page.values(), *map(str, sentences.values()))), key
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_ruling_says_what_it_is_and_what_follows(code):
+    told = LANGUAGES[code].section("rulings")
+    assert told.keys() == {*RULINGS, WITHDRAWN}
+    assert all(told[ruling].keys() == {"is", "consequence"} for ruling in RULINGS)
 
 
 def test_every_scene_is_of_a_known_kind():

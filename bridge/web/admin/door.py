@@ -16,12 +16,10 @@ from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may
 from bridge.flows.context import Bridge
 from bridge.flows.login import Session, session_of
-from bridge.flows.words import words_of
+from bridge.language import Texts, languages
 from bridge.web.admin.machine_words import machine_words
-from bridge.web.admin.words import DeskLook
 from bridge.web.context import here
 from bridge.web.errors import status_of
-from bridge.web.language import Texts
 from bridge.web.limits import MAX_BODY_BYTES
 from bridge.web.look import look
 
@@ -56,7 +54,6 @@ def _route(rule: str, method: str, needs: tuple[str, ...]) -> Callable[[View], V
 
 def register(app: Flask) -> None:
     """Adds the pages to the application."""
-    app.extensions["desk"] = DeskLook()
     app.register_blueprint(routes)
 
 
@@ -85,7 +82,7 @@ def let_in() -> AnyResponse | None:
 @routes.after_request
 def keep_language(response: Response) -> Response:
     """A language that was chosen by hand stays chosen on this device."""
-    if request.args.get("lang", "") in desk().languages.all:
+    if request.args.get("lang", "") in languages().all:
         set_cookie(response, LANGUAGE_COOKIE, request.args["lang"], seconds=31_536_000)
     return response
 
@@ -155,15 +152,10 @@ def reason() -> str:
     return request.form.get("reason", "").strip()[:500]
 
 
-def desk() -> DeskLook:
-    found: DeskLook = current_app.extensions["desk"]
-    return found
-
-
 def texts() -> Texts:
     """By ?lang=, then the device's choice, then what the browser asks for."""
     wishes = [request.args.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
-    return desk().languages.choose([*wishes, *(tag for tag, _ in request.accept_languages)])
+    return languages().choose([*wishes, *(tag for tag, _ in request.accept_languages)])
 
 
 def render(template: str, **values: Any) -> str:
@@ -176,7 +168,6 @@ def render(template: str, **values: Any) -> str:
         **words,
         **machine_words(chosen, why_so=words["why_so"]),
         look=look(),
-        desk=desk(),
         shop=here().shop,
         network=bridge().network,
         me=found.identity if found else None,
@@ -193,15 +184,19 @@ def render(template: str, **values: Any) -> str:
 
 
 def desk_words(chosen: Texts) -> dict[str, Callable[[str], str]]:
-    """The sentences that the story of an invoice has already, for its kinds of review, rulings and reasons."""
-    words = words_of(chosen.code)
-    kinds, rulings, reasons = (words.section(name) for name in ("reviews", "decisions", "reasons"))
+    """The sentences of a code, for kinds of review, rulings and reasons. A code of a later version is shown as it is."""
+    kinds, rulings = chosen.section("kinds"), chosen.section("rulings")
+
+    def said(group: Any, code: str, name: str) -> str:
+        return _begun(group[code][name]) if name in group.get(code, {}) else code
+
     return {
-        "review_is": lambda kind: _begun(kinds[kind]["is"]) if kind in kinds else kind,
-        "review_do": lambda kind: _begun(kinds[kind]["do"]) if kind in kinds else kind,
-        "ruling": lambda decision: _begun(rulings.get(decision, decision)),
+        "kind_name": lambda kind: kinds.get(kind, {}).get("name", kind),
+        "review_is": lambda kind: said(kinds, kind, "is"),
+        "review_do": lambda kind: said(kinds, kind, "do"),
+        "ruling": lambda decision: _begun(rulings.get(decision, {}).get("is", decision)),
         # A reason with figures in it is told by the story, with them.
-        "why_so": lambda code: _begun(reasons[code]) if "{" not in reasons.get(code, "{") else "",
+        "why_so": lambda code: "" if "{" in kinds.get(code, {}).get("reason", "{") else said(kinds, code, "reason"),
     }
 
 

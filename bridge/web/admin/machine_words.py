@@ -9,11 +9,11 @@ from typing import Any
 
 from bridge.flows.check import Alert
 from bridge.flows.readiness import Check
-from bridge.web.language import Texts
+from bridge.language import Texts
 
-# Fields of a review item whose value is a word of ours, and the catalogues that may know it.
+# Fields of a review item whose value is a word of ours, and the groups that may know it.
 _WORDS_OF = ("kind", "status", "state", "reason", "access", "billing_told", "client_told", "source")
-_CATALOGUES = ("values", "kinds", "statuses", "review_states", "quote_kinds")
+_GROUPS = ("values", "statuses", "review_states", "quote_kinds")
 _ABOVE = re.compile(r"(\d+), limit (\d+)")
 
 
@@ -59,7 +59,8 @@ def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: 
         return chosen(f"desk.values.{str(value).lower()}")
     if name not in _WORDS_OF or not isinstance(value, str):
         return value
-    known = (chosen.section(f"desk.{each}").get(value, "") for each in _CATALOGUES)
+    kind = chosen.section("kinds").get(value, {}).get("name", "")
+    known = (kind, *(chosen.section(f"desk.{each}").get(value, "") for each in _GROUPS))
     return next(filter(None, known), "") or why_so(value) or value
 
 

@@ -18,11 +18,11 @@ from bridge.flows.explain import find
 from bridge.flows.mark_settled import list_marks
 from bridge.flows.read_invoices import list_invoices
 from bridge.flows.readiness import readiness
+from bridge.language import Texts
 from bridge.web.admin.charts import Chart, bars, levels
 from bridge.web.admin.door import bridge, page, render, texts
 from bridge.web.admin.lists import chosen
 from bridge.web.context import here
-from bridge.web.language import Texts
 
 # Where ids of other things than invoices are shown, by how they begin.
 PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation"}

@@ -1,4 +1,4 @@
-"""The languages of the payer's pages: one catalogue file each in texts/.
+"""What people read, in their language: one catalogue file each in texts/.
 
 Owns the choice of a language, plural forms and the shapes of numbers, dates and money; must not know any sentence.
 """
@@ -6,10 +6,11 @@ Owns the choice of a language, plural forms and the shapes of numbers, dates and
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from bridge.core.errors import Refused
 from bridge.core.money import btc_text
 
 CATALOGUES = Path(__file__).parent / "texts"
@@ -18,50 +19,64 @@ _NO_BREAK_SPACE = "\u00a0"
 
 
 class Texts:
-    """One catalogue. `texts("labels.copy")` is a sentence, with its {placeholders} filled."""
+    """One catalogue. `texts("labels.copy")` is a sentence, with its {placeholders} filled.
 
-    def __init__(self, catalogue: Mapping[str, Any]):
+    A page keeps a number and its word on one line; what is `plain`, for terminals and files, has ordinary spaces.
+    """
+
+    def __init__(self, catalogue: Mapping[str, Any], *, is_plain: bool = False):
         self._catalogue = catalogue
+        self._is_plain = is_plain
         self.code: str = catalogue["code"]
         self.name: str = catalogue["name"]
+
+    @cached_property
+    def plain(self) -> "Texts":
+        return Texts(self._catalogue, is_plain=True)
 
     def __call__(self, path: str, **values: object) -> str:
         """The sentence at `path`. Raises KeyError for a path that the catalogue lacks: a test finds that first."""
         return str(self.section(path)).format_map(values) if values else str(self.section(path))
 
     def section(self, path: str) -> Any:
+        """A sentence or a group of them; event types hold a point, so the last name may too."""
         found: Any = self._catalogue
-        for name in path.split("."):
+        while path not in found:
+            name, _, path = path.partition(".")
             found = found[name]
-        return found
+        return found[path]
 
     def number(self, text: str) -> str:
         """Decimal text such as "1234.50" with this language's separators."""
         whole, point, fraction = text.partition(".")
         groups = f"{int(whole):,}".replace(",", self.section("number.group"))
-        return groups + (self.section("number.point") + fraction if point else "")
+        return self._spaced(groups + (self.section("number.point") + fraction if point else ""))
 
     def money(self, text: str, currency: str) -> str:
-        """Fiat for people, kept on one line."""
+        """Fiat for people."""
         symbol = self._catalogue["symbols"].get(currency, currency)
-        shown: str = self._catalogue["money"].format(number=self.number(text), symbol=symbol)
-        return shown.replace(" ", _NO_BREAK_SPACE)
+        return self._spaced(self._catalogue["money"].format(number=self.number(text), symbol=symbol))
 
     def btc(self, sat: int) -> str:
         """Bitcoin as wallets take it: always eight digits and a point."""
         return btc_text(sat)
 
+    def sat(self, amount_sat: int) -> str:
+        return self.count("satoshi", amount_sat)
+
     def count(self, what: str, n: int) -> str:
         """ "1 confirmation", "5 подтверждений": the plural form that `n` needs."""
         forms: Mapping[str, str] = self._catalogue["counts"][what]
-        return forms[self._plural_form(n)].format(n=self.number(str(n))).replace(" ", _NO_BREAK_SPACE)
+        return self._spaced(forms[self._plural_form(abs(n))].format(n=self.number(str(n))))
 
     def when(self, at: datetime | str) -> str:
-        """A time, also as RFC 3339 text, in UTC; the page's script turns it into the payer's own zone."""
+        """A time, also as RFC 3339 text, in UTC; a page's script turns it into the payer's own zone."""
         at = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
-        month = self.section("date.months")[at.month - 1]
-        shown: str = self.section("date.form").format(day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"))
-        return shown
+        month, form = self.section("date.months")[at.month - 1], "date.plain" if self._is_plain else "date.form"
+        return self(form, day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"))
+
+    def _spaced(self, text: str) -> str:
+        return text.replace(_NO_BREAK_SPACE, " ") if self._is_plain else text.replace(" ", _NO_BREAK_SPACE)
 
     def _plural_form(self, n: int) -> str:
         for form, rule in self._catalogue["plural_rules"].items():
@@ -90,3 +105,17 @@ class Languages:
             if code in self.all:
                 return self.all[code]
         return self.all[DEFAULT]
+
+
+@cache
+def languages() -> Languages:
+    """Those of this program."""
+    return Languages()
+
+
+def plain_texts(lang: str) -> Texts:
+    """For what is no page. Raises Refused("unknown_language")."""
+    known = languages().all
+    if lang not in known:
+        raise Refused("unknown_language", f"The languages are {', '.join(known)}.", field="lang")
+    return known[lang].plain
