@@ -147,6 +147,7 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Texts
     """One audit row in words; an action of a later version is told by its name."""
     known = row.action if row.action in words.section("story.actions") else "other"
     rulings, actors = words.section("rulings"), words.section("story.actors")
+    kind = words.section("kinds").get(detail.get("kind", ""), {})
     fee = "" if detail.get("fee_bps", 0) is not None else _FEE_UNKNOWN.get(row.action, "")
     said = words(
         f"story.actions.{known}",
@@ -158,7 +159,8 @@ def action_sentence(invoice: Any, row: Any, detail: dict[str, Any], words: Texts
         address=invoice.address,
         amount=words.number(minor_text(invoice.amount_minor, invoice.currency)),
         currency=invoice.currency,
-        kind=words(f"kinds.{detail['kind']}.is").rstrip(".") if "kind" in detail else "",
+        kind=kind.get("is", "").rstrip("."),
+        withdrawn=kind.get("withdrawn", ""),
         decision=rulings.get(detail.get("decision", ""), {}).get("is", ""),
         why=row.reason,
         sat=words.sat(detail.get("net_sat", 0)),

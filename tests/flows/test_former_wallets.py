@@ -107,7 +107,7 @@ def test_the_question_ends_by_itself_when_the_wallet_is_named(world: World) -> N
     worked(named)
     assert named.reviews() == []
     assert named.invoice(invoice)["status"] == "settled"
-    assert "answered itself" in " ".join(explain(named.bridge, invoice["id"], lang="en"))
+    assert "answered itself: the wallet was read again." in " ".join(explain(named.bridge, invoice["id"], lang="en"))
     named.deliver()
     assert named.billing.types().count("invoice.settled") == 1
 

@@ -11,6 +11,7 @@ import pytest
 from bridge.chain.esplora import EsploraReader
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, Tip
+from bridge.flows.explain import explain
 from bridge.flows.follow_tip import follow_tip
 from bridge.flows.reconcile import start_reconciliation, step
 from bridge.flows.reconciliation_report import show_reconciliation
@@ -70,6 +71,8 @@ def test_a_server_that_is_behind_while_the_payer_pays_in_time_expires_nothing(wo
     world.mine()
     assert world.seen(invoice) == ("settled", "none", None)
     assert (world.reviews(), told(world)) == ([], ["invoice.settled"])
+    story = " ".join(explain(world.bridge, invoice["id"], lang="en"))
+    assert "answered itself: our readings are complete again." in story and "wallet was read" not in story
 
 
 def test_a_server_that_stands_still_over_the_end_of_the_watch_cancels_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli import main
-from bridge.core.kinds import REASONS, REVIEW_OWNERS, REVIEWS
+from bridge.core.kinds import REASONS, REVIEWS
 from bridge.flows.check import OWNERS
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +67,9 @@ def test_every_reason_has_its_runbook_with_a_message_in_both_languages(code):
 @pytest.mark.parametrize("kind", sorted(REVIEWS))
 def test_every_review_kind_has_its_runbook_and_owner(kind):
     text = section(f"review-{kind}")
-    assert f"**Tell:** {REVIEW_OWNERS[kind]}." in text
-    for part in ("**Happened:**", "**Do:**", "**Decisions:**"):
+    assert f"**Tell:** {REVIEWS[kind].owner}." in text
+    assert f"**Decisions:** {', '.join(REVIEWS[kind].rulings)}." in text
+    for part in ("**Happened:**", "**Do:**"):
         assert part in text
 
 

@@ -41,10 +41,16 @@ def test_every_kind_has_its_sentences_and_no_other_is_there(code):
         wanted = {"reason"} if key in REASONS else set()
         wanted |= {"page"} if key in SCENES else set()
         wanted |= {"name", "is", "do"} if key in REVIEWS else set()
+        wanted |= {"withdrawn"} if key in REVIEWS and REVIEWS[key].withdrawn_when else set()
         assert set(sentences) == wanted, key
         page = sentences.get("page", dict.fromkeys(SENTENCES, "none"))
         assert set(page) == set(SENTENCES)
         assert all(re.search(r"\w{2,}", each) for each in (*page.values(), *map(str, sentences.values()))), key
+
+
+def test_what_is_noted_of_a_question_that_answered_itself_is_what_english_says():
+    noted = {kind: review.withdrawn_when for kind, review in REVIEWS.items() if review.withdrawn_when}
+    assert noted == {kind: LANGUAGES["en"](f"kinds.{kind}.withdrawn") for kind in noted}
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
