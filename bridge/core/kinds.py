@@ -30,39 +30,38 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """What a person may answer.
-
-    `permission` is what they need for it. `verdict` is the status, exception and reason of an invoice that it ends.
-    `needs_price`: today's price is asked first.
-    """
+    """What a person may answer."""
 
     code: str
+    # To credit or close money by a person's word alone takes more than the right to work at the desk.
     permission: str = "review.mark"
+    # The status, exception and reason of the invoice that it ends.
     verdict: tuple[str, str, str] | None = None
+    # Today's price is asked first.
     needs_price: bool = False
     is_about_payout: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """The question that a kind asks a person.
+    """The question that a kind asks a person."""
 
-    `owner` is the role that rules, unless the operator's file names another. `rulings` are what they may answer; of these
-    `needs_cover` is refused while money is missing, for the client would have nothing to do then and nobody to ask.
-    `holds`: no automatic call and no payout of the invoice until then; else the invoice goes on. `is_urgent`: in a quarter
-    of the time. `trusts_chain`: an answer lets the chain's word do, where the provider says otherwise or cannot be asked.
-    `withdrawn_when`: what makes the question answer itself; nobody ruled then, so nothing is let pass by it. `is_refreshed`:
-    an item without an invoice shows what was seen last. `is_about_payout`: a final word on the invoice is no answer.
-    """
-
+    # The role that rules, unless the operator's file names another.
     owner: str
     rulings: tuple[str, ...] = ("acknowledge",)
+    # The ruling that is refused while money is missing: the client would have nothing to do then and nobody to ask.
     needs_cover: str | None = None
+    # No automatic call and no payout of the invoice until somebody has ruled; else the invoice goes on.
     holds: bool = False
+    # Due in a quarter of the time.
     is_urgent: bool = False
+    # A ruling lets the chain's word do, where the provider says otherwise or cannot be asked.
     trusts_chain: bool = False
+    # The note that is kept where the question answers itself; nobody ruled then, so nothing is let pass.
     withdrawn_when: str = ""
+    # An item that belongs to no invoice shows what was seen last: a later reconciliation finds the same and more.
     is_refreshed: bool = False
+    # Whether a send happened is no question about the invoice: nobody's final word on that answers it.
     is_about_payout: bool = False
 
 

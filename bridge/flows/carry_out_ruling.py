@@ -91,7 +91,6 @@ def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
 def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:
     """A final word on the invoice answers its other open questions too."""
     for other in reviews.of_invoice(tx, row.id):
-        # Whether a send happened is no question about the invoice: nobody's last word on it answers that.
         if other.state == "open" and not review_of(other.kind).is_about_payout:
             reviews.resolve(
                 tx, other.id, decision=decision, actor=actor, note="by the final word on the invoice", now=now

@@ -210,7 +210,6 @@ def open_loose_review(
         now=now,
         **urgency(bridge, kind, now=now),
         blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
-        # A later reconciliation finds the same and more: the newest list is the one to work on.
         is_refreshed=review_of(kind).is_refreshed,
     )
     bridge.metrics.reviews_opened.labels(kind=kind).inc()
