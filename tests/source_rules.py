@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
     "flows": frozenset({"core", "language", "store", "metrics", "logs", "tracing"}),
-    "web": frozenset({"core", "flows", "language", "metrics", "logs", "tracing"}),
+    "actions": frozenset({"core", "flows"}),
+    "web": frozenset({"actions", "core", "flows", "language", "metrics", "logs", "tracing"}),
     "worker": frozenset({"core", "flows", "metrics", "logs"}),
     "runtime": frozenset(
         {"config", "core", "store", "flows", "metrics", "logs", "rails", "tracing", "screening", "receipts"}
@@ -86,6 +87,7 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
 MONEY_MODULES = frozenset(f"core/{name}.py" for name in ("money", "quote", "invoice", "ledger", "payout"))
 
+SAYS_THE_JSON = frozenset({"actions", "web"})
 BANNED_NAMES = frozenset({"process", "handle", "data", "amount"})
 BANNED_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "misc"})
 LONGEST_FUNCTION = 50
@@ -240,8 +242,10 @@ def _money(module: Module) -> Complaints:
 
 def _names(module: Module) -> Complaints:
     stem = Path(module.place).stem
-    # The JSON of the interface says `amount`; its schemas in the web room may use that word.
-    excused = _overriding_arguments(module.tree) | (_field_targets(module.tree) if module.room == "web" else set())
+    # The JSON of the interface says `amount`; its schemas may use that word.
+    excused = _overriding_arguments(module.tree) | (
+        _field_targets(module.tree) if module.room in SAYS_THE_JSON else set()
+    )
     for line, name, node in [(1, stem, None), *_defined_names(module.tree)]:
         bare = name.strip("_").lower()
         words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name.replace("BillManager", "Billmanager"))

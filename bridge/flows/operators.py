@@ -79,7 +79,7 @@ def change_operator(
     actor: str,
     reason: str,
     role: str | None = None,
-    is_active: str = "",
+    is_active: str | None = None,
     expires_at: datetime | None = None,
     is_endless: bool = False,
 ) -> None:

@@ -70,14 +70,14 @@ def replay(bridge: Bridge, event_id: str, *, actor: str, reason: str) -> str:
     return outcome
 
 
-def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str, reason: str) -> str:
+def send_test_event(bridge: Bridge, merchant: str, *, actor: str, reason: str) -> str:
     """Puts a test event into the merchant's queue and returns its id. It carries no invoice and changes nothing anywhere.
 
     Raises Refused (actor_and_reason_required, forbidden, unknown_merchant).
     """
     require_words(actor, reason)
-    merchant = bridge.merchants.get(merchant_id)
-    if merchant is None or not merchant.wants_push:
+    receiver = bridge.merchants.get(merchant)
+    if receiver is None or not receiver.wants_push:
         raise Refused("unknown_merchant", "There is no such merchant with a notify URL.", field="merchant")
     now, event_id = bridge.clock(), bridge.new_id("evt")
     with bridge.store.write() as tx:
@@ -87,13 +87,13 @@ def send_test_event(bridge: Bridge, merchant_id: str, *, actor: str, reason: str
             event_id=event_id,
             delivery_id=bridge.new_id("dlv"),
             invoice_id=None,
-            merchant=merchant_id,
+            merchant=merchant,
             type="test",
             sequence=0,
             body=event_body(event_id, "test", 0, now, None),
             now=now,
         )
-        detail = {"event": event_id, "merchant": merchant_id}
+        detail = {"event": event_id, "merchant": merchant}
         audit.write(tx, at=now, actor=actor, action="test_event", reason=reason, detail=detail)
     return event_id
 

@@ -10,23 +10,21 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.flows.check import Watching
 from bridge.flows.context import Bridge
-from bridge.web import admin as desk
 from bridge.web import (
+    actions_api,
     api,
     callbacks,
-    desk_api,
     errors,
     headers,
     limits,
     ops,
     pay,
-    people_api,
-    policy_api,
+    payouts_api,
     policy_watch,
     receipts,
     traced,
-    upkeep_api,
 )
+from bridge.web import admin as desk
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
 
@@ -70,7 +68,7 @@ def create_app(
     errors.register(app)
     policy_watch.register(app)
     headers.register(app)
-    rooms = (api, desk_api, upkeep_api, people_api, policy_api, callbacks, pay, receipts, ops)
+    rooms = (api, actions_api, payouts_api, callbacks, pay, receipts, ops)
     for room in rooms:
         app.register_blueprint(room.routes)
     if admin:

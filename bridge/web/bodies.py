@@ -1,27 +1,20 @@
-"""The JSON bodies and queries of the API, strictly typed.
+"""The JSON bodies and queries of the module's API, and how any body or query is read.
 
 Owns their shapes; must not judge an amount, a currency or a state: the flows do.
 """
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from bridge.actions.fields import Body, DecimalText, Text, UtcTime, Whole
 from bridge.core.errors import Refused
 
 LONGEST_DESCRIPTION = 10_000
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LINK = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x1f\x7f]+")
-
-
-def _printable(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError("control characters are not allowed")
-    return text
 
 
 def _web_link(text: str) -> str:
@@ -37,36 +30,10 @@ def _web_link(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> object:
-    """Query values are texts; only plain digits are a number."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,18}", value):
-        raise ValueError("must be a whole number")
-    return int(value) if isinstance(value, str) else value
-
-
-def _utc(at: datetime) -> datetime:
-    """At the calendar's ends there are times whose UTC would be outside of it."""
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
-
-
-Text = Annotated[str, AfterValidator(_printable)]
 Short = Annotated[Text, Field(max_length=200)]
-# Decimal text such as "10.00": a JSON number is refused, because a float is not money.
-DecimalText = Annotated[str, Field(max_length=64, examples=["10.00"])]
 Currency = Annotated[str, Field(max_length=16, examples=["USD"])]
 WebLink = Annotated[str, Field(max_length=2_000), AfterValidator(_web_link)]
 BillingPaymentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\-]{1,64}$", examples=["1001"])]
-Whole = Annotated[int, BeforeValidator(_whole)]
-UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
-
-
-class Body(BaseModel):
-    """What every body and query has in common: no unknown member, no guessed type."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class CustomerBody(Body):

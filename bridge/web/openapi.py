@@ -9,22 +9,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
+from bridge.actions.fields import Shape
 from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
-from bridge.web.openapi_desk import DESK_MODELS, desk_paths
+from bridge.web.openapi_actions import action_models, action_paths
 from bridge.web.openapi_parts import (
     KEY_SCHEMA,
     REF,
     ProblemShape,
-    Shape,
     json_of,
     operation_of,
     path_of,
     query_of,
     text_of,
 )
-from bridge.web.openapi_people import PEOPLE_MODELS, people_paths
-from bridge.web.openapi_policy import POLICY_MODELS, policy_paths
-from bridge.web.openapi_upkeep import UPKEEP_MODELS, upkeep_paths
 
 VERSION = "1"
 
@@ -210,10 +207,7 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 def document(public_url: str) -> dict[str, Any]:
     """The whole document for a bridge that is reached at `public_url`; made once, for that takes a tenth of a second."""
     _, definitions = models_json_schema(
-        [
-            (model, "validation")
-            for model in (*_BODIES, *_ANSWERS, *DESK_MODELS, *UPKEEP_MODELS, *PEOPLE_MODELS, *POLICY_MODELS)
-        ],
+        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *action_models())],
         ref_template=REF,
         title="Schemas",
     )
@@ -221,7 +215,7 @@ def document(public_url: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "SUBTC bridge for BILLmanager", "version": VERSION},
         "servers": [{"url": public_url}],
-        "paths": _api_paths() | desk_paths() | upkeep_paths() | people_paths() | policy_paths() | _public_paths(),
+        "paths": _api_paths() | action_paths() | _public_paths(),
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},

@@ -5,15 +5,11 @@ Owns the form of an operation; must not know a route.
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from bridge.actions.fields import Shape
 
 REF = "#/components/schemas/{model}"
-
-
-class Shape(BaseModel):
-    """An answer: every member is named."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ProblemShape(Shape):
@@ -50,11 +46,6 @@ def operation_of(
     if secured:
         operation["security"] = [{"api_key": []}]
     return operation
-
-
-def secured_of(summary: str, answers: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """An operation behind a key or token; one answer alone is a 200."""
-    return operation_of(summary, {"200": answers} if "description" in answers else answers, secured=True, **options)
 
 
 def json_of(model: type[BaseModel]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ import yaml
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
+from bridge.actions.money import PayoutShape, TreasuryShape
+from bridge.actions.people import OperatorShape
+from bridge.actions.reviews import GrantShape, ReviewShape, RuledShape
+from bridge.actions.upkeep import RunShape
 from bridge.cli import main
 from bridge.config import ConfigError, load_settings
 from bridge.flows.operators import issue_token
 from bridge.web import create_app
-from bridge.web.openapi_desk import PayoutShape, ReviewShape, RuledShape, TreasuryShape
-from bridge.web.openapi_people import OperatorShape
-from bridge.web.openapi_upkeep import GrantShape, RunShape
 from tests.flows.world import KEY, WALLET
 from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk, part_paid
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.web.desk_bodies import RefundBody
+from bridge.actions.money import RefundBody
 from tests.plugin_stub.conftest import Push
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import KEY, OLD_SECRET, Panel

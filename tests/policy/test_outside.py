@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from bridge.actions.policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
 from bridge.cli import main
 from bridge.core.credentials import token_sha256
 from bridge.flows.context import Bridge
@@ -27,7 +28,6 @@ from bridge.flows.operators import change_operator, issue_token
 from bridge.store import operators
 from bridge.web import create_app
 from bridge.web.admin.door import COOKIE
-from bridge.web.openapi_policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
 from bridge.worker import Worker
 from tests.flows.world import settings_for, until
 from tests.policy.conftest import STAFF, TWO_EYES, Nodes, hire, risk, risk_of

@@ -1,0 +1,351 @@
+"""Money that leaves: what people do about refunds, payouts and the treasury, and what they read of them.
+
+Owns these rows; two different people stand behind every payout, and the flows see to that.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bridge.actions.fields import (
+    Address,
+    Argument,
+    Body,
+    Cursor,
+    DecimalText,
+    Id,
+    Input,
+    Limit,
+    Matching,
+    Option,
+    Reason,
+    Sat,
+    Shape,
+    Txid,
+)
+from bridge.actions.row import Action, ByHand, Form, Read, Row
+from bridge.flows import decide_payout, sweep
+from bridge.flows.context import Bridge
+from bridge.flows.record_own_send import record_own_send
+from bridge.flows.refund_address import change_address
+from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.flows.treasury import treasury_view
+
+PROPOSE, APPROVE = "payout.propose", "payout.approve"
+
+
+class RefundBody(Body):
+    """A refund that is asked for. Without an address the payer names one in the form that the answer links to."""
+
+    variant: Annotated[
+        Literal["paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom"], Option(default="paid_sat")
+    ]
+    net_sat: Annotated[Sat | None, Option(help="What arrives, for the variant custom.")] = None
+    fiat_text: Annotated[
+        DecimalText | None,
+        Field(alias="amount"),
+        Option(flag="--amount", help="Part of the invoice's amount, for the fiat variants."),
+        Input(name="fiat"),
+    ] = None
+    destination: Annotated[
+        Address,
+        Field(alias="address"),
+        Option(flag="--to", help="The address; without it the payer is asked by a form."),
+    ] = ""
+    reason: Reason
+
+
+class AddressBody(Body):
+    """Where a refund goes, and why it changes."""
+
+    address: Annotated[Address, Argument(), Input(name="destination")]
+    reason: Reason
+
+
+class OwnSendBody(Body):
+    """The transaction that sent a refund from the shop's own wallet."""
+
+    txid: Annotated[Txid, Argument()]
+    reason: Reason
+
+
+class WriteOffBody(Body):
+    """Dust that is given up."""
+
+    role: Annotated[Literal["hot", "billing"], Option(flag="--wallet", default="hot")]
+    gross_sat: Annotated[Sat, Argument()]
+    reason: Reason
+
+
+class FundingBody(Body):
+    """Money that the shop put into a wallet itself."""
+
+    sat: Annotated[Sat, Argument()]
+    role: Annotated[Literal["hot", "billing"], Option(flag="--wallet", default="billing")]
+    txid: Annotated[Txid, Option(help="The transaction that brought it.")]
+    reason: Reason
+
+
+class PayoutQuery(Matching):
+    """Which payouts, and which page of them."""
+
+    state: Annotated[
+        Literal["requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed"] | None,
+        Option(),
+    ] = None
+    kind: Annotated[Literal["refund", "sweep", "write_off"] | None, Option()] = None
+    invoice_id: Annotated[Id | None, Option(flag="--invoice", help="Only this invoice's.")] = None
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+class ApprovalShape(Shape):
+    """One person's approval; `round` counts how often the payout was changed."""
+
+    actor: str
+    reason: str
+    at: str
+    round: int | None = None
+
+
+class PayoutShape(Shape):
+    """Money that leaves: `gross_sat` from the wallet, `fee_sat` to the gateway, `net_sat` arrives.
+
+    While nobody names the gateway's fee, `fee_bps` and `fee_sat` are null and `net_sat` is the most that can arrive. What did,
+    `sent_sat` and `paid_fee_sat` say after the send; `still_owed_sat` is what did not arrive of a refund.
+    """
+
+    id: str
+    kind: str
+    state: str
+    merchant: str
+    invoice_id: str | None
+    billing_payment_id: str
+    customer_id: str
+    service_ref: str
+    variant: str
+    amount: str | None
+    currency: str
+    rate: str | None
+    role: str
+    destination: str | None
+    destination_set_by: str
+    gross_sat: int
+    fee_bps: int | None
+    fee_sat: int | None
+    net_sat: int
+    txid: str | None
+    sent_sat: int | None
+    paid_fee_sat: int | None
+    still_owed_sat: int
+    proposed_by: str
+    reason: str
+    approvals_needed: int
+    approvals: list[ApprovalShape]
+    attempts: int
+    waiting: str
+    balance_before_sat: int | None
+    balance_after_sat: int | None
+    review_id: str | None
+    requested_at: str
+    approved_at: str | None
+    send_after: str | None
+    sent_at: str | None
+    finished_at: str | None
+    updated_at: str
+    address_form_url: str | None = None
+    round: int | None = None
+    all_approvals: list[ApprovalShape] | None = None
+
+
+class PayoutPageShape(Shape):
+    """Payouts, newest first; ask again with `next_cursor` for the next page."""
+
+    payouts: list[PayoutShape]
+    next_cursor: str | None
+
+
+class TreasuryShape(Shape):
+    """The wallets with their balances and books, what is owed, and what a sweep would take.
+
+    The money of `former_wallets` is on the books of their role; they are only read.
+    """
+
+    network: str
+    wallets: list[dict[str, Any]]
+    former_wallets: list[dict[str, Any]]
+    cold: dict[str, Any]
+    own_first_address: str | None
+    in_sweep_sat: int
+    fees_paid_sat: int
+    owed_sat: int
+    promised_sat: int
+    refund_float_sat: int
+    max_hot_sat: int
+    is_over_cap: bool
+    sweep_mode: str
+    sweep: dict[str, Any] | None
+
+
+def ask_for_refund(
+    bridge: Bridge, invoice_id: str, *, key: str, actor: str, reason: str, **asked: Any
+) -> dict[str, Any]:
+    wanted = NewRefund(**asked | {"invoice_id": invoice_id, "fiat_text": asked["fiat_text"] or ""})
+    requested = request_refund(bridge, merchant_id=None, request=wanted, key=key, actor=actor, reason=reason)
+    return requested.payout | {"address_form_url": requested.form_url}
+
+
+def unknown_fee(payout: dict[str, Any]) -> Iterable[str]:
+    """To who reads the screen, beside the JSON that programs read."""
+    if payout["fee_bps"] is None and payout["sent_sat"] is None:
+        sat = payout["gross_sat"]
+        yield f"The gateway's fee is unknown: {sat} sat leave, less arrives; how much less is told after."
+
+
+def payout_lines(page: dict[str, Any]) -> Iterable[str]:
+    for row in page["payouts"]:
+        note = f"  waits: {row['waiting']}" if row["waiting"] else ""
+        note += "  fee unknown" if row["fee_bps"] is None else ""
+        approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
+        yield f"{row['id']}  {row['state']:10}  {row['kind']:9}  {row['net_sat']:>12} sat  {approvals}{note}"
+    yield f"{len(page['payouts'])} payouts" + (f", next {page['next_cursor']}" if page["next_cursor"] else "")
+
+
+GROUPS = {
+    "refunds": "Money that goes back to a payer.",
+    "payouts": "Everything that leaves: refunds, sweeps, write-offs.",
+    "treasury": "The wallets: what is in them, what is owed, what a sweep would take.",
+}
+FOR_MODULE = ByHand(why="the billing system's module calls it too, with its own key, for its own merchant")
+
+ROWS: tuple[Row, ...] = (
+    Action(
+        do=ask_for_refund,
+        path="/v1/invoices/<invoice_id>/refunds",
+        needs=(PROPOSE,),
+        body=RefundBody,
+        answer=PayoutShape,
+        statuses=(200, 201),
+        keyed=True,
+        summary="Ask for a refund",
+        route=FOR_MODULE,
+        command="refunds request",
+        help="Ask for a refund. Somebody else approves it.",
+        beside=unknown_fee,
+        form=Form(
+            path="/invoices/<invoice_id>/refund",
+            endpoint="propose_refund",
+            done="proposed",
+            page="payout",
+            values={"payout_id": "id"},
+        ),
+    ),
+    Read(
+        do=decide_payout.list_payouts,
+        path="/v1/payouts",
+        query=PayoutQuery,
+        answer=PayoutPageShape,
+        summary="List payouts",
+        route=FOR_MODULE,
+        command="payouts list",
+        help="List payouts, newest first.",
+        said=payout_lines,
+    ),
+    Read(
+        do=decide_payout.show_payout,
+        path="/v1/payouts/<payout_id>",
+        answer=PayoutShape,
+        summary="One payout",
+        route=FOR_MODULE,
+        command="payouts show",
+        help="Show a payout with every approval.",
+        beside=unknown_fee,
+    ),
+    Action(
+        do=decide_payout.approve_payout,
+        path="/v1/payouts/<payout_id>/approve",
+        needs=(APPROVE,),
+        answer=PayoutShape,
+        summary="Approve",
+        command="payouts approve",
+        help="Approve what somebody else proposed; it is sent after the cooling time.",
+        beside=unknown_fee,
+        form=ByHand(name="approve", why="approves the address and the sum that the page showed, and nothing newer"),
+    ),
+    Action(
+        do=decide_payout.reject_payout,
+        path="/v1/payouts/<payout_id>/reject",
+        needs=(APPROVE, PROPOSE),
+        answer=PayoutShape,
+        summary="Reject",
+        command="payouts reject",
+        help="End a payout that was surely not sent.",
+        form=Form(path="/payouts/<payout_id>/reject", endpoint="reject", done="rejected", page="payout"),
+    ),
+    Action(
+        do=change_address,
+        path="/v1/payouts/<payout_id>/address",
+        needs=(PROPOSE,),
+        body=AddressBody,
+        answer=PayoutShape,
+        summary="Name the address",
+        command="payouts address",
+        help="Name or change where a refund goes; approvals given before are void.",
+        form=Form(path="/payouts/<payout_id>/address", endpoint="set_address", done="address_set", page="payout"),
+    ),
+    Action(
+        do=record_own_send,
+        path="/v1/payouts/<payout_id>/sent",
+        needs=(PROPOSE,),
+        body=OwnSendBody,
+        answer=PayoutShape,
+        summary="State your own send",
+        command="payouts sent",
+        help="State by which transaction you sent a refund from your own wallet; the chain must show it.",
+        form=Form(path="/payouts/<payout_id>/sent", endpoint="own_send", done="own_sent", page="payout"),
+    ),
+    Read(
+        do=treasury_view,
+        path="/v1/treasury",
+        answer=TreasuryShape,
+        summary="The wallets",
+        command=ByHand(name="treasury show", why="asks the gateway for the balances first, if wanted"),
+    ),
+    Action(
+        do=sweep.propose_sweep,
+        path="/v1/sweeps",
+        needs=(PROPOSE,),
+        answer=PayoutShape,
+        statuses=(201,),
+        keyed=True,
+        summary="Propose a sweep",
+        command="treasury sweep",
+        help="Propose to send everything free to a cold address. Somebody else approves it.",
+        beside=unknown_fee,
+        form=Form(path="/treasury/sweep", endpoint="sweep", done="proposed", page="payout", values={"payout_id": "id"}),
+    ),
+    Action(
+        do=sweep.propose_write_off,
+        path="/v1/write-offs",
+        needs=(PROPOSE,),
+        body=WriteOffBody,
+        answer=PayoutShape,
+        statuses=(201,),
+        keyed=True,
+        summary="Propose a write-off",
+        command="treasury write-off",
+        help="Propose to give up dust below the minimum send. Somebody else approves it.",
+        form=Form(
+            path="/treasury/write-off", endpoint="write_off", done="proposed", page="payout", values={"payout_id": "id"}
+        ),
+    ),
+    # A funding has no key by which a repeated call would be one: it is no part of the API, nor on a page.
+    Action(
+        do=sweep.record_funding,
+        body=FundingBody,
+        command="treasury funded",
+        help="Book money that you put into a wallet yourself, such as the float for refunds.",
+        said=lambda _: ["Booked."],
+    ),
+)

@@ -1,0 +1,166 @@
+"""Policy versions: what people decide about them and read of them.
+
+Owns these rows; who may do what is decided by the flow.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bridge.actions.fields import Body, Limit, Option, Shape, Whole
+from bridge.actions.row import Action, ByHand, Form, Read, Row
+from bridge.flows import decide_policy
+
+PROPOSE, APPROVE = "policy.propose", "policy.approve"
+
+
+class VersionsQuery(Body):
+    """Which page of the versions: those older than the version `before`."""
+
+    limit: Limit = 50
+    before: Annotated[
+        Annotated[Whole, Field(ge=1, le=2_147_483_647)] | None, Option(help="The next_before of the page before.")
+    ] = None
+
+
+class PolicyApprovalShape(Shape):
+    """One person's approval."""
+
+    actor: str
+    reason: str
+    at: str
+
+
+class PolicyChangeShape(Shape):
+    """One setting, before and after; null where there was or is none."""
+
+    setting: str
+    before: str | None
+    after: str | None
+
+
+class PolicyVersionShape(Shape):
+    """One version; `base_number` was in force when it was proposed, and `changes` says what differs from that."""
+
+    number: int
+    status: str
+    sha256: str
+    base_number: int | None
+    proposed_by: str
+    proposed_at: str
+    reason: str
+    approvals_needed: int
+    approvals: list[PolicyApprovalShape]
+    decided_by: str
+    decided_at: str | None
+    decision_reason: str
+    document: str | None = None
+    changes: list[PolicyChangeShape] | None = None
+
+
+class PolicyShape(Shape):
+    """What is in force and what waits. `file` is active, proposed, rejected or edited: how the server's file stands to it."""
+
+    active: PolicyVersionShape
+    proposed: list[PolicyVersionShape]
+    approvals: int
+    approvers: int
+    file: str
+    file_changes: list[PolicyChangeShape]
+
+
+class PolicyVersionsShape(Shape):
+    """Versions, newest first; ask again with `before=next_before` for the next page."""
+
+    versions: list[PolicyVersionShape]
+    next_before: int | None
+
+
+def version_lines(found: dict[str, Any]) -> Iterable[str]:
+    for row in found["versions"]:
+        approved = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
+        yield f"{row['number']:>5}  {row['status']:10}  {row['proposed_by']:16}  {approved}  {row['reason']}"
+    more = f", next {found['next_before']}" if found["next_before"] else ""
+    yield f"{len(found['versions'])} versions{more}"
+
+
+def decided(version: dict[str, Any]) -> Iterable[str]:
+    missing = version["approvals_needed"] - len(version["approvals"])
+    waits = f" and waits for {missing} more approval(s)" if version["status"] == "proposed" else ""
+    yield f"Policy version {version['number']} is {version['status']}{waits}."
+
+
+GROUPS = {"policy": "What decides about money, version by version: who proposed it, who approved it, what is in force."}
+
+ROWS: tuple[Row, ...] = (
+    Read(
+        do=decide_policy.show_policy,
+        path="/v1/policy",
+        answer=PolicyShape,
+        summary="What is in force",
+        command=ByHand(name="policy show", why="shows a version too, when it is named"),
+    ),
+    Read(
+        do=decide_policy.list_versions,
+        path="/v1/policy/versions",
+        query=VersionsQuery,
+        answer=PolicyVersionsShape,
+        summary="List versions",
+        command="policy list",
+        help="List versions, newest first.",
+        said=version_lines,
+    ),
+    Action(
+        do=decide_policy.propose,
+        path="/v1/policy/versions",
+        needs=(PROPOSE,),
+        answer=PolicyVersionShape,
+        statuses=(201,),
+        summary="Propose what the file says",
+        command="policy propose",
+        help="Propose what the settings file says, under your name. Without approvals it is in force at once.",
+        said=decided,
+        form=Form(
+            path="/policy/propose",
+            endpoint="propose_policy",
+            done=lambda version: "policy_in_force" if version["status"] == "active" else "policy_proposed",
+            page="policy_version",
+            values={"number": "number"},
+        ),
+    ),
+    Read(
+        do=decide_policy.show_version,
+        path="/v1/policy/versions/<int:number>",
+        answer=PolicyVersionShape,
+        summary="One version",
+        command=ByHand(name="policy show", why="shows what is in force, when no version is named"),
+    ),
+    Action(
+        do=decide_policy.approve,
+        path="/v1/policy/versions/<int:number>/approve",
+        needs=(APPROVE,),
+        answer=PolicyVersionShape,
+        summary="Approve",
+        command="policy approve",
+        help="Approve what somebody else proposed; with the last approval it is in force on every node.",
+        said=decided,
+        form=Form(
+            path="/policy/<int:number>/approve",
+            endpoint="approve_policy",
+            done=lambda version: "policy_in_force" if version["status"] == "active" else "approved",
+            page="policy_version",
+        ),
+    ),
+    Action(
+        do=decide_policy.reject,
+        path="/v1/policy/versions/<int:number>/reject",
+        needs=(APPROVE, PROPOSE),
+        answer=PolicyVersionShape,
+        summary="Reject",
+        command="policy reject",
+        help="End a proposal, or take your own back; what is in force stays.",
+        said=decided,
+        form=Form(path="/policy/<int:number>/reject", endpoint="reject_policy", done="rejected", page="policy_version"),
+    ),
+)

@@ -1,0 +1,303 @@
+"""What waits for a person: review items, manual marks, and time that a person gives a payer.
+
+Owns these rows; which rulings are legal and what follows is the flows' to say.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bridge.actions.fields import (
+    Argument,
+    Body,
+    Id,
+    Input,
+    Limit,
+    Matching,
+    Option,
+    PageSize,
+    Reason,
+    Shape,
+    Text,
+    Txid,
+    UtcTime,
+)
+from bridge.actions.money import ApprovalShape
+from bridge.actions.row import Action, ByHand, Form, Read, Row
+from bridge.flows import grant_grace, mark_settled, resolve_review
+from bridge.flows.context import Bridge
+
+
+class RulingBody(Body):
+    """A ruling on a review item; `txid` belongs to payout_sent."""
+
+    decision: Annotated[Text, Field(max_length=32), Argument(choices=resolve_review.DECISIONS)]
+    reason: Reason
+    txid: Annotated[Txid, Option(help="The transaction, for payout_sent.")] = ""
+
+
+class GraceBody(Body):
+    """Time for a payer: until `ends_at`, or as much as the tier allows."""
+
+    ends_at: Annotated[
+        UtcTime | None, Option(flag="--until", help="UTC (default: the tier's)."), Input(name="until")
+    ] = None
+    reason: Reason
+
+
+class ReviewQuery(Matching):
+    """Which review items."""
+
+    state: Literal["open", "resolved"] | None = None
+    kind: Id | None = None
+    merchant: Id | None = None
+    limit: PageSize = 50
+
+
+class MarkQuery(Matching):
+    """Which manual marks."""
+
+    state: Annotated[
+        Literal["proposed", "approved", "rejected", "lapsed"] | None, Option(help="Only in this state.")
+    ] = None
+    review_id: Id | None = None
+    invoice_id: Id | None = None
+    merchant: Id | None = None
+    limit: Limit = 50
+
+
+class GrantQuery(Matching):
+    """Which grants of time."""
+
+    state: Annotated[Literal["open", "settled", "lapsed"] | None, Option(help="Only in this state.")] = None
+    merchant: Id | None = None
+    invoice_id: Id | None = None
+    limit: Limit = 50
+
+
+class MarkShape(Shape):
+    """That an invoice counts as paid by people's word. `remaining_sat` was missing when it was proposed."""
+
+    id: str
+    review_id: str
+    invoice_id: str
+    merchant: str
+    state: str
+    amount: str
+    currency: str
+    worth_sat: int
+    received_sat: int
+    remaining_sat: int
+    consequence: str
+    proposed_by: str
+    reason: str
+    approvals_needed: int
+    approvals: list[ApprovalShape]
+    proposed_at: str
+    ended_at: str | None
+
+
+class MarksShape(Shape):
+    """Manual marks, newest first."""
+
+    marks: list[MarkShape]
+
+
+class ReviewShape(Shape):
+    """Something that waits for a person, or a person's answer to it."""
+
+    id: str
+    invoice_id: str | None
+    merchant: str
+    kind: str
+    severity: str
+    state: str
+    opened_at: str
+    last_seen_at: str
+    times_seen: int
+    due_at: str
+    is_overdue: bool
+    actor: str | None
+    blocks: dict[str, Any] | None = None
+    decision: str | None = None
+    note: str | None = None
+    marks: list[MarkShape] | None = None
+
+
+class ReviewsShape(Shape):
+    """Review items, most urgent first."""
+
+    reviews: list[ReviewShape]
+
+
+class RuledShape(Shape):
+    """The item as it is now, and the invoice it belongs to; an item that waits for a mark's approval is still open."""
+
+    review: ReviewShape
+    invoice: dict[str, Any] | None
+
+
+class GrantShape(Shape):
+    """Time that a person gave a payer; `state` is open, settled or lapsed."""
+
+    invoice_id: str
+    merchant: str
+    billing_payment_id: str
+    tier: str
+    amount: str
+    currency: str
+    approver: str
+    reason: str
+    state: str
+    granted_at: str
+    ends_at: str
+    ended_at: str | None
+
+
+class GrantsShape(Shape):
+    """Grants of time, newest first."""
+
+    grants: list[GrantShape]
+
+
+def rule(bridge: Bridge, review_id: str, **asked: Any) -> dict[str, Any]:
+    invoice = resolve_review.resolve(bridge, review_id, **asked)
+    return {"review": resolve_review.show_review(bridge, review_id), "invoice": invoice or None}
+
+
+def ruled(made: dict[str, Any]) -> Iterable[str]:
+    item, invoice = made["review"], made["invoice"]
+    if item["state"] == "open":
+        yield f"Proposed as {item['marks'][0]['id']}; somebody else must approve it: subtc-bridge marks approve"
+        return
+    yield "Resolved." + (f" The invoice is now {invoice['status']}/{invoice['exception']}." if invoice else "")
+
+
+def mark_lines(found: list[dict[str, Any]]) -> Iterable[str]:
+    for mark in found:
+        said = f"by {mark['proposed_by']}  {len(mark['approvals'])}/{mark['approvals_needed']} approvals"
+        money = f"{mark['amount']} {mark['currency']}, {mark['remaining_sat']} sat missing"
+        yield f"{mark['id']}  {mark['state']:8}  {mark['invoice_id']}  {money}  {said}"
+    yield f"{len(found)} marks"
+
+
+def grant_lines(found: list[dict[str, Any]]) -> Iterable[str]:
+    for row in found:
+        money = f"{row['amount']} {row['currency']}"
+        yield f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}"
+
+
+GROUPS = {
+    "review": "The queue of what waits for a person.",
+    "marks": "Invoices that count as paid by a person's word, once somebody else has approved.",
+    "grace": "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
+}
+
+ROWS: tuple[Row, ...] = (
+    Read(
+        do=resolve_review.list_reviews,
+        path="/v1/reviews",
+        query=ReviewQuery,
+        answer=ReviewsShape,
+        summary="List review items",
+        command=ByHand(name="review list", why="shows what is open, unless --all is wanted"),
+    ),
+    Read(
+        do=resolve_review.show_review,
+        path="/v1/reviews/<review_id>",
+        answer=ReviewShape,
+        summary="One review item",
+        command="review show",
+        help="Show an item with everything needed to rule on it.",
+    ),
+    Action(
+        do=rule,
+        path="/v1/reviews/<review_id>/resolve",
+        needs=("review.resolve", "review.mark"),
+        body=RulingBody,
+        answer=RuledShape,
+        summary="Rule on an item",
+        command="review resolve",
+        help="Rule on an item; the consequences follow at once and are audited. A mark_settled waits for somebody else.",
+        said=ruled,
+        form=Form(
+            path="/reviews/<review_id>/resolve",
+            endpoint="resolve_review",
+            done=lambda made: "proposed" if made["review"]["state"] == "open" else "resolved",
+            page="review",
+        ),
+    ),
+    Read(
+        do=mark_settled.list_marks,
+        path="/v1/marks",
+        query=MarkQuery,
+        answer=MarksShape,
+        summary="List manual marks",
+        command="marks list",
+        help="List manual marks, newest first.",
+        said=mark_lines,
+    ),
+    Read(
+        do=mark_settled.show_mark,
+        path="/v1/marks/<mark_id>",
+        answer=MarkShape,
+        summary="One manual mark",
+        command="marks show",
+        help="Show a mark with its consequence and every approval.",
+    ),
+    Action(
+        do=mark_settled.approve_mark,
+        path="/v1/marks/<mark_id>/approve",
+        needs=(mark_settled.APPROVE,),
+        answer=MarkShape,
+        summary="Approve the mark",
+        command="marks approve",
+        help="Approve what somebody else proposed; with the last approval the invoice counts as paid.",
+        form=Form(
+            path="/marks/<mark_id>/approve",
+            endpoint="approve_manual_mark",
+            done="approved",
+            page="review",
+            values={"review_id": "review_id"},
+        ),
+    ),
+    Action(
+        do=mark_settled.reject_mark,
+        path="/v1/marks/<mark_id>/reject",
+        needs=(mark_settled.APPROVE, mark_settled.PROPOSE),
+        answer=MarkShape,
+        summary="Reject the mark",
+        command="marks reject",
+        help="End a mark that waits; the review item stays open.",
+        form=Form(
+            path="/marks/<mark_id>/reject",
+            endpoint="reject_manual_mark",
+            done="rejected",
+            page="review",
+            values={"review_id": "review_id"},
+        ),
+    ),
+    Action(
+        do=grant_grace.grant_grace,
+        path="/v1/invoices/<invoice_id>/grace",
+        needs=(grant_grace.NEEDS,),
+        body=GraceBody,
+        answer=GrantShape,
+        statuses=(201,),
+        summary="Give time",
+        command="grace grant",
+        help="Give the payer of INVOICE_ID time; once per billing payment, for tiers that have grace.",
+        form=Form(path="/invoices/<invoice_id>/grace", endpoint="give_time", done="grace_granted", page="invoice"),
+    ),
+    Read(
+        do=grant_grace.list_grants,
+        path="/v1/grace-grants",
+        query=GrantQuery,
+        answer=GrantsShape,
+        summary="List grants",
+        command="grace list",
+        help="List grants, newest first.",
+        said=grant_lines,
+    ),
+)

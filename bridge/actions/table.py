@@ -1,0 +1,13 @@
+"""Everything that an operator does or reads.
+
+Owns the whole of it; must not say anything of a row that the row's own file does not.
+"""
+
+from bridge.actions import money, people, policy, reviews, upkeep
+from bridge.actions.row import Action, Read, Row
+
+ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
+ACTIONS = tuple(row for row in ROWS if isinstance(row, Action))
+READS = tuple(row for row in ROWS if isinstance(row, Read))
+# What each group of commands is about.
+GROUPS = money.GROUPS | reviews.GROUPS | upkeep.GROUPS | people.GROUPS | policy.GROUPS

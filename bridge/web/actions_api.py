@@ -1,0 +1,52 @@
+"""What operators do and read, for programs with an operator's token: a route for every row of the table.
+
+Owns the way from HTTP to a row; who may do what is decided by its flow too, by the name that the token stands for.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from bridge.actions.fields import Body, given_of, matched
+from bridge.actions.row import Action, Read
+from bridge.actions.table import ACTIONS, READS
+from bridge.web.auth import require_operator
+from bridge.web.bodies import read_json, read_query
+from bridge.web.context import here
+from bridge.web.keys import idempotency_key
+from bridge.web.limits import read_body
+
+routes = Blueprint("actions", __name__)
+View = Callable[..., tuple[Response, int]]
+
+
+def _acting(row: Action) -> View:
+    def act(**place: Any) -> tuple[Response, int]:
+        actor = require_operator(*row.needs).name
+        asked = given_of(read_json(row.body, read_body())) | {"actor": actor}
+        if row.keyed:
+            asked["key"] = idempotency_key()
+        return jsonify(row.answer_of(row.do(here().bridge, *place.values(), **asked))), row.statuses[-1]
+
+    return act
+
+
+def _reading(row: Read) -> View:
+    def look(**place: Any) -> tuple[Response, int]:
+        require_operator(*row.needs)
+        asked = query_keywords(row.query) if row.query else {}
+        return jsonify(row.answer_of(row.do(here().bridge, *place.values(), **asked))), 200
+
+    return look
+
+
+def query_keywords(query: type[Body]) -> dict[str, Any]:
+    """What the request's query asks of the flow."""
+    return matched(query, given_of(read_query(query, request.args.to_dict())))
+
+
+VIEWS = (*((row, _acting(row)) for row in ACTIONS), *((row, _reading(row)) for row in READS))
+for row, view in VIEWS:
+    if row.path and row.route is None:
+        routes.add_url_rule(row.path, f"{row.method} {row.path}", view, methods=[row.method])
