@@ -103,7 +103,7 @@ class Input:
 
 PageSize = Annotated[Whole, Field(ge=1, le=200)]
 Limit = Annotated[PageSize, Option()]
-Cursor = Annotated[str, Field(max_length=200), Option(help="The next_cursor of the page before.")]
+Cursor = Annotated[Annotated[str, Field(max_length=200)] | None, Option(help="The next_cursor of the page before.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +143,13 @@ def given_of(body: BaseModel) -> dict[str, Any]:
 
 
 def matched(query: type[Body], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a query holds as keywords of the flow; what is None was not asked for."""
+    """What a query holds as keywords of the flow; a member that was left out matches everything."""
     if not issubclass(query, Matching):
         return dict(given)
     paging = {name: value for name, value in given.items() if name in PAGING}
-    return paging | {"match": {name: given[name] for name in given if name not in paging and given[name] is not None}}
+    return paging | {
+        "match": {name: value for name, value in given.items() if name not in PAGING and value is not None}
+    }
 
 
 def _kind_of(annotation: Any) -> tuple[type, tuple[str, ...]]:

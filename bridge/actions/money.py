@@ -97,7 +97,7 @@ class PayoutQuery(Matching):
     kind: Annotated[Literal["refund", "sweep", "write_off"] | None, Option()] = None
     invoice_id: Annotated[Id | None, Option(flag="--invoice", help="Only this invoice's.")] = None
     limit: Limit = 50
-    cursor: Cursor | None = None
+    cursor: Cursor = None
 
 
 class ApprovalShape(Shape):
@@ -215,7 +215,6 @@ def payout_lines(page: dict[str, Any]) -> Iterable[str]:
 GROUPS = {
     "refunds": "Money that goes back to a payer.",
     "payouts": "Everything that leaves: refunds, sweeps, write-offs.",
-    "treasury": "The wallets: what is in them, what is owed, what a sweep would take.",
 }
 FOR_MODULE = ByHand(why="the billing system's module calls it too, with its own key, for its own merchant")
 

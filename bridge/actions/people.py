@@ -25,7 +25,7 @@ class NewOperatorBody(Body):
 
     name: Annotated[Id, Argument()]
     role: Annotated[Role, Option(choices=ROLE_NAMES)]
-    password: Annotated[Password, Option()]
+    password: Password
     expires_at: Annotated[UtcTime | None, Option(flag="--expires", help=UNTIL)] = None
     reason: Reason
 
@@ -52,7 +52,7 @@ class WhomBody(Body):
 class PasswordBody(Body):
     """A new password."""
 
-    password: Annotated[Password, Option()]
+    password: Password
     reason: Reason
 
 

@@ -91,8 +91,6 @@ def decided(version: dict[str, Any]) -> Iterable[str]:
     yield f"Policy version {version['number']} is {version['status']}{waits}."
 
 
-GROUPS = {"policy": "What decides about money, version by version: who proposed it, who approved it, what is in force."}
-
 ROWS: tuple[Row, ...] = (
     Read(
         do=decide_policy.show_policy,

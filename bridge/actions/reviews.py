@@ -189,7 +189,6 @@ def grant_lines(found: list[dict[str, Any]]) -> Iterable[str]:
 
 
 GROUPS = {
-    "review": "The queue of what waits for a person.",
     "marks": "Invoices that count as paid by a person's word, once somebody else has approved.",
     "grace": "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
 }

@@ -69,6 +69,11 @@ class Row:
     beside: Callable[[Any], Iterable[str]] = nothing
 
     @property
+    def asks(self) -> type[Body]:
+        """Its body or query; one without members asks nothing."""
+        raise NotImplementedError
+
+    @property
     def places(self) -> dict[str, type]:
         """The values in the path, in their order."""
         return {name: int if kind else str for kind, name in re.findall(r"<(int:)?(\w+)>", self.path)}
@@ -92,6 +97,10 @@ class Action(Row):
     keyed: bool = False
     form: Form | ByHand | None = None
 
+    @property
+    def asks(self) -> type[Body]:
+        return self.body
+
 
 @dataclass(frozen=True, kw_only=True)
 class Read(Row):
@@ -100,4 +109,8 @@ class Read(Row):
     method = "GET"
 
     needs: tuple[str, ...] = ("read",)
-    query: type[Body] | None = None
+    query: type[Body] = Body
+
+    @property
+    def asks(self) -> type[Body]:
+        return self.query

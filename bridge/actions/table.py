@@ -9,5 +9,5 @@ from bridge.actions.row import Action, Read, Row
 ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
 ACTIONS = tuple(row for row in ROWS if isinstance(row, Action))
 READS = tuple(row for row in ROWS if isinstance(row, Read))
-# What each group of commands is about.
-GROUPS = money.GROUPS | reviews.GROUPS | upkeep.GROUPS | people.GROUPS | policy.GROUPS
+# What a group of commands is about, where no command of it is written by hand.
+GROUPS = money.GROUPS | reviews.GROUPS | people.GROUPS

@@ -253,11 +253,6 @@ def audit_lines(page: dict[str, Any]) -> Iterable[str]:
     yield f"{len(page['audit'])} rows" + (f", next {page['next_cursor']}" if page["next_cursor"] else "")
 
 
-GROUPS = {
-    "deliveries": "What merchants were told, and what they answered.",
-    "events": "What we were told (in) and what we told (out).",
-}
-
 ROWS: tuple[Row, ...] = (
     Read(
         do=list_deliveries,

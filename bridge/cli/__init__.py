@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli import books, desk, first_config, money, operate, outbox, people, policy, reload, run
+from bridge.cli import actions, books, desk, first_config, operate, outbox, policy, reload, run
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -43,10 +43,9 @@ for command in (
     *desk.COMMANDS,
     *outbox.COMMANDS,
     *books.COMMANDS,
-    *money.COMMANDS,
-    *people.COMMANDS,
     *policy.COMMANDS,
     *OPERATING,
     *TRYING,
 ):
     main.add_command(command)
+actions.add_made(main)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bridge.cli.opened import MOMENT, acting, opened, reading, settings_of, show
+from bridge.cli.opened import MOMENT, opened, reading, settings_of, show
 from bridge.config import load_column_map
 from bridge.core.errors import Refused
 from bridge.flows import beancount as beancount_flow
@@ -24,7 +24,7 @@ from bridge.flows.evidence import evidence as evidence_of
 from bridge.flows.export_rows import KINDS
 from bridge.flows.purge import check_may_purge, purge_step
 from bridge.flows.reconcile import start_reconciliation, start_scheduled, step
-from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.flows.reconciliation_report import show_reconciliation
 from bridge.receipts import DocumentSigner, new_key, verify
 
 
@@ -71,33 +71,6 @@ def _print_run(run: dict[str, Any]) -> None:
         about = finding["invoice_id"] or finding["merchant"] or "wallet"
         click.echo(f"{finding['code']:24} {about}  ours: {finding['ours']}  theirs: {finding['theirs']}")
     click.echo(f"{run['id']}: {run['checked']} invoices, {run['findings_count']} findings, {run['unread']} unread.")
-
-
-@reconcile.command("list")
-@click.option("--limit", default=20, show_default=True)
-@reading
-def reconcile_list(bridge: Bridge, limit: int) -> None:
-    """List reconciliations, newest first."""
-    for run in list_reconciliations(bridge, limit=limit):
-        click.echo(f"{run['id']}  {run['started_at']}  {run['phase']:9}  {run['findings_count']} findings")
-
-
-@reconcile.command("show")
-@click.argument("run_id")
-@click.option("--after", default=0, help="Only findings above this cursor.")
-@reading
-def reconcile_show(bridge: Bridge, run_id: str, after: int) -> None:
-    """Show a reconciliation with its findings."""
-    show(show_reconciliation(bridge, run_id, after=after))
-
-
-@reconcile.command("baseline")
-@click.argument("baseline_sat", type=int)
-@acting
-def reconcile_baseline(bridge: Bridge, baseline_sat: int, **who: str) -> None:
-    """Say how many satoshi in the gateway's wallet are not the bridge's."""
-    set_baseline(bridge, baseline_sat=baseline_sat, **who)
-    click.echo(f"{baseline_sat} satoshi of the wallet are not counted as ours from now on.")
 
 
 @click.command()

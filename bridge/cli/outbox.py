@@ -1,4 +1,4 @@
-"""Commands of the delivery console: deliveries and events, listed, shown, sent again.
+"""Commands of the delivery console that no row of the table makes: many sent again, and events.
 
 Owns arguments and output; each command calls one flow.
 """
@@ -20,28 +20,6 @@ def deliveries() -> None:
     """What merchants were told, and what they answered."""
 
 
-@deliveries.command("list")
-@click.option("--state", type=click.Choice(["pending", "delivered", "parked"]))
-@click.option("--merchant")
-@click.option("--invoice", "invoice_id")
-@click.option("--limit", default=50, show_default=True)
-@reading
-def deliveries_list(bridge: Bridge, /, limit: int, **wanted: str | None) -> None:
-    """List deliveries, newest first."""
-    rows = outbox.list_deliveries(bridge, match=given(**wanted), limit=limit)
-    for row in rows:
-        click.echo(f"{row['id']}  {row['state']:9}  {row['type']:20}  {row['attempts']} tries  {row['invoice_id']}")
-    click.echo(f"{len(rows)} deliveries")
-
-
-@deliveries.command("show")
-@click.argument("delivery_id")
-@reading
-def deliveries_show(bridge: Bridge, delivery_id: str) -> None:
-    """Show a delivery with every attempt."""
-    show(outbox.show_delivery(bridge, delivery_id))
-
-
 @deliveries.command("redeliver")
 @click.argument("delivery_ids", nargs=-1)
 @click.option("--state", type=click.Choice(["delivered", "parked"]), help="All in this state.")
@@ -59,14 +37,6 @@ def deliveries_redeliver(
     with click.progressbar(chosen, label="Putting back") as bar:
         count = sum(outbox.redeliver(bridge, delivery_id, **who) for delivery_id in bar)
     click.echo(f"{count} put back into the queue.")
-
-
-@deliveries.command("test")
-@click.argument("merchant")
-@acting
-def deliveries_test(bridge: Bridge, merchant: str, **who: str) -> None:
-    """Send a test event to a merchant's endpoint; see what it answered with `deliveries list`."""
-    click.echo(console.send_test_event(bridge, merchant, **who))
 
 
 @click.group()

@@ -35,7 +35,7 @@ def _acting(row: Action) -> View:
 def _reading(row: Read) -> View:
     def look(**place: Any) -> tuple[Response, int]:
         require_operator(*row.needs)
-        asked = query_keywords(row.query) if row.query else {}
+        asked = query_keywords(row.query) if row.query.model_fields else {}
         return jsonify(row.answer_of(row.do(here().bridge, *place.values(), **asked))), 200
 
     return look

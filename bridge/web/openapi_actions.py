@@ -33,7 +33,7 @@ def action_paths() -> dict[str, Any]:
 def _operation(row: Row) -> dict[str, Any]:
     assert row.answer is not None, f"{row.path} has no answer"
     parameters = [path_of(name) for name in row.places]
-    parameters += query_of(row.query) if isinstance(row, Read) and row.query else []
+    parameters += query_of(row.query) if isinstance(row, Read) and row.query.model_fields else []
     parameters += [KEY] if isinstance(row, Action) and row.keyed else []
     body, statuses = (row.body, row.statuses) if isinstance(row, Action) else (None, (200,))
     answers = {str(status): json_of(row.answer) for status in statuses}

@@ -1,0 +1,88 @@
+"""Commands for every row of the table of actions that needs no hand of its own.
+
+Owns how a row becomes a command: its words, arguments and options; must not know one of them.
+"""
+
+import secrets
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+from pydantic import SecretStr
+
+from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
+from bridge.actions.row import Action, Read, Row
+from bridge.actions.table import GROUPS, ROWS
+from bridge.cli.opened import MOMENT, acting, reading
+from bridge.flows.context import Bridge
+
+
+def add_made(main: click.Group) -> None:
+    """Puts the commands into their groups; those that are written by hand are there already."""
+    for row in ROWS:
+        if isinstance(row.command, str) and row.command:
+            *groups, name = row.command.split()
+            group_of(main, groups).add_command(_command(row, name))
+
+
+def group_of(main: click.Group, words: list[str]) -> click.Group:
+    """The group of these words, made where nobody wrote it."""
+    group = main
+    for count, word in enumerate(words, start=1):
+        found = group.commands.get(word)
+        if found is None:
+            found = click.Group(word, help=GROUPS[" ".join(words[:count])])
+            group.add_command(found)
+        assert isinstance(found, click.Group), f"{word} is no group"
+        group = found
+    return group
+
+
+def _command(row: Row, name: str) -> click.Command:
+    fields = [each for each in asked_of(row.asks) if each.by or each.kind is SecretStr]
+    params: list[click.Parameter] = [click.Argument([each], type=kind) for each, kind in row.places.items()]
+    params += [_param(each, each.by) for each in fields if each.by]
+    if isinstance(row, Action) and row.keyed:
+        params.append(click.Option(["--key"], default=_key, help="The same key asks once."))
+    secret_names = [each.name for each in fields if each.kind is SecretStr]
+
+    def run(bridge: Bridge, /, **given: Any) -> None:
+        place = [given.pop(each) for each in row.places]
+        given |= {each: _secret() for each in secret_names}
+        if isinstance(row, Read):
+            given = matched(row.query, {each: value for each, value in given.items() if value != ""})
+        result = row.do(bridge, *place, **given)
+        for line in row.said(result):
+            click.echo(line)
+        for line in row.beside(result):
+            click.echo(line, err=True)
+
+    called = acting(run) if isinstance(row, Action) else reading(run)
+    return click.command(name, help=row.help, params=params)(called)
+
+
+def _param(asked: Asked, by: Argument | Option) -> click.Parameter:
+    choices = by.choices or asked.choices
+    kind = click.Choice(choices) if choices else MOMENT if asked.kind is datetime else asked.kind
+    if isinstance(by, Argument):
+        return click.Argument([asked.name], type=kind)
+    words = [by.flag or f"--{asked.name.replace('_', '-')}", asked.name]
+    if asked.kind is bool:
+        return click.Option(words, is_flag=True, help=by.help)
+    default = asked.default if by.default is None else by.default
+    # What has a sentence of its own says there what it is when it is left out.
+    usual = {} if default is None else {"default": default, "show_default": default != "" and not by.help}
+    return click.Option(words, type=kind, required=asked.is_required and default is None, help=by.help or None, **usual)
+
+
+def _key() -> str:
+    """Repeating a command with its key asks for nothing new."""
+    return f"cli-{secrets.token_hex(8)}"
+
+
+def _secret() -> str:
+    """A password never stands on a command line, where every process could read it."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
