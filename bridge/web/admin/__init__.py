@@ -3,12 +3,13 @@
 Owns who gets in, what is shown and which flow a form calls; must not decide anything, the flows do.
 """
 
-from bridge.web.admin import deliveries, invoices, login, money, people, policy, records, reviews, today
+from bridge.web.admin import deliveries, forms, invoices, login, money, people, policy, records, reviews, today
 from bridge.web.admin.door import NEEDS, register, routes
 
 __all__ = [
     "NEEDS",
     "deliveries",
+    "forms",
     "invoices",
     "login",
     "money",

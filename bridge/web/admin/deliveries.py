@@ -4,15 +4,12 @@ Owns the pages; the sending is the worker's.
 """
 
 from flask import request
-from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.flows.desk import deliveries_page, delivery_counts
-from bridge.flows.redeliver import redeliver, show_delivery
-from bridge.flows.replay import send_test_event, show_event
-from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
+from bridge.flows.redeliver import show_delivery
+from bridge.flows.replay import show_event
+from bridge.web.admin.door import bridge, page, render
 from bridge.web.admin.lists import chosen
-
-SEND = "delivery.redeliver"
 
 
 @page("/deliveries")
@@ -29,18 +26,3 @@ def delivery(delivery_id: str) -> str:
     """One message with every try and its body."""
     found = show_delivery(bridge(), delivery_id)
     return render("delivery.html", delivery=found, event=show_event(bridge(), found["event_id"]))
-
-
-@form("/deliveries/<delivery_id>/redeliver", SEND)
-def redeliver_one(delivery_id: str) -> AnyResponse:
-    """Puts a finished message back into the queue; the receiver knows a repeated event by its id."""
-    is_queued = redeliver(bridge(), delivery_id, actor=actor(), reason=reason())
-    return done("queued" if is_queued else "under_way", "delivery", delivery_id=delivery_id)
-
-
-@form("/deliveries/test", SEND)
-def test_event() -> AnyResponse:
-    """Sends a merchant an event that changes nothing."""
-    merchant = request.form.get("merchant", "")
-    send_test_event(bridge(), merchant, actor=actor(), reason=reason())
-    return done("test_sent", "delivery_list", merchant=merchant)

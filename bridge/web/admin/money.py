@@ -1,4 +1,4 @@
-"""Money that leaves: payouts to propose, approve and reject, and the treasury.
+"""Money that leaves: payouts with what may be done about them, and the treasury.
 
 Owns the pages; two different people stand behind every payout, and the flows refuse what the pages do not offer.
 """
@@ -6,21 +6,16 @@ Owns the pages; two different people stand behind every payout, and the flows re
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.actions.money import APPROVE
 from bridge.core.errors import Refused
 from bridge.core.payout import KINDS, STATES
-from bridge.flows.decide_payout import approve_payout, list_payouts, reject_payout, show_payout
+from bridge.flows.decide_payout import approve_payout, list_payouts, show_payout
 from bridge.flows.desk import series
-from bridge.flows.record_own_send import record_own_send
-from bridge.flows.refund_address import change_address
-from bridge.flows.sweep import propose_sweep, propose_write_off
 from bridge.flows.treasury import treasury_view
 from bridge.web.admin.charts import Chart
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
-from bridge.web.admin.invoices import form_key, satoshi
 from bridge.web.admin.lists import chosen
 from bridge.web.admin.today import charts
-
-PROPOSE, APPROVE = "payout.propose", "payout.approve"
 
 
 @page("/payouts")
@@ -49,29 +44,6 @@ def approve(payout_id: str) -> AnyResponse:
     return done("approved", "payout", payout_id=payout_id)
 
 
-@form("/payouts/<payout_id>/reject", APPROVE, PROPOSE)
-def reject(payout_id: str) -> AnyResponse:
-    """Ends a payout that was surely not sent."""
-    reject_payout(bridge(), payout_id, actor=actor(), reason=reason())
-    return done("rejected", "payout", payout_id=payout_id)
-
-
-@form("/payouts/<payout_id>/address", PROPOSE)
-def set_address(payout_id: str) -> AnyResponse:
-    """Names where a refund goes; earlier approvals are void then."""
-    address = request.form.get("destination", "").strip()[:100]
-    change_address(bridge(), payout_id, address=address, actor=actor(), reason=reason())
-    return done("address_set", "payout", payout_id=payout_id)
-
-
-@form("/payouts/<payout_id>/sent", PROPOSE)
-def own_send(payout_id: str) -> AnyResponse:
-    """States by which transaction a refund left the shop's own wallet."""
-    txid = request.form.get("txid", "").strip()[:100]
-    record_own_send(bridge(), payout_id, txid=txid, actor=actor(), reason=reason())
-    return done("own_sent", "payout", payout_id=payout_id)
-
-
 @page("/treasury")
 def treasury() -> str:
     """The wallets by role, what is owed, what is free, the next sweep."""
@@ -82,18 +54,3 @@ def treasury() -> str:
 
 def _hot_chart() -> Chart:
     return next(chart for chart in charts(series(bridge())) if chart.name in ("hot", "own"))
-
-
-@form("/treasury/sweep", PROPOSE)
-def sweep() -> AnyResponse:
-    """Proposes to move what is free to the pinned cold address."""
-    made = propose_sweep(bridge(), actor=actor(), reason=reason(), key=form_key())
-    return done("proposed", "payout", payout_id=made["id"])
-
-
-@form("/treasury/write-off", PROPOSE)
-def write_off() -> AnyResponse:
-    """Proposes to give up dust that is too little to be sent."""
-    role, gross_sat = request.form.get("role", ""), satoshi("gross_sat") or 0
-    made = propose_write_off(bridge(), role=role, gross_sat=gross_sat, actor=actor(), reason=reason(), key=form_key())
-    return done("proposed", "payout", payout_id=made["id"])

@@ -11,7 +11,7 @@ from bridge.core.roles import ROLES
 from bridge.flows import operators
 from bridge.flows.operators import MANAGE
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
-from bridge.web.admin.invoices import moment
+from bridge.web.admin.forms import moment
 from bridge.web.qr import plain_qr_svg
 
 
@@ -71,14 +71,6 @@ def set_access(name: str) -> AnyResponse:
     return done("person_changed", "person", name=name)
 
 
-@form("/people/<name>/password", MANAGE)
-def set_password(name: str) -> AnyResponse:
-    """A new password, for somebody who forgot theirs."""
-    password = request.form.get("password", "")
-    operators.set_password(bridge(), name, password=password, actor=actor(), reason=reason())
-    return done("person_changed", "person", name=name)
-
-
 @form("/people/<name>/totp", MANAGE)
 def renew_totp(name: str) -> str:
     """A new one-time secret, for a lost telephone; the answer shows it, this once."""
@@ -102,13 +94,6 @@ def issue_token(name: str) -> str:
         reason=reason(),
     )
     return _shown_once("token", name, made.token)
-
-
-@form("/people/<name>/tokens/<token_id>/revoke", MANAGE)
-def revoke_token(name: str, token_id: str) -> AnyResponse:
-    """Ends a token at once."""
-    operators.revoke_token(bridge(), token_id, actor=actor(), reason=reason())
-    return done("token_revoked", "person", name=name)
 
 
 def _shown_once(what: str, name: str, secret: str) -> str:

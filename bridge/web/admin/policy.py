@@ -4,14 +4,11 @@ Owns the pages; two different people stand behind every change, and the flows re
 """
 
 from flask import request
-from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.flows import decide_policy
 from bridge.flows.desk import policies
-from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
-
-PROPOSE, APPROVE = "policy.propose", "policy.approve"
+from bridge.web.admin.door import bridge, page, render
 
 
 @page("/policy")
@@ -30,26 +27,3 @@ def policy() -> str:
 def policy_version(number: int) -> str:
     """One version with everything that it changed, and what this person may do about it."""
     return render("policy_version.html", version=decide_policy.show_version(bridge(), number))
-
-
-@form("/policy/propose", PROPOSE)
-def propose_policy() -> AnyResponse:
-    """Puts this person's name to what the server's settings file says."""
-    made = decide_policy.propose(bridge(), actor=actor(), reason=reason())
-    is_active = made["status"] == "active"
-    return done("policy_in_force" if is_active else "policy_proposed", "policy_version", number=made["number"])
-
-
-@form("/policy/<int:number>/approve", APPROVE)
-def approve_policy(number: int) -> AnyResponse:
-    """This person's approval; with the last one that is needed the version is in force."""
-    made = decide_policy.approve(bridge(), number, actor=actor(), reason=reason())
-    is_active = made["status"] == "active"
-    return done("policy_in_force" if is_active else "approved", "policy_version", number=number)
-
-
-@form("/policy/<int:number>/reject", APPROVE, PROPOSE)
-def reject_policy(number: int) -> AnyResponse:
-    """Ends a proposal; what is in force stays."""
-    decide_policy.reject(bridge(), number, actor=actor(), reason=reason())
-    return done("rejected", "policy_version", number=number)

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.flows.desk import audit_page, switches
-from bridge.flows.modes import MODES, WALLET_MODES, set_mode
+from bridge.flows.modes import MODES, WALLET_MODES
 from bridge.flows.reconcile import start_reconciliation
 from bridge.flows.reconciliation_report import list_reconciliations, show_reconciliation
 from bridge.flows.verify_audit import verify_audit
@@ -57,11 +57,3 @@ def audit() -> str:
 def modes() -> str:
     """The switches of the bridge and its wallets."""
     return render("modes.html", switches=switches(bridge()), modes=MODES, wallet_modes=WALLET_MODES)
-
-
-@form("/modes/set", "mode.set")
-def switch() -> AnyResponse:
-    """Turns a switch."""
-    scope, mode = request.form.get("scope", ""), request.form.get("mode", "")
-    set_mode(bridge(), scope=scope, mode=mode, actor=actor(), reason=reason())
-    return done("switched", "modes")
