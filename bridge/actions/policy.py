@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bridge.actions.fields import Body, Limit, Option, Shape, Whole
-from bridge.actions.row import Action, ByHand, Form, Read, Row
+from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.flows import decide_policy
 
 PROPOSE, APPROVE = "policy.propose", "policy.approve"
@@ -93,72 +93,59 @@ def decided(version: dict[str, Any]) -> Iterable[str]:
 
 ROWS: tuple[Row, ...] = (
     Read(
-        do=decide_policy.show_policy,
-        path="/v1/policy",
-        answer=PolicyShape,
-        summary="What is in force",
-        command=ByHand(name="policy show", why="shows a version too, when it is named"),
+        decide_policy.show_policy,
+        api=Api("/v1/policy", "What is in force", PolicyShape),
+        command=ByHand("policy show", "shows a version too, when it is named"),
     ),
     Read(
-        do=decide_policy.list_versions,
-        path="/v1/policy/versions",
-        query=VersionsQuery,
-        answer=PolicyVersionsShape,
-        summary="List versions",
-        command="policy list",
-        help="List versions, newest first.",
-        said=version_lines,
+        decide_policy.list_versions,
+        asks=VersionsQuery,
+        api=Api("/v1/policy/versions", "List versions", PolicyVersionsShape),
+        command=Command("policy list", "List versions, newest first.", version_lines),
     ),
     Action(
-        do=decide_policy.propose,
-        path="/v1/policy/versions",
+        decide_policy.propose,
         needs=(PROPOSE,),
-        answer=PolicyVersionShape,
-        statuses=(201,),
-        summary="Propose what the file says",
-        command="policy propose",
-        help="Propose what the settings file says, under your name. Without approvals it is in force at once.",
-        said=decided,
+        api=Api("/v1/policy/versions", "Propose what the file says", PolicyVersionShape, statuses=(201,)),
+        command=Command(
+            "policy propose",
+            "Propose what the settings file says, under your name. Without approvals it is in force at once.",
+            decided,
+        ),
         form=Form(
-            path="/policy/propose",
-            endpoint="propose_policy",
+            "/policy/propose",
+            "propose_policy",
             done=lambda version: "policy_in_force" if version["status"] == "active" else "policy_proposed",
             page="policy_version",
             values={"number": "number"},
         ),
     ),
     Read(
-        do=decide_policy.show_version,
-        path="/v1/policy/versions/<int:number>",
-        answer=PolicyVersionShape,
-        summary="One version",
-        command=ByHand(name="policy show", why="shows what is in force, when no version is named"),
+        decide_policy.show_version,
+        api=Api("/v1/policy/versions/<int:number>", "One version", PolicyVersionShape),
+        command=ByHand("policy show", "shows what is in force, when no version is named"),
     ),
     Action(
-        do=decide_policy.approve,
-        path="/v1/policy/versions/<int:number>/approve",
+        decide_policy.approve,
         needs=(APPROVE,),
-        answer=PolicyVersionShape,
-        summary="Approve",
-        command="policy approve",
-        help="Approve what somebody else proposed; with the last approval it is in force on every node.",
-        said=decided,
+        api=Api("/v1/policy/versions/<int:number>/approve", "Approve", PolicyVersionShape),
+        command=Command(
+            "policy approve",
+            "Approve what somebody else proposed; with the last approval it is in force on every node.",
+            decided,
+        ),
         form=Form(
-            path="/policy/<int:number>/approve",
-            endpoint="approve_policy",
+            "/policy/<int:number>/approve",
+            "approve_policy",
             done=lambda version: "policy_in_force" if version["status"] == "active" else "approved",
             page="policy_version",
         ),
     ),
     Action(
-        do=decide_policy.reject,
-        path="/v1/policy/versions/<int:number>/reject",
+        decide_policy.reject,
         needs=(APPROVE, PROPOSE),
-        answer=PolicyVersionShape,
-        summary="Reject",
-        command="policy reject",
-        help="End a proposal, or take your own back; what is in force stays.",
-        said=decided,
-        form=Form(path="/policy/<int:number>/reject", endpoint="reject_policy", done="rejected", page="policy_version"),
+        api=Api("/v1/policy/versions/<int:number>/reject", "Reject", PolicyVersionShape),
+        command=Command("policy reject", "End a proposal, or take your own back; what is in force stays.", decided),
+        form=Form("/policy/<int:number>/reject", "reject_policy", done="rejected", page="policy_version"),
     ),
 )

@@ -6,34 +6,12 @@ Owns the form of a row; must not know a flow, nor who makes what of it.
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from bridge.actions.fields import Body, ReasonBody
-
-
-@dataclass(frozen=True, kw_only=True)
-class ByHand:
-    """A command (its words), a form (its endpoint) or a route that no maker could make, and why; it has code of its own."""
-
-    name: str = ""
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """Where a form is sent, and which page follows: `values` of its address are found among the form's own and the result.
-
-    `done` is the code of the sentence on that page. Without `values` the page has those of the form's address.
-    """
-
-    path: str
-    endpoint: str
-    done: str | Callable[[Any], str]
-    page: str
-    values: Mapping[str, str] | None = None
 
 
 def as_json(shown: Any) -> list[str]:
@@ -45,72 +23,101 @@ def nothing(_: Any) -> Iterable[str]:
     return ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What actions and reads have in common.
+# The columns of a table are known by their places; all else has its name.
+@dataclass(frozen=True)
+class Api:
+    """The route of a row, and what OpenAPI says of it. `by_hand`: why its code is not made of the row."""
 
-    `do` gets the bridge, the values in `path` by their places, then keywords. Its result is the answer, or the answer's
-    only member when it is no dict. `said` makes the command's lines of it, `beside` those on standard error.
-    One of the permissions in `needs` lets a person in, none of them nobody. A row without `path` is no part of the API, one
-    without `command` none of the command line.
-    """
-
-    method: ClassVar[str]
-
-    do: Callable[..., Any]
-    path: str = ""
-    needs: tuple[str, ...] = ()
-    answer: type[BaseModel] | None = None
-    summary: str = ""
-    route: ByHand | None = None
-    command: str | ByHand = ""
-    help: str = ""
-    said: Callable[[Any], Iterable[str]] = as_json
-    beside: Callable[[Any], Iterable[str]] = nothing
-
-    @property
-    def asks(self) -> type[Body]:
-        """Its body or query; one without members asks nothing."""
-        raise NotImplementedError
+    path: str
+    summary: str
+    answer: type[BaseModel]
+    statuses: tuple[int, ...] = field(default=(200,), kw_only=True)
+    by_hand: str = field(default="", kw_only=True)
 
     @property
     def places(self) -> dict[str, type]:
         """The values in the path, in their order."""
         return {name: int if kind else str for kind, name in re.findall(r"<(int:)?(\w+)>", self.path)}
 
-    def answer_of(self, result: Any) -> Any:
-        """The JSON of a result."""
-        if isinstance(result, dict) or self.answer is None:
+    def json_of(self, result: Any) -> Any:
+        """The answer: the result, or what has it as its only member."""
+        if isinstance(result, dict):
             return result
         (member,) = self.answer.model_fields
         return {member: result}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Command:
+    """The words of a command and its help; `said` makes its lines of the result, `beside` those on standard error."""
+
+    words: str
+    help: str
+    said: Callable[[Any], Iterable[str]] = as_json
+    beside: Callable[[Any], Iterable[str]] = field(default=nothing, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Where a form is sent, and which page follows with which sentence (`done`, a code).
+
+    `values` of that page's address are found among the form's own and the result's; without it they are those of `path`.
+    """
+
+    path: str
+    endpoint: str
+    done: str | Callable[[Any], str] = field(kw_only=True)
+    page: str = field(kw_only=True)
+    values: Mapping[str, str] | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A command (its words) or a form (its endpoint) that has code of its own, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What actions and reads have in common.
+
+    `do` gets the bridge, the values in the route's path by their places, then what the model `asks` as keywords. One of the
+    permissions in `needs` lets a person in, none of them nobody. What has no route, command or form is not to be had there.
+    """
+
+    method: ClassVar[str]
+
+    do: Callable[..., Any]
+    _: KW_ONLY
+    asks: type[Body] = Body
+    needs: tuple[str, ...] = ()
+    api: Api | None = None
+    command: Command | ByHand | None = None
+
+    @property
+    def places(self) -> dict[str, type]:
+        return self.api.places if self.api else {}
+
+
+@dataclass(frozen=True)
 class Action(Row):
-    """What changes something: `do` gets the body's fields, `actor`, `reason` and, when it is `keyed`, `key`."""
+    """What changes something: `do` gets `actor` and `reason` too and, when it is `keyed`, `key`: the same one acts once."""
 
     method = "POST"
 
-    body: type[Body] = ReasonBody
-    statuses: tuple[int, ...] = (200,)
+    _: KW_ONLY
+    asks: type[Body] = ReasonBody
     keyed: bool = False
     form: Form | ByHand | None = None
 
-    @property
-    def asks(self) -> type[Body]:
-        return self.body
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Read(Row):
-    """What only looks: `do` gets the query's fields, those of a Matching query but for PAGING as `match`."""
+    """What only looks. The members of a Matching query but for PAGING are the keyword `match`."""
 
     method = "GET"
 
+    _: KW_ONLY
     needs: tuple[str, ...] = ("read",)
-    query: type[Body] = Body
-
-    @property
-    def asks(self) -> type[Body]:
-        return self.query

@@ -12,7 +12,7 @@ import click
 from pydantic import SecretStr
 
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
-from bridge.actions.row import Action, Read, Row
+from bridge.actions.row import Action, Command, Row
 from bridge.actions.table import GROUPS, ROWS
 from bridge.cli.opened import MOMENT, acting, reading
 from bridge.flows.context import Bridge
@@ -21,9 +21,9 @@ from bridge.flows.context import Bridge
 def add_made(main: click.Group) -> None:
     """Puts the commands into their groups; those that are written by hand are there already."""
     for row in ROWS:
-        if isinstance(row.command, str) and row.command:
-            *groups, name = row.command.split()
-            group_of(main, groups).add_command(_command(row, name))
+        if isinstance(row.command, Command):
+            *groups, name = row.command.words.split()
+            group_of(main, groups).add_command(_command(row, row.command, name))
 
 
 def group_of(main: click.Group, words: list[str]) -> click.Group:
@@ -39,7 +39,7 @@ def group_of(main: click.Group, words: list[str]) -> click.Group:
     return group
 
 
-def _command(row: Row, name: str) -> click.Command:
+def _command(row: Row, said: Command, name: str) -> click.Command:
     fields = [each for each in asked_of(row.asks) if each.by or each.kind is SecretStr]
     params: list[click.Parameter] = [click.Argument([each], type=kind) for each, kind in row.places.items()]
     params += [_param(each, each.by) for each in fields if each.by]
@@ -50,16 +50,16 @@ def _command(row: Row, name: str) -> click.Command:
     def run(bridge: Bridge, /, **given: Any) -> None:
         place = [given.pop(each) for each in row.places]
         given |= {each: _secret() for each in secret_names}
-        if isinstance(row, Read):
-            given = matched(row.query, {each: value for each, value in given.items() if value != ""})
+        if not isinstance(row, Action):
+            given = matched(row.asks, {each: value for each, value in given.items() if value != ""})
         result = row.do(bridge, *place, **given)
-        for line in row.said(result):
+        for line in said.said(result):
             click.echo(line)
-        for line in row.beside(result):
+        for line in said.beside(result):
             click.echo(line, err=True)
 
     called = acting(run) if isinstance(row, Action) else reading(run)
-    return click.command(name, help=row.help, params=params)(called)
+    return click.command(name, help=said.help, params=params)(called)
 
 
 def _param(asked: Asked, by: Argument | Option) -> click.Parameter:

@@ -9,8 +9,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.actions.fields import Body, given_of, matched
-from bridge.actions.row import Action, Read
-from bridge.actions.table import ACTIONS, READS
+from bridge.actions.row import Action, Api, Row
+from bridge.actions.table import ROWS
 from bridge.web.auth import require_operator
 from bridge.web.bodies import read_json, read_query
 from bridge.web.context import here
@@ -21,22 +21,22 @@ routes = Blueprint("actions", __name__)
 View = Callable[..., tuple[Response, int]]
 
 
-def _acting(row: Action) -> View:
+def _acting(row: Action, api: Api) -> View:
     def act(**place: Any) -> tuple[Response, int]:
         actor = require_operator(*row.needs).name
-        asked = given_of(read_json(row.body, read_body())) | {"actor": actor}
+        asked = given_of(read_json(row.asks, read_body())) | {"actor": actor}
         if row.keyed:
             asked["key"] = idempotency_key()
-        return jsonify(row.answer_of(row.do(here().bridge, *place.values(), **asked))), row.statuses[-1]
+        return jsonify(api.json_of(row.do(here().bridge, *place.values(), **asked))), api.statuses[-1]
 
     return act
 
 
-def _reading(row: Read) -> View:
+def _reading(row: Row, api: Api) -> View:
     def look(**place: Any) -> tuple[Response, int]:
         require_operator(*row.needs)
-        asked = query_keywords(row.query) if row.query.model_fields else {}
-        return jsonify(row.answer_of(row.do(here().bridge, *place.values(), **asked))), 200
+        asked = query_keywords(row.asks) if row.asks.model_fields else {}
+        return jsonify(api.json_of(row.do(here().bridge, *place.values(), **asked))), 200
 
     return look
 
@@ -46,7 +46,7 @@ def query_keywords(query: type[Body]) -> dict[str, Any]:
     return matched(query, given_of(read_query(query, request.args.to_dict())))
 
 
-VIEWS = (*((row, _acting(row)) for row in ACTIONS), *((row, _reading(row)) for row in READS))
-for row, view in VIEWS:
-    if row.path and row.route is None:
-        routes.add_url_rule(row.path, f"{row.method} {row.path}", view, methods=[row.method])
+for row in ROWS:
+    if row.api and not row.api.by_hand:
+        view = _acting(row, row.api) if isinstance(row, Action) else _reading(row, row.api)
+        routes.add_url_rule(row.api.path, f"{row.method} {row.api.path}", view, methods=[row.method])

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.actions.row import Action, Read, Row
+from bridge.actions.row import Action, Api, Row
 from bridge.actions.table import ROWS
 from bridge.web.openapi_parts import KEY_SCHEMA, json_of, operation_of, path_of, query_of
 
@@ -16,25 +16,26 @@ KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KE
 
 def action_models() -> list[type[BaseModel]]:
     """Bodies and answers of every row."""
-    bodies = [row.body for row in ROWS if isinstance(row, Action) and row.path]
-    return [*bodies, *(row.answer for row in ROWS if row.answer is not None)]
+    bodies = [row.asks for row in ROWS if row.api and isinstance(row, Action)]
+    return [*bodies, *(row.api.answer for row in ROWS if row.api)]
 
 
 def action_paths() -> dict[str, Any]:
     """What operators call with their tokens; the module asks for refunds and sees its own payouts too."""
     paths: dict[str, Any] = {}
     for row in ROWS:
-        if row.path:
-            path = row.path.replace("<int:", "<").translate(str.maketrans("<>", "{}"))
-            paths.setdefault(path, {})[row.method.lower()] = _operation(row)
+        if row.api:
+            path = row.api.path.replace("<int:", "<").translate(str.maketrans("<>", "{}"))
+            paths.setdefault(path, {})[row.method.lower()] = _operation(row, row.api)
     return paths
 
 
-def _operation(row: Row) -> dict[str, Any]:
-    assert row.answer is not None, f"{row.path} has no answer"
-    parameters = [path_of(name) for name in row.places]
-    parameters += query_of(row.query) if isinstance(row, Read) and row.query.model_fields else []
-    parameters += [KEY] if isinstance(row, Action) and row.keyed else []
-    body, statuses = (row.body, row.statuses) if isinstance(row, Action) else (None, (200,))
-    answers = {str(status): json_of(row.answer) for status in statuses}
-    return operation_of(row.summary, answers, body=body, parameters=parameters, secured=True)
+def _operation(row: Row, api: Api) -> dict[str, Any]:
+    answers = {str(status): json_of(api.answer) for status in api.statuses}
+    parameters, body = [path_of(name) for name in api.places], None
+    if isinstance(row, Action):
+        body = row.asks
+        parameters += [KEY] if row.keyed else []
+    elif row.asks.model_fields:
+        parameters += query_of(row.asks)
+    return operation_of(api.summary, answers, body=body, parameters=parameters, secured=True)

@@ -22,7 +22,7 @@ LONGEST_TEXT = 200
 
 def _add_target(row: Action, sent: Form) -> None:
     def posted(**place: Any) -> AnyResponse:
-        given = {each.name: _said(each) for each in asked_of(row.body)}
+        given = {each.name: _said(each) for each in asked_of(row.asks)}
         if row.keyed:
             given["key"] = form_key()
         result = row.do(bridge(), *(place[name] for name in row.places), **given, actor=actor(), reason=reason())
