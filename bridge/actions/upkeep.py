@@ -93,7 +93,9 @@ class FindingsQuery(Body):
 class AuditQuery(Matching):
     """Which rows of the audit, and which page of them."""
 
-    actor: Annotated[Id | None, Option(flag="--by", help="Only what this person or part of the bridge did.")] = None
+    by: Annotated[Id | None, Field(alias="actor"), Option(help="Only what this person or part of the bridge did.")] = (
+        None
+    )
     action: Annotated[Id | None, Option(help="Only this action.")] = None
     invoice_id: Annotated[Id | None, Option(flag="--invoice", help="Only about this invoice.")] = None
     limit: Limit = 50
@@ -225,8 +227,9 @@ def turn(bridge: Bridge, *, scope: str, mode: str, **who: str) -> dict[str, Any]
     return {"scope": scope, "mode": mode}
 
 
-def read_audit(bridge: Bridge, **asked: Any) -> dict[str, Any]:
-    page = audit_page(bridge, **asked)
+def read_audit(bridge: Bridge, *, match: dict[str, str], **paging: Any) -> dict[str, Any]:
+    # A command's --actor is who acts, so that here it is --by.
+    page = audit_page(bridge, match={"actor" if name == "by" else name: match[name] for name in match}, **paging)
     return {"audit": page.rows, "next_cursor": page.next_cursor}
 
 
