@@ -6,46 +6,19 @@ from datetime import timedelta
 import click
 import pytest
 
+from bridge.actions.row import Command, Form, Row
+from bridge.actions.table import ACTIONS, ROWS
 from bridge.cli import main
 from bridge.flows.operators import issue_token
 from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
 
-# Page, API, command. An action without a page is none of daily work.
-EVERYWHERE = [
-    ("admin.check_invoice", "/v1/invoices/<invoice_id>/check", "recheck"),
-    ("admin.give_time", "/v1/invoices/<invoice_id>/grace", "grace grant"),
-    ("admin.propose_refund", "/v1/invoices/<invoice_id>/refunds", "refunds request"),
-    ("admin.replay_callback", "/v1/events/<event_id>/replay", "events replay"),
-    ("admin.resolve_review", "/v1/reviews/<review_id>/resolve", "review resolve"),
-    ("admin.approve_manual_mark", "/v1/marks/<mark_id>/approve", "marks approve"),
-    ("admin.reject_manual_mark", "/v1/marks/<mark_id>/reject", "marks reject"),
-    ("admin.redeliver_one", "/v1/deliveries/<delivery_id>/redeliver", "deliveries redeliver"),
-    ("admin.test_event", "/v1/test-events", "deliveries test"),
-    ("admin.approve", "/v1/payouts/<payout_id>/approve", "payouts approve"),
-    ("admin.reject", "/v1/payouts/<payout_id>/reject", "payouts reject"),
-    ("admin.set_address", "/v1/payouts/<payout_id>/address", "payouts address"),
-    ("admin.own_send", "/v1/payouts/<payout_id>/sent", "payouts sent"),
-    ("admin.sweep", "/v1/sweeps", "treasury sweep"),
-    ("admin.write_off", "/v1/write-offs", "treasury write-off"),
-    ("admin.reconcile_now", "/v1/reconciliations", "reconcile"),
-    (None, "/v1/wallet-baseline", "reconcile baseline"),
-    ("admin.propose_policy", "/v1/policy/versions", "policy propose"),
-    ("admin.approve_policy", "/v1/policy/versions/<int:number>/approve", "policy approve"),
-    ("admin.reject_policy", "/v1/policy/versions/<int:number>/reject", "policy reject"),
-    ("admin.switch", "/v1/modes", "mode"),
-    ("admin.add_person", "/v1/operators", "operator add"),
-    ("admin.change_person", "/v1/operators/<name>/change", "operator change"),
-    ("admin.set_access", "/v1/operators/<name>/change", "operator disable"),
-    ("admin.set_access", "/v1/operators/<name>/change", "operator enable"),
-    ("admin.set_password", "/v1/operators/<name>/password", "operator password"),
-    ("admin.renew_totp", "/v1/operators/<name>/totp", "operator totp"),
-    ("admin.issue_token", "/v1/operators/<name>/tokens", "operator token add"),
-    ("admin.revoke_token", "/v1/operator-tokens/<token_id>/revoke", "operator token revoke"),
-]
-# A restore makes the database that pages and API would need, a purge is the worker's, only sooner, and a funding has no key
-# by which a repeated call would be one.
-ONLY_COMMANDS = {"restore", "purge", "treasury funded"}
+# A restore makes the database that pages and API would need, a purge is the worker's, only sooner.
+IN_NO_ROW = {"restore", "purge"}
+# None of daily work, and what has no key by which a repeated call would be one.
+WITHOUT_PAGE = {"reconcile baseline", "treasury funded"}
+# A value of what `operator change` does over HTTP; a funding, see above.
+WITHOUT_ROUTE = {"operator disable", "operator enable", "treasury funded"}
 # What the billing system's module calls with its own key is nobody's action.
 OF_THE_MODULE = "api."
 
@@ -64,28 +37,43 @@ def posts(office: Office, prefix: str) -> dict[str, str]:
     return {rule.endpoint: rule.rule for rule in rules if "POST" in rule.methods and rule.rule.startswith(prefix)}
 
 
+def words_of(row: Row) -> str:
+    """The words of its command, made or by hand."""
+    return row.command.words if isinstance(row.command, Command) else row.command.name
+
+
+def test_every_action_is_on_a_page_over_http_and_a_command():
+    assert {words_of(row) for row in ACTIONS if row.form is None} == WITHOUT_PAGE
+    assert {words_of(row) for row in ACTIONS if row.api is None} == WITHOUT_ROUTE
+
+
 def test_every_action_of_the_pages_is_in_the_table(small_office):
     offered = set(posts(small_office, "/admin")) - {"admin.log_in", "admin.log_out"}
-    assert offered == {page for page, _, _ in EVERYWHERE if page}
+    forms = [row.form for row in ACTIONS if row.form]
+    assert offered == {f"admin.{form.endpoint if isinstance(form, Form) else form.name}" for form in forms}
 
 
 def test_every_action_of_the_api_is_in_the_table(small_office):
     known = posts(small_office, "/v1")
     assert {rule for endpoint, rule in known.items() if not endpoint.startswith(OF_THE_MODULE)} == {
-        rule for _, rule, _ in EVERYWHERE
+        row.api.path for row in ACTIONS if row.api
     }
 
 
 def test_every_command_that_acts_is_in_the_table_and_asks_who_and_why():
     acting = {name: options for name, options in commands() if {"actor", "reason"} & options}
-    assert set(acting) == {name for _, _, name in EVERYWHERE} | ONLY_COMMANDS
+    assert set(acting) == {words_of(row) for row in ACTIONS} | IN_NO_ROW
     assert [name for name, options in acting.items() if not {"actor", "reason"} <= options] == []
+
+
+def test_every_command_that_the_table_names_is_there():
+    assert {words_of(row) for row in ROWS if row.command} <= {name for name, _ in commands()}
 
 
 def test_every_body_of_the_api_has_a_reason_that_must_be_given(small_office):
     described = small_office.site.call("GET", "/openapi.json").json
     schemas = described["components"]["schemas"]
-    for _, rule, _ in EVERYWHERE:
+    for rule in (row.api.path for row in ACTIONS if row.api):
         path = rule.replace("<int:", "<").replace("<", "{").replace(">", "}")
         body = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         assert "reason" in schemas[body.rpartition("/")[2]]["required"], path
