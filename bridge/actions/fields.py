@@ -117,6 +117,7 @@ class Asked:
     default: Any
     by: Argument | Option | None
     input_name: str
+    longest: int
 
 
 def asked_of(model: type[BaseModel]) -> Iterator[Asked]:
@@ -133,6 +134,7 @@ def asked_of(model: type[BaseModel]) -> Iterator[Asked]:
             default=None if info.is_required() else info.default,
             by=next((each for each in info.metadata if isinstance(each, Argument | Option)), None),
             input_name=next((each.name for each in info.metadata if isinstance(each, Input)), name),
+            longest=max((getattr(each, "max_length", 0) for each in info.metadata), default=0),
         )
 
 

@@ -3,7 +3,6 @@
 Owns --config, --actor and --reason of every command; must not decide anything: who may do what is the flows' to say.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import click
 
+from bridge.actions.row import as_json
 from bridge.config import Settings, load_settings
 from bridge.flows.context import Bridge
 from bridge.flows.permit import require_words
@@ -93,5 +93,5 @@ def given(**options: str | None) -> dict[str, str]:
 
 
 def show(shown: Any) -> None:
-    """JSON for people: indented, in the writer's own letters."""
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
+    for line in as_json(shown):
+        click.echo(line)

@@ -16,8 +16,8 @@ from bridge.actions.table import ACTIONS
 from bridge.core.errors import Refused
 from bridge.web.admin.door import actor, bridge, done, form, reason
 
-# Longer than every field that is one; what is cut off here the flow refuses anyway.
-LONGEST_TEXT = 200
+# Longer than an address or a txid: cut at its own length, a wrong one could become a right one.
+LEAST_CUT = 200
 
 
 def _add_target(row: Action, sent: Form) -> None:
@@ -42,7 +42,7 @@ def _said(asked: Asked) -> Any:
     if asked.kind is datetime:
         return moment(name)
     text = request.form.get(name, "")
-    return text if asked.kind is SecretStr else text.strip()[:LONGEST_TEXT]
+    return text if asked.kind is SecretStr else text.strip()[: max(LEAST_CUT, asked.longest)]
 
 
 def satoshi(name: str) -> int | None:
