@@ -9,6 +9,7 @@ import pytest
 from bridge.actions.row import Command, Form, Row
 from bridge.actions.table import ACTIONS, ROWS
 from bridge.cli import main
+from bridge.core.roles import PERMISSIONS
 from bridge.flows.operators import issue_token
 from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
@@ -45,6 +46,10 @@ def words_of(row: Row) -> str:
 def test_every_action_is_on_a_page_over_http_and_a_command():
     assert {words_of(row) for row in ACTIONS if row.form is None} == WITHOUT_PAGE
     assert {words_of(row) for row in ACTIONS if row.api is None} == WITHOUT_ROUTE
+
+
+def test_every_row_says_what_its_caller_needs():
+    assert [row.api.path for row in ROWS if row.api and not (row.needs and set(row.needs) <= PERMISSIONS)] == []
 
 
 def test_every_action_of_the_pages_is_in_the_table(small_office):
