@@ -9,14 +9,15 @@ import pytest
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import PricePart
-from bridge.flows.context import FormerWallet
 from bridge.flows.desk import series
 from bridge.flows.operators import change_operator
 from bridge.flows.receive_event import receive_callback
 from bridge.flows.reconcile import step
 from bridge.flows.replay import send_test_event
 from bridge.flows.treasury import read_balances
+from bridge.rails.subtc import following
 from tests.admin.office import COLD, PAYER, Office, build_office, refusal
+from tests.builders import gateway_rail
 from tests.fakes import FakeMoney, FakeWallet, answer
 
 HUNDRED = {"amount": "100.00"}
@@ -247,8 +248,8 @@ def test_a_sweep_is_proposed_and_approved_by_another(office):
 def test_a_former_wallet_stands_on_the_treasury_page_and_nothing_is_done_with_it(sqlite_url, lang, said):
     money = FakeMoney()
     money.pay("tb1qold", 70_001, confirmations=3)
-    former = {"wt_former": FormerWallet(role="hot", reader=FakeWallet(money))}
-    office = build_office(sqlite_url, bridge={"former_wallets": former})
+    rails = (gateway_rail(FakeWallet(FakeMoney())), following(FakeWallet(money), "wt_former"))
+    office = build_office(sqlite_url, bridge={"rails": rails})
     with closing(office.bridge.store):
         read_balances(office.bridge, owner="w1")
         seen = office.see("fay", f"/treasury?lang={lang}")
