@@ -16,6 +16,7 @@ from bridge.core.evidence import (
     Answer,
     ChainOutput,
     ChainReading,
+    Fate,
     Health,
     KnownOutput,
     PricePart,
@@ -149,7 +150,7 @@ class FakeChain:
             tip=tip,
             source="fake",
             asked_at=asked_at,
-            undone=frozenset(k.outpoint for k in known if k.outpoint not in there),
+            fates={k.outpoint: Fate(code="rival_confirmed") for k in known if k.outpoint not in there},
         )
 
     def _output(self, paid: FakeOutput) -> ChainOutput:

@@ -17,7 +17,7 @@ from bridge.chain import SIGNALS_BELOW
 from bridge.chain.node import METHOD_UNKNOWN, WALLET_LOADED, WALLET_REFUSES, Node, NotFound, WalletMissing, unreadable
 from bridge.chain.search import Mark, Search
 from bridge.core.errors import ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, KnownOutput, Tip
 from bridge.core.money import MAX_MONEY_SAT, SAT_PER_BTC
 
 _CHAINS = {"main": {"main"}, "test": {"test", "testnet4"}, "signet": {"signet"}, "regtest": {"regtest"}}
@@ -75,7 +75,7 @@ class CoreRpcReader:
             gap = _gap(mark, born=born, lowest=best.lowest)
             listed = {output.outpoint for output in outputs}
             absent = [each for each in known if each.outpoint not in listed]
-            undone = frozenset(each.outpoint for each in absent if self._is_undone(each, best.tip, is_complete=not gap))
+            fates = {each.outpoint: self._fate(each, best.tip, is_complete=not gap) for each in absent}
         except WalletMissing:
             # The node was restarted without it; the next reading loads it.
             self._is_open = False
@@ -88,7 +88,7 @@ class CoreRpcReader:
             asked_at=asked_at,
             since=datetime.fromtimestamp(mark.since, UTC) if mark.is_done else asked_at,
             gap=gap,
-            undone=undone,
+            fates={outpoint: fate for outpoint, fate in fates.items() if fate is not None},
         )
 
     def tip(self) -> Tip:
@@ -135,6 +135,7 @@ class CoreRpcReader:
                 amount_sat=amount_sat,
                 replaceable=depth == 0 and _is_replaceable(transaction, decoded),
                 coinbase=transaction.get("generated") is True,
+                spends=_first_coin(decoded),
                 **(_block_of(transaction, depth, tip) if depth else {"confirmations": 0}),
             )
             for index, output in enumerate(_objects(decoded.get("vout")))
@@ -143,22 +144,33 @@ class CoreRpcReader:
             and (amount_sat := _sat(output.get("value")))
         ]
 
-    def _is_undone(self, absent: KnownOutput, tip: Tip, *, is_complete: bool) -> bool:
-        """Whether the node itself shows that an output which it does not list is gone; `is_complete`: no block is unsearched."""
+    def _fate(self, absent: KnownOutput, tip: Tip, *, is_complete: bool) -> Fate | None:
+        """What became of an output that the node does not list; `is_complete`: no block is unsearched.
+
+        The wallet knows rivals by itself, searched or not: of each transaction that it has heard of, and in every block that
+        it follows.
+        """
         txid = absent.outpoint.partition(":")[0]
+        rivals: list[str] = []
         try:
-            depth = _depth(self._node.ask("gettransaction", txid, True, path=self._path))
+            transaction = self._node.ask("gettransaction", txid, True, path=self._path)
         except NotFound:
             # A wallet that does not know the transaction is a witness only of blocks that it has searched.
             if not is_complete:
-                return False
+                return None
         else:
-            if depth:
-                return depth < 0
+            if depth := _depth(transaction):
+                return Fate(code="rival_confirmed") if depth < 0 else None
+            rivals = _rivals(transaction)
         if absent.block_hash is not None and self._is_in_chain(absent, tip):
-            return False
+            return None
+        if self._in_mempool(txid):
+            return None
+        if absent.block_hash is None and (waiting := next(filter(self._in_mempool, rivals), None)):
+            return Fate(code="rival_waits", rival=waiting)
         # A mempool that is still being read from disk has not shown everything yet.
-        return not self._in_mempool(txid) and self._node.ask("getmempoolinfo").get("loaded") is not False
+        is_read = self._node.ask("getmempoolinfo").get("loaded") is not False
+        return Fate(code="not_found") if is_read else None
 
     def _is_in_chain(self, absent: KnownOutput, tip: Tip) -> bool:
         """Whether the output's block is on the best chain, or may be: the node has not come to that height yet."""
@@ -230,6 +242,19 @@ def _block_of(transaction: Mapping[str, Any], depth: int, tip: Tip) -> dict[str,
         "block_hash": block,
         "block_time": datetime.fromtimestamp(seconds, UTC),
     }
+
+
+def _rivals(transaction: Mapping[str, Any]) -> list[str]:
+    """What spends a coin of it too, as the wallet has heard: in the mempool first (Bitcoin Core 28 and later say so)."""
+    told = [transaction.get(name) for name in ("mempoolconflicts", "walletconflicts")]
+    return [str(txid) for each in told if isinstance(each, list) for txid in each]
+
+
+def _first_coin(decoded: Mapping[str, Any]) -> str | None:
+    """The first coin that it spends, "txid:vout"; a block's reward spends none."""
+    first = next(iter(_objects(decoded.get("vin"))), {})
+    txid, vout = first.get("txid"), first.get("vout")
+    return f"{txid}:{vout}" if isinstance(txid, str) and _is_count(vout) else None
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -4,7 +4,8 @@ Owns failover and what an answer covers; must not conclude anything about an inv
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -15,24 +16,26 @@ from bridge.chain import SIGNALS_BELOW
 from bridge.chain.esplora_server import (
     TOO_LONG,
     EsploraServer,
+    Spender,
     Tx,
     as_hash,
     as_int,
     as_list,
     as_object,
+    coins_of,
     is_confirmed,
     txid_of,
     unreadable,
 )
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, KnownOutput, Tip
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.outbound import Guard, Limits, Outbound
 
 log = logging.getLogger(__name__)
 
 _MAX_ANCESTORS = 12
-# A server that forgot an address of a thousand crumbs is not asked a thousand times.
+# A server that forgot an address of a thousand crumbs is not asked a thousand times, but in each look for others of them.
 _MAX_LOST = 20
 # Of the questions for the tip alone: a minute, as they are asked for.
 _RESTED_ROUNDS = 12
@@ -76,15 +79,16 @@ class EsploraReader:
             outputs = [o for each in history.transactions for o in _outputs(server, each, address, tip)]
             listed = {output.outpoint for output in outputs}
             lost = [each for each in known if each.outpoint not in listed]
-            fate = _look_for(server, lost, address, tip)
+            spenders = _spenders(history.transactions)
+            found = _look_for(server, _some_of(lost, asked_at), address, tip, spenders)
             return ChainReading(
                 address=address,
-                outputs=(*outputs, *fate.outputs),
+                outputs=(*outputs, *found.outputs),
                 tip=tip,
                 source=f"esplora:{server.name}",
                 asked_at=asked_at,
-                gap="history_cut" if history.is_cut else fate.gap,
-                undone=frozenset(fate.undone),
+                gap="history_cut" if history.is_cut else found.gap,
+                fates=found.fates,
             )
 
         failures: list[BridgeError] = []
@@ -164,56 +168,92 @@ def _unavailable(failures: Sequence[BridgeError]) -> BridgeError:
 
 
 @dataclass(kw_only=True)
-class _Fate:
-    """What became of outputs that the list for the address lacks; `gap` is "" when each is known to be gone."""
+class _Found:
+    """What became of outputs that the list for the address lacks; `gap` is "" when each of them is gone."""
 
     outputs: list[ChainOutput] = field(default_factory=list)
-    undone: set[str] = field(default_factory=set)
+    fates: dict[str, Fate] = field(default_factory=dict)
     gap: str = ""
 
 
-def _look_for(server: EsploraServer, lost: Iterable[KnownOutput], address: str, tip: Tip) -> _Fate:
-    """Asks for the transactions of lost outputs by their ids, once for all outputs of one."""
-    fate = _Fate()
+def _spenders(transactions: Iterable[Tx]) -> dict[str, Spender]:
+    """Who spends which coin, as the list for the address says: a raised fee is seen there without a further call."""
+    return {
+        coin: Spender(txid=txid_of(each), is_confirmed=is_confirmed(each))
+        for each in transactions
+        for coin in coins_of(each)
+    }
+
+
+def _some_of(lost: Iterable[KnownOutput], asked_at: datetime) -> list[tuple[KnownOutput, list[str]]]:
+    """Lost transactions with their outputs, no more than may be asked for: by lot, so that none stands behind others for ever."""
     groups: dict[KnownOutput, list[str]] = {}
     for each in lost:
         groups.setdefault(replace(each, outpoint=each.outpoint.partition(":")[0]), []).append(each.outpoint)
-    for known, outpoints in list(groups.items())[:_MAX_LOST]:
+    return random.Random(asked_at.isoformat()).sample(list(groups.items()), min(len(groups), _MAX_LOST))
+
+
+def _look_for(
+    server: EsploraServer,
+    lost: Iterable[tuple[KnownOutput, list[str]]],
+    address: str,
+    tip: Tip,
+    spenders: Mapping[str, Spender],
+) -> _Found:
+    """Asks for the transactions of lost outputs by their ids, once for all outputs of one."""
+    found = _Found()
+    for known, outpoints in lost:
         transaction = server.transaction(known.outpoint)
-        verdict = _verdict(server, known, transaction, tip)
-        if verdict == "undone":
-            fate.undone.update(outpoints)
+        spender = _spender(server, known, transaction, spenders)
+        shown: list[ChainOutput] = []
+        if transaction is not None and _stands(known, transaction, spender):
+            shown = _outputs(server, transaction, address, tip)
+        elif fate := _fate(server, known, transaction, spender, tip):
+            found.fates |= dict.fromkeys(outpoints, fate)
             continue
-        shown = _outputs(server, transaction, address, tip) if transaction is not None and verdict == "stands" else []
         standing = [output for output in shown if output.outpoint in outpoints]
-        fate.outputs += standing
+        found.outputs += standing
         if len(standing) < len(outpoints):
-            fate.gap = "payment_not_shown"
-        fate.gap = fate.gap or "history_differs"
-    return fate if len(groups) <= _MAX_LOST else replace(fate, gap="payment_not_shown")
+            found.gap = "payment_not_shown"
+        found.gap = found.gap or "history_differs"
+    return found
 
 
-def _verdict(server: EsploraServer, known: KnownOutput, transaction: Tx | None, tip: Tip) -> str:
-    """stands, undone, or "" when nothing says so: of one output that is not in the list.
+def _spender(
+    server: EsploraServer, known: KnownOutput, transaction: Tx | None, spenders: Mapping[str, Spender]
+) -> Spender | None:
+    """Who spends the first coin of a lost transaction; not asked where a block holds that itself."""
+    if transaction is not None and is_confirmed(transaction):
+        return None
+    coin = known.spends or (next(iter(coins_of(transaction)), None) if transaction is not None else None)
+    return (spenders.get(coin) or server.spender_of(coin)) if coin else None
 
-    Servers keep what an undone block held. What they show as unconfirmed therefore waits only if it is what spends its coin,
-    or if we never saw it in a block.
+
+def _stands(known: KnownOutput, transaction: Tx, spender: Spender | None) -> bool:
+    """Servers keep what an undone block held. What they show as unconfirmed therefore waits only if it is what spends its
+    coin, or, where nobody says what does, if we never saw it in a block.
     """
-    if transaction is not None:
-        if is_confirmed(transaction):
-            return "stands"
-        spender = server.first_coin_spender(transaction)
-        if spender is None:
-            return "" if known.block_hash else "stands"
-        if spender.txid == txid_of(transaction):
-            return "stands"
+    if is_confirmed(transaction):
+        return True
+    return known.block_hash is None if spender is None else spender.txid == known.outpoint
+
+
+def _fate(
+    server: EsploraServer, known: KnownOutput, transaction: Tx | None, spender: Spender | None, tip: Tip
+) -> Fate | None:
+    """What became of a transaction that does not stand; None when nothing says it."""
+    if spender is not None and spender.txid != known.outpoint:
         if spender.is_confirmed:
-            return "undone"
+            return Fate(code="rival_confirmed")
+        if known.block_hash is None:
+            return Fate(code="rival_waits", rival=spender.txid)
+    elif spender is not None or transaction is not None:
+        return None
     if known.block_hash is None:
-        return "undone"
+        return Fate(code="not_found")
     if known.block_height is None or known.block_height > tip.height:
-        return ""
-    return "undone" if server.hash_at(known.block_height) != known.block_hash else ""
+        return None
+    return Fate(code="not_found") if server.hash_at(known.block_height) != known.block_hash else None
 
 
 def _outputs(server: EsploraServer, transaction: Tx, address: str, tip: Tip) -> list[ChainOutput]:
@@ -230,6 +270,7 @@ def _outputs(server: EsploraServer, transaction: Tx, address: str, tip: Tip) -> 
     inputs = as_list(transaction.get("vin"))
     replaceable = block is None and _is_replaceable(server, transaction)
     coinbase, senders = _is_coinbase(inputs), _senders(inputs)
+    spends = next(iter(coins_of(transaction)), None)
     return [
         ChainOutput(
             outpoint=f"{txid_of(transaction)}:{index}",
@@ -241,6 +282,7 @@ def _outputs(server: EsploraServer, transaction: Tx, address: str, tip: Tip) -> 
             block_hash=block.hash if block else None,
             coinbase=coinbase,
             senders=senders,
+            spends=spends,
         )
         for index, amount_sat in paying
     ]

@@ -88,13 +88,10 @@ class EsploraServer:
             raise unreadable()
         return shown
 
-    def first_coin_spender(self, transaction: Tx) -> Spender | None:
-        """Who spends the first coin that the transaction spends; None when it is unspent or the server cannot say."""
-        first = next(iter(as_list(transaction.get("vin"))), None)
-        if first is None or first.get("is_coinbase"):
-            return None
-        place = f"/tx/{txid_of(first)}/outspend/{as_int(first.get('vout'), most=2**32)}"
-        reply = self._ask(place, lacking=404)
+    def spender_of(self, coin: str) -> Spender | None:
+        """Who spends a coin ("txid:vout"); None when it is unspent or the server cannot say."""
+        txid, _, vout = coin.partition(":")
+        reply = self._ask(f"/tx/{txid}/outspend/{vout}", lacking=404)
         spent = {} if reply is None else as_object(_parsed(reply))
         if spent.get("spent") is not True or spent.get("txid") is None:
             return None
@@ -233,6 +230,12 @@ def as_list(value: object) -> list[Mapping[str, Any]]:
 def txid_of(value: Mapping[str, Any]) -> str:
     """The transaction that an object names."""
     return as_hash(value.get("txid"))
+
+
+def coins_of(transaction: Tx) -> list[str]:
+    """The coins that a transaction spends, "txid:vout"; a block's reward spends none."""
+    spent = (each for each in as_list(transaction.get("vin")) if not each.get("is_coinbase"))
+    return [f"{txid_of(each)}:{as_int(each.get('vout'), most=2**32)}" for each in spent]
 
 
 def is_confirmed(value: Mapping[str, Any]) -> bool:

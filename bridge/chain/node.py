@@ -7,6 +7,7 @@ import base64
 import http.client
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,9 +64,11 @@ class Node:
             proxy = RawProxy(service_url=f"http://{self.host}:{self._port}{path}", connection=connection)
             return getattr(proxy, method)(*arguments)
         except JSONRPCError as error:
-            if error.error["code"] in known:
+            told = error.error["code"]
+            code = told if type(told) is int else None
+            if code in known:
                 return None
-            raise _refusal(method, error.error["code"], connection.status) from None
+            raise _refusal(method, code, connection.status) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             spent = round(time.monotonic() - started, 1)
             why = f"{type(error).__name__} after {spent} s"
@@ -74,6 +77,9 @@ class Node:
         except (AttributeError, KeyError, TypeError):
             # The proxy takes for granted that an answer is an object.
             raise unreadable(method) from None
+        finally:
+            # The proxy closes it when it is collected: that is never, while somebody keeps the error.
+            connection.close()
 
     def ask(self, method: str, *arguments: Any, path: str = "", known: frozenset[int] = frozenset()) -> dict[str, Any]:
         """Like `call`, for methods that answer with an object."""
@@ -94,35 +100,38 @@ def unreadable(method: str) -> ProtocolError:
     return ProtocolError("chain_unreadable", f"The node's answer to {method} does not have the expected shape.")
 
 
-def _refusal(method: str, code: object, status: int | None) -> Unavailable:
-    """What a refusal means and what to do about it; never in the node's own words."""
-    if status == http.HTTPStatus.UNAUTHORIZED:
-        return Unavailable(
-            "chain_login_wrong",
-            "The node refuses the login (HTTP 401): chain.core_rpc.user and chain.core_rpc.password must be those of "
-            "rpcauth, or of rpcuser and rpcpassword, in the node's bitcoin.conf.",
-        )
-    if status == http.HTTPStatus.FORBIDDEN:
-        return Unavailable(
-            "chain_not_allowed",
-            f"The node does not allow {method} from here (HTTP 403): add this machine's address to rpcallowip in the "
-            "node's bitcoin.conf, or the method to rpcwhitelist if there is one.",
-        )
-    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        return Unavailable(
-            "chain_busy",
-            "The node has more calls than it can take, or is stopping (HTTP 503); it is asked again. If this stays, raise "
-            "rpcworkqueue and rpcthreads in the node's bitcoin.conf.",
-        )
-    if code == STARTING:
-        return Unavailable("chain_starting", "The node is starting and cannot answer yet; it is asked again.")
-    if code == _NO_JSON and status is not None:
-        return Unavailable(
-            "chain_unavailable",
-            f"Something that is no node answered {method} with HTTP {status}: chain.core_rpc.url must name the node's RPC port.",
-        )
-    kind = {NOT_FOUND: NotFound, WALLET_MISSING: WalletMissing}.get(code if isinstance(code, int) else 0, Unavailable)
-    return kind("chain_unavailable", f"The node refused {method} (code {code}).")
+# What a refusal means, by its HTTP status or else by its code, and what to do about it; never in the node's own words.
+_BY_STATUS: Mapping[int | None, tuple[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: (
+        "chain_login_wrong",
+        "The node refuses the login (HTTP 401): chain.core_rpc.user and chain.core_rpc.password must be those of "
+        "rpcauth, or of rpcuser and rpcpassword, in the node's bitcoin.conf.",
+    ),
+    HTTPStatus.FORBIDDEN: (
+        "chain_not_allowed",
+        "The node does not allow {method} from here (HTTP 403): add this machine's address to rpcallowip in the "
+        "node's bitcoin.conf, or the method to rpcwhitelist if there is one.",
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "chain_busy",
+        "The node has more calls than it can take, or is stopping (HTTP 503); it is asked again. If this stays, raise "
+        "rpcworkqueue and rpcthreads in the node's bitcoin.conf.",
+    ),
+}
+_BY_CODE: Mapping[int | None, tuple[str, str]] = {
+    STARTING: ("chain_starting", "The node is starting and cannot answer yet; it is asked again."),
+    _NO_JSON: (
+        "chain_unavailable",
+        "Something that is no node answered {method} with HTTP {status}: chain.core_rpc.url must name the node's RPC port.",
+    ),
+}
+_OTHER = ("chain_unavailable", "The node refused {method} (code {code}).")
+_KINDS: Mapping[int | None, type[Unavailable]] = {NOT_FOUND: NotFound, WALLET_MISSING: WalletMissing}
+
+
+def _refusal(method: str, code: int | None, status: int | None) -> Unavailable:
+    meaning, detail = _BY_STATUS.get(status) or _BY_CODE.get(code) or _OTHER
+    return _KINDS.get(code, Unavailable)(meaning, detail.format(method=method, code=code, status=status))
 
 
 class _LoginConnection(http.client.HTTPConnection):

@@ -1,15 +1,17 @@
 """What a reading of the chain covers, and what it therefore says about what it does not show.
 
-Owns the rule that silence means something only where was searched; must not set a status, `core.invoice` does.
+Owns the rule that proof counts wherever it is shown, and silence only where was searched; must not set a status,
+`core.invoice` does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.core.clock import is_ahead
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput
+from bridge.core.invoice import CONFIRMS_WITHIN
 
 # Why the silence of a reading says nothing.
 GAPS = frozenset(
@@ -53,7 +55,7 @@ class Learned:
 def known_outputs(payments: Sequence[Payment]) -> tuple[KnownOutput, ...]:
     """The payments whose fate a reader is asked for: those with an outpoint that are still there."""
     return tuple(
-        KnownOutput(outpoint=p.key, block_height=p.block_height, block_hash=p.block_hash)
+        KnownOutput(outpoint=p.key, block_height=p.block_height, block_hash=p.block_hash, spends=p.spends)
         for p in payments
         if not p.replaced and p.confirmations is not None
     )
@@ -93,35 +95,42 @@ def learn(
 ) -> Learned:
     """The absolute facts of every output we know after `reading`.
 
-    New money is always believed. Less, a payment that is gone or not as deep as it was, only from a reading that covers it; and
+    New money is always believed. That a payment is gone is believed by proof, or by the silence of a reading that covers it; and
     of a payment that we know, a source that is behind tells nothing new. From an answer older than one already taken in, only
     earlier first sights are learned.
     """
-    gap = gap_of(reading, born_at=born_at, horizon=horizon)
+    lacks = gap = gap_of(reading, born_at=born_at, horizon=horizon)
     rest = {p.key: p for p in known}
     totals = _Totals(known)
     learned: list[tuple[Payment, bool]] = []
     for output in _once(reading.outputs):
         before = rest.pop(output.outpoint, None)
         seen = _seen(output, before, reading, born_at=born_at, is_newest=is_newest)
-        if before is not None and is_newest and not _is_believed(seen, before, reading, gap, horizon):
+        if before is not None and is_newest and not _is_believed(seen, before, reading, lacks, horizon):
             gap = gap or "payment_not_shown"
             seen = replace(before, first_seen_at=seen.first_seen_at)
         if not seen.replaced and (before is None or before.replaced):
             seen = replace(seen, first_seen_at=totals.give_way(seen))
         if seen != before:
             learned.append((seen, before is None))
+    beaten = _beaten(known, learned)
     for gone in rest.values() if is_newest else ():
         if gone.replaced:
             continue
         left = totals.left.get(gone.key, gone)
-        if left.replaced or _is_undone(gone, reading, gap, horizon):
-            learned.append((_gone(gone), False))
+        if left.replaced or _is_undone(gone, reading, lacks, horizon, beaten=beaten):
+            learned.append((_gone(gone, reading), False))
             continue
         gap = gap or "payment_not_shown"
         if left != gone:
             learned.append((left, False))
     return Learned(payments=tuple(learned), gap=gap)
+
+
+def _beaten(known: Iterable[Payment], learned: Iterable[tuple[Payment, bool]]) -> frozenset[str]:
+    """The transactions that are known to be undone, after what was just learned."""
+    now = {p.key: p for p in known} | {p.key: p for p, _ in learned}
+    return frozenset(key.partition(":")[0] for key, p in now.items() if p.replaced)
 
 
 class _Totals:
@@ -147,8 +156,8 @@ class _Totals:
         return known_since
 
 
-def _gone(payment: Payment) -> Payment:
-    return replace(payment, replaced=True, confirmations=0, block_height=None, block_hash=None)
+def _gone(payment: Payment, reading: ChainReading) -> Payment:
+    return replace(payment, replaced=True, confirmations=0, block_height=None, block_hash=None, source=reading.source)
 
 
 def _once(outputs: Sequence[ChainOutput]) -> Iterator[ChainOutput]:
@@ -181,28 +190,45 @@ def _seen(
         block_hash=output.block_hash,
         coinbase=output.coinbase,
         source=reading.source if is_newest else "",
+        spends=output.spends or (before.spends if before else None),
     )
 
 
-def _is_believed(seen: Payment, before: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
+def _is_believed(seen: Payment, before: Payment, reading: ChainReading, lacks: str, horizon: Horizon) -> bool:
     """Whether a payment that we know stands as the reading shows it. A source that is behind shows blocks that may be undone."""
     if before.replaced and not before.source:  # only an older answer has shown it: new money
         return True
-    if gap in _BEHIND:
+    if lacks in _BEHIND:
         return False
-    is_less = not before.replaced and (seen.confirmations or 0) < (before.confirmations or 0)
+    if before.replaced:
+        # That it waits again only the source says that told it gone: two whose mempools differ would take turns for ever.
+        return bool(seen.confirmations) or reading.source == before.source
+    is_less = (seen.confirmations or 0) < (before.confirmations or 0)
     return not is_less or _may_lessen(before, reading, horizon)
 
 
-def _is_undone(gone: Payment, reading: ChainReading, gap: str, horizon: Horizon) -> bool:
-    """Whether a payment that is not listed is gone: only by what the reading shows, never by its silence."""
-    if gap:
-        return False
+def _is_undone(gone: Payment, reading: ChainReading, lacks: str, horizon: Horizon, *, beaten: frozenset[str]) -> bool:
+    """Whether a payment that is not listed is gone: by proof, whatever else the source lacks, or by what it has searched in vain."""
     if gone.confirmations is None:  # a total of the gateway's, which the chain's own outputs take the place of
-        return True
-    if gone.block_hash is None and gone.confirmations:
-        return False  # stored before blocks were, so nothing can be held against it
-    return gone.key in reading.undone and _may_lessen(gone, reading, horizon)
+        return not lacks
+    fate = reading.fates.get(gone.key)
+    if fate is None or lacks in _BEHIND:
+        return False
+    if fate.code == "rival_confirmed":
+        return gone.confirmations == 0 or _may_lessen(gone, reading, horizon)
+    if fate.code == "rival_waits":
+        # Two mempools may each hold one of two rivals: the first that is believed stays, else neither would count.
+        return gone.confirmations == 0 and fate.rival not in beaten
+    return not lacks and _is_lost(gone, reading) and _may_lessen(gone, reading, horizon)
+
+
+def _is_lost(gone: Payment, reading: ChainReading) -> bool:
+    """Whether there is something against a payment that is found nowhere: its block is another now, or it had a day to get
+    into one. A mempool forgets what waits, at a restart or when it is full, and that proves nothing.
+    """
+    if gone.confirmations:
+        return gone.block_hash is not None  # stored before blocks were, nothing can be held against it
+    return reading.asked_at - gone.first_seen_at >= CONFIRMS_WITHIN
 
 
 def _may_lessen(before: Payment, reading: ChainReading, horizon: Horizon) -> bool:

@@ -21,8 +21,9 @@ class Payment:
     """One incoming output, absolute. `confirmations` is None when only the provider's total is known (key "total").
 
     `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised
-    away. `source` is who showed it so deep, and the block where it stood then, if it was in one. What a `coinbase` pays
-    cannot be spent, and does not count, before it is COINBASE_DEPTH deep.
+    away. `source` is who showed it so deep, and the block where it stood then, if it was in one; or who showed that it is
+    gone. What a `coinbase` pays cannot be spent, and does not count, before it is COINBASE_DEPTH deep. `spends` is the
+    first coin that its transaction spends, by which a rival is known.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Payment:
     block_hash: str | None = None
     coinbase: bool = False
     source: str = ""
+    spends: str | None = None
 
     @property
     def is_confirmed(self) -> bool:

@@ -3,6 +3,7 @@
 Owns the value types that adapters return; must not say what a reading means for an invoice, `core.invoice` does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
@@ -32,11 +33,33 @@ class Tip:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownOutput:
-    """An output that an earlier reading showed, with its block if it was in one: a reader says what became of it."""
+    """An output that an earlier reading showed, with its block if it was in one: a reader says what became of it.
+
+    `spends` is the first coin ("txid:vout") that its transaction spends, where it is known.
+    """
 
     outpoint: str
     block_height: int | None = None
     block_hash: str | None = None
+    spends: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What a source shows of a known output that it does not list, by a code of FATES. `rival` is the txid of what waits."""
+
+    code: str
+    rival: str = ""
+
+
+# A source says one of these, or nothing: then the output was only not shown. The first two are proof, the last is not.
+FATES = frozenset(
+    {
+        "rival_confirmed",  # another transaction that spends its coin is in a block
+        "rival_waits",  # it waited, and now another transaction that spends its coin waits
+        "not_found",  # its block is another now, or it never was in one, and it is found nowhere
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +67,7 @@ class ChainOutput:
     """One output paying an address. `outpoint` is "txid:vout"; `confirmations` is 0 in the mempool; `block_time` is
     the block's own. `replaceable`: it says so itself (BIP-125); nodes replace any other unconfirmed transaction too.
     `senders` are the addresses the transaction spends from, where the reader knows them. A `coinbase` is what a block pays
-    to its miner: nobody can spend it before it is 100 deep.
+    to its miner: nobody can spend it before it is 100 deep. `spends` is the first coin that it spends.
     """
 
     outpoint: str
@@ -56,6 +79,7 @@ class ChainOutput:
     block_hash: str | None = None
     coinbase: bool = False
     senders: tuple[str, ...] = field(default=(), compare=False)
+    spends: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +87,8 @@ class ChainReading:
     """Every output that pays an address now, seen by one chain reader, and what that reading covers.
 
     It covers the mempool and the blocks from `since` on (None: all of the chain) up to `tip`. `gap` is a code of
-    core.coverage.GAPS when the list may lack something all the same, "" when it is complete. `undone` are the known
-    outpoints that the source itself shows to be gone: a rival of theirs is confirmed, or their block is another now and
-    they are found nowhere, or they waited and are found nowhere. What is absent and not in there was only not shown.
+    core.coverage.GAPS when the list may lack something all the same, "" when it is complete. `fates` say of known
+    outpoints that are absent what became of them. What is absent and has no fate was only not shown.
     """
 
     address: str
@@ -75,7 +98,7 @@ class ChainReading:
     asked_at: datetime
     since: datetime | None = None
     gap: str = ""
-    undone: frozenset[str] = frozenset()
+    fates: Mapping[str, Fate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -338,6 +338,7 @@ def payment_of_row(row: Row[Any]) -> Payment:
         block_hash=row.block_hash,
         coinbase=row.coinbase,
         source=row.source,
+        spends=row.spends,
     )
 
 

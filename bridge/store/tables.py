@@ -205,6 +205,7 @@ payments = Table(
     Column("block_height", Integer),
     Column("block_hash", Text),
     Column("coinbase", Boolean, nullable=False, server_default=false()),
+    Column("spends", Text),
     Column("source", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
     Column("target_id", BigInteger),

@@ -51,6 +51,15 @@ class Facts:
         self.txs[txid] = Tx(txid, list(outputs), [FINAL, sequence], coins)
         return self.txs[txid]
 
+    def outbid(self, tx: Tx, *outputs: tuple[str, int]) -> Tx:
+        """Another transaction takes the place of one that waits: it spends the same coins."""
+        rival = self.pay(*outputs)
+        rival.parents, tx.gone = tx.parents, True
+        return rival
+
+    def rivals(self, tx: Tx) -> list[Tx]:
+        return [t for t in self.txs.values() if t is not tx and t.stands and set(t.parents) & set(tx.parents)]
+
     def mine(self, blocks: int = 1) -> None:
         for tx in self.txs.values():
             if tx.height is None and tx.stands:
@@ -266,7 +275,7 @@ class Node:
         self.slow_over: int | None = None
         self.pace = 0.0
         self.searched: list[tuple[int, int]] = []
-        self.mempool_loaded = True
+        self.mempool_loaded = self.tells_mempool_conflicts = True
         self.refusal: tuple[int, bytes] | None = None
         self._known: set[str] = set()
         self._followed = facts.tip
@@ -430,7 +439,9 @@ class Node:
         return [{"address": address, "txids": shown + shown[:1]}] if shown else []
 
     def _depth(self, tx: Tx) -> int:
-        return -1 if tx.conflicted else 0 if tx.height is None else self.facts.tip - tx.height + 1
+        if tx.conflicted or any(rival.height is not None for rival in self.facts.rivals(tx)):
+            return -1
+        return 0 if tx.height is None else self.facts.tip - tx.height + 1
 
     def gettransaction(self, txid: str, _watch: bool, verbose: bool = False) -> Any:
         if txid not in self._known:
@@ -440,7 +451,10 @@ class Node:
         told: dict[str, Any] = {
             "confirmations": confirmations,
             "bip125-replaceable": "yes" if confirmations == 0 and self.facts.signals(tx) else "no",
+            "walletconflicts": [rival.txid for rival in self.facts.rivals(tx) if rival.txid in self._known],
         }
+        if self.tells_mempool_conflicts:
+            told["mempoolconflicts"] = [rival.txid for rival in self.facts.rivals(tx) if rival.height is None]
         if tx.height is not None:
             block = {"blockheight": tx.height, "blockhash": self.facts.hash_of(tx.height)}
             told |= {**block, "blocktime": self.facts.time_of(tx.height)}
@@ -452,7 +466,7 @@ class Node:
             ]
             outputs.append({"n": len(outputs), "value": Amount(0), "scriptPubKey": {"type": "nulldata"}})
             spent = zip(tx.parents, tx.sequences, strict=True)
-            told["decoded"] = {"vin": [{"txid": p, "sequence": s} for p, s in spent], "vout": outputs}
+            told["decoded"] = {"vin": [{"txid": p, "vout": 0, "sequence": s} for p, s in spent], "vout": outputs}
         return told
 
     def getmempoolentry(self, txid: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.core.errors import BridgeError, ProtocolError, Unavailable
-from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, KnownOutput, Tip
 from bridge.outbound import Limits
 from tests.adapters.fake_chains import REPLACEABLE, Esplora, Facts, Node, Tx, served
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
@@ -57,7 +57,12 @@ def outputs(reader: Any) -> list[ChainOutput]:
 def seen(facts: Facts, tx: Tx, output: int = 0) -> KnownOutput:
     """What an earlier reading showed of a transaction as it is now."""
     block_hash = None if tx.height is None else facts.hash_of(tx.height)
-    return KnownOutput(outpoint=f"{tx.txid}:{output}", block_height=tx.height, block_hash=block_hash)
+    spends = f"{tx.parents[0]}:0" if tx.parents else None
+    return KnownOutput(outpoint=f"{tx.txid}:{output}", block_height=tx.height, block_hash=block_hash, spends=spends)
+
+
+def fates(reading: ChainReading) -> dict[str, str]:
+    return {outpoint: fate.code for outpoint, fate in reading.fates.items()}
 
 
 def tip_of(facts: Facts) -> Tip:
@@ -72,7 +77,7 @@ def test_an_unpaid_address_has_no_outputs_and_the_reading_says_what_it_covers(re
     reading = read(reader)
     assert (reading.address, reading.outputs, reading.asked_at) == (ADDRESS, (), NOW)
     assert reading.tip == tip_of(facts) == reader.tip()
-    assert (reading.gap, reading.undone) == ("", frozenset())
+    assert (reading.gap, fates(reading)) == ("", {})
     assert reading.since is None or reading.since <= BORN
 
 
@@ -162,29 +167,43 @@ def test_what_stands_is_never_undone(reader: Any, facts: Facts) -> None:
     facts.mine()
     reading = read(reader, *before)
     assert len(reading.outputs) == 2
-    assert (reading.gap, reading.undone) == ("", frozenset())
+    assert (reading.gap, fates(reading)) == ("", {})
 
 
-def test_what_waited_and_is_found_nowhere_is_undone(reader: Any, facts: Facts) -> None:
+def test_what_waited_and_is_forgotten_is_told_apart_from_what_lost_to_a_rival(reader: Any, facts: Facts) -> None:
     dropped, replaced = facts.pay((ADDRESS, 100)), facts.pay((ADDRESS, 200))
     before = [seen(facts, dropped), seen(facts, replaced)]
     assert len(read(reader, *before).outputs) == 2
     dropped.gone = replaced.conflicted = True
     reading = read(reader, *before)
-    assert reading.outputs == ()
-    assert reading.undone == {output.outpoint for output in before}
-    assert reading.gap == ""
+    assert (reading.outputs, reading.gap) == ((), "")
+    assert fates(reading) == {f"{dropped.txid}:0": "not_found", f"{replaced.txid}:0": "rival_confirmed"}
+
+
+@pytest.mark.parametrize("payee", [ADDRESS, OTHER])
+def test_what_waited_and_was_outbid_is_shown_with_its_rival(reader: Any, facts: Facts, payee: str) -> None:
+    """A raised fee pays us again; a double spend pays somebody else."""
+    first = facts.pay((ADDRESS, 200))
+    (output,) = read(reader).outputs
+    assert output.spends == seen(facts, first).spends
+    rival = facts.outbid(first, (payee, 200))
+    reading = read(reader, seen(facts, first))
+    ours = [f"{rival.txid}:0"] if payee == ADDRESS else []
+    assert ([o.outpoint for o in reading.outputs], reading.gap) == (ours, "")
+    assert reading.fates == {f"{first.txid}:0": Fate(code="rival_waits", rival=rival.txid)}
+    facts.mine()
+    assert fates(read(reader, seen(facts, first))) == {f"{first.txid}:0": "rival_confirmed"}
 
 
 def test_what_lost_its_block_to_a_rival_is_undone(reader: Any, facts: Facts) -> None:
     loser = facts.pay((ADDRESS, 100))
     facts.mine(2)
     before = seen(facts, loser)
-    assert read(reader, before).undone == frozenset()
+    assert fates(read(reader, before)) == {}
     facts.reorganise(2, conflict=loser)
     reading = read(reader, before)
     assert reading.outputs == ()
-    assert (reading.undone, reading.gap) == (frozenset({before.outpoint}), "")
+    assert (fates(reading), reading.gap) == ({before.outpoint: "rival_confirmed"}, "")
 
 
 def test_what_lost_its_block_and_waits_again_is_not_undone(reader: Any, facts: Facts) -> None:
@@ -195,7 +214,7 @@ def test_what_lost_its_block_and_waits_again_is_not_undone(reader: Any, facts: F
     facts.reorganise(2)
     reading = read(reader, before)
     assert [(o.confirmations, o.block_hash, o.block_time) for o in reading.outputs] == [(0, None, None)]
-    assert (reading.undone, reading.gap) == (frozenset(), "")
+    assert (fates(reading), reading.gap) == ({}, "")
     facts.mine()
     assert [o.block_hash for o in read(reader, before).outputs] == [facts.hash_of(facts.tip)]
 

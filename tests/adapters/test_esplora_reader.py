@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ import pytest
 from bridge.chain.esplora import EsploraReader
 from bridge.core.coverage import GAPS
 from bridge.core.errors import ProtocolError, Unavailable
-from bridge.core.evidence import ChainReading, KnownOutput
+from bridge.core.evidence import ChainReading, Fate, KnownOutput
 from tests.adapters.fake_chains import Esplora, Facts, Tx, served
 from tests.adapters.servers import RawServer, always, answer, free_port, silent
-from tests.adapters.test_chain_contract import ADDRESS, OTHER, esplora_at, outputs, read, seen, tip_of
+from tests.adapters.test_chain_contract import ADDRESS, NOW, OTHER, esplora_at, fates, outputs, read, seen, tip_of
 
 PAGES = ("blockstream", "mempool", "electrum")
 
@@ -94,7 +95,7 @@ def test_a_payment_behind_waiting_dust_is_found_or_the_list_is_called_cut(
         assert known.outpoint not in {o.outpoint for o in reading.outputs}
         # What was seen before is asked for by its id.
         reading = read(reader, known)
-        assert (reading.gap, reading.undone) == ("history_cut", frozenset())
+        assert (reading.gap, reading.fates) == ("history_cut", {})
     assert [o.amount_sat for o in reading.outputs if o.outpoint == known.outpoint] == [20_000]
 
 
@@ -287,7 +288,7 @@ def test_what_is_known_by_its_id_alone_is_shown_with_the_difference(
     waiting = facts.pay((ADDRESS, 400))
     reading = read(reader, *before, seen(facts, waiting))
     assert sorted(o.confirmations for o in reading.outputs) == [0, 9, 9]
-    assert (reading.gap, reading.undone) == ("history_differs", frozenset())
+    assert (reading.gap, reading.fates) == ("history_differs", {})
 
 
 def test_what_a_server_knows_nothing_of_is_not_undone_while_its_block_stands(
@@ -296,7 +297,7 @@ def test_what_a_server_knows_nothing_of_is_not_undone_while_its_block_stands(
     before = both(facts, paid)
     server.lacks.add(paid.txid)
     reading = read(reader, *before)
-    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+    assert (reading.outputs, reading.fates, reading.gap) == ((), {}, "payment_not_shown")
     assert read(reader).gap == ""
 
 
@@ -307,7 +308,7 @@ def test_a_server_that_has_not_come_to_the_block_yet_undoes_nothing(
     server.behind = 20
     server.lacks.add(paid.txid)
     reading = read(reader, *before)
-    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+    assert (reading.outputs, reading.fates, reading.gap) == ((), {}, "payment_not_shown")
     assert reading.tip.height == facts.tip - 20
     assert not [path for path in server.paths if path.startswith("/block-height/")]
 
@@ -321,16 +322,16 @@ def test_a_server_that_keeps_what_an_undone_block_held_hides_no_loss(facts: Fact
         facts.reorganise(9, conflict=paid)
         reading = read(reader, *before)
         assert (reading.outputs, reading.gap) == ((), "")
-        assert reading.undone == {f"{paid.txid}:0", f"{paid.txid}:2"}
+        assert fates(reading) == dict.fromkeys((f"{paid.txid}:0", f"{paid.txid}:2"), "rival_confirmed")
         # No rival: nobody shows that its coins were spent by another.
         paid.conflicted, paid.gone = False, True
         reading = read(reader, *before)
-        assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+        assert (reading.outputs, reading.fates, reading.gap) == ((), {}, "payment_not_shown")
         # Only the list lacks it: it spends its coins.
         paid.gone, server.forgets = False, True
         reading = read(reader, *before)
         assert [o.confirmations for o in reading.outputs] == [0, 0]
-        assert (reading.undone, reading.gap) == (frozenset(), "history_differs")
+        assert (reading.fates, reading.gap) == ({}, "history_differs")
 
 
 def test_a_server_that_cannot_say_who_spends_a_coin_undoes_nothing(facts: Facts, paid: Tx) -> None:
@@ -340,7 +341,7 @@ def test_a_server_that_cannot_say_who_spends_a_coin_undoes_nothing(facts: Facts,
     with reading_from(server) as reader:
         facts.reorganise(9, conflict=paid)
         reading = read(reader, *before)
-    assert (reading.outputs, reading.undone, reading.gap) == ((), frozenset(), "payment_not_shown")
+    assert (reading.outputs, reading.fates, reading.gap) == ((), {}, "payment_not_shown")
 
 
 def test_a_reward_whose_block_is_undone_is_undone(reader: EsploraReader, facts: Facts) -> None:
@@ -349,7 +350,7 @@ def test_a_reward_whose_block_is_undone_is_undone(reader: EsploraReader, facts: 
     facts.reorganise(1)
     reading = read(reader, before)
     assert reading.outputs == ()
-    assert (reading.undone, reading.gap) == (frozenset({before.outpoint}), "")
+    assert (fates(reading), reading.gap) == ({before.outpoint: "not_found"}, "")
 
 
 def test_a_thousand_lost_crumbs_are_not_a_thousand_questions(facts: Facts) -> None:
@@ -359,11 +360,90 @@ def test_a_thousand_lost_crumbs_are_not_a_thousand_questions(facts: Facts) -> No
     known = [seen(facts, crumbs, n) for n in range(1_000)] + [seen(facts, tx) for tx in others]
     server = Esplora(facts)
     server.forgets = True
+    told: set[str] = set()
     with reading_from(server) as reader:
-        reading = read(reader, *known)
-    assert len(server.paths) < 40
-    assert len(reading.outputs) >= 1_000
-    assert (reading.undone, reading.gap) == (frozenset(), "payment_not_shown")
+        for minutes in range(20):
+            calls = len(server.paths)
+            reading = reader.read(ADDRESS, born_at=NOW, asked_at=NOW + timedelta(minutes=minutes), known=known)
+            assert len(server.paths) - calls < 30
+            assert (reading.fates, reading.gap) == ({}, "history_differs")
+            told |= {output.outpoint for output in reading.outputs}
+    assert told == {each.outpoint for each in known}
+
+
+def test_any_number_of_payments_that_lost_their_block_is_told_look_by_look(facts: Facts) -> None:
+    """Those that are told are known by then, as is done with a reading; what keeps its silence stops nobody else."""
+    losers, kept = pay_many(facts, 70), pay_many(facts, 30)
+    facts.mine(2)
+    left = {seen(facts, tx).outpoint: seen(facts, tx) for tx in [*losers, *kept]}
+    server = Esplora(facts)
+    facts.reorganise(2)
+    for tx in losers:
+        tx.gone = True
+    facts.mine(3)
+    server.forgets = True
+    server.lacks = {tx.txid for tx in kept}
+    with reading_from(server) as reader:
+        for minutes in range(60):
+            reading = reader.read(
+                ADDRESS, born_at=NOW, asked_at=NOW + timedelta(minutes=minutes), known=[*left.values()]
+            )
+            left = {outpoint: each for outpoint, each in left.items() if outpoint not in reading.fates}
+    assert not [tx for tx in losers if f"{tx.txid}:0" in left]
+
+
+def test_a_rival_is_known_at_a_server_that_never_heard_of_the_payment(facts: Facts) -> None:
+    """The server that showed it is gone. This one knows only who spends the coin now."""
+    lost, bumped = facts.pay((ADDRESS, 200)), facts.pay((ADDRESS, 300))
+    before = [seen(facts, lost), seen(facts, bumped)]
+    double_spend, raised = facts.outbid(lost, (OTHER, 200)), facts.outbid(bumped, (ADDRESS, 290))
+    with reading_from(Esplora(facts)) as another:
+        reading = read(another, *before)
+        assert reading.fates == {
+            before[0].outpoint: Fate(code="rival_waits", rival=double_spend.txid),
+            before[1].outpoint: Fate(code="rival_waits", rival=raised.txid),
+        }
+        facts.mine()
+        reading = read(another, *before)
+        assert fates(reading) == dict.fromkeys((each.outpoint for each in before), "rival_confirmed")
+        assert [output.amount_sat for output in reading.outputs] == [290]
+
+
+def test_a_raised_fee_is_seen_in_the_list_where_nobody_says_who_spends_a_coin(facts: Facts) -> None:
+    server = Esplora(facts, pages="electrum")
+    bumped, lost = facts.pay((ADDRESS, 300)), facts.pay((ADDRESS, 200))
+    before = [seen(facts, bumped), seen(facts, lost)]
+    with reading_from(server) as reader:
+        raised, _ = facts.outbid(bumped, (ADDRESS, 290)), facts.outbid(lost, (OTHER, 200))
+        reading = read(reader, *before)
+    assert reading.fates == {
+        before[0].outpoint: Fate(code="rival_waits", rival=raised.txid),
+        before[1].outpoint: Fate(code="not_found"),
+    }
+
+
+def test_a_server_whose_list_is_cut_proves_a_raised_fee(facts: Facts) -> None:
+    server = Esplora(facts)
+    first = facts.pay((ADDRESS, 300))
+    before = seen(facts, first)
+    pay_many(facts, 60)
+    raised = facts.outbid(first, (ADDRESS, 290))
+    with reading_from(server) as reader:
+        reading = read(reader, before)
+    assert (reading.gap, reading.fates) == (
+        "history_cut",
+        {before.outpoint: Fate(code="rival_waits", rival=raised.txid)},
+    )
+
+
+def test_a_rival_that_waits_proves_nothing_of_what_was_in_a_block(facts: Facts, paid: Tx) -> None:
+    before = both(facts, paid)
+    facts.reorganise(9)
+    facts.outbid(paid, (OTHER, 5))
+    with reading_from(Esplora(facts)) as reader:
+        assert fates(read(reader, *before)) == dict.fromkeys((each.outpoint for each in before), "not_found")
+        facts.mine()
+        assert fates(read(reader, *before)) == dict.fromkeys((each.outpoint for each in before), "rival_confirmed")
 
 
 def test_every_gap_is_one_that_the_core_knows() -> None:

@@ -1,6 +1,8 @@
 """What only the reader of a node can do: search its wallet's past, say what it does not cover, and name why it is refused."""
 
 import logging
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,10 +12,11 @@ import pytest
 
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.search import Mark, mark_of
-from bridge.core.errors import ProtocolError, Unavailable
-from bridge.core.evidence import ChainReading, KnownOutput
+from bridge.core.errors import BridgeError, ProtocolError, Unavailable
+from bridge.core.evidence import ChainReading, Fate, KnownOutput
 from tests.adapters.fake_chains import FIRST_BLOCK, Facts, Node, Tx, served
-from tests.adapters.test_chain_contract import ADDRESS, NOW, OTHER, core_at, seen, tip_of
+from tests.adapters.servers import RawServer
+from tests.adapters.test_chain_contract import ADDRESS, NOW, OTHER, core_at, fates, seen, tip_of
 
 HOUR, DAY = 6, 144  # in blocks
 
@@ -276,7 +279,7 @@ def test_a_wallet_that_was_lost_is_made_again_and_searched_from_the_birth(place:
         place.read()
     reading = place.read(seen(place.facts, tx))
     assert shown(reading) == ([100], "")
-    assert reading.undone == frozenset()
+    assert reading.fates == {}
 
 
 def test_a_wallet_that_exists_is_loaded_and_found_again_after_a_restart(place: Place) -> None:
@@ -328,13 +331,13 @@ def test_a_new_wallet_that_has_not_searched_a_payments_block_undoes_nothing(plac
     place.node.pruned_below = place.facts.tip - 1
     waiting.height = FIRST_BLOCK + DAY
     reading = place.read(*before)
-    assert (reading.outputs, reading.gap, reading.undone) == ((), "pruned", frozenset())
+    assert (reading.outputs, reading.gap, reading.fates) == ((), "pruned", {})
 
 
 def test_a_payment_whose_block_stands_is_not_undone_by_a_wallet_that_lacks_it(place: Place) -> None:
     known = seen(place.facts, place.pay(HOUR))
     stray = KnownOutput(outpoint=f"{'ab' * 32}:0", block_height=known.block_height, block_hash=known.block_hash)
-    assert place.read(stray).undone == frozenset()
+    assert place.read(stray).fates == {}
 
 
 def test_a_payment_whose_block_was_undone_before_the_wallet_was_made_is_undone(place: Place) -> None:
@@ -342,14 +345,14 @@ def test_a_payment_whose_block_was_undone_before_the_wallet_was_made_is_undone(p
     known = seen(place.facts, tx)
     place.facts.reorganise(3, drop=tx)
     reading = place.read(known)
-    assert (reading.outputs, reading.gap, reading.undone) == ((), "", frozenset({known.outpoint}))
+    assert (reading.outputs, reading.gap, fates(reading)) == ((), "", {known.outpoint: "not_found"})
 
 
 def test_a_node_that_has_not_come_to_a_payments_block_yet_does_not_undo_it(place: Place) -> None:
     tx = place.pay(2)
     known = seen(place.facts, tx)
     tx.height, tx.gone, place.facts.tip = None, True, FIRST_BLOCK - 1
-    assert place.read(known).undone == frozenset()
+    assert place.read(known).fates == {}
 
 
 def test_a_mempool_that_is_still_being_read_from_disk_undoes_nothing(place: Place) -> None:
@@ -357,9 +360,50 @@ def test_a_mempool_that_is_still_being_read_from_disk_undoes_nothing(place: Plac
     known = seen(place.facts, tx)
     assert shown(place.read(known)) == ([100], "")
     tx.gone, place.node.mempool_loaded = True, False
-    assert place.read(known).undone == frozenset()
+    assert place.read(known).fates == {}
     place.node.mempool_loaded = True
-    assert place.read(known).undone == {known.outpoint}
+    assert fates(place.read(known)) == {known.outpoint: "not_found"}
+
+
+@pytest.mark.parametrize("is_pruned", [True, False])
+@pytest.mark.parametrize("is_new_core", [True, False])
+def test_a_wallet_that_has_not_searched_all_knows_a_raised_fee_all_the_same(
+    place: Place, is_pruned: bool, is_new_core: bool
+) -> None:
+    """Bitcoin Core before 28 tells of rivals that the wallet knows only."""
+    place.pay(9 * DAY)
+    place.node.tells_mempool_conflicts = is_new_core
+    if is_pruned:
+        place.node.pruned_below = FIRST_BLOCK + 3
+    else:
+        place.node.misses = frozenset({FIRST_BLOCK})
+    first = place.facts.pay((ADDRESS, 200))
+    known = seen(place.facts, first)
+    gap = "pruned" if is_pruned else "not_searched"
+    assert shown(place.read(known)) == ([200], gap)
+    bumped = place.facts.outbid(first, (ADDRESS, 190))
+    reading = place.read(known)
+    assert shown(reading) == ([190], gap)
+    assert reading.fates == {known.outpoint: Fate(code="rival_waits", rival=bumped.txid)}
+    place.facts.mine()
+    assert fates(place.read(known)) == {known.outpoint: "rival_confirmed"}
+    # What it was told of by its block is gone too once the rival is there: the wallet has followed both.
+    again = place.facts.pay((ADDRESS, 300))
+    place.facts.mine()
+    placed = seen(place.facts, again)
+    assert place.read(placed).fates == {}
+    place.facts.reorganise(1, conflict=again)
+    assert fates(place.read(placed)) == {placed.outpoint: "rival_confirmed"}
+
+
+def test_a_rival_that_has_left_the_mempool_too_proves_nothing(place: Place) -> None:
+    first = place.facts.pay((ADDRESS, 200))
+    known = seen(place.facts, first)
+    place.read(known)
+    rival = place.facts.outbid(first, (ADDRESS, 190))
+    assert fates(place.read(known)) == {known.outpoint: "rival_waits"}
+    rival.gone = True
+    assert fates(place.read(known)) == {known.outpoint: "not_found"}
 
 
 def test_a_block_that_comes_during_the_reading_makes_nothing_deeper_than_the_tip() -> None:
@@ -445,6 +489,29 @@ def test_a_refusal_has_a_code_of_its_own_and_says_what_to_do(
         assert "p@ss" not in str(error.value)
         place.node.refusal = None
     assert shown(place.read()) == ([], "")
+
+
+def test_a_refusal_whose_code_is_no_number_is_a_refusal_and_not_repeated(place: Place) -> None:
+    for told in (b'"p@ss"', b'["p@ss"]', b"null"):
+        place.node.refusal = (500, b'{"result": null, "error": {"code": ' + told + b"}}")
+        with pytest.raises(BridgeError) as error:
+            place.reader.tip()
+        assert "p@ss" not in str(error.value)
+
+
+def test_a_call_that_failed_keeps_no_connection_open_while_somebody_keeps_its_error() -> None:
+    ended = threading.Event()
+
+    def refuse_then_listen(connection: socket.socket, _request: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        if connection.recv(1) == b"":
+            ended.set()
+
+    with RawServer(refuse_then_listen) as server:
+        with pytest.raises(Unavailable) as error:
+            core_at(server.url).tip()
+        assert ended.wait(5)
+        assert error.value.code == "chain_login_wrong"
 
 
 def test_a_node_on_another_chain_is_refused_even_when_it_changes_later(place: Place) -> None:

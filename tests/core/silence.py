@@ -11,8 +11,8 @@ from typing import Any
 
 from bridge.core.clock import believed
 from bridge.core.coverage import Horizon, covered_until, known_outputs, learn
-from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput, Tip
-from bridge.core.invoice import Decision, Invoice
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, KnownOutput, Tip
+from bridge.core.invoice import CONFIRMS_WITHIN, Decision, Invoice
 from bridge.flows import follow_tip, observe
 from tests.core.builders import T0
 from tests.core.life import Life
@@ -147,6 +147,10 @@ class View:
     listed: frozenset[str]
     findable: frozenset[str]
 
+    def spender(self, chain: TrueChain, coin: str | None) -> str | None:
+        """The transaction that it knows to spend a coin."""
+        return next((txid for txid in sorted(self.findable) if chain.known[txid].coin == coin), None)
+
 
 @dataclass(kw_only=True)
 class Source:
@@ -169,7 +173,7 @@ class Source:
         if self.mode == "twice":
             outputs += [replace(o, confirmations=0, block_height=None, block_hash=None) for o in outputs]
             outputs += [replace(o, confirmations=max(o.confirmations - 1, 0)) for o in outputs]
-        undone, found, gap = _fates(chain, view, known, {output.outpoint for output in outputs})
+        fates, found, gap = _fates(chain, view, known, {output.outpoint for output in outputs})
         gap = {"cut": "history_cut", "pruned": "pruned"}.get(self.mode, gap)
         return ChainReading(
             address="tb1q",
@@ -179,7 +183,7 @@ class Source:
             asked_at=asked_at,
             since=self.turned_at if self.mode == "not_searched" else None,
             gap=gap,
-            undone=undone,
+            fates=fates,
         )
 
     def view(self, chain: TrueChain) -> View:
@@ -228,15 +232,18 @@ def _outputs(chain: TrueChain, view: View, txid: str) -> list[ChainOutput]:
             block_height=block.height if block else None,
             block_hash=block.hash if block else None,
             coinbase=paid.coinbase,
+            spends=None if paid.coinbase else paid.coin,
         )
     ]
 
 
 def _fates(
     chain: TrueChain, view: View, known: Sequence[KnownOutput], listed: set[str]
-) -> tuple[frozenset[str], list[ChainOutput], str]:
-    """What a server says of outputs that its list lacks, as chain.esplora asks it: by the id, and for the block it stood in."""
-    undone, found, gap = set(), [], ""
+) -> tuple[dict[str, Fate], list[ChainOutput], str]:
+    """What a server says of outputs that its list lacks, as chain.esplora asks it: by the id, who spends the coin, and for the
+    block it stood in.
+    """
+    fates, found, gap = dict[str, Fate](), list[ChainOutput](), ""
     for each in known:
         if each.outpoint in listed:
             continue
@@ -244,11 +251,20 @@ def _fates(
         if txid in view.findable:
             found += _outputs(chain, view, txid)
             gap = gap or "history_differs"
-        elif each.block_hash is None or _block_differs(view, each):
-            undone.add(each.outpoint)
+        elif fate := _fate(chain, view, each):
+            fates[each.outpoint] = fate
         else:
             gap = "payment_not_shown"
-    return frozenset(undone), found, gap
+    return fates, found, gap
+
+
+def _fate(chain: TrueChain, view: View, known: KnownOutput) -> Fate | None:
+    rival = view.spender(chain, known.spends)
+    if rival is not None and rival not in view.mempool:
+        return Fate(code="rival_confirmed")
+    if rival is not None and known.block_hash is None:
+        return Fate(code="rival_waits", rival=rival)
+    return Fate(code="not_found") if known.block_hash is None or _block_differs(view, known) else None
 
 
 def _block_differs(view: View, known: KnownOutput) -> bool:
@@ -273,6 +289,7 @@ class SilentLife(Life):
     shown: set[str] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
+    proved: set[frozenset[str]] = field(default_factory=set)
     has_looked: bool = False
     may_be_forgetful: bool = False
     newest_block_at: datetime = T0
@@ -306,6 +323,9 @@ class SilentLife(Life):
             is_behind = reading.tip.height < horizon.height or asked_at - reading.tip.time > OLDEST_TIP
             self.may_be_forgetful = source.mode in FORGETFUL and not is_behind
             self.take_in(reading, horizon=horizon, is_newest=is_newest)
+            if is_newest and not is_behind:
+                self.note_proofs(source.view(self.chain))
+            self.check_rivals()
         self.now = reached
         self.has_looked = True
         self.decide()
@@ -326,7 +346,7 @@ class SilentLife(Life):
         )
         for payment, _ in learned.payments:
             self.payments[payment.key] = payment
-        self.check_learned(before)
+        self.check_learned(before, now=reading.asked_at)
         if not is_newest:
             return
         self.chain_asked_at = reading.asked_at
@@ -374,9 +394,23 @@ class SilentLife(Life):
 
     # --- what must hold whatever the sources say ---
 
-    def check_learned(self, before: dict[str, Any]) -> None:
-        """A payment that stood in a block is gone only when another block has its place. One that waited, or would be found
-        elsewhere since, may be forgotten.
+    def note_proofs(self, view: View) -> None:
+        """A source that is not behind has shown which of two rivals it has."""
+        standing = {key.partition(":")[0] for key, payment in self.payments.items() if payment.spends}
+        for txid in standing:
+            spender = view.spender(self.chain, self.chain.known[txid].coin)
+            if spender is not None and spender != txid:
+                self.proved.add(frozenset({txid, spender}))
+
+    def check_rivals(self) -> None:
+        """A replaced payment never counts beside its replacement, whoever shows it again."""
+        counting = {key.partition(":")[0] for key, payment in self.payments.items() if not payment.replaced}
+        for rivals in self.proved:
+            assert not rivals <= counting, f"{sorted(rivals)} spend one coin and count both"
+
+    def check_learned(self, before: dict[str, Any], *, now: datetime) -> None:
+        """A payment that stood in a block is gone only when another block has its place. One that waited is gone only to a rival,
+        or when nobody knows it after a day.
         """
         for key, payment in self.payments.items():
             known = before.get(key)
@@ -386,6 +420,10 @@ class SilentLife(Life):
             block = self.chain.place(txid)
             if known.block_hash is not None:
                 assert block is None or block.hash != known.block_hash, f"{key} stands where it stood"
+            else:
+                coin = self.chain.known[txid].coin
+                has_rival = any(t.coin == coin and t.txid != txid for t in self.chain.known.values())
+                assert has_rival or now - known.first_seen_at >= CONFIRMS_WITHIN, f"{key} was undone by silence"
             if any(each.txid == txid for each in self.chain.alive()):
                 self.excused.add(txid)
 

@@ -10,7 +10,7 @@ import pytest
 from bridge.core.clock import believed
 from bridge.core.coverage import GAPS, Horizon, Learned, covered_until, gap_of, known_outputs, learn
 from bridge.core.credit import Payment
-from bridge.core.evidence import ChainOutput, ChainReading, Tip
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, Tip
 from bridge.core.policy import Rule
 from bridge.flows import observe
 from tests.core.builders import DAY, DUE_SAT, EXPIRES_AT, MONITOR_UNTIL, T0, a_payment, a_quote, an_invoice, at, decided
@@ -66,7 +66,9 @@ def after(seen: ChainReading, *known: Payment, **options: Any) -> tuple[str, dic
     return taught.gap, {key: None if p.replaced else p.confirmations for key, p in stands.items()}
 
 
-GONE = frozenset({"aa:0"})
+NOWHERE = {"aa:0": Fate(code="not_found")}
+BEATEN = {"aa:0": Fate(code="rival_confirmed")}
+OUTBID = {"aa:0": Fate(code="rival_waits", rival="bb")}
 ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, int | None]]]] = {
     "an empty address is a fact": (reading(), (), ("", {})),
     "a lagging source's silence is none": (reading(**BEHIND), (), ("tip_behind", {})),
@@ -81,18 +83,24 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         ("tip_behind", {"aa:0": 0}),
     ),
     "a lagging source makes nothing shallower": (reading(shown(0), **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
-    "a lagging source undoes nothing": (reading(undone=GONE, **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
+    "a lagging source undoes nothing": (reading(fates=NOWHERE, **BEHIND), (paid(9),), ("tip_behind", {"aa:0": 9})),
     "a standing source's silence is none": (reading(**STALE), (), ("tip_stale", {})),
-    "a standing source undoes nothing": (reading(undone=GONE, **STALE), (paid(),), ("tip_stale", {"aa:0": 0})),
+    "a standing source undoes nothing": (reading(fates=NOWHERE, **STALE), (paid(),), ("tip_stale", {"aa:0": 0})),
     "a lagging source says itself that it lacks a payment, and shows another less deep": (
         reading(shown(1, key="bb:0"), gap="payment_not_shown", **BEHIND),
         (paid(9), paid(2, key="bb:0", tip_height=TIP - 22)),
         ("tip_behind", {"aa:0": 9, "bb:0": 2}),
     ),
     "one block behind is behind": (reading(tip_height=TIP - 1), (), ("tip_behind", {})),
-    "pruned": (reading(gap="pruned", undone=GONE), (paid(),), ("pruned", {"aa:0": 0})),
+    "a lagging source proves nothing": (
+        reading(fates=BEATEN | {"bb:0": OUTBID["aa:0"]}, **BEHIND),
+        (paid(9), paid(key="bb:0")),
+        ("tip_behind", {"aa:0": 9, "bb:0": 0}),
+    ),
+    "a standing source proves nothing": (reading(fates=BEATEN, **STALE), (paid(),), ("tip_stale", {"aa:0": 0})),
+    "pruned": (reading(gap="pruned", fates=NOWHERE), (paid(9),), ("pruned", {"aa:0": 9})),
     "pruned, but it shows money": (reading(shown(2), gap="pruned"), (), ("pruned", {"aa:0": 2})),
-    "searched from after the birth": (reading(since=at(1), undone=GONE), (paid(),), ("not_searched", {"aa:0": 0})),
+    "searched from after the birth": (reading(since=at(1), fates=NOWHERE), (paid(9),), ("not_searched", {"aa:0": 9})),
     "searched from the birth": (reading(since=T0), (), ("", {})),
     "cut": (reading(shown(3, key="bb:0"), gap="history_cut"), (paid(9),), ("history_cut", {"aa:0": 9, "bb:0": 3})),
     "one of two is not listed": (
@@ -101,7 +109,7 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         ("payment_not_shown", {"aa:0": 9, "bb:0": 9}),
     ),
     "nothing is listed and nothing is said of it": (reading(), (paid(9),), ("payment_not_shown", {"aa:0": 9})),
-    "its block is another now": (reading(undone=GONE), (paid(9),), ("", {"aa:0": None})),
+    "its block is another now": (reading(fates=NOWHERE), (paid(9),), ("", {"aa:0": None})),
     "it waits again": (reading(shown(0), tip_height=TIP + 1), (paid(1),), ("", {"aa:0": 0})),
     "it is in another block": (
         reading(shown(1, tip_height=TIP + 1, fork="1"), tip_height=TIP + 1),
@@ -109,15 +117,74 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         ("", {"aa:0": 1}),
     ),
     "a fee bump takes its place": (
-        reading(shown(0, key="bb:0"), undone=GONE),
+        reading(shown(0, key="bb:0"), fates=OUTBID),
         (paid(),),
         ("", {"aa:0": None, "bb:0": 0}),
     ),
-    "a waiting payment is gone": (reading(undone=GONE), (paid(),), ("", {"aa:0": None})),
-    "another source does not know a waiting payment": (
-        reading(undone=GONE, source="b"),
+    "a fee bump takes its place on a node that has not searched all": (
+        reading(shown(0, key="bb:0"), fates=OUTBID, since=at(1)),
+        (paid(),),
+        ("not_searched", {"aa:0": None, "bb:0": 0}),
+    ),
+    "a fee bump takes its place where another source is read now": (
+        reading(shown(0, key="bb:0"), fates=OUTBID, source="b"),
+        (paid(),),
+        ("", {"aa:0": None, "bb:0": 0}),
+    ),
+    "of two mempools with two rivals the first that was believed stays": (
+        reading(shown(0, key="aa:0"), fates={"bb:0": Fate(code="rival_waits", rival="aa")}),
+        (paid(replaced=True, source="b"), paid(key="bb:0", source="b")),
+        ("payment_not_shown", {"aa:0": None, "bb:0": 0}),
+    ),
+    "the older of two rivals is back, and this source has told it gone": (
+        reading(shown(0, key="aa:0"), fates={"bb:0": Fate(code="rival_waits", rival="aa")}),
+        (paid(replaced=True), paid(key="bb:0", source="b")),
+        ("", {"aa:0": 0, "bb:0": None}),
+    ),
+    "a rival that only waits takes nothing from a block": (
+        reading(fates=OUTBID),
+        (paid(1),),
+        ("payment_not_shown", {"aa:0": 1}),
+    ),
+    "a confirmed rival is believed of a waiting payment whoever showed it": (
+        reading(fates=BEATEN, source="b"),
+        (paid(),),
+        ("", {"aa:0": None}),
+    ),
+    "a confirmed rival takes a place in a block only at the source that showed it": (
+        reading(fates=BEATEN, source="b"),
+        (paid(6),),
+        ("payment_not_shown", {"aa:0": 6}),
+    ),
+    "a confirmed rival takes a place in a block where the chain is longer": (
+        reading(fates=BEATEN, source="b", gap="pruned", tip_height=TIP + 1),
+        (paid(6),),
+        ("pruned", {"aa:0": None}),
+    ),
+    "a waiting payment is forgotten by the server that showed it": (
+        reading(fates=NOWHERE),
         (paid(),),
         ("payment_not_shown", {"aa:0": 0}),
+    ),
+    "a waiting payment is forgotten that had a day to get into a block": (
+        reading(fates=NOWHERE, asked_at=at(60 + DAY), tip_at=at(DAY)),
+        (paid(),),
+        ("", {"aa:0": None}),
+    ),
+    "a waiting payment is forgotten that had a day, by another server": (
+        reading(fates=NOWHERE, source="b", asked_at=at(60 + DAY), tip_at=at(DAY)),
+        (paid(),),
+        ("payment_not_shown", {"aa:0": 0}),
+    ),
+    "a waiting payment is forgotten that had a day, by a node that has not searched all": (
+        reading(fates=NOWHERE, gap="pruned", asked_at=at(60 + DAY), tip_at=at(DAY)),
+        (paid(),),
+        ("pruned", {"aa:0": 0}),
+    ),
+    "what is said of one does not hang on what is not said of another": (
+        reading(fates={"bb:0": Fate(code="not_found")}),
+        (paid(9), paid(9, key="bb:0")),
+        ("payment_not_shown", {"aa:0": 9, "bb:0": None}),
     ),
     "another source of the same height shows it waiting": (
         reading(shown(0), source="b"),
@@ -125,19 +192,19 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         ("payment_not_shown", {"aa:0": 1}),
     ),
     "another source with the longer chain undoes it": (
-        reading(undone=GONE, source="b", tip_height=TIP + 1),
+        reading(fates=NOWHERE, source="b", tip_height=TIP + 1),
         (paid(6),),
         ("", {"aa:0": None}),
     ),
     "another source is shown more by": (reading(shown(7), source="b"), (paid(6),), ("", {"aa:0": 7})),
     "told three times": (reading(shown(0), shown(9), shown(8)), (), ("", {"aa:0": 9})),
     "stored before blocks were, and final": (
-        reading(undone=GONE),
+        reading(fates=NOWHERE),
         (paid(6, block_hash=None, block_height=None, source=""),),
         ("payment_not_shown", {"aa:0": 6}),
     ),
     "stored before blocks were, and settled on": (
-        reading(undone=GONE),
+        reading(fates=NOWHERE),
         (paid(1, block_hash=None, block_height=None, source=""),),
         ("payment_not_shown", {"aa:0": 1}),
     ),
@@ -146,8 +213,13 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         (paid(1, block_hash=None, block_height=None, source=""),),
         ("", {"aa:0": 0}),
     ),
+    "stored before blocks were, and a rival is in a block": (
+        reading(fates=BEATEN),
+        (paid(6, block_hash=None, block_height=None, source=""),),
+        ("", {"aa:0": None}),
+    ),
     "stored before sources were, and gone from where it waited": (
-        reading(undone=GONE),
+        reading(fates=OUTBID),
         (paid(source=""),),
         ("", {"aa:0": None}),
     ),
@@ -162,6 +234,16 @@ ROWS: dict[str, tuple[ChainReading, tuple[Payment, ...], tuple[str, dict[str, in
         ("tip_behind", {"total@1": None}),
     ),
     "what was undone is there again": (reading(shown(0)), (paid(replaced=True),), ("", {"aa:0": 0})),
+    "what was undone still waits at another source": (
+        reading(shown(0), source="b"),
+        (paid(replaced=True),),
+        ("payment_not_shown", {"aa:0": None}),
+    ),
+    "what was undone is in a block at another source": (
+        reading(shown(1), source="b"),
+        (paid(replaced=True),),
+        ("", {"aa:0": 1}),
+    ),
     "what was undone is still shown by a source that is behind": (
         reading(shown(2, tip_height=TIP - 1), tip_height=TIP - 1),
         (paid(replaced=True),),
@@ -186,18 +268,42 @@ def test_a_reading_says_less_only_where_it_shows_less(row: str) -> None:
 
 
 @pytest.mark.parametrize("gap", sorted(GAPS))
-def test_no_gap_that_a_reader_names_lets_a_reading_take_a_payment_away(gap: str) -> None:
+def test_silence_takes_no_payment_away_under_a_gap_and_proof_does_wherever_the_source_is_not_behind(gap: str) -> None:
+    is_behind = gap in ("tip_behind", "tip_stale")
+    day_old = {"asked_at": at(60 + DAY), "tip_at": at(DAY)}
     for depth in (0, 1, 9):
-        assert after(reading(gap=gap, undone=GONE), paid(depth)) == (gap, {"aa:0": depth})
+        assert after(reading(gap=gap, fates=NOWHERE, **day_old), paid(depth)) == (gap, {"aa:0": depth})
+        assert after(reading(gap=gap, fates=BEATEN), paid(depth)) == (gap, {"aa:0": depth if is_behind else None})
+    assert after(reading(gap=gap, fates=OUTBID), paid()) == (gap, {"aa:0": 0 if is_behind else None})
+
+
+def test_what_a_payment_spends_is_kept_and_asked_with() -> None:
+    (payment, _), *_ = learned(reading(shown(0, spends="cc:1"))).payments
+    assert [each.spends for each in known_outputs((payment,))] == ["cc:1"]
+    (again, _), *_ = learned(reading(shown(2)), payment).payments
+    assert (again.confirmations, again.spends) == (2, "cc:1")
+
+
+def test_a_payment_that_is_proved_gone_does_not_come_back_at_a_source_whose_mempool_differs() -> None:
+    """Two mempools take turns, each with one of two rivals; one of them counts, and it is told once."""
+    of_a = reading(shown(0), fates={"bb:0": Fate(code="rival_waits", rival="aa")})
+    of_b = reading(shown(0, key="bb:0"), fates=OUTBID, source="b")
+    facts = {"aa:0": paid()}
+    counting = []
+    for nth in range(6):
+        for payment, _ in learned(of_a if nth % 2 else of_b, *facts.values()).payments:
+            facts[payment.key] = payment
+        counting.append(sorted(key for key, payment in facts.items() if not payment.replaced))
+    assert counting == [["bb:0"]] * 6
 
 
 def test_what_a_source_shows_after_it_went_back_is_less_only_once_it_has_caught_up() -> None:
     """The highest block is forgotten here, as after a day without an answer: the payment still tells how high the chain was."""
     unheld = Horizon()
-    back = reading(undone=GONE, tip_height=TIP - 3)
+    back = reading(fates=NOWHERE, tip_height=TIP - 3)
     assert after(back, paid(9), horizon=unheld) == ("payment_not_shown", {"aa:0": 9})
     assert after(replace(back, outputs=(shown(0),)), paid(9), horizon=unheld) == ("payment_not_shown", {"aa:0": 9})
-    assert after(reading(undone=GONE), paid(9), horizon=unheld) == ("", {"aa:0": None})
+    assert after(reading(fates=NOWHERE), paid(9), horizon=unheld) == ("", {"aa:0": None})
 
 
 def test_where_blocks_come_when_somebody_makes_them_a_tip_may_be_of_any_age() -> None:
@@ -208,13 +314,13 @@ def test_two_sources_that_differ_and_alternate_tell_one_thing() -> None:
     for waiting_or_not in (0, 1, 9):
         known = paid(waiting_or_not)
         for _ in range(4):
-            assert after(reading(undone=GONE, source="b"), known) == ("payment_not_shown", {"aa:0": waiting_or_not})
+            assert after(reading(fates=NOWHERE, source="b"), known) == ("payment_not_shown", {"aa:0": waiting_or_not})
             assert learned(reading(shown(waiting_or_not)), known) == Learned(payments=(), gap="")
 
 
 def test_an_undone_payment_that_a_lagging_source_shows_again_and_again_is_not_told_again() -> None:
     """Backends behind one name differ by a block for hours."""
-    gone = learned(reading(undone=GONE), paid(2, tip_height=TIP - 1)).payments[0][0]
+    gone = learned(reading(fates=NOWHERE), paid(2, tip_height=TIP - 1)).payments[0][0]
     assert gone.replaced
     for _ in range(3):
         assert learned(reading(shown(2, tip_height=TIP - 1), tip_height=TIP - 1), gone).payments == ()
@@ -274,7 +380,7 @@ def test_an_older_answer_teaches_earlier_first_sights_and_nothing_else() -> None
         ("aa:0", False, at(30), 3, False),
         ("bb:0", True, at(30), 1, True),  # whether it is still there, only the newest can say
     ]
-    assert learned(reading(undone=GONE, asked_at=at(30)), paid(3), is_newest=False).payments == ()
+    assert learned(reading(fates=NOWHERE, asked_at=at(30)), paid(3), is_newest=False).payments == ()
     # It was never undone, so that a source that is behind may still show it.
     untold = next(p for p, _ in taught.payments if p.replaced)
     behind = learned(reading(shown(1, key="bb:0", tip_height=TIP - 1), tip_height=TIP - 1), untold)

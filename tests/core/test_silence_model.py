@@ -43,6 +43,12 @@ def turn(life: SilentLife, how: tuple[int, str, int]) -> None:
     life.sources[which % len(life.sources)].turn(mode, life.chain, blocks_behind=blocks_behind)
 
 
+def rename(life: SilentLife, which: int) -> None:
+    """Its name is another in the settings, or another server has its place: what it showed, nobody of that name shows any more."""
+    source = life.sources[which % len(life.sources)]
+    source.name += "'"
+
+
 def to_the_deadline(life: SilentLife, how: tuple[int, int]) -> None:
     """The next deadline comes, and somebody looks right after it."""
     ahead = [at for at in (life.invoice.expires_at, life.invoice.monitor_until) if at > life.chain.now]
@@ -63,6 +69,7 @@ STEPS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
     ),
     "deadline": (st.tuples(st.integers(0, 1), st.sampled_from([0, 1, 60])), to_the_deadline),
     "turn": (st.tuples(st.integers(0, 1), st.sampled_from(MODES), st.sampled_from([1, 2, 6, 20])), turn),
+    "rename": (st.integers(0, 1), rename),
     "look": (
         st.tuples(st.integers(0, 1), st.sampled_from([0] * 12 + [-3_600, -30, 30, 90, 3_600, 3 * DAY, 9 * DAY])),
         lambda life, how: life.looks(how[0], clock_off=how[1]),
@@ -78,8 +85,17 @@ def named(name: str) -> st.SearchStrategy[tuple[str, Any]]:
 
 # What the rule is about: a source turns, money comes or not, and somebody looks at the deadline. The rest is chance.
 PLOT = st.tuples(named("turn"), st.one_of(named("pay"), STEP), STEP, named("deadline"))
+# A fee is raised, or a coin spent elsewhere, while a source has not searched all or its name is gone.
+BUMP = st.tuples(
+    named("pay"),
+    named("look"),
+    st.one_of(named("turn"), named("rename")),
+    named("replace"),
+    st.one_of(named("look"), named("mine")),
+    named("look"),
+)
 HISTORIES = st.tuples(
-    st.lists(STEP, max_size=5), st.lists(PLOT, min_size=1, max_size=2), st.lists(STEP, max_size=4)
+    st.lists(STEP, max_size=5), st.lists(st.one_of(PLOT, BUMP), min_size=1, max_size=2), st.lists(STEP, max_size=4)
 ).map(lambda parts: [*parts[0], *(step for plot in parts[1] for step in plot), *parts[2]])
 LIVES = st.builds(
     lambda rule, names, ahead: SilentLife(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.core.errors import ProtocolError
-from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
 from bridge.flows.observe import Readings, take_in
 from tests.fakes import FakeChain, FakeMoney, tip_at
 from tests.flows.world import World
@@ -30,7 +30,7 @@ def take(world: World, invoice: dict, *, seconds: int, provider_sat: int | None,
             tip=tip_at(9),
             source="test",
             asked_at=asked_at,
-            undone=frozenset() if outputs else frozenset({f"{TXID}:0"}),
+            fates={} if outputs else {f"{TXID}:0": Fate(code="rival_confirmed")},
         )
     with world.bridge.store.write() as tx:
         readings = Readings(asked_at=asked_at, provider=provider, chain=chain)

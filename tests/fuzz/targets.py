@@ -25,7 +25,7 @@ from bridge.core.addresses import check_payable
 from bridge.core.coverage import GAPS
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import BridgeError, Refused
-from bridge.core.evidence import KnownOutput
+from bridge.core.evidence import FATES, KnownOutput
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
 from bridge.outbound import Outbound, Reply
@@ -258,14 +258,15 @@ class Explored(Canned):
 
 def _explored(part: str, body: bytes) -> None:
     known = [
-        KnownOutput(outpoint="a" * 64 + ":0"),
+        KnownOutput(outpoint="a" * 64 + ":0", spends="c" * 64 + ":0"),
         KnownOutput(outpoint="d" * 64 + ":1", block_height=100, block_hash="e" * 64),
     ]
     reader = EsploraReader(base_urls=["http://127.0.0.1:1"], outbound=Explored(part, body))
     reading = reader.read(ADDRESS, born_at=NOW, asked_at=NOW, known=known)
     assert all(type(o.amount_sat) is int and o.amount_sat > 0 and o.confirmations >= 0 for o in reading.outputs)
     assert len({o.outpoint for o in reading.outputs}) == len(reading.outputs)
-    assert reading.undone <= {each.outpoint for each in known} - {o.outpoint for o in reading.outputs}
+    assert set(reading.fates) <= {each.outpoint for each in known} - {o.outpoint for o in reading.outputs}
+    assert {fate.code for fate in reading.fates.values()} <= FATES
     assert reading.gap in GAPS | {""}
 
 

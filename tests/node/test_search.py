@@ -13,7 +13,7 @@ import pytest
 
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.core.errors import Unavailable
-from bridge.core.evidence import ChainReading, KnownOutput
+from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput
 from sandbox.bitcoin import Served
 from sandbox.chain import Output
 from sandbox.node import NodeProgram, start_node
@@ -74,6 +74,19 @@ def reader_of(node: NodeProgram, **options: Any) -> CoreRpcReader:
 
 def read(reader: CoreRpcReader, address: str, born: int, *known: KnownOutput) -> ChainReading:
     return reader.read(address, born_at=datetime.fromtimestamp(born, UTC), asked_at=datetime.now(UTC), known=known)
+
+
+def as_known(output: ChainOutput) -> KnownOutput:
+    return KnownOutput(
+        outpoint=output.outpoint,
+        block_height=output.block_height,
+        block_hash=output.block_hash,
+        spends=output.spends,
+    )
+
+
+def fates(reading: ChainReading) -> dict[str, str]:
+    return {outpoint.partition(":")[0]: fate.code for outpoint, fate in reading.fates.items()}
 
 
 def shown(reading: ChainReading) -> tuple[list[tuple[int, int]], str]:
@@ -172,10 +185,7 @@ def test_a_wallet_that_was_deleted_is_made_again_and_searched_from_the_birth(ful
     shutil.rmtree(full.node.directory / "regtest" / "wallets" / WATCH)
     with pytest.raises(Unavailable):
         read(reader, address, born)
-    known = [
-        KnownOutput(outpoint=o.outpoint, block_height=o.block_height, block_hash=o.block_hash) for o in before.outputs
-    ]
-    again = read(reader, address, born, *known)
+    again = read(reader, address, born, *(as_known(output) for output in before.outputs))
     assert again.outputs == before.outputs
     assert shown(again) == ([(100_000, 289)], "")
 
@@ -262,30 +272,29 @@ def test_a_payment_is_undone_by_what_the_node_shows_and_not_by_its_silence(sandb
     address = chain.new_address()
 
     def known() -> list[KnownOutput]:
-        outputs = read(reader, address, born).outputs
-        return [KnownOutput(outpoint=o.outpoint, block_height=o.block_height, block_hash=o.block_hash) for o in outputs]
+        return [as_known(output) for output in read(reader, address, born).outputs]
 
-    def undone(*before: KnownOutput) -> set[str]:
-        return {each.partition(":")[0] for each in read(reader, address, born, *before).undone}
+    def told(*before: KnownOutput) -> dict[str, str]:
+        return fates(read(reader, address, born, *before))
 
     with sandbox.world.lock:
         waiting = pay(chain, address, replaceable=True)
         before = known()
-        assert undone(*before) == set()
+        assert told(*before) == {}
         chain.replace(waiting, value_sat=None, address=chain.new_address())
-        assert undone(*before) == {waiting}
+        assert told(*before) == {waiting: "rival_waits"}
         confirmed, other = pay(chain, address), pay(chain, address)
         chain.mine(2)
         before = known()
-        assert undone(*before) == set()
+        assert told(*before) == {}
         chain.reorganise(2, drop=[confirmed])
-        assert undone(*before) == {confirmed}
+        assert told(*before) == {confirmed: "rival_confirmed"}
         assert {each.outpoint.partition(":")[0] for each in known()} == {other}
         node.rpc("unloadwallet", WATCH)
         shutil.rmtree(node.directory / "regtest" / "wallets" / WATCH)
         with pytest.raises(Unavailable):
             known()
-        assert undone(*before) == {confirmed}
+        assert told(*before) == {confirmed: "not_found"}
         chain.mine(1)
 
 

@@ -89,6 +89,27 @@ def test_a_node_that_threw_the_payments_block_away_closes_nothing(opened: Any) -
         assert world.billing.types() == []
 
 
+def test_a_raised_fee_on_a_pruned_node_counts_once(opened: Any) -> None:
+    """The invoice is older than the oldest block that the node has: it cannot say what else came, but this it has seen."""
+    with opened(*PRUNING) as (place, world):
+        invoice = world.open()
+        place.prune()
+        first = pay_whole(place, invoice, mined=False)
+        world.look(invoice)
+        assert counting(world) == {first}
+        bumped = place.rpc("bumpfee", first, wallet="payer")["txid"]
+        for blocks in (0, 0, 1):
+            place.later(blocks)
+            world.look(invoice)
+            assert world.rows("SELECT gap FROM invoices")[0].gap == "pruned"
+            assert counting(world) == {bumped}
+            assert world.invoice(invoice)["received_sat"] == invoice["remaining_sat"]
+
+
+def counting(world: World) -> set[str]:
+    return {key.partition(":")[0] for (key,) in world.rows("SELECT key FROM payments WHERE NOT replaced")}
+
+
 def test_a_settled_payment_stays_settled_on_a_wallet_that_is_new(opened: Any) -> None:
     with opened() as (place, world):
         invoice = world.open()
@@ -109,5 +130,5 @@ def test_a_settled_payment_stays_settled_on_a_wallet_that_is_new(opened: Any) ->
         assert world.rows("SELECT gap FROM invoices")[0].gap is None
 
 
-def pay_whole(place: Clocked, invoice: dict[str, Any]) -> None:
-    place.pay(invoice["address"], f"{invoice['remaining_sat'] / 10**8:.8f}")
+def pay_whole(place: Clocked, invoice: dict[str, Any], *, mined: bool = True) -> str:
+    return place.pay(invoice["address"], f"{invoice['remaining_sat'] / 10**8:.8f}", mined=mined)

@@ -1,4 +1,4 @@
-"""What readings of the chain cover: up to when an invoice's silence is a fact, in which block a payment stands."""
+"""What readings of the chain cover: up to when an invoice's silence is a fact, where a payment stands, what it spends."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.add_column("payments", sa.Column("block_height", sa.Integer(), nullable=True))
     op.add_column("payments", sa.Column("block_hash", sa.Text(), nullable=True))
     op.add_column("payments", sa.Column("coinbase", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("payments", sa.Column("spends", sa.Text(), nullable=True))
     op.add_column("chain_tips", sa.Column("block_time", sa.BigInteger(), nullable=True))
     op.create_table(
         "clock_jumps",
