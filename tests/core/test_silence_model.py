@@ -158,7 +158,7 @@ def check_end(life: SilentLife) -> None:
     blocks=st.integers(0, 8),
     modes=st.tuples(st.sampled_from(MODES), st.sampled_from(MODES)),
     behind=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    fate=st.sampled_from(["stays", "waits", "rival"]),
+    fate=st.sampled_from(["stays", "waits", "rival", "bump", "spent"]),
 )
 def test_two_sources_that_differ_in_turn_change_the_status_once_for_each_thing_that_happens(
     rule: Rule, amounts: list[int], blocks: int, modes: tuple[str, str], behind: tuple[int, int], fate: str
@@ -167,13 +167,18 @@ def test_two_sources_that_differ_in_turn_change_the_status_once_for_each_thing_t
     for amount_sat in amounts:
         life.chain.pay(amount_sat)
     mine(life, (blocks, 0))
+    waiting = life.chain.pay(DUE_SAT) if fate in ("bump", "spent") else ""
     life.looks(0)
     for source, mode, blocks_behind in zip(life.sources, modes, behind, strict=True):
         source.turn(mode, life.chain, blocks_behind=blocks_behind)
-    if fate != "stays":
+    if waiting:
+        # The sources hold either of two rivals in their mempools.
+        life.chain.replace(waiting, DUE_SAT if fate == "bump" else 0)
+    elif fate != "stays":
         life.chain.reorganise(2, fate=fate)
-    life.looks(0)
-    life.looks(1)
+    # What the second shows is news to the first: it may know a rival of it.
+    for nth in range(4):
+        life.looks(nth % 2)
     moves, events = len(life.statuses), list(life.events)
     for nth in range(8):
         life.looks(nth % 2)

@@ -126,6 +126,56 @@ def test_two_servers_that_differ_in_turn_say_one_thing(world: World, another_ser
     assert (world.reviews(), gap(world), told(world)) == ([], None, heard)
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_raised_fee_counts_once_though_the_server_that_showed_the_first_is_gone(
+    world: World, another_server: EsploraReader, is_ours: bool
+) -> None:
+    invoice, other = world.open(), world.open("2")
+    txid = world.pay(invoice, replaceable=True)
+    assert world.seen(invoice)[0] == "processing"
+    world.bridge = replace(world.bridge, chain=another_server)
+    world.control("replace", txid=txid, **({} if is_ours else {"address": other["address"]}))
+    for blocks in (0, 0, 1):
+        if blocks:
+            world.mine(blocks)
+        world.look(invoice)
+        assert world.invoice(invoice)["received_sat"] == (invoice["remaining_sat"] if is_ours else 0)
+        assert world.rows("SELECT gap FROM invoices WHERE gap IS NOT NULL") == []
+    assert world.invoice(invoice)["status"] == ("settled" if is_ours else "new")
+    assert world.reviews() == ([] if is_ours else ["replaced"])
+
+
+def test_a_waiting_payment_that_its_server_forgets_is_a_question_and_after_a_day_gone(world: World) -> None:
+    invoice = world.open()
+    txid = world.pay(invoice)
+    assert world.seen(invoice)[0] == "processing"
+    world.control("drop", txid=txid)
+    for _ in range(3):
+        assert world.seen(invoice) == ("processing", "none", None)
+        world.advance(PATIENCE)
+    assert (told(world), world.reviews()) == (["invoice.processing"], ["evidence_missing"])
+    world.advance(DAY)
+    assert world.seen(invoice) == ("expired", "none", None)
+    assert world.invoice(invoice)["reason"] == "replaced"
+    assert told(world) == ["invoice.processing", "invoice.expired"]
+    assert world.reviews() == ["replaced"]
+
+
+def test_what_was_taken_unconfirmed_is_not_reversed_by_a_mempool_that_forgets(worlds: Callable[..., World]) -> None:
+    world = worlds(policy={"default": {"zero_conf_max_sat": 20_000}})
+    invoice = world.open()
+    txid = world.pay(invoice)
+    assert world.seen(invoice)[0] == "settled"
+    world.fault("esplora", "lacks", tx=txid)
+    for _ in range(3):
+        assert world.seen(invoice) == ("settled", "none", None)
+        world.advance(PATIENCE)
+    world.heal()
+    world.mine()
+    assert world.seen(invoice) == ("settled", "none", None)
+    assert (told(world), world.reviews()) == (["invoice.settled"], [])
+
+
 def test_money_of_the_last_second_is_priced_then_settled_by_the_late_rule(worlds: Callable[..., World]) -> None:
     world = worlds(policy={"default": {"late": "accept", "late_auto_seconds": 7 * DAY}})
     invoice = world.open()
