@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
+from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
 from bridge.flows.context import Bridge
 from bridge.flows.deliver import deliver_due
 from bridge.flows.observe import Readings, take_in
@@ -93,13 +93,13 @@ def readings(address: str, minute: int, part: int | None, rest: int | None) -> R
         for outpoint, sat, depth in found
         if depth is not None
     )
-    gone = frozenset(outpoint for outpoint, _, depth in found if depth is None)
+    gone = {outpoint: Fate(code="rival_confirmed") for outpoint, _, depth in found if depth is None}
     total = sum(output.amount_sat for output in outputs)
     return Readings(
         asked_at=asked_at,
         provider=ProviderReading(address=address, received_sat=total, reached=total >= DUE_SAT, asked_at=asked_at),
         chain=ChainReading(
-            address=address, outputs=outputs, tip=tip_at(1), source="esplora:t", asked_at=asked_at, undone=gone
+            address=address, outputs=outputs, tip=tip_at(1), source="esplora:t", asked_at=asked_at, fates=gone
         ),
     )
 
