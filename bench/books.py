@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from bench.table import Report
+from bridge.books.reconcile import start_reconciliation, step
+from bridge.books.reconciliation_report import show_reconciliation
+from bridge.context import Bridge
 from bridge.core.evidence import ChainOutput, ChainReading, WalletBalance
-from bridge.flows.context import Bridge
-from bridge.flows.observe import look
-from bridge.flows.open_invoice import open_invoice
-from bridge.flows.reconcile import start_reconciliation, step
-from bridge.flows.reconciliation_report import show_reconciliation
+from bridge.invoices.observe import look
+from bridge.invoices.open_invoice import open_invoice
 from bridge.store.tables import billing_statuses, entries, events, invoices, journals, metadata, payments, quotes
 from tests.builders import World, build_bridge, build_merchant, build_request
 

@@ -17,7 +17,7 @@ import requests
 from bench.place import API_KEY, SECRET, Bench, Place, open_place
 from bench.table import Report
 from bridge.config import load_settings
-from bridge.flows.replay import send_test_event
+from bridge.invoices.inbox import send_test_event
 from bridge.runtime import build
 from tests.durability.receiver import Receiver
 

@@ -29,10 +29,7 @@ from bridge.config import (
     read_policy,
     resolved,
 )
-from bridge.core.errors import Refused, Unavailable
-from bridge.core.evidence import Answer
-from bridge.core.rail import Chain
-from bridge.flows.context import (
+from bridge.context import (
     CRASH_POINTS,
     PAYOUT_CRASH_POINTS,
     Billing,
@@ -42,7 +39,10 @@ from bridge.flows.context import (
     PolicyFile,
     no_crash,
 )
-from bridge.flows.counters import metrics_from_zero
+from bridge.core.errors import Refused, Unavailable
+from bridge.core.evidence import Answer
+from bridge.core.rail import Chain
+from bridge.counters import metrics_from_zero
 from bridge.rails import rails_of
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
@@ -93,7 +93,7 @@ def utc_now() -> datetime:
 def build(settings: Settings) -> Bridge:
     """Opens the database and builds every client. The schema must be migrated before.
 
-    It works by what the file says until `flows.policy` puts the active version in force.
+    It works by what the file says until `people.policy` puts the active version in force.
     """
     terms = policy_terms(settings)
     return Bridge(

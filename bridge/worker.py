@@ -11,26 +11,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from bridge.flows.confirm_payouts import confirm_payouts
-from bridge.flows.context import Bridge
-from bridge.flows.deliver import deliver_due
-from bridge.flows.follow_tip import follow_tip
-from bridge.flows.keep_books import number_events, seal_audit
-from bridge.flows.policy import in_force, take_file
-from bridge.flows.poll import answer_doorbells, poll_due
-from bridge.flows.purge import purge_due
-from bridge.flows.reconcile_due import reconcile_due
-from bridge.flows.send_payouts import send_payouts
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.spare_addresses import fill_spare_addresses
-from bridge.flows.sweep import sweep_due
-from bridge.flows.treasury import read_balances
-from bridge.flows.verify_audit import verify_due
-from bridge.flows.watch import arm_watches
-from bridge.flows.watch_clock import WatchedClock, watch_clock
-from bridge.flows.watch_unknown import watch_unknown
-from bridge.flows.workers import give_back_leases
+from bridge.books.keep_books import number_events, seal_audit
+from bridge.books.purge import purge_due
+from bridge.books.reconcile import reconcile_due
+from bridge.books.verify_audit import verify_due
+from bridge.context import Bridge
+from bridge.invoices.chain import follow_tip
+from bridge.invoices.deliver import deliver_due
+from bridge.invoices.poll import answer_doorbells, arm_watches, poll_due, sense_balance
+from bridge.invoices.targets import fill_spare_addresses
 from bridge.logs import log
+from bridge.payouts.outcome import confirm_payouts
+from bridge.payouts.send_payouts import send_payouts
+from bridge.payouts.settle_unknown import watch_unknown
+from bridge.payouts.sweep import sweep_due
+from bridge.payouts.treasury import read_balances
+from bridge.people.policy import in_force, take_file
+from bridge.upkeep.after_restore import give_back_leases
+from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
 SHORTEST_PAUSE_SECONDS = 0.005

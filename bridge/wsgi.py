@@ -12,10 +12,10 @@ from flask import Flask
 from bridge.billmanager.wire import sign
 from bridge.cli.operations import OperationsFile
 from bridge.config import Settings, load_settings, path_from_environment
-from bridge.flows.check import Watching
-from bridge.flows.policy import take_file
 from bridge.logs import log
+from bridge.people.policy import take_file
 from bridge.runtime import api_keys, build, export_spans
+from bridge.upkeep.check import Watching
 from bridge.web import Shop, create_app
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bridge.config import PolicySettings, Settings, load_settings
+from bridge.context import Bridge
 from bridge.core.errors import BridgeError
-from bridge.flows.context import Bridge
-from bridge.flows.explain import explain
-from bridge.flows.modes import set_mode
-from bridge.flows.pay import pay_view
-from bridge.flows.read_invoices import read_feed
-from bridge.flows.resolve_review import resolve
+from bridge.desk.explain import explain
+from bridge.desk.resolve_review import resolve
+from bridge.invoices.pay import pay_view
+from bridge.invoices.read_invoices import read_feed
+from bridge.permit import set_mode
 from bridge.runtime import build
 from bridge.store import deliveries, invoices, ledger, reviews
 from sandbox.demo import demo_place, running, stay_up

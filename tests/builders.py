@@ -6,10 +6,10 @@ Owns defaults only; must not assert anything.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bridge.context import Bridge, Merchant
 from bridge.core.policy import Policy
 from bridge.core.rail import Rail, Wallet
-from bridge.flows.context import Bridge, Merchant
-from bridge.flows.open_invoice import NewInvoice
+from bridge.invoices.open_invoice import NewInvoice
 from bridge.metrics import Metrics
 from bridge.rails.subtc import doorbell_at, receiving_rail
 from bridge.store.db import open_store

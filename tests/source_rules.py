@@ -21,9 +21,14 @@ MAY_NAME_A_RAIL = (
     "cli/settings_text.py",
     "store/migrations/versions/",
     "web/callbacks.py",
-    "flows/receive_event.py",
+    "invoices/inbox.py",
 )
 EVERYTHING = frozenset({"*"})
+SHARED = frozenset({"core", "store"})
+# What every room of work stands on: the bridge's parts, who may what, the gateway's calls.
+FLOOR = frozenset({"call_budget", "context", "permit"})
+# The rooms of work, by subject; only these open transactions.
+WORK = FLOOR | {"books", "desk", "invoices", "payouts", "people", "upkeep"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
@@ -39,12 +44,33 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "rails": frozenset({"config", "core", "outbound"}),
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
-    "flows": frozenset({"core", "language", "store", "metrics", "logs", "tracing"}),
-    "actions": frozenset({"core", "flows"}),
-    "web": frozenset({"actions", "core", "flows", "language", "metrics", "logs", "tracing"}),
-    "worker": frozenset({"core", "flows", "metrics", "logs"}),
+    "context": frozenset({"core", "store", "metrics"}),
+    "permit": SHARED | {"context", "logs"},
+    "call_budget": SHARED | {"context"},
+    "counters": frozenset({"core", "metrics"}),
+    "invoices": SHARED | FLOOR | {"language", "logs", "payouts", "tracing"},
+    "payouts": SHARED | FLOOR | {"invoices", "logs", "tracing"},
+    "people": SHARED | FLOOR | {"invoices", "language", "logs"},
+    "books": SHARED | FLOOR | {"invoices", "logs", "payouts"},
+    "desk": SHARED | FLOOR | {"books", "invoices", "language", "logs", "payouts", "people"},
+    "upkeep": SHARED | FLOOR | {"books", "invoices", "logs", "payouts", "people"},
+    "actions": WORK | {"core"},
+    "web": WORK | {"actions", "core", "language", "logs", "metrics", "tracing"},
+    "worker": WORK | {"core", "logs", "metrics"},
     "runtime": frozenset(
-        {"config", "core", "store", "flows", "metrics", "logs", "rails", "tracing", "screening", "receipts"}
+        {
+            "config",
+            "context",
+            "core",
+            "counters",
+            "logs",
+            "metrics",
+            "rails",
+            "receipts",
+            "screening",
+            "store",
+            "tracing",
+        }
     )
     | ADAPTERS,
     "cli": EVERYTHING,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.flows.verify_audit import verify_audit
+from bridge.books.verify_audit import verify_audit
 from bridge.worker import Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)
 from tests.flows.world import World, answer, until

@@ -25,12 +25,11 @@ from bridge.actions.fields import (
     Txid,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.flows import decide_payout, sweep
-from bridge.flows.context import Bridge
-from bridge.flows.record_own_send import record_own_send
-from bridge.flows.refund_address import change_address
-from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.flows.treasury import treasury_view
+from bridge.context import Bridge
+from bridge.payouts import decide_payout, sweep
+from bridge.payouts.change_refund import change_address, record_own_send
+from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.treasury import treasury_view
 
 PROPOSE, APPROVE = "payout.propose", "payout.approve"
 

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from bridge.actions.fields import Argument, Body, Id, Option, Password, Reason, Shape, Text, UtcTime
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
+from bridge.context import Bridge
 from bridge.core.roles import ROLES
-from bridge.flows import operators
-from bridge.flows.context import Bridge
-from bridge.flows.operators import MANAGE
+from bridge.people import operators
+from bridge.people.operators import MANAGE
 
 Role = Literal["viewer", "support", "finance", "approver", "admin"]
 ROLE_NAMES = tuple(sorted(ROLES))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bridge.actions.fields import Body, Limit, Option, Shape, Whole
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.flows import decide_policy
+from bridge.people import decide_policy
 
 PROPOSE, APPROVE = "policy.propose", "policy.approve"
 

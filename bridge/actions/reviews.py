@@ -25,8 +25,8 @@ from bridge.actions.fields import (
 )
 from bridge.actions.money import ApprovalShape
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.flows import grant_grace, mark_settled, resolve_review
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
+from bridge.desk import grant_grace, mark_settled, resolve_review
 
 
 class RulingBody(Body):

@@ -24,14 +24,14 @@ from bridge.actions.fields import (
     Whole,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.flows.check_again import check_again
-from bridge.flows.context import Bridge
-from bridge.flows.desk import audit_page, switches
-from bridge.flows.modes import set_mode
-from bridge.flows.reconcile import start_reconciliation
-from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
-from bridge.flows.redeliver import list_deliveries, redeliver, show_delivery
-from bridge.flows.replay import DEAD, NO_ANSWER, UNCHANGED, replay, send_test_event
+from bridge.books.reconcile import start_reconciliation
+from bridge.books.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.context import Bridge
+from bridge.desk.desk import audit_page, switches
+from bridge.invoices.check_again import check_again
+from bridge.invoices.deliver import list_deliveries, redeliver, show_delivery
+from bridge.invoices.inbox import DEAD, NO_ANSWER, UNCHANGED, replay, send_test_event
+from bridge.permit import set_mode
 
 SEND = "delivery.redeliver"
 # What a page says of a replay that left the invoice as it was.

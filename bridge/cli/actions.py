@@ -15,7 +15,7 @@ from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
 from bridge.actions.row import Action, Command, Row
 from bridge.actions.table import GROUPS, ROWS
 from bridge.cli.opened import MOMENT, acting, reading
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
 
 
 def add_made(main: click.Group) -> None:

@@ -13,18 +13,18 @@ from typing import Any
 
 import click
 
+from bridge.books import export as exporting
+from bridge.books import journals as beancount_flow
+from bridge.books.export_rows import KINDS
+from bridge.books.purge import check_may_purge, purge_step
+from bridge.books.reconcile import start_reconciliation, start_scheduled, step
+from bridge.books.reconciliation_report import show_reconciliation
 from bridge.cli.opened import MOMENT, opened, reading, settings_of, show
 from bridge.config import load_column_map
+from bridge.context import Bridge
 from bridge.core.errors import Refused
-from bridge.flows import beancount as beancount_flow
-from bridge.flows import export as exporting
-from bridge.flows.context import Bridge
-from bridge.flows.day_report import report as day_report
-from bridge.flows.evidence import evidence as evidence_of
-from bridge.flows.export_rows import KINDS
-from bridge.flows.purge import check_may_purge, purge_step
-from bridge.flows.reconcile import start_reconciliation, start_scheduled, step
-from bridge.flows.reconciliation_report import show_reconciliation
+from bridge.desk.day_report import report as day_report
+from bridge.desk.evidence import evidence as evidence_of
 from bridge.receipts import DocumentSigner, new_key, verify
 
 

@@ -7,15 +7,15 @@ import sys
 
 import click
 
+from bridge.books.check_books import balances, book_differences
+from bridge.books.verify_audit import verify_audit as verify
 from bridge.cli.opened import acting, given, reading, show
-from bridge.flows import explain as explaining
-from bridge.flows import resolve_review
-from bridge.flows.check_books import balances, book_differences
-from bridge.flows.context import Bridge
-from bridge.flows.modes import MODES, WALLET_MODES, set_mode
-from bridge.flows.read_invoices import list_invoices
-from bridge.flows.treasury import read_balance, read_former, treasury_view
-from bridge.flows.verify_audit import verify_audit as verify
+from bridge.context import Bridge
+from bridge.desk import explain as explaining
+from bridge.desk import resolve_review
+from bridge.invoices.read_invoices import list_invoices
+from bridge.payouts.treasury import read_balance, read_former, treasury_view
+from bridge.permit import MODES, WALLET_MODES, set_mode
 
 
 @click.command()

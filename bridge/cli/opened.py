@@ -14,10 +14,10 @@ import click
 
 from bridge.actions.row import as_json
 from bridge.config import Settings, load_settings
-from bridge.flows.context import Bridge
-from bridge.flows.permit import require_words
-from bridge.flows.policy import in_force
+from bridge.context import Bridge
 from bridge.logs import log
+from bridge.people.policy import in_force
+from bridge.permit import require_words
 from bridge.runtime import build
 
 

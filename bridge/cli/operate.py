@@ -14,14 +14,14 @@ from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
 from bridge.config import cautions, load_settings
-from bridge.flows.after_restore import come_up_read_only
-from bridge.flows.check import OWNERS, Alert, alerts
-from bridge.flows.check_again import check_again, check_all_again
-from bridge.flows.context import Bridge
-from bridge.flows.doctor import FAIL, WARN, examine
+from bridge.context import Bridge
+from bridge.invoices.check_again import check_again, check_all_again
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
 from bridge.store.db import migrate
+from bridge.upkeep.after_restore import come_up_read_only
+from bridge.upkeep.check import OWNERS, Alert, alerts
+from bridge.upkeep.doctor import FAIL, WARN, examine
 
 
 @click.command()

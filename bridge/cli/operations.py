@@ -17,10 +17,10 @@ import click
 from bridge.config import ConfigError
 from bridge.core.clock import believed
 from bridge.core.kinds import REVIEW_OWNERS
-from bridge.flows.check import OWNERS, Thresholds, Watching
 from bridge.logs import log
 from bridge.runtime import utc_now
 from bridge.store import backup
+from bridge.upkeep.check import OWNERS, Thresholds, Watching
 
 NAME = "operations.toml"
 

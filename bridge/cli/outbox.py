@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from bridge.cli.opened import Moment, acting, given, reading, show
-from bridge.flows import redeliver as outbox
-from bridge.flows import replay as console
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
+from bridge.invoices import deliver as outbox
+from bridge.invoices import inbox as console
 
 
 @click.group()

@@ -8,8 +8,8 @@ import sys
 import click
 
 from bridge.cli.opened import opened, reading, show
-from bridge.flows import decide_policy
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
+from bridge.people import decide_policy
 
 
 @click.group()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from bridge.config import Settings
-from bridge.flows.doctor import Place
+from bridge.upkeep.doctor import Place
 
 HIDDEN = "(secret)"
 _FILE_REFERENCE = re.compile(r"\$\{file:([^}]+)\}")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from bridge.flows.context import Bridge
-from bridge.flows.keep_books import refresh_gauges
+from bridge.books.keep_books import refresh_gauges
+from bridge.context import Bridge
 from bridge.logs import log
 from bridge.web.ops import METRICS_TYPE
 

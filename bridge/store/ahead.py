@@ -1,6 +1,6 @@
 """Times that somebody waits for and that lie further ahead than any pause lasts: found, and brought back.
 
-Owns which columns these are and how far ahead of now each may lie; must not judge whose clock is wrong, `flows.watch_clock`
+Owns which columns these are and how far ahead of now each may lie; must not judge whose clock is wrong, `upkeep.watch_clock`
 does. Leases need no bringing back: whoever wants one knows how long it lasts.
 """
 

@@ -1,6 +1,6 @@
 """When a clock was found to have been wrong, and the mark that nodes leave so that the next one can find it.
 
-Owns both; must not judge whose clock is wrong, `flows.watch_clock` does.
+Owns both; must not judge whose clock is wrong, `upkeep.watch_clock` does.
 """
 
 from collections.abc import Sequence

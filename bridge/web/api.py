@@ -8,12 +8,12 @@ import secrets
 
 from flask import Blueprint, Response, jsonify, request
 
+from bridge.books.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
 from bridge.core.currencies import check_taken
-from bridge.flows.billing_change import note_billing_change
-from bridge.flows.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
-from bridge.flows.open_invoice import NewInvoice, open_invoice
-from bridge.flows.present import time_text
-from bridge.flows.read_invoices import invoice_by_id, list_invoices, read_feed
+from bridge.invoices.billing_change import note_billing_change
+from bridge.invoices.open_invoice import NewInvoice, open_invoice
+from bridge.invoices.present import time_text
+from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
 from bridge.web.auth import require_merchant
 from bridge.web.bodies import (
     BillingChangeBody,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge.flows.check import Watching
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
+from bridge.upkeep.check import Watching
 from bridge.web import (
     actions_api,
     api,

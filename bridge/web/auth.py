@@ -8,10 +8,10 @@ import hmac
 
 from flask import request
 
+from bridge.context import Merchant
 from bridge.core.errors import Refused
 from bridge.core.roles import may
-from bridge.flows.context import Merchant
-from bridge.flows.login import Identity, identity_of_token
+from bridge.people.login import Identity, identity_of_token
 from bridge.web.context import here
 
 _LONGEST_KEY = 512

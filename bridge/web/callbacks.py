@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from flask import Blueprint, Response, jsonify, request
 
-from bridge.flows.receive_event import receive_callback
+from bridge.invoices.inbox import receive_callback
 from bridge.web.context import here
 from bridge.web.limits import read_body
 

@@ -11,8 +11,8 @@ from typing import cast
 
 from flask import current_app
 
-from bridge.flows.check import Watching
-from bridge.flows.context import Bridge
+from bridge.context import Bridge
+from bridge.upkeep.check import Watching
 
 Sign = Callable[[str, str, bytes, datetime], dict[str, str]]
 CallbackCheck = Callable[[Mapping[str, str], bytes], bool]

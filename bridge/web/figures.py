@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.core.money import minor_text, to_minor
-from bridge.flows.pay import PayView
+from bridge.invoices.pay import PayView
 from bridge.web.context import Shop
 
 _BASIS = 10_000

@@ -10,8 +10,8 @@ from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Unavailable
-from bridge.flows.pay import PayView, pay_view, requote
-from bridge.flows.present import bip21, time_text
+from bridge.invoices.pay import PayView, pay_view, requote
+from bridge.invoices.present import bip21, time_text
 from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here

@@ -1,6 +1,6 @@
 """Keeps the application under the policy version in force: a look at most once a second, however many requests come.
 
-Owns when it is looked; which version that is, `flows.policy` says.
+Owns when it is looked; which version that is, `people.policy` says.
 """
 
 import logging
@@ -11,8 +11,8 @@ from dataclasses import replace
 from flask import Flask, current_app, request
 
 from bridge.core.errors import BridgeError
-from bridge.flows.policy import in_force
 from bridge.logs import log
+from bridge.people.policy import in_force
 from bridge.web.context import here
 
 PAUSE_SECONDS = 1

@@ -5,7 +5,7 @@ Owns these two answers; must not sign anything itself, the flow does.
 
 from flask import Blueprint, Response, jsonify
 
-from bridge.flows.receipt import public_key, receipt
+from bridge.desk.receipt import public_key, receipt
 from bridge.web.context import here
 
 routes = Blueprint("receipts", __name__)

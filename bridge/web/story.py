@@ -10,7 +10,7 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
 from bridge.core.kinds import SCENES, Scene
 from bridge.core.money import btc_text
-from bridge.flows.pay import PayView
+from bridge.invoices.pay import PayView
 from bridge.language import Texts
 
 MINUTES_PER_BLOCK = 10

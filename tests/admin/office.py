@@ -12,13 +12,13 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from bridge.context import Bridge
 from bridge.core.credentials import STEP_SECONDS, token_sha256, totp
 from bridge.core.policy import Policy, Rule
 from bridge.core.treasury import TreasuryRules
-from bridge.flows.context import Bridge
-from bridge.flows.deliver import deliver_due
-from bridge.flows.operators import add_operator, list_tokens, totp_secret
-from bridge.flows.resolve_review import show_review
+from bridge.desk.resolve_review import show_review
+from bridge.invoices.deliver import deliver_due
+from bridge.people.operators import add_operator, list_tokens, totp_secret
 from bridge.store import operators
 from bridge.web.admin.door import COOKIE
 from tests.builders import World, build_merchant

@@ -7,14 +7,13 @@ from fractions import Fraction
 
 import pytest
 
+from bridge.books.reconcile import step
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import PricePart
-from bridge.flows.desk import series
-from bridge.flows.operators import change_operator
-from bridge.flows.receive_event import receive_callback
-from bridge.flows.reconcile import step
-from bridge.flows.replay import send_test_event
-from bridge.flows.treasury import read_balances
+from bridge.desk.desk import series
+from bridge.invoices.inbox import receive_callback, send_test_event
+from bridge.payouts.treasury import read_balances
+from bridge.people.operators import change_operator
 from bridge.rails.subtc import following
 from tests.admin.office import COLD, PAYER, Office, build_office, refusal
 from tests.builders import gateway_rail

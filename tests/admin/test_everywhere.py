@@ -10,7 +10,7 @@ from bridge.actions.row import Command, Form, Row
 from bridge.actions.table import ACTIONS, ROWS
 from bridge.cli import main
 from bridge.core.roles import PERMISSIONS
-from bridge.flows.operators import issue_token
+from bridge.people.operators import issue_token
 from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
 

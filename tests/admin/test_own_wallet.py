@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from bridge.flows.decide_payout import show_payout
-from bridge.flows.desk import series
+from bridge.desk.desk import series
+from bridge.payouts.decide_payout import show_payout
 from tests.admin.office import Office, build_office
 from tests.flows.test_own_wallet import OWN, OWN_RAIL
 from tests.payouts.desk import PAYER

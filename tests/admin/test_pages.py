@@ -15,11 +15,11 @@ from bridge.core.ledger import ACCOUNTS
 from bridge.core.payout import KINDS, STATES, VARIANTS
 from bridge.core.roles import ROLES
 from bridge.core.treasury import SWEEP_MODES
-from bridge.flows.check import OWNERS
-from bridge.flows.day_report import report
-from bridge.flows.desk import series
-from bridge.flows.modes import MODES, WALLET_MODES
+from bridge.desk.day_report import report
+from bridge.desk.desk import series
 from bridge.language import languages
+from bridge.permit import MODES, WALLET_MODES
+from bridge.upkeep.check import OWNERS
 from bridge.web.admin.charts import DASH, HEIGHT, WIDTH, bars, levels
 from tests.admin.office import Office
 
@@ -188,7 +188,7 @@ def test_the_pages_of_the_admin_open_in_every_language_and_carry_nothing_hostile
 def test_an_altered_audit_row_is_said_on_the_page(small_office):
     from sqlalchemy import text
 
-    from bridge.flows.keep_books import seal_audit
+    from bridge.books.keep_books import seal_audit
 
     small_office.settled()
     seal_audit(small_office.bridge, owner="w1", limit=100)

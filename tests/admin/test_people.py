@@ -3,8 +3,8 @@
 import html
 import re
 
-from bridge.flows.login import identity_of_token, log_in
-from bridge.flows.operators import list_tokens, show_operator
+from bridge.people.login import identity_of_token, log_in
+from bridge.people.operators import list_tokens, show_operator
 from tests.admin.office import PASSWORD, Office, refusal
 
 SECRET = re.compile(r'id="secret">([^<]+)<')

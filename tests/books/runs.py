@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bridge.flows.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
-from bridge.flows.context import Bridge
-from bridge.flows.reconcile import start_reconciliation, step
-from bridge.flows.reconciliation_report import show_reconciliation
+from bridge.books.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
+from bridge.books.reconcile import start_reconciliation, step
+from bridge.books.reconciliation_report import show_reconciliation
+from bridge.context import Bridge
 from tests.flows.world import World
 
 HOUR = 3_600

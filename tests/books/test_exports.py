@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from bridge.books.export import export
+from bridge.books.export_rows import FIELDS, KINDS
+from bridge.books.journals import account_name, beancount
 from bridge.config import ConfigError, load_column_map
 from bridge.core.columns import Column, ColumnMap, safe_text
 from bridge.core.errors import Refused
 from bridge.core.ledger import ACCOUNTS, ASSETS, LIABILITIES
-from bridge.flows.beancount import account_name, beancount
-from bridge.flows.day_report import period_report, report
-from bridge.flows.export import export
-from bridge.flows.export_rows import FIELDS, KINDS
-from bridge.flows.resolve_review import list_reviews, resolve
+from bridge.desk.day_report import period_report, report
+from bridge.desk.resolve_review import list_reviews, resolve
 from tests.books.runs import HOUR, change, lines, paid
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.flows.day_report import period_report
-from bridge.flows.evidence import evidence
-from bridge.flows.export_rows import rows_of
-from bridge.flows.keep_books import refresh_gauges
-from bridge.flows.treasury_snapshot import treasury_rows
+from bridge.books.export_rows import rows_of
+from bridge.books.keep_books import refresh_gauges
+from bridge.desk.day_report import period_report
+from bridge.desk.evidence import evidence
+from bridge.payouts.treasury import treasury_rows
 from tests.books.runs import change, codes, reconcile
 from tests.flows.world import open_world
 from tests.payouts.desk import Desk, settings, staffed

@@ -6,16 +6,15 @@ from datetime import datetime
 import pytest
 from sqlalchemy import event
 
+from bridge.books.keep_books import refresh_gauges
+from bridge.books.reconcile import reconcile_due, start_reconciliation, step
+from bridge.books.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.context import Chain
 from bridge.core.errors import Refused
 from bridge.core.evidence import ChainReading
-from bridge.flows.check import alerts
-from bridge.flows.context import Chain
-from bridge.flows.keep_books import refresh_gauges
-from bridge.flows.reconcile import start_reconciliation, step
-from bridge.flows.reconcile_due import reconcile_due
-from bridge.flows.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
-from bridge.flows.resolve_review import list_reviews, resolve, show_review
+from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.store import leases
+from bridge.upkeep.check import alerts
 from tests.books.runs import HOUR, change, codes, paid, reconcile, report_of, told
 from tests.flows.test_own_wallet import DESCRIPTOR
 
@@ -345,7 +344,7 @@ def test_a_run_needs_somebody_and_a_period(world):
 @ONE_ENGINE
 def test_a_report_of_another_merchants_id_is_refused(world):
     report_of(world, [], report_id="r1")
-    from bridge.flows.billing_report import BillingReport, take_billing_report
+    from bridge.books.billing_report import BillingReport, take_billing_report
 
     stolen = BillingReport(report_id="r1", covers_from=world.bridge.clock(), payments=(), is_last=True)
     with pytest.raises(Refused):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from bridge.books.purge import purge_due, purge_step
+from bridge.books.verify_audit import verify_audit
 from bridge.core.books import RETENTION_DAYS
-from bridge.flows.evidence import evidence
-from bridge.flows.purge import purge_due, purge_step
-from bridge.flows.receive_event import receive_callback
-from bridge.flows.verify_audit import verify_audit
+from bridge.desk.evidence import evidence
+from bridge.invoices.inbox import receive_callback
 from bridge.store.purge import CLASSES, KEPT, MACHINERY
 from bridge.store.tables import APPEND_ONLY, metadata
 from tests.books.runs import codes, paid, reconcile, report_of, told

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bridge.core.screening import Screened, Subject, matched_entry, worst
-from bridge.flows.resolve_review import list_reviews, resolve, show_review
+from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.screening import CommandScreening, ListScreening, read_list
 from tests.flows.world import World
 

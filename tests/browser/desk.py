@@ -10,9 +10,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext
 
-from bridge.flows.keep_books import seal_audit
-from bridge.flows.reconcile import step
-from bridge.flows.resolve_review import show_review
+from bridge.books.keep_books import seal_audit
+from bridge.books.reconcile import step
+from bridge.desk.resolve_review import show_review
 from bridge.store.db import migrate
 from bridge.web.admin.door import COOKIE
 from tests.admin.office import Office, build_office, ids_on

@@ -13,10 +13,10 @@ from typing import Any
 from bridge.core.errors import ProtocolError, Refused, Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
-from bridge.flows.grant_grace import grant_grace
-from bridge.flows.refund_address import set_refund_address
-from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.flows.resolve_review import list_reviews, resolve
+from bridge.desk.grant_grace import grant_grace
+from bridge.desk.resolve_review import list_reviews, resolve
+from bridge.payouts.change_refund import set_refund_address
+from bridge.payouts.request_refund import NewRefund, request_refund
 from bridge.store.db import migrate
 from bridge.web import Shop
 from tests.builders import World, build_merchant

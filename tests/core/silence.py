@@ -13,7 +13,8 @@ from bridge.core.clock import believed
 from bridge.core.coverage import Horizon, covered_until, known_outputs, learn
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, KnownOutput, Tip
 from bridge.core.invoice import CONFIRMS_WITHIN, Decision, Invoice
-from bridge.flows import follow_tip, observe
+from bridge.invoices import chain as follow_tip
+from bridge.invoices import observe
 from tests.core.builders import T0
 from tests.core.life import Life
 
@@ -301,7 +302,7 @@ class SilentLife(Life):
         self.now = self.chain.now
         self.statuses = [self.invoice.status]
 
-    # --- what flows.observe and flows.follow_tip do, without their database ---
+    # --- what invoices.observe and invoices.chain do, without their database ---
 
     def looks(self, first: int = 0, *, clock_off: int = 0) -> None:
         """One look at the first source that answers, beginning with the `first`; none once it is over."""

@@ -12,7 +12,7 @@ from bridge.core.coverage import GAPS, Horizon, Learned, covered_until, gap_of, 
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, Tip
 from bridge.core.policy import Rule
-from bridge.flows import observe
+from bridge.invoices import observe
 from tests.core.builders import DAY, DUE_SAT, EXPIRES_AT, MONITOR_UNTIL, T0, a_payment, a_quote, an_invoice, at, decided
 
 TIP = 1_000

@@ -13,8 +13,8 @@ import yaml
 from click.testing import CliRunner
 
 from bridge.cli import operate
-from bridge.flows.check import OWNERS, Alert
 from bridge.metrics import Metrics
+from bridge.upkeep.check import OWNERS, Alert
 
 PLACE = Path(__file__).parents[2] / "deploy" / "monitoring"
 # Set by Prometheus itself for every target.

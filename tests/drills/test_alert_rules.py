@@ -12,20 +12,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from bridge.books.reconcile import start_reconciliation, step
+from bridge.context import Bridge
 from bridge.core.errors import Unavailable
 from bridge.core.kinds import REVIEW_OWNERS, REVIEWS
 from bridge.core.stage import Stage
-from bridge.flows.check import OWNERS, Thresholds, alerts
-from bridge.flows.context import Bridge
-from bridge.flows.deliver import deliver_due
-from bridge.flows.modes import set_mode
-from bridge.flows.observe import look
-from bridge.flows.open_invoice import open_invoice
-from bridge.flows.reconcile import start_reconciliation, step
-from bridge.flows.record import open_loose_review
-from bridge.flows.treasury import read_balance
-from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.invoices.deliver import deliver_due
+from bridge.invoices.observe import look
+from bridge.invoices.open_invoice import open_invoice
+from bridge.invoices.record import open_loose_review
+from bridge.payouts.treasury import read_balance
+from bridge.permit import set_mode
 from bridge.store import leases, policies
+from bridge.upkeep.check import OWNERS, Thresholds, alerts
+from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 from tests.builders import World, build_bridge, build_request
 from tests.fakes import answer
 
@@ -99,7 +99,7 @@ def forgotten_mode(bridge: Bridge, world: World) -> None:
 
 
 def broken_chain(bridge: Bridge, world: World) -> None:
-    from bridge.flows.keep_books import seal_audit
+    from bridge.books.keep_books import seal_audit
 
     settled(bridge, world)
     seal_audit(bridge, owner="w")

@@ -17,10 +17,10 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.flows.after_restore import come_up_read_only
-from bridge.flows.check_again import check_all_again
+from bridge.invoices.check_again import check_all_again
 from bridge.store import backup, leases
 from bridge.store.db import migrate, open_store
+from bridge.upkeep.after_restore import come_up_read_only
 from tests.flows.world import World, open_world, until
 
 AT = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
@@ -194,7 +194,7 @@ def settle(world: World, invoice: dict) -> None:
 
 
 def fill_spares(world: World) -> None:
-    from bridge.flows.spare_addresses import fill_spare_addresses
+    from bridge.invoices.targets import fill_spare_addresses
 
     until(lambda: fill_spare_addresses(world.bridge, owner="w1") == 0)
 

@@ -8,8 +8,8 @@ import pytest
 
 from bridge.cli.operations import OperationsFile
 from bridge.config import load_settings
-from bridge.flows.check import Thresholds, Watching, alerts
-from bridge.flows.modes import set_mode
+from bridge.permit import set_mode
+from bridge.upkeep.check import Thresholds, Watching, alerts
 from bridge.wsgi import application
 from tests.admin.conftest import office  # noqa: F401  (a fixture)
 from tests.drills.place import Place

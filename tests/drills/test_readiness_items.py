@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.flows import doctor
-from bridge.flows.doctor import FAIL, PASS, WARN, Finding, Place, examine
+from bridge.upkeep import doctor
+from bridge.upkeep.doctor import FAIL, PASS, WARN, Finding, Place, examine
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World, open_world
 from tests.flows.world import answer as answered

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.core.errors import BridgeError
-from bridge.flows.doctor import PASS, WARN, Place, examine
-from bridge.flows.modes import set_mode
-from bridge.flows.receipt import public_key, receipt
-from bridge.flows.sweep import propose_sweep
+from bridge.desk.receipt import public_key, receipt
+from bridge.payouts.sweep import propose_sweep
+from bridge.permit import set_mode
 from bridge.receipts import DocumentSigner, verify
 from bridge.runtime import build
+from bridge.upkeep.doctor import PASS, WARN, Place, examine
 from bridge.wsgi import application
 from sandbox.bitcoin import serve_in_thread
 from tests.books.runs import codes, paid, reconcile

@@ -10,12 +10,10 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from bridge.context import Bridge
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading, Tip, WalletBalance
-from bridge.flows.context import Bridge
-from bridge.flows.poll import poll_due
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.watch import arm_watches
+from bridge.invoices.poll import arm_watches, poll_due, sense_balance
 from bridge.store import invoices
 from bridge.store.tables import invoices as table
 from bridge.store.tables import quotes

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from bridge.flows.context import CRASH_POINTS
+from bridge.context import CRASH_POINTS
 from tests.durability.programs import Program
 from tests.durability.shop import Died, Shop
 from tests.durability.truth import faults_in

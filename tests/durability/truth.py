@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import text
 
+from bridge.books.check_books import balances, book_differences
+from bridge.books.verify_audit import verify_audit
 from bridge.config import load_settings
-from bridge.flows.check_books import balances, book_differences
-from bridge.flows.context import Bridge
-from bridge.flows.verify_audit import verify_audit
+from bridge.context import Bridge
 from bridge.runtime import build
 from sandbox.world import World
 

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from bridge.books.verify_audit import verify_audit
 from bridge.cli.opened import build
 from bridge.config import load_settings
-from bridge.flows.explain import explain
-from bridge.flows.verify_audit import verify_audit
+from bridge.desk.explain import explain
 from sandbox.demo import Demo, call, until
 from tests.e2e.conftest import Order
 

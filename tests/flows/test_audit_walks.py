@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from bridge.flows import verify_audit as walks
-from bridge.flows.check import alerts
-from bridge.flows.keep_books import seal_audit
-from bridge.flows.verify_audit import verify_audit, verify_due
+from bridge.books import verify_audit as walks
+from bridge.books.keep_books import seal_audit
+from bridge.books.verify_audit import verify_audit, verify_due
+from bridge.upkeep.check import alerts
 from tests.flows.world import World
 
 Worlds = Callable[..., World]

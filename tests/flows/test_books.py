@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from bridge.books.keep_books import number_events, refresh_gauges, seal_audit
+from bridge.books.verify_audit import verify_audit
 from bridge.core.errors import Refused
-from bridge.flows.keep_books import number_events, refresh_gauges, seal_audit
-from bridge.flows.read_invoices import list_invoices, read_feed
-from bridge.flows.verify_audit import verify_audit
+from bridge.invoices.read_invoices import list_invoices, read_feed
 from bridge.store import events, leases
 from tests.flows.world import World, until
 

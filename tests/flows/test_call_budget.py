@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from bridge.books.reconcile import start_scheduled, step
+from bridge.call_budget import draw_call, limit_of
 from bridge.core.errors import Unavailable
-from bridge.flows.call_budget import draw_call, limit_of
-from bridge.flows.check import alerts
-from bridge.flows.reconcile import start_scheduled, step
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.spare_addresses import fill_spare_addresses
-from bridge.flows.treasury import read_balance, read_balances
-from bridge.flows.watch import arm_watches
+from bridge.invoices.poll import arm_watches, sense_balance
+from bridge.invoices.targets import fill_spare_addresses
+from bridge.payouts.treasury import read_balance, read_balances
+from bridge.upkeep.check import alerts
 from tests.flows.world import World
 
 Worlds = Callable[..., World]

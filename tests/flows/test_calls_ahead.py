@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.flows.calls_ahead import GOOD_FOR, CallsAhead
+from bridge.context import GOOD_FOR, CallsAhead
 from tests.flows.world import World
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

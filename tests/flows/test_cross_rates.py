@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import Unavailable
-from bridge.flows.evidence import evidence
-from bridge.flows.explain import explain
+from bridge.desk.evidence import evidence
+from bridge.desk.explain import explain
 from bridge.receipts import new_key
 from tests.flows.world import World
 

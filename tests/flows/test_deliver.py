@@ -6,8 +6,7 @@ import pytest
 
 from bridge.core.errors import Refused
 from bridge.core.retry import DELAYS_SECONDS
-from bridge.flows.deliver import deliver_due
-from bridge.flows.redeliver import choose, list_deliveries, redeliver, show_delivery
+from bridge.invoices.deliver import choose, deliver_due, list_deliveries, redeliver, show_delivery
 from tests.flows.world import World, answer
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.core.errors import ProtocolError
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
-from bridge.flows.observe import Readings, take_in
+from bridge.invoices.observe import Readings, take_in
 from tests.fakes import FakeChain, FakeMoney, tip_at
 from tests.flows.world import World
 

@@ -7,15 +7,13 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import Refused
-from bridge.flows.check import alerts
-from bridge.flows.doctor import FAIL, PASS, WARN, Finding, Place, examine
-from bridge.flows.explain import explain
-from bridge.flows.modes import scopes
-from bridge.flows.resolve_review import list_reviews, resolve
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.treasury import old_balances, read_balances, treasury_view
-from bridge.flows.treasury_snapshot import treasury_rows
-from bridge.flows.watch import arm_watches
+from bridge.desk.explain import explain
+from bridge.desk.resolve_review import list_reviews, resolve
+from bridge.invoices.poll import arm_watches, sense_balance
+from bridge.payouts.treasury import old_balances, read_balances, treasury_rows, treasury_view
+from bridge.permit import scopes
+from bridge.upkeep.check import alerts
+from bridge.upkeep.doctor import FAIL, PASS, WARN, Finding, Place, examine
 from tests.books.runs import codes, reconcile
 from tests.flows.moving import NEW_KEY, moved, new_account, old_account, restarted
 from tests.flows.test_own_wallet import DESCRIPTOR, OWN

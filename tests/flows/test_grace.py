@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.flows.explain import explain
-from bridge.flows.grant_grace import grant_grace, list_grants
-from bridge.flows.pay import requote
+from bridge.desk.explain import explain
+from bridge.desk.grant_grace import grant_grace, list_grants
+from bridge.invoices.pay import requote
 from tests.flows.world import World, open_world
 
 DAY = 86_400

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from bridge.books.keep_books import refresh_gauges
 from bridge.cli.worker_metrics import serving_metrics
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.invoice import STATUSES
 from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
 from bridge.core.screening import VERDICTS
-from bridge.flows.counters import known_labels
-from bridge.flows.keep_books import refresh_gauges
-from bridge.flows.treasury import read_balances
+from bridge.counters import known_labels
 from bridge.metrics import Metrics
+from bridge.payouts.treasury import read_balances
 from bridge.runtime import build
 from tests.books.runs import reconcile
 from tests.flows.world import World, answer, settings_for

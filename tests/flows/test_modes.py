@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.errors import Refused, Unavailable
-from bridge.flows.desk import switches
-from bridge.flows.modes import scopes, set_mode
-from bridge.flows.pay import pay_view
-from bridge.flows.watch import arm_watches
+from bridge.desk.desk import switches
+from bridge.invoices.pay import pay_view
+from bridge.invoices.poll import arm_watches
+from bridge.permit import scopes, set_mode
 from bridge.rails.subtc import sending
 from tests.flows.world import WALLET, World
 

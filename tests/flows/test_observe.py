@@ -332,7 +332,7 @@ def test_two_outputs_of_one_transaction_are_two_payments(world: World) -> None:
 
 
 def test_with_every_callback_dropped_polling_alone_settles_and_delivers(world: World) -> None:
-    from bridge.flows.watch import arm_watches
+    from bridge.invoices.poll import arm_watches
 
     world.fault("callback", "drop")
     invoice = world.open()

@@ -154,7 +154,7 @@ def test_a_tier_has_its_own_rule_and_the_invoice_keeps_it(worlds) -> None:
 
 
 def test_with_spare_addresses_opening_asks_the_gateway_nothing(worlds) -> None:
-    from bridge.flows.spare_addresses import fill_spare_addresses
+    from bridge.invoices.targets import fill_spare_addresses
 
     world = worlds(subtc={"spare_addresses": 2})
     assert [fill_spare_addresses(world.bridge, owner="w1") for _ in range(4)] == [1, 1, 0, 0]

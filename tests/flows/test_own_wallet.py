@@ -10,16 +10,15 @@ import pytest
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.rail import CHAIN, Rail
-from bridge.flows.after_restore import come_up_read_only
-from bridge.flows.check import alerts
-from bridge.flows.day_report import report
-from bridge.flows.doctor import Place, examine
-from bridge.flows.evidence import evidence
-from bridge.flows.explain import explain
-from bridge.flows.readiness import readiness
-from bridge.flows.sweep import propose_sweep, sweep_due
-from bridge.flows.treasury import read_balances, treasury_view
-from bridge.flows.treasury_snapshot import treasury_rows
+from bridge.desk.day_report import report
+from bridge.desk.evidence import evidence
+from bridge.desk.explain import explain
+from bridge.payouts.sweep import propose_sweep, sweep_due
+from bridge.payouts.treasury import read_balances, treasury_rows, treasury_view
+from bridge.upkeep.after_restore import come_up_read_only
+from bridge.upkeep.check import alerts
+from bridge.upkeep.doctor import Place, examine
+from bridge.upkeep.readiness import readiness
 from bridge.worker import Worker
 from tests.books.runs import change, codes, paid, reconcile
 from tests.flows.world import World
@@ -107,7 +106,7 @@ def test_after_a_restore_no_index_of_the_lost_time_is_used(world: World) -> None
 
 
 def test_an_address_of_ours_takes_no_refund(world: World) -> None:
-    from bridge.flows.payout_steps import checked_destination
+    from bridge.payouts.steps import checked_destination
 
     invoice = world.open()
     with world.bridge.store.read() as tx, pytest.raises(Refused) as error:

@@ -6,11 +6,10 @@ from threading import Barrier
 
 from bridge.core.evidence import ProviderReading
 from bridge.core.schedule import URGENT
-from bridge.flows.follow_tip import follow_tip
-from bridge.flows.poll import answer_doorbells, look_and_release, poll_due
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.workers import give_back_leases
+from bridge.invoices.chain import follow_tip
+from bridge.invoices.poll import answer_doorbells, look_and_release, poll_due, sense_balance
 from bridge.store import invoices
+from bridge.upkeep.after_restore import give_back_leases
 from tests.builders import with_rail
 from tests.flows.world import World
 

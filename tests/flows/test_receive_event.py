@@ -10,8 +10,7 @@ import requests
 from sqlalchemy.engine import make_url
 
 from bridge.core.errors import Refused
-from bridge.flows.receive_event import receive_callback
-from bridge.flows.replay import replay
+from bridge.invoices.inbox import receive_callback, replay
 from tests.flows.world import World, until
 
 FORGED = b'{"address":"%s","reached":true,"received_sat":15539,"status":"confirmed","coin":"btc","net":"test"}'
@@ -185,7 +184,7 @@ def _everything_in(world: World, database_url: str) -> str:
 
 def test_the_gateways_own_callback_rings_through_http(world: World) -> None:
     """The watch that the worker arms leads to one POST to the invoice's own address."""
-    from bridge.flows.watch import arm_watches
+    from bridge.invoices.poll import arm_watches
 
     invoice = world.open()
     assert arm_watches(world.bridge, limit=10) == 1
@@ -198,7 +197,7 @@ def test_the_gateways_own_callback_rings_through_http(world: World) -> None:
 
 
 def test_a_watch_that_cannot_be_armed_is_tried_again_a_minute_later(world: World) -> None:
-    from bridge.flows.watch import arm_watches
+    from bridge.invoices.poll import arm_watches
 
     world.open()
     world.fault("wallet_wait_event", "down", times=1)

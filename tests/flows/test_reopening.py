@@ -3,8 +3,8 @@
 import pytest
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.flows.billing_change import note_billing_change
-from bridge.flows.pay import pay_view, requote
+from bridge.invoices.billing_change import note_billing_change
+from bridge.invoices.pay import pay_view, requote
 from tests.flows.world import World
 
 

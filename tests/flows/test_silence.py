@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from bridge.books.reconcile import start_reconciliation, step
+from bridge.books.reconciliation_report import show_reconciliation
 from bridge.chain.esplora import EsploraReader
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, Tip
-from bridge.flows.explain import explain
-from bridge.flows.follow_tip import follow_tip
-from bridge.flows.reconcile import start_reconciliation, step
-from bridge.flows.reconciliation_report import show_reconciliation
+from bridge.desk.explain import explain
+from bridge.invoices.chain import follow_tip
 from tests.flows.world import World
 from tests.payouts.desk import settings, staffed
 

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bridge.books.keep_books import refresh_gauges
 from bridge.config import ConfigError, MerchantSettings
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.stage import Stage, Used
-from bridge.flows.check import alerts
-from bridge.flows.keep_books import refresh_gauges
-from bridge.flows.stage import stage_uses
+from bridge.invoices.stage import stage_uses
+from bridge.upkeep.check import alerts
 from tests.flows.world import World
 
 Worlds = Callable[..., World]
@@ -78,7 +78,7 @@ def test_a_refusal_frees_its_key_and_its_billing_payment(world: World) -> None:
 def test_many_at_once_open_exactly_as_many_as_are_allowed(worlds: Worlds, spares: int) -> None:
     world = staged(worlds(subtc={"spare_addresses": spares}), invoices=5)
     for _ in range(spares):
-        from bridge.flows.spare_addresses import fill_spare_addresses
+        from bridge.invoices.targets import fill_spare_addresses
 
         fill_spare_addresses(world.bridge, owner="w1")
     seen: list[str] = []

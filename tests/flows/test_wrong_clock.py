@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from bridge.books.keep_books import seal_audit
+from bridge.books.purge import purge_due
 from bridge.core.quote import Quote
-from bridge.flows.check import Thresholds, clock_faults
-from bridge.flows.keep_books import seal_audit
-from bridge.flows.open_invoice import OPENING_LEASE_SECONDS
-from bridge.flows.pay import pay_view, requote
-from bridge.flows.purge import purge_due
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.invoices.open_invoice import OPENING_LEASE_SECONDS
+from bridge.invoices.pay import pay_view, requote
+from bridge.invoices.poll import sense_balance
 from bridge.store import billing_statuses, idempotency, invoices
 from bridge.store.idempotency import Scope
 from bridge.store.together import Together
+from bridge.upkeep.check import Thresholds, clock_faults
+from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 from bridge.worker import Worker
 from tests.flows.test_poll import leased
 from tests.flows.world import World, answer, until

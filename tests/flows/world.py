@@ -14,21 +14,21 @@ from typing import Any
 
 import requests
 
+from bridge.books.keep_books import number_events, seal_audit
 from bridge.config import Settings
+from bridge.context import Bridge
 from bridge.core.evidence import Answer
-from bridge.flows.context import Bridge
-from bridge.flows.deliver import deliver_due
-from bridge.flows.keep_books import number_events, seal_audit
-from bridge.flows.modes import set_mode
-from bridge.flows.observe import look
-from bridge.flows.open_invoice import Answered, NewInvoice, open_invoice
-from bridge.flows.poll import answer_doorbells, poll_due
-from bridge.flows.read_invoices import invoice_by_id, read_feed
-from bridge.flows.receive_event import receive_callback
-from bridge.flows.record import Recorded
-from bridge.flows.resolve_review import list_reviews
-from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.desk.resolve_review import list_reviews
+from bridge.invoices.deliver import deliver_due
+from bridge.invoices.inbox import receive_callback
+from bridge.invoices.observe import look
+from bridge.invoices.open_invoice import Answered, NewInvoice, open_invoice
+from bridge.invoices.poll import answer_doorbells, poll_due
+from bridge.invoices.read_invoices import invoice_by_id, read_feed
+from bridge.invoices.record import Recorded
+from bridge.permit import set_mode
 from bridge.runtime import build
+from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "a" * 48

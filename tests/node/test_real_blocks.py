@@ -10,7 +10,7 @@ import pytest
 
 from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
-from bridge.flows.context import Chain
+from bridge.context import Chain
 from bridge.store import invoices
 from sandbox.bitcoin import Served
 from sandbox.node import NodeProgram, start_node

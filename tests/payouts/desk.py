@@ -9,13 +9,13 @@ from typing import Any
 
 import requests
 
-from bridge.flows.confirm_payouts import confirm_payouts
-from bridge.flows.decide_payout import approve_payout, reject_payout, show_payout
-from bridge.flows.mark_settled import approve_mark, reject_mark
-from bridge.flows.request_refund import NewRefund, request_refund
-from bridge.flows.resolve_review import list_reviews, resolve, show_review
-from bridge.flows.send_payouts import send_payouts
-from bridge.flows.sweep import record_funding
+from bridge.desk.mark_settled import approve_mark, reject_mark
+from bridge.desk.resolve_review import list_reviews, resolve, show_review
+from bridge.payouts.decide_payout import approve_payout, reject_payout, show_payout
+from bridge.payouts.outcome import confirm_payouts
+from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.send_payouts import send_payouts
+from bridge.payouts.sweep import record_funding
 from bridge.store import ledger, operators
 from tests.flows.world import WALLET, World
 

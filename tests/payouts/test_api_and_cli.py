@@ -18,7 +18,7 @@ from bridge.actions.reviews import GrantShape, ReviewShape, RuledShape
 from bridge.actions.upkeep import RunShape
 from bridge.cli import main
 from bridge.config import ConfigError, load_settings
-from bridge.flows.operators import issue_token
+from bridge.people.operators import issue_token
 from bridge.web import create_app
 from tests.flows.world import KEY, WALLET
 from tests.payouts.desk import COLD, PAYER, TAPROOT, Desk, part_paid
@@ -109,7 +109,7 @@ def test_an_unknown_fee_is_said_over_http(caller: Caller) -> None:
 
 
 def test_the_same_person_twice_is_refused_over_http(caller: Caller) -> None:
-    from bridge.flows.operators import change_operator
+    from bridge.people.operators import change_operator
 
     desk = caller.desk
     payout = desk.ask(desk.settled())
@@ -120,7 +120,7 @@ def test_the_same_person_twice_is_refused_over_http(caller: Caller) -> None:
 
 
 def test_a_manual_mark_by_two_people_over_http(caller: Caller) -> None:
-    from bridge.flows.operators import change_operator
+    from bridge.people.operators import change_operator
 
     part = part_paid(caller.desk)
     fay, ann = caller.token("fay", "finance"), caller.token("ann", "approver")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from bridge.books.export import export
 from bridge.core import currencies
 from bridge.core.errors import Refused
-from bridge.flows.evidence import evidence
-from bridge.flows.explain import explain
-from bridge.flows.export import export
-from bridge.flows.read_invoices import invoice_by_id
+from bridge.desk.evidence import evidence
+from bridge.desk.explain import explain
+from bridge.invoices.read_invoices import invoice_by_id
 from bridge.receipts import new_key
 from tests.payouts.desk import Desk
 

@@ -8,9 +8,9 @@ import pytest
 
 from bridge.core.errors import BridgeError
 from bridge.core.payout import Approvals
-from bridge.flows.mark_settled import approve_mark, list_marks, reject_mark, show_mark
-from bridge.flows.operators import change_operator
-from bridge.flows.resolve_review import show_review
+from bridge.desk.mark_settled import approve_mark, list_marks, reject_mark, show_mark
+from bridge.desk.resolve_review import show_review
+from bridge.people.operators import change_operator
 from tests.flows.world import World
 from tests.payouts.desk import Desk, PartPaid, part_paid
 from tests.payouts.test_people import refused

@@ -11,9 +11,9 @@ import pytest
 from bridge.core.credentials import STEP_SECONDS, hash_password, is_password, totp
 from bridge.core.errors import BridgeError, Conflict, Refused
 from bridge.core.roles import PERMISSIONS, ROLES, TWO_PEOPLE, may
-from bridge.flows.decide_payout import approve_payout
-from bridge.flows.login import Session, identity_of_token, log_in, log_out, session_of
-from bridge.flows.operators import (
+from bridge.payouts.decide_payout import approve_payout
+from bridge.people.login import Session, identity_of_token, log_in, log_out, session_of
+from bridge.people.operators import (
     add_operator,
     change_operator,
     issue_token,
@@ -277,7 +277,7 @@ def test_only_approvers_approve(desk: Desk, actor: str) -> None:
 
 
 def test_who_named_the_address_does_not_approve_it(desk: Desk) -> None:
-    from bridge.flows.refund_address import change_address
+    from bridge.payouts.change_refund import change_address
     from tests.payouts.desk import TAPROOT
 
     payout = desk.ask(desk.settled())

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bridge.core.errors import BridgeError
-from bridge.flows.decide_payout import list_payouts
-from bridge.flows.resolve_review import list_reviews, resolve
-from bridge.flows.send_payouts import send_payouts
-from bridge.flows.sweep import propose_sweep
-from bridge.flows.treasury import read_balances
+from bridge.desk.resolve_review import list_reviews, resolve
+from bridge.payouts.decide_payout import list_payouts
+from bridge.payouts.send_payouts import send_payouts
+from bridge.payouts.sweep import propose_sweep
+from bridge.payouts.treasury import read_balances
 from sandbox.addresses import random_address
 from tests.flows.world import open_world
 from tests.payouts.desk import COLD, FLOAT_SAT, Desk, staffed

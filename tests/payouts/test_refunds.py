@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import Conflict, Refused
-from bridge.flows.billing_change import note_billing_change
-from bridge.flows.refund_address import change_address, refund_form, set_refund_address
-from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.invoices.billing_change import note_billing_change
+from bridge.payouts.change_refund import change_address, refund_form, set_refund_address
+from bridge.payouts.request_refund import NewRefund, request_refund
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, TAPROOT, Desk
 
 # Arithmetic and rules: the engine cannot change them; what it can change is in test_sending.py.
@@ -223,7 +223,7 @@ def test_a_held_invoice_pays_nothing_back_by_itself(desk: Desk) -> None:
     invoice = desk.settled()
     payout = desk.approved(invoice)
     with desk.world.bridge.store.write() as tx:
-        from bridge.flows.record import open_review, record
+        from bridge.invoices.record import open_review, record
         from bridge.store import invoices
 
         row = invoices.find(tx, id=invoice["id"])

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError
 
+from bridge.context import PAYOUT_CRASH_POINTS
 from bridge.core.errors import BridgeError, Conflict, Refused
-from bridge.flows.check import alerts
-from bridge.flows.context import PAYOUT_CRASH_POINTS
-from bridge.flows.modes import set_mode
-from bridge.flows.send_payouts import send_payouts
+from bridge.payouts.send_payouts import send_payouts
+from bridge.permit import set_mode
 from bridge.store.tables import payouts
+from bridge.upkeep.check import alerts
 from bridge.worker import Worker
 from tests.flows.moving import moved
 from tests.flows.world import WALLET, until
@@ -106,7 +106,7 @@ def test_what_surely_was_not_sent_can_be_asked_for_anew(desk: Desk) -> None:
 
 
 def test_the_item_shows_the_balance_before_and_after(desk: Desk) -> None:
-    from bridge.flows.resolve_review import list_reviews, show_review
+    from bridge.desk.resolve_review import list_reviews, show_review
 
     payout = desk.approved(desk.settled())
     before_sat = desk.gateway_sat()
@@ -182,7 +182,7 @@ def test_a_killed_sender_leaves_a_question_and_no_second_send(desk: Desk, point:
 
 
 def test_a_request_that_dies_before_its_commit_asked_for_nothing(desk: Desk) -> None:
-    from bridge.flows.request_refund import NewRefund, request_refund
+    from bridge.payouts.request_refund import NewRefund, request_refund
 
     invoice = desk.settled()
     wanted = {"merchant_id": "shop", "key": "k", "actor": "fay", "reason": "asked"}

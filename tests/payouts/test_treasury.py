@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from bridge.books.verify_audit import verify_audit
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.flows.decide_payout import list_payouts
-from bridge.flows.refund_address import change_address
-from bridge.flows.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
-from bridge.flows.treasury import old_balances, read_balances, treasury_view
-from bridge.flows.verify_audit import verify_audit
+from bridge.payouts.change_refund import change_address
+from bridge.payouts.decide_payout import list_payouts
+from bridge.payouts.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
+from bridge.payouts.treasury import old_balances, read_balances, treasury_view
 from bridge.store import derived_addresses
 from tests.flows.test_own_wallet import BODY
 from tests.flows.world import settings_for
@@ -205,7 +205,7 @@ def test_a_billing_wallet_pays_the_refunds(desks: Callable[..., Desk]) -> None:
 
 
 def test_every_step_of_money_is_in_the_audit_and_the_chain_holds(desk: Desk) -> None:
-    from bridge.flows.keep_books import seal_audit
+    from bridge.books.keep_books import seal_audit
 
     payout = desk.approved(desk.settled())
     desk.send()
@@ -230,7 +230,7 @@ def test_only_people_who_may_export_book_funding(desk: Desk) -> None:
 
 
 def test_the_check_for_the_pager_says_so(desk: Desk) -> None:
-    from bridge.flows.check import alerts
+    from bridge.upkeep.check import alerts
 
     read_balances(desk.world.bridge, owner="w1")
     desk.world.advance(desk.world.bridge.treasury.balance_age_alert_seconds + 1)

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from bridge.core.errors import Refused, Unavailable
-from bridge.flows.check import Thresholds, alerts
-from bridge.flows.decide_payout import list_payouts
-from bridge.flows.doctor import PASS, WARN, Finding, Place, examine
-from bridge.flows.explain import explain
-from bridge.flows.sweep import propose_sweep, sweep_due
-from bridge.flows.treasury import read_balance, read_balances, treasury_view
+from bridge.desk.explain import explain
+from bridge.payouts.decide_payout import list_payouts
+from bridge.payouts.sweep import propose_sweep, sweep_due
+from bridge.payouts.treasury import read_balance, read_balances, treasury_view
+from bridge.upkeep.check import Thresholds, alerts
+from bridge.upkeep.doctor import PASS, WARN, Finding, Place, examine
 from tests.builders import with_rail
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, Desk
 from tests.payouts.test_sending import is_honest, txid_paying

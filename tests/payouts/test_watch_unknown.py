@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bridge.context import Chain
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import ChainReading
-from bridge.flows.context import Chain
-from bridge.flows.watch_unknown import watch_unknown
+from bridge.payouts.settle_unknown import watch_unknown
 from bridge.worker import Worker
 from tests.payouts.desk import PAYER, Desk
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from bridge.flows.resolve_review import list_reviews, show_review
-from bridge.flows.send_payouts import send_payouts
+from bridge.desk.resolve_review import list_reviews, show_review
+from bridge.payouts.send_payouts import send_payouts
 from tests.payouts.desk import PAYER, Desk
 
 FAR = timedelta(days=3)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bridge.flows.context import Bridge
-from bridge.flows.policy import take_file
+from bridge.context import Bridge
+from bridge.people.policy import take_file
 from bridge.runtime import build
 from bridge.store import operators
 from tests.fakes import SettableClock

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.flows.decide_policy import approve, propose
-from bridge.flows.desk import invoice_dossier
-from bridge.flows.evidence import evidence
-from bridge.flows.explain import explain
-from bridge.flows.policy import in_force, take_file
+from bridge.desk.desk import invoice_dossier
+from bridge.desk.evidence import evidence
+from bridge.desk.explain import explain
+from bridge.people.decide_policy import approve, propose
+from bridge.people.policy import in_force, take_file
 from bridge.runtime import build
 from tests.flows.world import World, open_world, settings_for
 from tests.policy.conftest import STAFF, hire, risk

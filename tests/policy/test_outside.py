@@ -21,10 +21,10 @@ from werkzeug.test import TestResponse
 
 from bridge.actions.policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
 from bridge.cli import main
+from bridge.context import Bridge
 from bridge.core.credentials import token_sha256
-from bridge.flows.context import Bridge
-from bridge.flows.decide_policy import approve, propose
-from bridge.flows.operators import change_operator, issue_token
+from bridge.people.decide_policy import approve, propose
+from bridge.people.operators import change_operator, issue_token
 from bridge.store import operators
 from bridge.web import create_app
 from bridge.web.admin.door import COOKIE

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from bridge.books.verify_audit import verify_audit
+from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.flows.context import Bridge
-from bridge.flows.decide_policy import approve, list_versions, propose, reject, show_policy, show_version
-from bridge.flows.operators import change_operator
-from bridge.flows.policy import in_force, take_file
-from bridge.flows.verify_audit import verify_audit
+from bridge.people.decide_policy import approve, list_versions, propose, reject, show_policy, show_version
+from bridge.people.operators import change_operator
+from bridge.people.policy import in_force, take_file
 from tests.policy.conftest import STAFF, Nodes, hire, risk, risk_of
 
 

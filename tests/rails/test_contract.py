@@ -17,8 +17,8 @@ from bridge.core.errors import BridgeError
 from bridge.core.evidence import ChainReading
 from bridge.core.ledger import ACCOUNTS
 from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target
-from bridge.flows.follow_tip import horizon
-from bridge.flows.targets import target_of
+from bridge.invoices.chain import horizon
+from bridge.invoices.targets import target_of
 from bridge.store import invoices, targets
 from tests.books.runs import reconcile
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY

@@ -11,27 +11,27 @@ from typing import Any
 
 import requests
 
+from bridge.books.keep_books import number_events, seal_audit
 from bridge.chain.esplora import EsploraReader
 from bridge.config import PolicySettings
+from bridge.context import Bridge, Chain
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
-from bridge.flows.billing_change import note_billing_change
-from bridge.flows.context import Bridge, Chain
-from bridge.flows.deliver import deliver_due
-from bridge.flows.keep_books import number_events, seal_audit
-from bridge.flows.observe import look
-from bridge.flows.open_invoice import NewInvoice, open_invoice
-from bridge.flows.pay import requote
-from bridge.flows.poll import answer_doorbells, poll_due
-from bridge.flows.read_invoices import invoice_by_id
-from bridge.flows.receive_event import receive_callback
-from bridge.flows.watch_clock import WatchedClock, watch_clock
+from bridge.invoices.billing_change import note_billing_change
+from bridge.invoices.deliver import deliver_due
+from bridge.invoices.inbox import receive_callback
+from bridge.invoices.observe import look
+from bridge.invoices.open_invoice import NewInvoice, open_invoice
+from bridge.invoices.pay import requote
+from bridge.invoices.poll import answer_doorbells, poll_due
+from bridge.invoices.read_invoices import invoice_by_id
 from bridge.outbound import Limits
 from bridge.rails.subtc.client import SubtcWallet
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
 from bridge.store import invoices
+from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 from sandbox.play import FlowDesk
 from sandbox.scenario import Refusal, Scenario
 from tests.builders import build_bridge, build_merchant, gateway_rail

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge.flows.check_books import balances, book_differences
-from bridge.flows.explain import find
-from bridge.flows.resolve_review import list_reviews, resolve, show_review
-from bridge.flows.verify_audit import verify_audit
+from bridge.books.check_books import balances, book_differences
+from bridge.books.verify_audit import verify_audit
+from bridge.desk.explain import find
+from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.store import invoices
 from sandbox.bitcoin import Served, serve_in_thread
 from sandbox.scenario import Player, Scenario

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import bridge.flows
+import bridge
 from bridge.core.errors import Refused
 from bridge.core.kinds import KINDS
-from bridge.flows.resolve_review import DECISIONS
+from bridge.desk.resolve_review import DECISIONS
 from bridge.language import languages, plain_texts
 
-FLOWS = Path(bridge.flows.__file__).parent
+BRIDGE = Path(bridge.__file__).parent
 EVENTS = ("created", "processing", "settled", "expired", "cancelled", "invalid", "review", "updated")
 
 
@@ -20,7 +20,7 @@ def written_actions() -> set[str]:
     """Every audit action of an invoice that a flow writes: by `record`, or by `audit.write` with an invoice."""
     found = {f"ruled_{decision}" for decision in DECISIONS}
     found |= {f"billing_{change}" for change in ("cancelled", "deleted", "amount", "restored")}
-    for path in FLOWS.glob("*.py"):
+    for path in BRIDGE.rglob("*.py"):
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
             named = {keyword.arg: keyword.value for keyword in call.keywords}
             if (isinstance(call.func, ast.Name) and call.func.id == "record") or "invoice_id" in named:

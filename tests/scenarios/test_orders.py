@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from bridge.context import Bridge
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
-from bridge.flows.context import Bridge
-from bridge.flows.deliver import deliver_due
-from bridge.flows.observe import Readings, take_in
-from bridge.flows.open_invoice import NewInvoice, open_invoice
+from bridge.invoices.deliver import deliver_due
+from bridge.invoices.observe import Readings, take_in
+from bridge.invoices.open_invoice import NewInvoice, open_invoice
 from bridge.store import events, invoices, ledger
 from tests.builders import World, build_bridge, with_rail
 from tests.fakes import START, SettableClock, tip_at

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge.flows.check_books import book_differences
-from bridge.flows.explain import explain
-from bridge.flows.keep_books import seal_audit
-from bridge.flows.observe import look
-from bridge.flows.verify_audit import verify_audit
+from bridge.books.check_books import book_differences
+from bridge.books.keep_books import seal_audit
+from bridge.books.verify_audit import verify_audit
+from bridge.desk.explain import explain
+from bridge.invoices.observe import look
 from sandbox.bitcoin import Served, serve_in_thread
 from sandbox.scenario import Player, load
 from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build

@@ -128,7 +128,7 @@ def test_what_does_not_exist_and_what_is_anothers_look_the_same(shops):
 
 
 def test_an_event_goes_to_its_own_merchants_endpoint_only(shops):
-    from bridge.flows.deliver import deliver_due
+    from bridge.invoices.deliver import deliver_due
 
     deliver_due(shops.site.bridge, owner="w", limit=50, submit=lambda work: work())
     told = shops.site.world.billing.told

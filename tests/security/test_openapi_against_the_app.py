@@ -15,8 +15,8 @@ import schemathesis
 from hypothesis import given
 from schemathesis import GenerationMode
 
-from bridge.flows.operators import issue_token
-from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.people.operators import issue_token
 from bridge.store import operators
 from tests.payouts.desk import PAYER
 from tests.web.conftest import API_KEY, Site, build_site

@@ -12,7 +12,7 @@ import pytest
 
 from bridge.cli import main
 from bridge.core.kinds import REASONS, REVIEWS
-from bridge.flows.check import OWNERS
+from bridge.upkeep.check import OWNERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

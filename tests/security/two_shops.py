@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from bridge.flows.keep_books import number_events
-from bridge.flows.request_refund import NewRefund, request_refund
+from bridge.books.keep_books import number_events
+from bridge.payouts.request_refund import NewRefund, request_refund
 from bridge.store import marks
 from tests.builders import build_merchant
 from tests.payouts.desk import PAYER

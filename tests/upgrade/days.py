@@ -10,24 +10,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bridge.books.keep_books import number_events, seal_audit
+from bridge.books.reconciliation_report import set_baseline
+from bridge.books.verify_audit import verify_due
 from bridge.core.evidence import Answer
-from bridge.flows.billing_change import note_billing_change
-from bridge.flows.decide_policy import approve, propose
-from bridge.flows.follow_tip import follow_tip
-from bridge.flows.grant_grace import grant_grace
-from bridge.flows.keep_books import number_events, seal_audit
-from bridge.flows.login import log_in
-from bridge.flows.mark_settled import approve_mark, list_marks
-from bridge.flows.modes import set_mode
-from bridge.flows.operators import issue_token
-from bridge.flows.policy import in_force, take_file
-from bridge.flows.reconciliation_report import set_baseline
-from bridge.flows.resolve_review import list_reviews, resolve
-from bridge.flows.sense_balance import sense_balance
-from bridge.flows.spare_addresses import fill_spare_addresses
-from bridge.flows.sweep import propose_sweep
-from bridge.flows.treasury import read_balances
-from bridge.flows.verify_audit import verify_due
+from bridge.desk.grant_grace import grant_grace
+from bridge.desk.mark_settled import approve_mark, list_marks
+from bridge.desk.resolve_review import list_reviews, resolve
+from bridge.invoices.billing_change import note_billing_change
+from bridge.invoices.chain import follow_tip
+from bridge.invoices.poll import sense_balance
+from bridge.invoices.targets import fill_spare_addresses
+from bridge.payouts.sweep import propose_sweep
+from bridge.payouts.treasury import read_balances
+from bridge.people.decide_policy import approve, propose
+from bridge.people.login import log_in
+from bridge.people.operators import issue_token
+from bridge.people.policy import in_force, take_file
+from bridge.permit import set_mode
 from bridge.runtime import build
 from tests.books.runs import reconcile, report_of, told
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY

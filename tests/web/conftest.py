@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from bridge.flows.context import Bridge
-from bridge.flows.observe import look
+from bridge.context import Bridge
+from bridge.invoices.observe import look
 from bridge.web import Shop, create_app
 from tests.builders import World, build_bridge
 

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.core.errors import Unavailable
 from bridge.core.policy import Policy, Rule
-from bridge.flows.pay import pay_view
+from bridge.invoices.pay import pay_view
 from bridge.language import Languages
 from bridge.web import Shop
 from bridge.web.qr import qr_svg, qr_text

@@ -17,9 +17,9 @@ from btclib_wallet import bip322
 from ecc.ecc import dsa
 
 from bridge.core.payout import STATES
-from bridge.flows.decide_payout import reject_payout, show_payout
-from bridge.flows.request_refund import NewRefund, request_refund
 from bridge.language import Languages
+from bridge.payouts.decide_payout import reject_payout, show_payout
+from bridge.payouts.request_refund import NewRefund, request_refund
 from bridge.store import audit, operators
 from tests.web.test_pay_page import Page
 

@@ -5,9 +5,9 @@ Owns the pages; the sending is the worker's.
 
 from flask import request
 
-from bridge.flows.desk import deliveries_page, delivery_counts
-from bridge.flows.redeliver import show_delivery
-from bridge.flows.replay import show_event
+from bridge.desk.desk import deliveries_page, delivery_counts
+from bridge.invoices.deliver import show_delivery
+from bridge.invoices.inbox import show_event
 from bridge.web.admin.door import bridge, page, render
 from bridge.web.admin.lists import chosen
 

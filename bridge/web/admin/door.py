@@ -12,11 +12,11 @@ from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, r
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may
-from bridge.flows.context import Bridge
-from bridge.flows.login import Session, session_of
 from bridge.language import Texts, languages
+from bridge.people.login import Session, session_of
 from bridge.web.admin.machine_words import machine_words
 from bridge.web.context import here
 from bridge.web.errors import status_of

@@ -4,9 +4,9 @@ Owns the page; must not change an invoice, the flows do.
 """
 
 from bridge.core.payout import VARIANTS
-from bridge.flows.desk import invoice_dossier
-from bridge.flows.explain import explain
-from bridge.flows.replay import show_event
+from bridge.desk.desk import invoice_dossier
+from bridge.desk.explain import explain
+from bridge.invoices.inbox import show_event
 from bridge.web.admin.door import bridge, page, render, texts
 
 

@@ -1,6 +1,6 @@
 """Logging in and out.
 
-Owns the two forms and the session's cookie; who may come in is `flows.login`'s to say.
+Owns the two forms and the session's cookie; who may come in is `people.login`'s to say.
 """
 
 import hmac
@@ -11,8 +11,8 @@ from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
-from bridge.flows.login import log_in as open_session
-from bridge.flows.login import log_out as end_session
+from bridge.people.login import log_in as open_session
+from bridge.people.login import log_out as end_session
 from bridge.web.admin.door import COOKIE, bridge, form, page, render, set_cookie
 
 # The form of somebody who has no session yet carries the same random text as this cookie.

@@ -9,9 +9,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from bridge.actions.money import APPROVE
 from bridge.core.errors import Refused
 from bridge.core.payout import KINDS, STATES
-from bridge.flows.decide_payout import approve_payout, list_payouts, show_payout
-from bridge.flows.desk import series
-from bridge.flows.treasury import treasury_view
+from bridge.desk.desk import series
+from bridge.payouts.decide_payout import approve_payout, list_payouts, show_payout
+from bridge.payouts.treasury import treasury_view
 from bridge.web.admin.charts import Chart
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
 from bridge.web.admin.lists import chosen

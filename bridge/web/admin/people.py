@@ -8,8 +8,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.core.roles import ROLES
-from bridge.flows import operators
-from bridge.flows.operators import MANAGE
+from bridge.people import operators
+from bridge.people.operators import MANAGE
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render, texts
 from bridge.web.admin.forms import moment
 from bridge.web.qr import plain_qr_svg

@@ -6,8 +6,8 @@ Owns the pages; two different people stand behind every change, and the flows re
 from flask import request
 
 from bridge.core.errors import Refused
-from bridge.flows import decide_policy
-from bridge.flows.desk import policies
+from bridge.desk.desk import policies
+from bridge.people import decide_policy
 from bridge.web.admin.door import bridge, page, render
 
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.books.reconcile import start_reconciliation
+from bridge.books.reconciliation_report import list_reconciliations, show_reconciliation
+from bridge.books.verify_audit import verify_audit
 from bridge.core.errors import Refused
-from bridge.flows.desk import audit_page, switches
-from bridge.flows.modes import MODES, WALLET_MODES
-from bridge.flows.reconcile import start_reconciliation
-from bridge.flows.reconciliation_report import list_reconciliations, show_reconciliation
-from bridge.flows.verify_audit import verify_audit
+from bridge.desk.desk import audit_page, switches
+from bridge.permit import MODES, WALLET_MODES
 from bridge.web.admin.door import actor, bridge, done, form, page, reason, render
 from bridge.web.admin.lists import chosen
 

@@ -9,9 +9,9 @@ from flask import request
 
 from bridge.core.kinds import review_of
 from bridge.core.roles import may, permission_of_ruling
-from bridge.flows.desk import open_review_counts, reviews_page
-from bridge.flows.mark_settled import list_marks
-from bridge.flows.resolve_review import show_review
+from bridge.desk.desk import open_review_counts, reviews_page
+from bridge.desk.mark_settled import list_marks
+from bridge.desk.resolve_review import show_review
 from bridge.web.admin.door import bridge, page, render, role
 from bridge.web.admin.lists import chosen
 

@@ -1,6 +1,6 @@
 """The first page: today's money, what waits for a person, whether all is well, how the last days went; and the search.
 
-Owns these pages; the figures are `flows.day_report`'s.
+Owns these pages; the figures are `desk.day_report`'s.
 """
 
 from datetime import UTC, date
@@ -11,14 +11,14 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.core.money import btc_text, minor_text
-from bridge.flows.check import alerts
-from bridge.flows.day_report import report
-from bridge.flows.desk import Day, delivery_counts, open_review_counts, series
-from bridge.flows.explain import find
-from bridge.flows.mark_settled import list_marks
-from bridge.flows.read_invoices import list_invoices
-from bridge.flows.readiness import readiness
+from bridge.desk.day_report import report
+from bridge.desk.desk import Day, delivery_counts, open_review_counts, series
+from bridge.desk.explain import find
+from bridge.desk.mark_settled import list_marks
+from bridge.invoices.read_invoices import list_invoices
 from bridge.language import Texts
+from bridge.upkeep.check import alerts
+from bridge.upkeep.readiness import readiness
 from bridge.web.admin.charts import Chart, bars, levels
 from bridge.web.admin.door import bridge, page, render, texts
 from bridge.web.admin.lists import chosen

@@ -1,0 +1,1 @@
+"""Accounts: reconciliation, exports, reports, seals, and what may be purged."""

@@ -1,0 +1,61 @@
+"""The cells that several exports share: what is said of an invoice, of its transactions, of satoshi in money.
+
+Owns these values; must not read the database.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bridge.core.columns import Cell
+from bridge.core.money import SAT_PER_BTC, minor_text
+from bridge.invoices.record import sources_of
+from bridge.store.invoice_pages import InvoiceFacts
+
+Row = dict[str, Cell]
+NO_TXID = "txid unknown (provider)"
+
+
+def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
+    """What every row about an invoice says of it; the quote is the newest one, or the newest at a moment."""
+    row = facts.row
+    quotes = [q for q in facts.quote_rows if at is None or q.created_at <= at] or facts.quote_rows[:1]
+    quote = quotes[-1]
+    return {
+        "invoice_id": row.id,
+        "billing_payment_id": row.billing_payment_id,
+        "merchant": row.merchant,
+        "customer_id": row.customer_id,
+        "service_ref": row.service_ref,
+        "description": row.description,
+        "expected": money(row.amount_minor, row.currency),
+        "currency": row.currency,
+        "settled_at": row.settled_at,
+        "quote_version": quote.version,
+        "quote_kind": quote.kind,
+        "rate": money(quote.price_minor, quote.currency),
+        "price_sources": " ".join(sources_of(quote)),
+        "txids": txids_of(facts),
+        "trace_id": row.trace_id,
+    }
+
+
+def txids_of(facts: InvoiceFacts) -> str:
+    """The transactions that count, or why there are none to name."""
+    keys = [p.key for p in facts.payments if not p.replaced]
+    txids = sorted({key.partition(":")[0] for key in keys if ":" in key})
+    return " ".join(txids) if txids or not keys else NO_TXID
+
+
+def money(minor: int, currency: str) -> Decimal:
+    """Minor units as an exact decimal with the currency's digits."""
+    return Decimal(minor_text(minor, currency))
+
+
+def fiat_of(sat: int, memo: Mapping[str, Any]) -> Decimal | None:
+    """What satoshi were worth at the price of their journal, toward zero; None when the journal names no price."""
+    if not memo.get("price_minor") or not memo.get("currency"):
+        return None
+    minor = abs(sat) * int(memo["price_minor"]) // SAT_PER_BTC
+    return money(minor if sat >= 0 else -minor, memo["currency"])

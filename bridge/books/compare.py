@@ -1,0 +1,209 @@
+"""Our books against what others say: one invoice's address and journals, a wallet as a whole, the billing system.
+
+Owns these reads of a reconciliation; what a difference means is `core.reconciliation`'s.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.call_budget import draw_call, take_calls
+from bridge.context import Bridge
+from bridge.core.clock import believed
+from bridge.core.coverage import Horizon, gap_of
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.evidence import WalletBalance
+from bridge.core.invoice import decide
+from bridge.core.ledger import Books
+from bridge.core.money import to_minor
+from bridge.core.rail import WalletReader
+from bridge.core.reconciliation import (
+    BillingWord,
+    Finding,
+    OurWord,
+    compare_billing,
+    compare_books,
+    compare_outputs,
+    compare_records,
+    compare_total,
+    unknown_payment,
+    wallet_variance,
+)
+from bridge.invoices.chain import read_chain
+from bridge.invoices.record import rule_of
+from bridge.invoices.targets import first_of
+from bridge.logs import log
+from bridge.permit import may_call_provider
+from bridge.store import reconciliations
+from bridge.store.invoice_pages import InvoiceFacts
+
+_NEVER = ("expired", "invalid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What was found about one invoice."""
+
+    invoice_id: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What chain and gateway said of one address. `is_starved`: there was no call left to ask with."""
+
+    findings: tuple[Finding, ...] = ()
+    has_news: bool = False
+    read: int = 0
+    unread: int = 0
+    is_starved: bool = False
+
+
+def rebuilt_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
+    """The books by the decision of the moment the invoice last changed, made again from nothing but facts."""
+    row = facts.row
+    target = first_of(facts.targets, bridge, row)
+    has_evidence = bridge.evidence_of(target) is not None
+    decision = decide(
+        facts.decided_on(has_chain_evidence=has_evidence, is_told=target.is_told),
+        quotes=facts.quotes(),
+        payments=facts.payments,
+        now=row.updated_at,
+        rule=rule_of(row),
+    )
+    return Books.of_decision(decision, amount_minor=row.amount_minor, verdict=row.verdict)
+
+
+def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
+    """The journals against the facts, and what can never be right."""
+    records = compare_records(
+        unbalanced=facts.unbalanced_journals,
+        settled_events=facts.settled_events,
+        shared_outputs=facts.shared_outputs,
+    )
+    return compare_books(Books.of_balances(facts.balances), rebuilt_books(bridge, facts)) + records
+
+
+def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizon) -> Outside:
+    """Reads the address again where money lies or is awaited, and compares."""
+    row = facts.row
+    if not facts.payments and row.status in _NEVER and row.closed_at is not None:
+        return Outside()
+    known, now = facts.payments, bridge.clock()
+    found, has_news, read, unread = list[Finding](), False, 0, 0
+    target = first_of(facts.targets, bridge, row)
+    evidence = bridge.evidence_of(target)
+    try:
+        if evidence is not None:
+            reading = read_chain(evidence, row, target, payments=known, now=now)
+            # A payment that is not shown is what a person should see; what was not searched shows nothing.
+            gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
+            is_covered = gap in ("", "payment_not_shown")
+            last_read_at = believed(row.chain_asked_at, now=now)
+            compared = compare_outputs(known, reading.outputs, last_read_at=last_read_at, is_covered=is_covered)
+            found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
+            unread = 1 - read
+        reader = bridge.reader_of(row.wallet_id)
+        if reader is None:
+            unread = 1 - read
+        if polls and reader is not None:
+            allowed = _may_poll(bridge, row.wallet_id, now)
+            if allowed != "yes":
+                return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")
+            expected_sat = max(row.remaining_sat + row.received_sat, 1)
+            polled = reader.poll(address=target.text, expected_sat=expected_sat, asked_at=now)
+            total = compare_total(known, provider_sat=polled.received_sat, last_provider_sat=row.provider_sat)
+            found, has_news, read = [*found, *total.findings], has_news or total.has_news, read + 1
+    except BridgeError:
+        return Outside(findings=tuple(found), has_news=has_news, read=read, unread=1)
+    return Outside(findings=tuple(found), has_news=has_news, read=read, unread=unread)
+
+
+def _may_poll(bridge: Bridge, wallet_id: str, now: datetime) -> str:
+    """yes, no (the wallet is paused) or later: half of the gateway's calls stay with those who wait for their money."""
+    with bridge.store.write() as tx:
+        if not may_call_provider(tx, wallet_id):
+            return "no"
+        return "yes" if take_calls(tx, bridge, now=now, purpose="reconcile") else "later"
+
+
+def billing_findings(
+    bridge: Bridge, facts: InvoiceFacts, covered: tuple[datetime, datetime] | None
+) -> Iterable[Finding]:
+    row = facts.row
+    ours = OurWord(
+        invoice_id=row.id,
+        status=row.status,
+        minor=row.amount_minor,
+        currency=row.currency,
+        received_sat=row.received_sat,
+        settled_at=row.settled_at,
+        created_at=row.created_at,
+    )
+    is_covered = covered is not None and covered[0] <= row.created_at
+    return compare_billing(
+        ours,
+        _word(facts.billing) if facts.billing is not None else None,
+        covered_at=covered[1] if covered is not None and is_covered else None,
+        grace=timedelta(seconds=bridge.books.billing_grace_seconds),
+    )
+
+
+def unknown_finding(row: Any) -> Finding | None:
+    return unknown_payment(_word(row), billing_payment_id=row.billing_payment_id)
+
+
+def _word(row: Any) -> BillingWord:
+    try:
+        minor = to_minor(row.amount_text, row.currency)
+    except Refused:
+        minor = None
+    return BillingWord(
+        status=row.status,
+        minor=minor,
+        currency=row.currency,
+        external_id=row.external_id,
+        reported_at=row.reported_at,
+    )
+
+
+def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
+    """The wallets of each role minus their books in satoshi, and of how many roles a wallet did not answer.
+
+    Books first, then wallets. What a former wallet of a role still holds stands on the same account of the books.
+    """
+    found: dict[str, int] = {}
+    by_role = bridge.readers_by_role
+    for role, readers in by_role.items():
+        with bridge.store.read() as tx:
+            booked = reconciliations.balance_of(tx, (f"wallet:{role}", "inflight:unconfirmed"))
+            baseline_sat = sum(reconciliations.baseline_sat(tx, wallet_id) for wallet_id in readers)
+            leaving_sat = sum(reconciliations.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in readers)
+        balance = _together(bridge, role, readers)
+        if balance is None:
+            continue
+        found[role] = wallet_variance(
+            balance,
+            baseline_sat=baseline_sat,
+            confirmed_sat=booked[f"wallet:{role}"],
+            # Clients pay into the hot wallet alone.
+            unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
+            leaving_sat=leaving_sat,
+            by_depth=bridge.chain is not None,
+        )
+    return found, len(by_role) - len(found)
+
+
+def _together(bridge: Bridge, role: str, readers: Mapping[str, WalletReader]) -> WalletBalance | None:
+    """What the wallets of a role hold together; None when one of them does not answer."""
+    total = WalletBalance(balance_sat=0, confirmed_sat=0, unconfirmed_sat=0, immature_sat=0)
+    for wallet_id, reader in readers.items():
+        try:
+            draw_call(bridge)
+            read = reader.balance()
+        except BridgeError as error:
+            log("reconciliation.wallet_unread", role=role, wallet_id=wallet_id, code=error.code)
+            return None
+        total = WalletBalance(**{name: sat + getattr(read, name) for name, sat in vars(total).items()})
+    return total

@@ -1,0 +1,300 @@
+"""Reconciliation: our books against gateway, chain and billing system, page by page, by hand and when it is due.
+
+Owns the runs and their order; what differs is `books.compare`'s to say.
+"""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.books.compare import Findings, billing_findings, ledger_findings, outside, unknown_finding, wallet_variances
+from bridge.context import Bridge
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.reconciliation import Finding
+from bridge.invoices.chain import horizon
+from bridge.invoices.observe import look
+from bridge.invoices.present import time_text
+from bridge.invoices.record import open_loose_review, open_review
+from bridge.logs import log
+from bridge.permit import check_actor, require_words
+from bridge.store import audit, billing_statuses, invoice_pages, invoices, leases, reconciliations
+
+PHASES = ("invoices", "billing", "wallet")
+PAGE = 200
+SHOWN_FINDINGS = 50
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run under way. `counts` is all that survives a step; `wants_polls`: whether each address is asked at the gateway."""
+
+    id: str
+    from_at: datetime
+    to_at: datetime
+    phase: str
+    cursor: str
+    counts: Counter[str]
+    wants_polls: bool
+    is_over: bool = False
+    looks: list[str] = field(default_factory=list)
+
+
+def start_reconciliation(
+    bridge: Bridge, *, actor: str, reason: str, from_at: datetime | None = None, to_at: datetime | None = None
+) -> str:
+    """A person begins a run; its id. Without times it covers the configured days up to now.
+
+    A run under way is returned instead of a second one. Every invoice's journals are checked; addresses and the billing
+    system of invoices that moved in [from_at, to_at). Raises Refused (actor_and_reason_required, forbidden, empty_period).
+    """
+    require_words(actor, reason)
+    now = bridge.clock()
+    from_at, to_at = from_at or now - timedelta(days=bridge.books.reconcile_days), to_at or now
+    if from_at >= to_at:
+        raise Refused("empty_period", "The period ends before it begins.", field="to")
+    check_actor(bridge, actor, "books.export")
+    return _begin(bridge, actor=actor, reason=reason, from_at=from_at, to_at=to_at, now=now)
+
+
+def start_scheduled(bridge: Bridge) -> str:
+    """Begins the run that a schedule asks for, the worker's or a timer's; its id, or that of the run under way."""
+    now = bridge.clock()
+    from_at = now - timedelta(days=bridge.books.reconcile_days)
+    return _begin(bridge, actor="worker", reason="", from_at=from_at, to_at=now, now=now, is_scheduled=True)
+
+
+def _begin(
+    bridge: Bridge,
+    *,
+    actor: str,
+    reason: str,
+    from_at: datetime,
+    to_at: datetime,
+    now: datetime,
+    is_scheduled: bool = False,
+) -> str:
+    with bridge.store.read() as tx:
+        under_way, total = reconciliations.unfinished(tx), reconciliations.count_invoices(tx)
+    if under_way is not None:
+        return str(under_way.id)
+    variances, _unread = wallet_variances(bridge)
+    run_id = bridge.new_id("rec")
+    # The chain is asked in any case; the gateway about each address only when its wallet does not add up.
+    counts = {"total": total, "wants_polls": int(bridge.chain is None or any(variances.values()))}
+    with bridge.store.write() as tx:
+        reconciliations.start(
+            tx,
+            reconciliation_id=run_id,
+            actor=actor,
+            is_scheduled=is_scheduled,
+            from_at=from_at,
+            to_at=to_at,
+            now=now,
+            phase=PHASES[0],
+            counts=counts,
+        )
+        if not is_scheduled:
+            detail = {"reconciliation": run_id, "from": time_text(from_at), "to": time_text(to_at)}
+            audit.write(tx, at=now, actor=actor, action="reconciliation_asked", reason=reason, detail=detail)
+    log("reconciliation.started", reconciliation_id=run_id)
+    return run_id
+
+
+def step(bridge: Bridge, run_id: str, *, limit: int = PAGE) -> Run:
+    """Does the next page of a run and saves where it stands. `is_over` when nothing is left; doing it again is harmless."""
+    run = _load(bridge, run_id)
+    was_over = run.is_over
+    if was_over:
+        return run
+    {"invoices": _invoices, "billing": _billing, "wallet": _wallet}[run.phase](bridge, run, limit)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        reconciliations.advance(
+            tx, run.id, phase=run.phase, cursor=run.cursor, counts=run.counts, now=now, is_over=run.is_over
+        )
+    if run.is_over:
+        log("reconciliation.finished", reconciliation_id=run.id, findings=run.counts["findings"])
+    return run
+
+
+def _load(bridge: Bridge, run_id: str) -> Run:
+    with bridge.store.read() as tx:
+        row = reconciliations.find(tx, run_id)
+    if row is None:
+        raise Refused("unknown_reconciliation", "There is no such reconciliation.")
+    counts = Counter(json.loads(row.counts))
+    return Run(
+        id=row.id,
+        from_at=row.from_at,
+        to_at=row.to_at,
+        phase=row.phase,
+        cursor=row.cursor,
+        counts=counts,
+        wants_polls=bool(counts["wants_polls"]),
+        is_over=row.finished_at is not None,
+    )
+
+
+def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
+    """One page of invoices: journals of all, outside and billing of those that moved in the period."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        page = invoice_pages.page(tx, after=run.cursor, limit=limit)
+        covered = {merchant: billing_statuses.covered(tx, merchant, now=now) for merchant in bridge.merchants}
+        held_to = horizon(tx, bridge, now=now)
+    found, last_id = list[Findings](), run.cursor
+    for facts in page:
+        in_period = run.from_at <= facts.row.updated_at and facts.row.created_at < run.to_at
+        findings = list(ledger_findings(bridge, facts))
+        if in_period:
+            findings += billing_findings(bridge, facts, covered.get(facts.row.merchant))
+            seen = outside(bridge, facts, polls=run.wants_polls, held_to=held_to)
+            if seen.is_starved:
+                # The gateway's calls of this minute are used up: go on from here with the next step.
+                break
+            run.counts.update(read=seen.read, unread=seen.unread, caught_up=seen.has_news)
+            findings += seen.findings
+            if seen.findings or seen.has_news:
+                run.looks.append(facts.row.id)
+        if findings:
+            found.append(Findings(invoice_id=facts.row.id, findings=tuple(findings)))
+        last_id = facts.row.id
+        run.counts["checked"] += 1
+    _keep(bridge, run, found)
+    # In read_only mode nothing may move: what differs is found and shown, the looks come with the switch back.
+    if run.looks and not _is_read_only(bridge):
+        for invoice_id in run.looks:
+            _look(bridge, invoice_id)
+    run.cursor = last_id
+    if len(page) < limit and (not page or last_id == page[-1].row.id):
+        run.phase, run.cursor = "billing", ""
+
+
+def _is_read_only(bridge: Bridge) -> bool:
+    with bridge.store.read() as tx:
+        return leases.mode_of(tx) == "read_only"
+
+
+def _look(bridge: Bridge, invoice_id: str) -> None:
+    try:
+        look(bridge, invoice_id, actor="reconcile")
+    except BridgeError as error:
+        # Somebody else wrote the invoice meanwhile, or no world answered: the schedule goes on.
+        log("reconciliation.not_looked", invoice_id=invoice_id, code=error.code)
+
+
+def _keep(bridge: Bridge, run: Run, found: list[Findings]) -> None:
+    """Keeps findings and opens their review items. What only the journals say is read again under the invoice's lock:
+    a payment may have been recorded between two of our reads.
+    """
+    if not found:
+        return
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        for each in found:
+            row = invoices.find(tx, lock=True, id=each.invoice_id)
+            if row is None:
+                continue
+            again = ledger_findings(bridge, invoice_pages.of_ids(tx, [each.invoice_id])[each.invoice_id])
+            lasting = [*again, *(f for f in each.findings if f.side != "ledger")]
+            for finding in lasting:
+                reconciliations.add_finding(tx, run.id, finding, invoice_id=row.id, merchant=row.merchant)
+                run.counts.update(_counted(finding))
+            if lasting:
+                more = {"reconciliation": run.id, "findings": [_shown(finding) for finding in lasting]}
+                open_review(tx, bridge, row, kind="recon_diff", now=now, more=more)
+
+
+def _billing(bridge: Bridge, run: Run, limit: int) -> None:
+    """Payments that the billing system reported and that have no invoice here."""
+    merchant, _, payment = run.cursor.partition("\x1f")
+    with bridge.store.read() as tx:
+        rows = billing_statuses.without_invoice(tx, from_at=run.from_at, after=(merchant, payment), limit=limit)
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for row in rows:
+        if finding := unknown_finding(row):
+            found[row.merchant].append(finding)
+    for of_merchant, findings in found.items():
+        _keep_loose(bridge, run, findings, merchant=of_merchant)
+    if len(rows) < limit:
+        run.phase, run.cursor = "wallet", ""
+    else:
+        run.cursor = f"{rows[-1].merchant}\x1f{rows[-1].billing_payment_id}"
+
+
+def _wallet(bridge: Bridge, run: Run, _limit: int) -> None:
+    """The gateway's whole wallets against our wallet accounts, last: by now every address was looked at."""
+    run.is_over = True
+    variances, unread = wallet_variances(bridge)
+    run.counts["unread"] += unread
+    run.counts["wallet_variance_sat"] = sum(abs(sat) for sat in variances.values())
+    findings = [
+        Finding(code="wallet_differs", ours=f"account wallet:{role}", theirs=f"{sat:+} sat", variance_sat=sat)
+        for role, sat in variances.items()
+        if sat
+    ]
+    if findings:
+        _keep_loose(bridge, run, findings, merchant="")
+
+
+def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: str) -> None:
+    """Findings that belong to no invoice: kept one by one, shown to people as one item of the merchant, "" is ours."""
+    what = {"reconciliation": run.id, "findings": [_shown(finding) for finding in findings[:SHOWN_FINDINGS]]}
+    with bridge.store.write() as tx:
+        for finding in findings:
+            reconciliations.add_finding(tx, run.id, finding, invoice_id=None, merchant=merchant)
+            run.counts.update(_counted(finding))
+        open_loose_review(tx, bridge, merchant=merchant, kind="recon_diff", what=what, now=bridge.clock())
+
+
+def _counted(finding: Finding) -> dict[str, int]:
+    return {"findings": 1, f"{finding.side}_variance_sat": abs(finding.variance_sat) if finding.side != "wallet" else 0}
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "side": finding.side,
+        "kind": finding.kind,
+        "code": finding.code,
+        "ours": finding.ours,
+        "theirs": finding.theirs,
+        "variance_sat": finding.variance_sat,
+        "detail": dict(finding.detail),
+    }
+
+
+LEASE = "reconcile"
+LEASE_SECONDS = 300
+WORKER_PAGE = 50
+
+
+def reconcile_due(bridge: Bridge, *, owner: str) -> int:
+    """Does one page when a run is due or under way; 1 when there is more to do at once."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        unfinished = reconciliations.unfinished(tx)
+        last_at = reconciliations.last_scheduled_at(tx, now=now)
+        # In read_only mode people reconcile on demand, when they are ready to look at the result.
+        is_writable = leases.mode_of(tx) != "read_only"
+        is_free = is_writable and leases.is_free(tx, LEASE, now=now, lease_seconds=LEASE_SECONDS)
+    every_seconds = bridge.books.reconcile_every_seconds
+    is_due = every_seconds > 0 and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
+    if not is_free or (unfinished is None and not is_due):
+        return 0
+    # A lease of this page alone: a worker that stops in the middle of it lets it run out.
+    page_owner = f"{owner}:{bridge.new_id('page')}"
+    with bridge.store.write() as tx:
+        if not leases.take_free(tx, LEASE, owner=page_owner, now=now, lease_seconds=LEASE_SECONDS):
+            return 0
+    try:
+        if unfinished is None:
+            start_scheduled(bridge)
+            return 1
+        run = step(bridge, unfinished.id, limit=WORKER_PAGE)
+        # A page that came no further waits for the gateway's calls of the next minute.
+        return int(not run.is_over and (run.cursor, run.phase) != (unfinished.cursor, unfinished.phase))
+    finally:
+        with bridge.store.write() as tx:
+            leases.give_back(tx, owner=page_owner)

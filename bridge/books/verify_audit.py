@@ -1,0 +1,105 @@
+"""Checking the hash chain over the audit, and the policy versions against it: all of it, or what came since the last time.
+
+Owns the walks, their pace and the report; the chain is `store.audit`'s. What a walk notes in the database only saves time: a
+walk from the beginning believes none of it, and an anchor kept elsewhere shows whether the whole chain was written anew.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+from bridge.context import Bridge
+from bridge.logs import log
+from bridge.store import audit, leases, policies
+from bridge.store.audit import Link, Walk
+from bridge.store.db import Tx
+
+PAGE = 2_000
+# The leases are the pauses, nobody's, so that a worker that stops does not give them back.
+FULL, FULL_SECONDS = "audit_full", 86_400
+RECENT, RECENT_SECONDS = "audit_recent", 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """Whether the chain is whole, what to say about it, and its end as POSITION:SHA256 to keep somewhere else."""
+
+    is_intact: bool
+    detail: str
+    sealed: int = 0
+    anchor: str = ""
+
+
+def verify_audit(bridge: Bridge, *, anchor: str = "") -> AuditReport:
+    """Walks the whole chain. `anchor`: what an earlier report said the end was; it must still be a link of the chain."""
+    found, now = _walk(bridge, Link(), anchor=anchor), bridge.clock()
+    broken = found.broken
+    with bridge.store.write() as tx:
+        audit.note_check(tx, "full", found, at=now)
+        audit.note_check(tx, "recent", found, at=now)
+    end = f"{found.end.position}:{found.end.sha256}"
+    level = logging.INFO if broken is None else logging.ERROR
+    log("audit.verified", level=level, anchor=end, broken=broken)
+    if broken is not None:
+        return AuditReport(is_intact=False, detail=f"The audit was tampered with: {broken}.")
+    sealed = found.end.position
+    return AuditReport(is_intact=True, detail=f"The audit is intact: {sealed} sealed rows.", sealed=sealed, anchor=end)
+
+
+def verify_due(bridge: Bridge) -> int:
+    """The worker's share: all of it once a day, what is new every ten minutes. Returns how many rows were walked."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        pauses = ((FULL, FULL_SECONDS), (RECENT, RECENT_SECONDS))
+        is_due = any(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses)
+    if not is_due:
+        return 0
+    with bridge.store.write() as tx:
+        is_full = leases.take_free(tx, FULL, owner="nobody", now=now, lease_seconds=FULL_SECONDS)
+        is_recent = leases.take_free(tx, RECENT, owner="nobody", now=now, lease_seconds=RECENT_SECONDS)
+    if is_full:
+        return verify_audit(bridge).sealed
+    return _verify_recent(bridge) if is_recent else 0
+
+
+def first_recent_break(tx: Tx) -> str | None:
+    """What the last walks found, or what is wrong behind them. Reads only what was sealed since, and changes nothing."""
+    known = audit.checks(tx)
+    found = [row.broken for row in known.values() if row.broken]
+    return found[0] if found else _to_the_end(tx, _start(tx)).broken
+
+
+def _verify_recent(bridge: Bridge) -> int:
+    with bridge.store.read() as tx:
+        start = _start(tx)
+    found = _walk(bridge, start)
+    with bridge.store.write() as tx:
+        audit.note_check(tx, "recent", found, at=bridge.clock())
+    return found.end.position - start.position
+
+
+def _start(tx: Tx) -> Link:
+    known = audit.checks(tx).get("recent")
+    return Link(known.position, known.sha256) if known is not None else Link()
+
+
+def _walk(bridge: Bridge, start: Link, *, anchor: str = "") -> Walk:
+    """To the end, and then the policy versions against what was told of them.
+
+    Page by page, each in its own transaction: a long one would keep the write-ahead log from being cut.
+    """
+    position, _, sha256 = anchor.partition(":")
+    while True:
+        with bridge.store.read() as tx:
+            found = audit.walk(tx, start, limit=PAGE)
+            if anchor and not audit.is_link(tx, int(position) if position.isdecimal() else -1, sha256):
+                return Walk(end=found.end, broken=f"the anchor {anchor[:80]} is no link of this chain")
+            if found.is_over:
+                return found if found.broken else replace(found, broken=policies.first_break(tx))
+        start, anchor = found.end, ""
+
+
+def _to_the_end(tx: Tx, start: Link) -> Walk:
+    found = audit.walk(tx, start, limit=PAGE)
+    while not found.is_over:
+        found = audit.walk(tx, found.end, limit=PAGE)
+    return found

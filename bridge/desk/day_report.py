@@ -1,0 +1,128 @@
+"""The report of one day: expected, received, confirmed, settled, refunded, under review, with figures that add up.
+
+Owns the definitions; they rest on journals, which never change, so an old day says the same for ever. None of these
+figures is revenue: what is settled is a client's prepayment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.core.money import BTC, minor_text
+from bridge.invoices.present import time_text
+from bridge.store import day_counts, exports
+
+Moved = Mapping[tuple[str, str, str], int]
+Balances = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sum:
+    """Two figures that must be equal."""
+
+    name: str
+    left: int
+    right: int
+
+    @property
+    def is_equal(self) -> bool:
+        return self.left == self.right
+
+
+def report(bridge: Bridge, day: date, *, days: int = 1, merchant: str | None = None) -> dict[str, Any]:
+    """The UTC day, or as many days from it on, of one merchant or of all. Raises Refused("bad_period")."""
+    from_at = datetime.combine(day, time(), UTC)
+    try:
+        to_at = from_at + timedelta(days=days)
+    except OverflowError:
+        raise Refused("bad_period", "The calendar ends before these days do.", field="day") from None
+    return period_report(bridge, from_at=from_at, to_at=to_at, merchant=merchant)
+
+
+def period_report(bridge: Bridge, *, from_at: datetime, to_at: datetime, merchant: str | None = None) -> dict[str, Any]:
+    """The same over any period: satoshi under "sat", expected money by currency, counts, and the sums that hold."""
+    with bridge.store.read() as tx:
+        moved = exports.moved(tx, from_at=from_at, to_at=to_at, merchant=merchant)
+        opening = exports.balances_at(tx, from_at, merchant=merchant)
+        closing = exports.balances_at(tx, to_at, merchant=merchant)
+        counts = day_counts.counts(tx, from_at=from_at, to_at=to_at, merchant=merchant)
+        review_sat = day_counts.under_review_sat(tx, at=to_at, merchant=merchant)
+    sat = _satoshi(moved, opening, closing, review_sat)
+    return {
+        "from": time_text(from_at),
+        "to": time_text(to_at),
+        "merchant": merchant,
+        "counts": counts,
+        "expected": _expected(moved, opening, closing),
+        "sat": sat,
+        "sums": [
+            {"name": each.name, "left": each.left, "right": each.right, "ok": each.is_equal} for each in _sums(sat)
+        ],
+    }
+
+
+def _of(moved: Moved, account: str, *kinds: str) -> int:
+    wanted = {*kinds, *(f"{kind}_reverse" for kind in kinds)}
+    return sum(
+        units for (kind, name, asset), units in moved.items() if name == account and asset == BTC and kind in wanted
+    )
+
+
+def _satoshi(moved: Moved, opening: Balances, closing: Balances, review_sat: int) -> dict[str, int]:
+    waiting_sat = -closing.get(("customer:unallocated", BTC), 0)
+    return {
+        "opening_waiting": -opening.get(("customer:unallocated", BTC), 0),
+        "received": -_of(moved, "customer:unallocated", "detect"),
+        "confirmed": _of(moved, "wallet:hot", "capture") + _of(moved, "wallet:cold", "capture"),
+        "opening_unconfirmed": opening.get(("inflight:unconfirmed", BTC), 0),
+        "closing_unconfirmed": closing.get(("inflight:unconfirmed", BTC), 0),
+        "settled": _of(moved, "customer:unallocated", "settle"),
+        "excess": _of(moved, "customer:unallocated", "over"),
+        "refund_due": _of(moved, "customer:unallocated", "refund_due", "refund_approve"),
+        "refunded": _of(moved, "refunds_payable", "refund_send"),
+        "fees": _of(moved, "provider_fee", "refund_send", "sweep_send"),
+        "under_review": review_sat,
+        "in_progress": waiting_sat - review_sat,
+        "closing_waiting": waiting_sat,
+    }
+
+
+def _sums(sat: Mapping[str, int]) -> list[Sum]:
+    return [
+        Sum(
+            name="opening_waiting + received = settled + excess + refund_due + closing_waiting",
+            left=sat["opening_waiting"] + sat["received"],
+            right=sat["settled"] + sat["excess"] + sat["refund_due"] + sat["closing_waiting"],
+        ),
+        Sum(
+            name="opening_unconfirmed + received = confirmed + closing_unconfirmed",
+            left=sat["opening_unconfirmed"] + sat["received"],
+            right=sat["confirmed"] + sat["closing_unconfirmed"],
+        ),
+        Sum(
+            name="closing_waiting = under_review + in_progress",
+            left=sat["closing_waiting"],
+            right=sat["under_review"] + sat["in_progress"],
+        ),
+    ]
+
+
+def _expected(moved: Moved, opening: Balances, closing: Balances) -> dict[str, dict[str, str]]:
+    """Money asked for by currency: open at the beginning, asked anew, no longer asked (settled or given up), still open."""
+    currencies = {asset for account, asset in (*opening, *closing) if account == "reserved"}
+    currencies |= {asset for _, account, asset in moved if account == "reserved"}
+    shown = {}
+    for currency in sorted(currencies):
+        asked = moved.get(("reserve", "reserved", currency), 0)
+        ended = -moved.get(("release", "reserved", currency), 0)
+        figures = {
+            "opening": opening.get(("reserved", currency), 0),
+            "asked": asked,
+            "ended": ended,
+            "closing": closing.get(("reserved", currency), 0),
+        }
+        shown[currency] = {name: minor_text(minor, currency) for name, minor in figures.items()}
+    return shown

@@ -1,0 +1,211 @@
+"""What the operators' pages show that no other flow reads: long lists by cursor, one invoice with everything, series.
+
+Owns these reads; must not change anything.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.desk import rows as rows_of
+from bridge.desk.grant_grace import grant_json, may_have_grace
+from bridge.invoices.present import time_text
+from bridge.invoices.read_invoices import read_cursor, shown, write_cursor
+from bridge.payouts.present import payout_json, refundable_of
+from bridge.people.policy import versions_of
+from bridge.permit import scopes
+from bridge.store import deliveries, desk, exports, grace, inbox, invoices, leases, ledger, reviews
+
+PAGE = 50
+# How much of one invoice a page shows: a flood of dust must not make it long.
+MOST_ROWS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    rows: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """One day of the drawn series. `lag_seconds` is the mean from first money to settled, None without any.
+
+    `hot_sat` is what the books hold where payers pay to. `price_minor` is a bitcoin's price in `currency` at the day's
+    last invoice, `spread_bps` how far its sources were apart.
+    """
+
+    day: date
+    settled: int
+    settled_sat: int
+    lag_seconds: int | None
+    tries: int
+    tries_good: int
+    hot_sat: int
+    price_minor: int | None = None
+    spread_bps: int | None = None
+    currency: str = ""
+
+
+def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Items by due time. Raises Refused("invalid_cursor")."""
+    now, after = bridge.clock(), read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = desk.reviews_page(tx, match=match, after=after, limit=limit + 1)
+    return _page(rows, limit, lambda row: rows_of.review(row, now), lambda row: write_cursor(row.due_at, row.id))
+
+
+def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Deliveries, newest first. Raises Refused("invalid_cursor")."""
+    before = read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = desk.deliveries_page(tx, match=match, before=before, limit=limit + 1)
+    return _page(rows, limit, rows_of.delivery, lambda row: write_cursor(row.created_at, row.id))
+
+
+def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+    """Who did what, newest first. Raises Refused("invalid_cursor")."""
+    if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 19):
+        raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
+    with bridge.store.read() as tx:
+        rows = desk.audit_page(tx, match=match, before_id=int(cursor) if cursor else None, limit=limit + 1)
+    return _page(rows, limit, rows_of.audited, lambda row: str(row.id))
+
+
+def delivery_counts(bridge: Bridge) -> dict[str, int]:
+    """How many deliveries are in each state."""
+    with bridge.store.read() as tx:
+        return deliveries.depth(tx)
+
+
+def open_review_counts(bridge: Bridge) -> dict[str, int]:
+    """Open review items by kind."""
+    with bridge.store.read() as tx:
+        return reviews.count_open_by_kind(tx)
+
+
+def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
+    """One invoice with everything that is stored about it. Raises Refused("unknown_invoice")."""
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+        if row is None:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+        sent = deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=MOST_ROWS)
+        posted = exports.journals_of_invoice(tx, invoice_id)[-MOST_ROWS:]
+        legs = exports.entries_of(tx, [journal.id for journal in posted])
+        refundable, given = refundable_of(tx, row), grace.find(tx, invoice_id)
+        return {
+            "invoice": shown(tx, bridge, row),
+            "about": rows_of.about(row),
+            "policy": versions_of(tx, row).get(row.policy_version),
+            "quotes": [rows_of.quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "payments": [rows_of.payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
+            "journals": [rows_of.journal(journal, legs[journal.id]) for journal in posted],
+            "balances": dict(sorted(ledger.owed(tx, invoice_id).items())),
+            "deliveries": [rows_of.delivery(each) for each in sent],
+            "attempts": [rows_of.attempt(each) for each in deliveries.attempts_of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "callbacks": [rows_of.callback(each) for each in inbox.of_invoice(tx, invoice_id)[-MOST_ROWS:]],
+            "reviews": [rows_of.review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
+            "payouts": [payout_json(tx, each) for each in exports.payouts_of_invoice(tx, invoice_id)],
+            "refundable_sat": refundable.left_sat,
+            "grant": grant_json(given) if given is not None else None,
+            "may_have_grace": given is None and may_have_grace(row),
+        }
+
+
+def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
+    """The last UTC days, oldest first, today included."""
+    today = bridge.clock().astimezone(UTC).date()
+    first = today - timedelta(days=days - 1)
+    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    with bridge.store.read() as tx:
+        settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
+        account = bridge.receiving.account
+        moved = desk.moved_by_day(tx, account, since=since)
+        hot_sat = ledger.sums(tx, (account,)).get(account, 0)
+        currency = desk.newest_currency(tx) or ""
+        starts = [since + timedelta(days=place) for place in range(days)]
+        prices = {
+            start.date(): desk.last_price(tx, currency, since=start, until=start + timedelta(days=1))
+            for start in starts
+        }
+    found: list[Day] = []
+    for back in range(days):
+        day = today - timedelta(days=back)
+        number = (day - date(1970, 1, 1)).days
+        count, sat, lag = settled.get(number, (0, 0, 0))
+        tried, good = tries.get(number, (0, 0))
+        lag_seconds = lag // count // 1_000_000 if count else None
+        found.append(
+            Day(
+                day=day,
+                settled=count,
+                settled_sat=sat,
+                lag_seconds=lag_seconds,
+                tries=tried,
+                tries_good=good,
+                hot_sat=hot_sat,
+                currency=currency,
+                **_price_of(prices[day]),
+            )
+        )
+        hot_sat -= moved.get(number, 0)
+    return found[::-1]
+
+
+def _price_of(row: Any) -> dict[str, int]:
+    """The price a quote was made at, and the distance of its sources in parts of ten thousand of it, rounded up."""
+    if row is None:
+        return {}
+    told = [sample["price_minor"] for sample in json.loads(row.samples)]
+    apart = max(told, default=0) - min(told, default=0)
+    return {"price_minor": row.price_minor, "spread_bps": -(-apart * 10_000 // row.price_minor)}
+
+
+def policies(bridge: Bridge) -> list[dict[str, Any]]:
+    """Every merchant's policy as it is configured: its version, and each tier's settings beside the default's."""
+    return [
+        {
+            "merchant": merchant.id,
+            "currencies": merchant.currencies,
+            "version": merchant.policy.version,
+            "exact_tier": merchant.policy.exact_tier,
+            "tiers": {"default": merchant.policy.default} | dict(merchant.policy.rules),
+            "settings": _settings({"default": merchant.policy.default} | dict(merchant.policy.rules)),
+        }
+        for merchant in bridge.merchants.values()
+    ]
+
+
+def switches(bridge: Bridge) -> list[dict[str, Any]]:
+    """The bridge and every wallet with their mode, since when, by whom and why."""
+    with bridge.store.read() as tx:
+        rows = {row.scope: row for row in leases.all_modes(tx)}
+    return [
+        {
+            "scope": scope,
+            "mode": rows[scope].mode if scope in rows else "normal",
+            "since": time_text(rows[scope].since) if scope in rows else None,
+            "actor": rows[scope].actor if scope in rows else "",
+            "reason": rows[scope].reason if scope in rows else "",
+        }
+        for scope in scopes(bridge)
+    ]
+
+
+def _page(rows: Sequence[Any], limit: int, show: Callable[[Any], dict[str, Any]], cursor: Callable[[Any], str]) -> Page:
+    """Reads one row more than it shows, so that it knows whether there is a next page."""
+    more = cursor(rows[limit - 1]) if len(rows) > limit else None
+    return Page(rows=[show(row) for row in rows[:limit]], next_cursor=more)
+
+
+def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
+    """Each setting's value in every tier, in the order of the tiers."""
+    dumped = [asdict(rule) for rule in tiers.values()]
+    return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}

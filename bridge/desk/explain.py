@@ -1,0 +1,131 @@
+"""The story of an invoice, told to support: what came, what was decided, who was told, what happens next.
+
+Owns finding, and what is true now; must not write, nor hold a sentence: the catalogues do.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.core.kinds import KINDS
+from bridge.desk.story import Told, moments
+from bridge.invoices.pay import PayView, pay_view
+from bridge.invoices.read_invoices import shown
+from bridge.invoices.record import rule_of
+from bridge.language import Texts, plain_texts
+from bridge.people.policy import versions_of
+from bridge.store import audit, deliveries, events, inbox, invoices, reviews
+from bridge.store.db import Tx
+
+
+def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
+    """Invoices by any reference: invoice id, billing payment id, address, txid, public id or pay page address."""
+    wanted = reference.strip().rstrip("/").rpartition("/")[2]
+    with bridge.store.read() as tx:
+        return [shown(tx, bridge, row) for row in invoices.by_any_reference(tx, wanted)]
+
+
+def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
+    """The dated story, a line each, and how things stand now.
+
+    Raises Refused("unknown_invoice") when the reference finds none or several, and Refused("unknown_language").
+    """
+    words = plain_texts(lang)
+    found = find(bridge, reference)
+    if len(found) != 1:
+        raise Refused("unknown_invoice", f"{len(found)} invoices match; use the invoice id.")
+    with bridge.store.read() as tx:
+        told = _told(tx, found[0]["id"])
+    view = pay_view(bridge, told.invoice.public_id)
+    dated = [words("story.line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
+    return dated + list(_now(bridge, told, view, words))
+
+
+def _told(tx: Tx, invoice_id: str) -> Told:
+    invoice, audited = invoices.find(tx, id=invoice_id), audit.of_invoice(tx, invoice_id)
+    return Told(
+        invoice=invoice,
+        audit=audited,
+        quotes=invoices.quote_rows(tx, invoice_id),
+        observations=invoices.observation_rows(tx, invoice_id),
+        reviews=reviews.of_invoice(tx, invoice_id),
+        callbacks=inbox.of_invoice(tx, invoice_id),
+        events=events.of_invoice(tx, invoice_id),
+        deliveries=deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=10_000),
+        attempts=deliveries.attempts_of_invoice(tx, invoice_id),
+        policies=versions_of(tx, invoice, audited),
+    )
+
+
+def _now(bridge: Bridge, told: Told, view: PayView, words: Texts) -> Iterator[str]:
+    """How things stand: state, money, what client and billing system see, what comes next, who must act."""
+    figures = _figures(bridge, told, view, words)
+    yield words("story.now.state", reason=words(f"kinds.{view.reason}.reason", **figures))
+    yield words("story.now.money", **figures)
+    yield words("story.now.client", sentence=words(f"story.client.{_client(view)}", **figures))
+    yield words("story.now.billing", sentence=_billing(bridge, told, words))
+    yield words("story.now.next", sentence=words(f"story.next.{_next(told, view)}", **figures))
+    if told.invoice.gap is not None:
+        gap, since = words(f"story.gaps.{told.invoice.gap}"), words.when(told.invoice.gap_since)
+        yield words("story.now.gap", gap=gap, since=since, source=told.invoice.gap_source or "–")
+    asked = [row.kind for row in told.reviews if row.state == "open"]
+    for kind in asked:
+        yield words("story.now.person", sentence=words(f"kinds.{kind}.do") + ".")
+    if not asked:
+        yield words("story.now.nobody")
+    yield words("story.now.trace", trace=told.invoice.trace_id)
+
+
+def _figures(bridge: Bridge, told: Told, view: PayView, words: Texts) -> dict[str, str]:
+    row = told.invoice
+    return {
+        "received": words.sat(row.received_sat),
+        "confirmed": words.sat(row.confirmed_sat),
+        "remaining": words.sat(row.remaining_sat),
+        "excess": words.sat(row.excess_sat),
+        "asks": words.sat(view.shown_sat),
+        "seen": words.count("confirmation", row.confirmations_seen),
+        "needed": words.count("confirmation", row.confirmations_needed),
+        "final": words.count("confirmation", rule_of(row).final_depth),
+        "until": words.when(told.quotes[-1].expires_at),
+        "expires": words.when(row.expires_at),
+        "monitor": words.when(row.monitor_until),
+        "look": words.when(row.next_look_at),
+    }
+
+
+def _client(view: PayView) -> str:
+    if view.hold is None and view.reason == "partial":
+        return "partial" if view.shown_sat > 0 else "partial_lapsed"
+    return "checked" if view.hold is not None else KINDS[view.reason].client
+
+
+def _next(told: Told, view: PayView) -> str:
+    if view.hold is not None:
+        return "held"
+    if view.reason in ("partial", "replaced"):
+        return "expired" if view.status == "expired" else ("lapse" if view.shown_sat > 0 else "new_price")
+    chosen = KINDS[view.reason].next
+    # A settled invoice is looked at rarely once it is final, see core.schedule.
+    rests = told.invoice.next_look_at - told.invoice.updated_at
+    return "done" if chosen == "final" and rests.total_seconds() > 3_600 else chosen
+
+
+def _billing(bridge: Bridge, told: Told, words: Texts) -> str:
+    """Whether the billing system knows it all, from the newest delivery that says something about that."""
+    types = {event.id: event.type for event in told.events}
+    if not bridge.merchants[told.invoice.merchant].wants_push:
+        return words("story.billing.pulls", event=words(f"story.events.{told.events[-1].type}"))
+    by_state: dict[str, list[Any]] = {"pending": [], "parked": [], "delivered": []}
+    for row in told.deliveries:
+        by_state[row.state].append(row)
+    if by_state["parked"]:
+        return words("story.billing.parked", messages=words.count("message", len(by_state["parked"])))
+    if waiting := by_state["pending"]:
+        when = words.when(min(row.next_try_at for row in waiting))
+        return words("story.billing.waiting", messages=words.count("message", len(waiting)), when=when)
+    if not by_state["delivered"]:
+        return words("story.billing.unknown")
+    newest = max(by_state["delivered"], key=lambda row: row.sequence)
+    return words("story.billing.agreed", event=words(f"story.events.{types[newest.event_id]}"))

@@ -1,1 +1,0 @@
-"""One verb per file: what the bridge does. Only this room opens transactions; it never calls the network inside one."""

@@ -1,0 +1,176 @@
+"""Telling merchants: each event until it has been answered, and again when a person says so.
+
+Owns the tries and what their answers mean for the queue; what is told was written with its change.
+"""
+
+import logging
+import secrets
+from typing import Any
+
+from bridge import tracing
+from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.core.evidence import Answer
+from bridge.core.retry import next_try_at
+from bridge.invoices.poll import Submit
+from bridge.invoices.present import time_text
+from bridge.invoices.record import open_review
+from bridge.logs import log
+from bridge.permit import check_actor_in, require_words
+from bridge.store import audit, deliveries, invoices, leases
+
+LEASE_SECONDS = 60
+# Half of a worker's usual hands: a dead endpoint must leave some free for the others.
+PER_MERCHANT = 4
+
+
+def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+    """Claims and submits due deliveries; none in read_only and queued mode. Returns how many."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not deliveries.any_due(tx, now=now):
+            return 0
+    with bridge.store.write(durable=False) as tx:
+        if leases.mode_of(tx) in ("read_only", "queued"):
+            return 0
+        rows = deliveries.claim(
+            tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit, per_merchant=PER_MERCHANT
+        )
+    for row in sorted(rows, key=lambda row: row.next_try_at):
+        submit(lambda row=row: deliver_one(bridge, row, owner=owner))  # type: ignore[misc]
+    return len(rows)
+
+
+def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:
+    """One try. The receiver may have acted although its answer was lost: it sees the same event id again and says so."""
+    tracing.follow(row.trace_id)
+    _deliver(bridge, row, owner=owner)
+
+
+@tracing.traced("flow.deliver")
+def _deliver(bridge: Bridge, row: Any, *, owner: str) -> None:
+    bridge.crash_point("deliver.claimed")
+    started_at = bridge.clock()
+    answer = bridge.billing.notify(row.merchant, event_id=row.event_id, body=row.body.encode(), now=started_at)
+    bridge.crash_point("deliver.sent")
+    now = bridge.clock()
+    retry_at = next_try_at(
+        attempts=row.attempts + 1,
+        now=now,
+        jitter_bps=secrets.randbelow(10_001),
+        retry_after_seconds=answer.retry_after_seconds,
+    )
+    outcome = "parked" if answer.outcome == "retry" and retry_at is None else answer.outcome
+    with bridge.store.write() as tx:
+        is_ours = deliveries.record_attempt(
+            tx,
+            row,
+            owner=owner,
+            at=started_at,
+            outcome=outcome,
+            status=answer.status,
+            latency_ms=answer.latency_ms,
+            body_sha256=answer.body_sha256,
+            answer_excerpt=answer.body_excerpt,
+            error=answer.error or "",
+            next_try_at=retry_at,
+        )
+        invoice = invoices.find(tx, id=row.invoice_id) if row.invoice_id else None
+        if is_ours and outcome == "parked" and invoice is not None:
+            open_review(tx, bridge, invoice, kind="delivery_dead", now=now)
+        if is_ours and outcome == "delivered":
+            detail = {"event": row.event_id, "type": row.type, "status": answer.status, "trace_id": row.trace_id}
+            audit.write(tx, at=now, actor="worker", action="delivered", invoice_id=row.invoice_id, detail=detail)
+        bridge.crash_point("deliver.committing")
+    bridge.crash_point("deliver.committed")
+    _note(bridge, row, answer, outcome)
+
+
+def _note(bridge: Bridge, row: Any, answer: Answer, outcome: str) -> None:
+    bridge.metrics.deliveries.labels(outcome=outcome).inc()
+    bridge.metrics.delivery_seconds.observe(answer.latency_ms / 1_000)
+    level = logging.INFO if outcome == "delivered" else logging.WARNING
+    log(
+        f"delivery.{outcome}",
+        level=level,
+        delivery_id=row.id,
+        event_id=row.event_id,
+        invoice_id=row.invoice_id,
+        type=row.type,
+        status=answer.status,
+        error=answer.error,
+    )
+
+
+def list_deliveries(bridge: Bridge, *, match: dict[str, str], limit: int) -> list[dict[str, Any]]:
+    """Newest first; `match` may name state, merchant, invoice_id and id."""
+    with bridge.store.read() as tx:
+        return [_shown(row) for row in deliveries.listing(tx, match=match, limit=limit)]
+
+
+def show_delivery(bridge: Bridge, delivery_id: str) -> dict[str, Any]:
+    """One delivery with every attempt. Raises Refused("unknown_delivery")."""
+    with bridge.store.read() as tx:
+        rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
+        if not rows:
+            raise Refused("unknown_delivery", "There is no such delivery.")
+        attempts = [
+            {
+                "at": time_text(row.at),
+                "outcome": row.outcome,
+                "status": row.status,
+                "latency_ms": row.latency_ms,
+                "body_sha256": row.body_sha256,
+                "answer_excerpt": row.answer_excerpt,
+                "error": row.error,
+            }
+            for row in deliveries.attempts_of(tx, delivery_id)
+        ]
+    return _shown(rows[0]) | {"attempts_log": attempts}
+
+
+def choose(bridge: Bridge, *, state: str | None, merchant: str | None) -> list[str]:
+    """Ids of the finished deliveries in a state; parked ones when none is named."""
+    match = {"state": state or "parked"} | ({"merchant": merchant} if merchant else {})
+    return [row["id"] for row in list_deliveries(bridge, match=match, limit=100_000)]
+
+
+def redeliver(bridge: Bridge, delivery_id: str, *, actor: str, reason: str) -> bool:
+    """Puts one finished delivery back, audited; False when it is under way anyway.
+
+    Raises Refused (actor_and_reason_required, forbidden, unknown_delivery).
+    """
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "delivery.redeliver", now=now)
+        rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
+        if not rows:
+            raise Refused("unknown_delivery", "There is no such delivery.")
+        done = deliveries.send_again(tx, delivery_id, now=now)
+        if done:
+            audit.write(
+                tx,
+                at=now,
+                actor=actor,
+                action="redelivered",
+                invoice_id=rows[0].invoice_id,
+                reason=reason,
+                detail={"delivery": delivery_id},
+            )
+        return done
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "event_id": row.event_id,
+        "type": row.type,
+        "invoice_id": row.invoice_id,
+        "merchant": row.merchant,
+        "sequence": row.sequence,
+        "state": row.state,
+        "attempts": row.attempts,
+        "created_at": time_text(row.created_at),
+        "next_try_at": time_text(row.next_try_at),
+    }

@@ -1,0 +1,368 @@
+"""Looking at an invoice's address: our own reads first, then one transaction that records what they mean.
+
+Owns the way from readings to stored facts; must not decide, `core.invoice` does, nor believe any callback.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge import tracing
+from bridge.call_budget import draw_call
+from bridge.context import Bridge
+from bridge.core.clock import Witness, believed
+from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, learn
+from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
+from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
+from bridge.core.evidence import ChainReading, ProviderReading
+from bridge.core.rail import Target
+from bridge.invoices.chain import horizon, is_over, note_tip, read_chain
+from bridge.invoices.present import time_text
+from bridge.invoices.price import current_rate, keep_late_quote
+from bridge.invoices.put_right import put_right
+from bridge.invoices.record import Recorded, open_review, record, rule_of
+from bridge.invoices.screen import Screening, ask, keep
+from bridge.invoices.targets import target_of
+from bridge.invoices.unread import is_let_pass, refused, unread, withdraw_unread
+from bridge.logs import log
+from bridge.permit import is_paused
+from bridge.store import inbox, invoices
+from bridge.store.db import Tx
+
+# Answers that mean somebody must look at the address itself.
+SUSPICIOUS = {
+    ("provider_disagrees", "reached"): "provider_disagrees",
+    ("provider_other_answer", "address"): "suspicious_address",
+    ("provider_other_answer", "wallet_id"): "suspicious_address",
+    ("provider_other_answer", "net"): "wrong_network",
+    ("chain_too_long", ""): "address_crowded",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What one look brought home. None where a world did not answer; `suspicion` is a review kind to open.
+
+    `horizon` is what was known of the chain before it was asked.
+    """
+
+    asked_at: datetime
+    provider: ProviderReading | None
+    chain: ChainReading | None
+    suspicion: str | None = None
+    horizon: Horizon = field(default_factory=Horizon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is known before the worlds are asked."""
+
+    due_sat: int
+    target: Target
+    payments: Sequence[Payment]
+    horizon: Horizon
+    asked_at: datetime
+
+
+def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False) -> Recorded | None:
+    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known but since when.
+
+    `is_granted`: the caller has taken the call to the gateway from the budget.
+    """
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+        if row is None:
+            return None
+        tracing.follow(row.trace_id)
+        question = _Question(
+            due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
+            target=target_of(tx, bridge, row),
+            payments=invoices.payments_of(tx, invoice_id),
+            horizon=horizon(tx, bridge, now=now),
+            asked_at=now,
+        )
+    return _look_at(bridge, row, question, actor=actor, is_granted=is_granted)
+
+
+@tracing.traced("flow.look")
+def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool) -> Recorded | None:
+    invoice_id = row.id
+    readings = _read_worlds(bridge, row, question, is_granted=is_granted)
+    screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
+    bridge.crash_point("look.read")
+    with bridge.store.write() as tx:
+        if readings.provider is None and readings.chain is None and readings.suspicion is None:
+            _note_silence(tx, bridge, invoice_id, readings, actor=actor)
+            return None
+        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
+        bridge.crash_point("look.committing")
+    bridge.crash_point("look.committed")
+    bridge.metrics.looks.labels(outcome="read").inc()
+    if recorded.decision.wants_late_quote_from is not None:
+        return value_late_money(bridge, invoice_id, recorded.decision.wants_late_quote_from, actor=actor) or recorded
+    return recorded
+
+
+def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool) -> Readings:
+    """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
+    provider, chain, suspicion, now = None, None, None, question.asked_at
+    target, evidence = question.target, bridge.evidence_of(question.target)
+    if target.is_told:
+        due_sat = question.due_sat
+        provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
+    elif evidence is None:
+        suspicion = unread(row, now=now)
+    if evidence is not None:
+        try:
+            chain = read_chain(evidence, row, target, payments=question.payments, now=now)
+        except BridgeError as error:
+            suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
+            log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
+    if chain is not None and target.is_on_chain and chain.tip.height > question.horizon.height:
+        note_tip(bridge, chain.tip, now=now)
+    return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
+
+
+def _ask_gateway(
+    bridge: Bridge, row: Any, *, due_sat: int, now: datetime, is_granted: bool
+) -> tuple[ProviderReading | None, str | None]:
+    """What the invoice's own wallet says of the address, or the review kind that its silence or nonsense calls for."""
+    reader = bridge.reader_of(row.wallet_id)
+    if reader is None:
+        log("wallet.not_in_settings", level=logging.ERROR, invoice_id=row.id, wallet_id=row.wallet_id)
+        return None, unread(row, now=now)
+    if row.wallet_id != bridge.wallet_id and _is_paused(bridge, row.wallet_id):
+        return None, None
+    try:
+        if not is_granted:
+            draw_call(bridge)
+        return reader.poll(address=row.address, expected_sat=due_sat, asked_at=now), None
+    except ProtocolError as error:
+        log("provider.protocol_error", level=logging.ERROR, invoice_id=row.id, code=error.code)
+        return None, SUSPICIOUS.get((error.code, error.field or ""))
+    except Refused as error:
+        log("provider.refused", level=logging.ERROR, invoice_id=row.id, code=error.code)
+        return None, refused(row, now=now)
+    except BridgeError as error:
+        log("provider.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
+        return None, None
+
+
+def _is_paused(bridge: Bridge, wallet_id: str) -> bool:
+    """A former wallet has its own switch; that of the wallet in use stops the looks themselves."""
+    with bridge.store.read() as tx:
+        return is_paused(tx, wallet_id)
+
+
+def take_in(
+    tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str, screening: Screening | None = None
+) -> Recorded:
+    """Stores the readings as facts and records the decision, in the caller's transaction."""
+    row = invoices.find(tx, lock=True, id=invoice_id)
+    if row is None:
+        raise Unavailable("unknown_invoice", "The invoice is gone.")
+    now, target = bridge.clock(), target_of(tx, bridge, row)
+    evidence = bridge.evidence_of(target)
+    is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
+    # Before anything is learned: what is new has to stand in the same time as what is known.
+    facts = put_right(tx, row, witness=_witness(readings), now=now)
+    facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
+    if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
+        facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
+    if evidence is not None:
+        facts |= _from_chain(tx, row, readings, target, facts, now=now)
+    elif "provider_sat" in facts:
+        facts |= {"covered_until": readings.asked_at}
+        rises = _from_totals(tx, row, facts["provider_sat"], readings.asked_at)
+        _store(tx, row.id, rises, "provider", readings, target=target)
+    if readings.chain is not None and "provider_sat" in facts and "covered_until" in facts:
+        facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
+    witness = readings.provider if target.is_told else readings.chain
+    if witness is not None and row.hold is not None:
+        withdraw_unread(tx, row, now=readings.asked_at)
+    if readings.suspicion is not None and not is_let_pass(tx, row, readings.suspicion):
+        open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
+    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
+        bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
+    return record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+
+
+def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> None:
+    """Nobody answered: doorbells wait no longer for it, and the invoice keeps since when its witness has been away."""
+    row, now = invoices.find(tx, lock=True, id=invoice_id), bridge.clock()
+    note = "no source answered; the schedule goes on"
+    inbox.mark_answered(tx, invoice_id, up_to=readings.asked_at, now=now, note=note)
+    bridge.metrics.looks.labels(outcome="unavailable").inc()
+    if row is None:
+        return
+    target = target_of(tx, bridge, row)
+    if bridge.evidence_of(target) is None:
+        return
+    if facts := _from_chain(tx, row, readings, target, {}, now=now):
+        record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+
+
+def _reached(row: Any, readings: Readings, *, now: datetime) -> datetime:
+    """An old answer is judged by the time we have already reached, else it would bring an expired invoice back."""
+    stored = (believed(at, now=now) for at in (row.updated_at, row.provider_asked_at, row.chain_asked_at))
+    return max([readings.asked_at, *(at for at in stored if at is not None)])
+
+
+def _witness(readings: Readings) -> Witness:
+    chain, provider = readings.chain, readings.provider
+    return Witness(
+        server_time=provider.server_time if provider is not None else None,
+        block_time=chain.tip.time if chain is not None else None,
+        oldest_tip=readings.horizon.oldest_tip,
+    )
+
+
+def _from_chain(
+    tx: Tx, row: Any, readings: Readings, target: Target, facts: Mapping[str, Any], *, now: datetime
+) -> dict[str, Any]:
+    """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow; `facts` are
+    those that this look has put right already.
+    """
+    reading, asked_at = readings.chain, readings.asked_at
+    is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
+    if reading is None:
+        # What is settled loses nothing while nobody answers.
+        return _gap(row, "chain_unavailable", "", asked_at) if is_newest and row.settled_at is None else {}
+    learned = learn(
+        invoices.payments_of(tx, row.id),
+        reading,
+        born_at=facts.get("created_at", row.created_at),
+        horizon=readings.horizon,
+        is_newest=is_newest,
+    )
+    _store(tx, row.id, learned.payments, reading.source, readings, target=target)
+    if not is_newest:
+        return {}
+    watched_until = facts.get("monitor_until", row.monitor_until)
+    until = covered_until(reading, horizon=readings.horizon, watched_until=watched_until)
+    covered = {} if learned.gap else {"covered_until": until}
+    told = "" if is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
+    return {"chain_asked_at": asked_at} | covered | _gap(row, told, reading.source, asked_at)
+
+
+def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]:
+    """What an invoice's readings lack, since when, and when that was last seen.
+
+    Of two sources that differ the one that shows all does not close the gap of the other, until that one was not heard for the
+    policy's patience: else the difference would be forgotten each time their turn comes round.
+    """
+    if code:
+        since = believed(row.gap_since, now=asked_at) or asked_at
+        # Where nobody answered, what one source lacked is still open.
+        return {"gap": code, "gap_source": source or row.gap_source or "", "gap_since": since, "gap_at": asked_at}
+    patience = timedelta(seconds=rule_of(row).disagree_grace_seconds)
+    is_of_another = row.gap is not None and row.gap_source not in ("", source)
+    if row.gap is None or (is_of_another and abs(asked_at - row.gap_at) <= patience):
+        return {}
+    return dict.fromkeys(("gap", "gap_source", "gap_since", "gap_at"))
+
+
+def value_late_money(bridge: Bridge, invoice_id: str, seen_from: datetime, *, actor: str) -> Recorded | None:
+    """Prices money that was first seen when no quote was active. Without a price it waits for the next look."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+    if row is None:
+        return None
+    try:
+        rate = current_rate(bridge, row.currency, now)
+    except Unavailable:
+        return None
+    bridge.crash_point("late.priced")
+    with bridge.store.write() as tx:
+        row = invoices.find(tx, lock=True, id=invoice_id)
+        if row is None:
+            return None
+        quotes, payments = invoices.quotes_of(tx, row.id), invoices.payments_of(tx, row.id)
+        base_minor = remaining_minor(
+            [p for p in payments if not p.replaced],
+            quotes=[q for q in quotes if q.currency == row.currency],
+            amount_minor=row.amount_minor,
+            rule=rule_of(row),
+        )
+        if base_minor > 0 and any(p.first_seen_at >= seen_from for p in payments):
+            version, rule = quotes[-1].version + 1, rule_of(row)
+            keep_late_quote(
+                tx, row, rate, version=version, base_minor=base_minor, rule=rule, seen_from=seen_from, now=now
+            )
+        recorded = record(tx, bridge, row, now=now, actor=actor, action="valued_late_money")
+        bridge.crash_point("late.committing")
+    bridge.crash_point("late.committed")
+    return recorded
+
+
+def _is_newer(asked_at: datetime, last: datetime | None, *, now: datetime) -> bool:
+    """A slow old answer never undoes a newer one; the same answer twice is harmless."""
+    told_at = believed(last, now=now)
+    return told_at is None or asked_at >= told_at
+
+
+def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterator[tuple[Payment, bool]]:
+    """The provider's cumulative total as payments: each rise is one, so that it is valued at its own first sight.
+
+    A fall (a replaced or reorganised payment) takes from the newest.
+    """
+    known = [p for p in invoices.payments_of(tx, row.id) if not p.replaced]
+    change = total_sat - sum(p.amount_sat for p in known)
+    if change > 0:
+        key = f"total@{int(asked_at.timestamp() * 1_000_000)}"
+        rise = Payment(key=key, amount_sat=change, confirmations=None, first_seen_at=asked_at, source="provider")
+        yield rise, True
+    for payment in reversed(known):
+        if change >= 0:
+            return
+        taken = min(payment.amount_sat, -change)
+        change += taken
+        left = payment.amount_sat - taken
+        yield replace(payment, amount_sat=left or payment.amount_sat, replaced=left == 0), False
+
+
+def _store(
+    tx: Tx,
+    invoice_id: str,
+    payments: Iterable[tuple[Payment, bool]],
+    source: str,
+    readings: Readings,
+    *,
+    target: Target,
+) -> None:
+    found = list(payments)
+    for payment, is_new in found:
+        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new, target_id=target.id)
+    if found:
+        invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=_snapshot(readings))
+
+
+def _snapshot(readings: Readings) -> str:
+    chain, provider = readings.chain, readings.provider
+    return json.dumps(
+        {
+            "provider_sat": provider.received_sat if provider else None,
+            "tip_height": chain.tip.height if chain else None,
+            "tip_hash": chain.tip.hash if chain else None,
+            "since": time_text(chain.since) if chain and chain.since else None,
+            "gap": chain.gap if chain else None,
+            "outputs": [
+                {"outpoint": o.outpoint, "amount_sat": o.amount_sat, "confirmations": o.confirmations}
+                for o in (chain.outputs if chain else ())
+            ],
+        }
+    )
+
+
+def _disagreement(row: Any, chain: ChainReading, provider_sat: int, asked_at: datetime) -> datetime | None:
+    """Since when the provider's total lies outside what can be spent and what was seen on the chain; None when it lies inside."""
+    seen = {o.outpoint: o.amount_sat for o in chain.outputs}
+    # A wallet counts what a miner was paid one block later than it may be spent.
+    firm = {o.outpoint: o.amount_sat for o in chain.outputs if o.confirmations > (COINBASE_DEPTH if o.coinbase else 0)}
+    since = believed(row.disagrees_since, now=asked_at)
+    return None if sum(firm.values()) <= provider_sat <= sum(seen.values()) else since or asked_at

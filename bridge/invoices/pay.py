@@ -1,0 +1,181 @@
+"""What the payer sees and may do: the view of one invoice, and the next quote when the last one lapsed.
+
+Owns the view; must not show anything of another invoice.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge import tracing
+from bridge.context import Bridge
+from bridge.core.clock import believed, is_ahead
+from bridge.core.errors import Refused
+from bridge.core.money import minor_text
+from bridge.core.schedule import next_look_at
+from bridge.invoices.open_invoice import renew
+from bridge.invoices.present import time_text
+from bridge.invoices.price import current_rate
+from bridge.invoices.read_invoices import shown
+from bridge.permit import require_mode
+from bridge.store import invoices
+
+# A look that is overdue by this has not been answered several times, whatever the schedule.
+BLIND_SECONDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayView:
+    """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment.
+
+    `looked_at` is when gateway or chain last answered about the address; `is_blind` that this is longer ago than it
+    should be, so that a payment may have come and not be shown.
+    """
+
+    invoice: dict[str, Any]
+    public_id: str
+    description: str
+    locale: str
+    return_url: str
+    billing_payment_id: str
+    status: str
+    exception: str
+    reason: str
+    hold: str | None
+    confirmations_seen: int
+    confirmations_needed: int
+    quote_kind: str
+    is_quote_active: bool
+    shown_sat: int
+    payments: list[dict[str, Any]]
+    settled_at: datetime | None
+    closed_at: datetime | None
+    looked_at: datetime | None
+    is_blind: bool
+    now: datetime
+    risk_bps: int
+    fee_buffer: str
+    base: str
+    rate: str
+    sources: list[str]
+    etag: str
+
+
+def pay_view(bridge: Bridge, public_id: str) -> PayView:
+    """Raises Refused("unknown_invoice")."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, public_id=public_id)
+        if row is None:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+        tracing.follow(row.trace_id)
+        invoice = shown(tx, bridge, row)
+        newest = invoices.quote_rows(tx, row.id)[-1]
+        payments = [_payment(p) for p in invoices.payment_rows(tx, row.id)]
+    # A price from ahead of now would be offered until then; the next look puts it right.
+    is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
+    may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
+    return PayView(
+        invoice=invoice,
+        public_id=row.public_id,
+        description=row.description,
+        locale=row.locale,
+        return_url=row.return_url,
+        billing_payment_id=row.billing_payment_id,
+        status=row.status,
+        exception=row.exception,
+        reason=_reason(row, is_active=is_active, now=now),
+        hold=row.hold,
+        confirmations_seen=row.confirmations_seen,
+        confirmations_needed=row.confirmations_needed,
+        quote_kind=newest.kind,
+        is_quote_active=is_active,
+        shown_sat=row.remaining_sat if may_pay else 0,
+        payments=payments,
+        settled_at=row.settled_at,
+        closed_at=row.closed_at,
+        looked_at=_looked_at(row, now=now),
+        is_blind=_is_blind(row, now=now),
+        now=now,
+        risk_bps=newest.risk_bps,
+        fee_buffer=minor_text(newest.fee_buffer_minor, newest.currency),
+        base=minor_text(newest.base_minor, newest.currency),
+        rate=minor_text(newest.price_minor, newest.currency),
+        sources=invoice["quote"]["sources"],
+        etag=_etag(row, newest, is_active=is_active),
+    )
+
+
+def requote(bridge: Bridge, public_id: str) -> None:
+    """The payer asks for a new price after the last one lapsed. Does nothing while one is active, while money is being
+    confirmed, and after the billing system gave the payment up.
+
+    Raises Refused("unknown_invoice") and Unavailable("price_unavailable").
+    """
+    now = bridge.clock()
+    view = pay_view(bridge, public_id)
+    if view.is_quote_active or view.status not in ("new", "expired") or view.hold is not None:
+        return
+    rate = current_rate(bridge, view.invoice["currency"], now)
+    with bridge.store.write() as tx:
+        require_mode(tx, "read_only", "limited")
+        row = invoices.find(tx, lock=True, public_id=public_id)
+        # Two taps at once: the second finds the quote of the first.
+        if row is not None and not _is_over(row) and invoices.quote_rows(tx, row.id)[-1].expires_at <= now:
+            renew(tx, bridge, row, rate=rate, now=now, actor="payer")
+            bridge.crash_point("requote.committing")
+
+
+def _is_over(row: Any) -> bool:
+    """Whether the billing system has given this payment up: then only it can open it again."""
+    return row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
+
+
+def _payment(row: Any) -> dict[str, Any]:
+    txid = row.key.partition(":")[0] if ":" in row.key else None
+    return {
+        "amount_sat": row.amount_sat,
+        "confirmations": row.confirmations,
+        "txid": txid,
+        "replaced": row.replaced,
+        "first_seen_at": time_text(row.first_seen_at),
+    }
+
+
+def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
+    """The stored reason, but for what only time changes: a lapsed quote and an expiry that the worker has not written yet."""
+    reason: str = row.reason
+    if row.status == "new" and now >= row.expires_at and row.received_sat == 0:
+        return reason if reason == "evidence_missing" else "expired"
+    if row.status == "new" and reason == "awaiting_payment" and not is_active:
+        return "quote_lapsed"
+    return reason
+
+
+def _looked_at(row: Any, *, now: datetime) -> datetime | None:
+    asked = (believed(at, now=now) for at in (row.provider_asked_at, row.chain_asked_at))
+    return max((at for at in asked if at is not None), default=None)
+
+
+def _is_blind(row: Any, *, now: datetime) -> bool:
+    """Whether the look that was due after the last answer is overdue, while the payer waits for news."""
+    if row.status in ("settled", "invalid") or row.closed_at is not None:
+        return False
+    looked_at = _looked_at(row, now=now) or row.created_at
+    due_at = next_look_at(
+        status=row.status,
+        is_final=False,
+        is_confirming=row.received_sat > row.confirmed_sat,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        monitor_until=row.monitor_until,
+        now=looked_at,
+    )
+    return now > due_at + timedelta(seconds=BLIND_SECONDS)
+
+
+def _etag(row: Any, quote: Any, *, is_active: bool) -> str:
+    seen = [row.version, row.reason, quote.version, is_active, row.confirmations_seen]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:24]

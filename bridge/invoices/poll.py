@@ -1,0 +1,231 @@
+"""When which address is asked: by its own schedule, at a doorbell, and hurried or rested by the whole wallet's balance.
+
+Owns the order of looks and the arming of watches; what a look means is `invoices.observe`'s. Losing every callback only delays.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls
+from bridge.context import Bridge
+from bridge.core.errors import BridgeError, Conflict
+from bridge.core.rail import Doorbell, WalletReader
+from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
+from bridge.invoices.observe import look
+from bridge.invoices.targets import target_of
+from bridge.logs import log
+from bridge.permit import may_call_provider
+from bridge.store import inbox, invoices, leases
+from bridge.store.db import Tx
+
+LEASE_SECONDS = 60
+RETRY_SECONDS = 30
+# A wallet that nobody can read is tried after a quarter of the time since it last was, and once a day at least.
+UNREAD_PART, UNREAD_AT_MOST = 4, timedelta(days=1)
+Submit = Callable[[Callable[[], None]], None]
+
+
+def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+    """Looks at the invoices whose callbacks wait, each once however often it rang. Returns how many were submitted."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
+    if not rung:
+        return 0
+    with bridge.store.write(durable=False) as tx:
+        if not may_call_provider(tx, bridge.wallet_id):
+            return 0
+        granted = take_calls(tx, bridge, now=now, wanted=len(rung))
+        claimed: list[str] = []
+        for invoice_id in rung:
+            if len(claimed) < granted:
+                claimed += invoices.claim_due(
+                    tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
+                )
+        # Somebody looks at the others right now: ringing on must not use up the budget.
+        give_back(tx, calls=granted - len(claimed))
+    return _submit(bridge, claimed, owner=owner, submit=submit)
+
+
+def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+    """Looks at up to `limit` invoices that are due, within the provider's call budget. Returns how many were submitted."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if not invoices.any_due(tx, now=now):
+            return 0
+    with bridge.store.write(durable=False) as tx:
+        if not may_call_provider(tx, bridge.wallet_id):
+            return 0
+        granted = take_calls(tx, bridge, now=now, wanted=limit, purpose="routine")
+        claimed = invoices.claim_due(
+            tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
+        )
+        give_back(tx, calls=granted - len(claimed))
+    return _submit(bridge, claimed, owner=owner, submit=submit)
+
+
+def _order(now: datetime) -> tuple[int, ...]:
+    """Hints and the young first; in some seconds of ten the others, so that nobody is ever forgotten."""
+    first = {0: (OLD,), 3: (CONFIRMING,), 7: (CONFIRMING,)}.get(now.second % 10, ())
+    return (*first, *(each for each in LOOK_CLASSES if each not in first))
+
+
+def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
+    """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
+    retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
+    bridge.crash_point("look.claimed")
+    try:
+        seen = look(bridge, invoice_id, is_granted=True)
+        next_look_at = None if seen is not None else _again_at(bridge, invoice_id, retry_at)
+    except Conflict:
+        # Another transaction changed the invoice between our read and our write: look again at once.
+        next_look_at = bridge.clock()
+    except Exception:
+        bridge.metrics.looks.labels(outcome="failed").inc()
+        log("look.failed", level=logging.ERROR, exc_info=True, invoice_id=invoice_id)
+        next_look_at = retry_at
+        with bridge.store.write() as tx:
+            # A doorbell that leads to a defect must not ring for ever; the schedule goes on.
+            now, note = bridge.clock(), "the look failed; the schedule goes on"
+            inbox.mark_answered(tx, invoice_id, up_to=now, now=now, note=note)
+    with bridge.store.write(durable=False) as tx:
+        invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
+
+
+def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
+    """Soon, when the worlds were away; an invoice that nobody can read is tried ever more rarely, so that it takes no calls
+    from those who can be read, and is read soon enough once a setting names its wallet.
+    """
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+        target = target_of(tx, bridge, row) if row is not None else None
+    if row is None or target is None or bridge.evidence_of(target) is not None:
+        return retry_at
+    if bridge.can_read(target.wallet_id, target.witness):
+        return retry_at
+    now = bridge.clock()
+    silence: timedelta = now - (row.provider_asked_at or row.created_at)
+    return max(retry_at, now + min(silence // UNREAD_PART, UNREAD_AT_MOST))
+
+
+def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:
+    for invoice_id in claimed:
+        submit(lambda invoice_id=invoice_id: look_and_release(bridge, invoice_id, owner=owner))  # type: ignore[misc]
+    return len(claimed)
+
+
+def arm_watches(bridge: Bridge, *, limit: int) -> int:
+    """Arms up to `limit` watches whose time is over (SUBTC contract 5.11: a watch dies silently). Returns how many were tried."""
+    now, bells = bridge.clock(), _bells(bridge)
+    if not bells:
+        return 0
+    with bridge.store.read() as tx:
+        # Each is asked of the gateway under its own wallet; what the gateway does not know it cannot watch.
+        wallet_ids = [each for each in bells if may_call_provider(tx, each)]
+        lasts = max(bell.seconds for bell, _ in bells.values())
+        due = invoices.watch_due(tx, wallet_ids=wallet_ids, now=now, watch_seconds=lasts, limit=limit)
+    tried = 0
+    for row in due:
+        bell, reader = bells[row.wallet_id]
+        with bridge.store.write(durable=False) as tx:
+            if not may_call_provider(tx, row.wallet_id):
+                continue
+            # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
+            share = max(bridge.receiving.calls_per_minute // 6, 1)
+            is_allowed = leases.spend(tx, "watches", now=now, limit=share, window_seconds=WINDOW_SECONDS)
+            if not is_allowed or not take_calls(tx, bridge, now=now, purpose="routine"):
+                return tried
+            # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
+            until = now + timedelta(seconds=60)
+            if not invoices.take_watch(tx, row.id, now=now, watch_seconds=bell.seconds, until=until):
+                continue
+        tried += 1
+        bridge.crash_point("watch.claimed")
+        try:
+            reader.watch(
+                address=row.address,
+                expected_sat=max(row.remaining_sat + row.received_sat, 1),
+                timeout_seconds=bell.seconds,
+                callback_url=f"{bell.url}/{bridge.callback_token(row.id)}",
+            )
+        except BridgeError as error:
+            log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, trace_id=row.trace_id, code=error.code)
+            continue
+        bridge.crash_point("watch.armed")
+        with bridge.store.write(durable=False) as tx:
+            # A minute early: the next watch stands before this one lapses.
+            invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bell.seconds - 60, 30)))
+    return tried
+
+
+def _bells(bridge: Bridge) -> Mapping[str, tuple[Doorbell, WalletReader]]:
+    """By wallet id what can ring, of the rails that payers pay over."""
+    paid = (rail for rail in bridge.rails if rail.role != "billing")
+    return {r.wallet_id: (r.doorbell, r.reader) for r in paid if r.doorbell is not None and r.reader is not None}
+
+
+# The lease is not given back after the job: it also is the pause until any worker asks again.
+ASK_EVERY_SECONDS = 6
+RESTS = {each: timedelta(seconds=seconds) for each, seconds in RESTING_SECONDS.items()}
+RESTS_AT_ONCE = 1_000
+YOUNG_COMPARED, NEAREST = 2_000, 6
+
+
+def sense_balance(bridge: Bridge, *, owner: str) -> int:
+    """Asks at most once per pause over all workers, and only while looks are due. Returns how many invoices rest or hurry."""
+    now = bridge.clock()
+    reader = bridge.receiving.reader
+    if reader is None:
+        return 0
+    with bridge.store.read() as tx:
+        if not invoices.any_due(tx, now=now):
+            return 0
+        if not leases.is_free(tx, "sense_balance", now=now, lease_seconds=ASK_EVERY_SECONDS):
+            return 0
+    with bridge.store.write(durable=False) as tx:
+        if not may_call_provider(tx, bridge.wallet_id):
+            return 0
+        if not take_calls(tx, bridge, now=now):
+            return 0
+        if not leases.take_free(tx, "sense_balance", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
+            give_back(tx, calls=1)
+            return 0
+    try:
+        balance_sat = reader.balance().balance_sat
+    except BridgeError as error:
+        log("balance.not_sensed", level=logging.WARNING, code=error.code)
+        return 0
+    with bridge.store.write() as tx:
+        change_sat = leases.mark_balance(tx, bridge.wallet_id, balance_sat=balance_sat, asked_at=now)
+        mark = leases.balance_mark(tx, bridge.wallet_id)
+        meant = _meant(tx, change_sat)
+        invoices.hurry(tx, meant, now=now)
+        since = mark.changed_at if mark is not None else now
+        return len(meant) + invoices.rest_quiet(
+            tx, wallet_id=bridge.wallet_id, since=since, now=now, pauses=RESTS, limit=RESTS_AT_ONCE
+        )
+
+
+def _meant(tx: Tx, change_sat: int) -> Sequence[str]:
+    """Invoices that the change is likely to be for: they ask for just that, two together do, or the young that come nearest.
+
+    Most payers pay exactly what they are shown; a wallet that takes its fee from the sum misses it by little.
+    """
+    if change_sat <= 0:
+        return []
+    if exact := invoices.unpaid_asking_for(tx, change_sat):
+        return exact
+    young = invoices.young_unpaid(tx, limit=YOUNG_COMPARED)
+    nearest = sorted(young, key=lambda row: abs(row.remaining_sat - change_sat))[:NEAREST]
+    return _pair(young, change_sat) or [row.id for row in nearest]
+
+
+def _pair(candidates: Sequence[Any], change_sat: int) -> Sequence[str]:
+    by_sat = {row.remaining_sat: row.id for row in candidates}
+    for row in candidates:
+        other = by_sat.get(change_sat - row.remaining_sat)
+        if other is not None and other != row.id:
+            return [row.id, other]
+    return []

@@ -1,0 +1,74 @@
+"""Reading for the billing system: one invoice, many, and the ordered feed of events.
+
+Owns paging; must not write.
+"""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.invoices.present import invoice_json
+from bridge.invoices.record import sources_of
+from bridge.store import events, invoices
+from bridge.store.db import Tx
+
+MAX_LIMIT = 500
+
+
+def shown(tx: Tx, bridge: Bridge, row: Any) -> dict[str, Any]:
+    """The invoice's JSON with its newest quote."""
+    newest = invoices.quote_rows(tx, row.id)[-1]
+    return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest))
+
+
+def invoice_by_id(bridge: Bridge, merchant_id: str, invoice_id: str) -> dict[str, Any]:
+    """Raises Refused("unknown_invoice"), also for another merchant's."""
+    with bridge.store.read() as tx:
+        row = invoices.find(tx, id=invoice_id)
+        if row is None or row.merchant != merchant_id:
+            raise Refused("unknown_invoice", "There is no such invoice.")
+        return shown(tx, bridge, row)
+
+
+def list_invoices(
+    bridge: Bridge, merchant_id: str, *, match: dict[str, str], limit: int, cursor: str | None
+) -> dict[str, Any]:
+    """Newest first; `match` may name billing_payment_id and status. Raises Refused("invalid_cursor")."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    before = read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = invoices.listing(tx, merchant=merchant_id, limit=limit + 1, match=match, before=before)
+        found = [shown(tx, bridge, row) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    next_cursor = write_cursor(last.created_at, last.id) if last is not None else None
+    return {"invoices": found, "next_cursor": next_cursor}
+
+
+def read_feed(bridge: Bridge, merchant_id: str, *, after: int, limit: int) -> dict[str, Any]:
+    """Events above position `after`, in the order of their positions; no reader ever skips one."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    with bridge.store.read() as tx:
+        rows = events.feed(tx, merchant=merchant_id, after=after, limit=limit + 1)
+    found = [json.loads(row.body) | {"position": row.position} for row in rows[:limit]]
+    next_after = found[-1]["position"] if found else after
+    return {"events": found, "next_after": next_after, "has_more": len(rows) > limit}
+
+
+def write_cursor(at: datetime, row_id: str) -> str:
+    """Where a page ended, as text for the next one."""
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{row_id}".encode()).decode()
+
+
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """What `write_cursor` made, and nothing else: a time without its zone or an id with a NUL would fail later and louder."""
+    try:
+        at_text, _, invoice_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        at = datetime.fromisoformat(at_text)
+        if at.tzinfo is None or not invoice_id.isprintable() or not invoice_id:
+            raise ValueError("not one of our cursors")
+        return at.astimezone(UTC), invoice_id
+    except (ValueError, OverflowError):
+        raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor") from None

@@ -1,0 +1,431 @@
+"""The one door: facts in, one transaction of state, ledger, outbox, reviews and audit.
+
+Owns the write of every decision; must not read the network, its callers did before.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.clock import believed
+from bridge.core.errors import Conflict
+from bridge.core.grace import outcome
+from bridge.core.invoice import Decision, Invoice, decide
+from bridge.core.kinds import review_of
+from bridge.core.ledger import Books, Journal, journals
+from bridge.core.policy import Rule, rule_of_terms
+from bridge.core.quote import Quote
+from bridge.core.rail import Target
+from bridge.core.schedule import look_class, next_look_at
+from bridge.invoices.present import invoice_json
+from bridge.invoices.review_blocks import review_blocks
+from bridge.invoices.targets import target_of
+from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews, targets
+from bridge.store.db import Duplicate, Tx, announce_work
+from bridge.store.together import Part, Together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What `record` wrote: the invoice as it is now, its newest quote, and the decision."""
+
+    invoice: Any
+    quote: Quote
+    sources: list[str]
+    decision: Decision
+
+
+def rule_of(row: Any) -> Rule:
+    """The rule the invoice was opened under, as it was then."""
+    return rule_of_terms(row.rule_terms)
+
+
+def record(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    *,
+    now: datetime,
+    actor: str,
+    action: str,
+    facts: Mapping[str, Any] | None = None,
+) -> Recorded:
+    """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
+
+    `row` must have been read in this transaction. Raises Conflict("invoice_changed") when somebody was faster.
+    """
+    facts, rule = dict(facts or {}), rule_of(row)
+    quote_rows = invoices.quote_rows(tx, row.id)
+    facts |= _watched_through_grace(row, facts)
+    known = SimpleNamespace(**dict(row._mapping) | facts)
+    payments = invoices.payments_of(tx, row.id)
+    target = target_of(tx, bridge, row)
+    has_evidence = bridge.evidence_of(target) is not None
+    told_of = invoices.facts(tx, known, has_chain_evidence=has_evidence, is_told=target.is_told)
+    decision = decide(
+        told_of,
+        quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
+        payments=payments,
+        now=now,
+        rule=rule,
+    )
+    facts |= _end_grace(tx, known, decision, now=now)
+    told, together = _told(row, decision, facts), Together()
+    values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
+    if _is_news(row, values) or told or decision.reviews:
+        values["updated_at"] = now
+        _audit(together, row, decision, now=now, actor=actor, action=action, facts=facts)
+    changed = invoices.change(together, row, values)
+    after = SimpleNamespace(**vars(known) | values)
+    newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
+    due = _due(after, decision, before=_booked(tx, row.id), account=target.account)
+    _post(together, after, newest, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
+    if after.status != row.status:
+        idempotency.set_settlement(together, row.id, settlement_status=after.status)
+    for step, kind in enumerate(told, 1):
+        _tell(together, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+    _write(tx, together, changed)
+    if told:
+        announce_work(tx)
+    _ask_people(tx, bridge, told_of, after, decision, now=now)
+    _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
+    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+
+
+def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The decision's events, or the news that somebody's grace began or ended."""
+    has_news_of_grace = facts.get("grace_until", row.grace_until) != row.grace_until
+    return decision.events or (("invoice.updated",) if has_news_of_grace else ())
+
+
+def _watched_through_grace(row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing is closed, so nothing is cancelled, while somebody's grace goes on."""
+    grace_until = facts.get("grace_until", row.grace_until)
+    monitor_until = facts.get("monitor_until", row.monitor_until)
+    is_longer = grace_until is not None and grace_until > monitor_until
+    return {"monitor_until": grace_until} if is_longer else {}
+
+
+def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
+    """Closes the grant of an invoice that was paid or whose time is over: by an entry, never by forgiving the sum."""
+    if known.grace_until is None:
+        return {}
+    ended = outcome(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
+    if ended is not None:
+        grace.end(tx, known.id, state=ended, now=now)
+        detail = {"remaining_sat": decision.remaining_sat}
+        audit.write(tx, at=now, actor="worker", action=f"grace_{ended}", invoice_id=known.id, detail=detail)
+    return {} if ended is None else {"grace_until": None}
+
+
+def _write(tx: Tx, together: Together, changed: Part) -> None:
+    """Writes everything, or raises Conflict("invoice_changed"): then somebody wrote the invoice after it was read."""
+    try:
+        together.run(tx)
+    except Duplicate:
+        changed.value = None  # an event of this sequence was there already
+    if changed.value is None:
+        raise Conflict("invoice_changed", "The invoice was changed by somebody else; read it again.")
+
+
+def record_first(
+    together: Together,
+    bridge: Bridge,
+    values: Mapping[str, Any],
+    quote: Quote,
+    target: Target,
+    *,
+    samples: str,
+    now: datetime,
+    actor: str,
+) -> Recorded:
+    """The door for a new invoice with these columns, its first quote and target: nothing is read back, the row is written decided.
+
+    Decided before the transaction, so that nobody waits for that: the caller runs `together` in it. Nobody is woken: nothing about
+    an invoice that was just opened is urgent, and waking takes a lock of the whole database.
+    """
+    row = invoices.fresh(values)
+    decision = decide(
+        invoices.facts_of(row, (), has_chain_evidence=bridge.evidence_of(target) is not None, is_told=target.is_told),
+        quotes=[quote],
+        payments=[],
+        now=now,
+        rule=rule_of(row),
+    )
+    told = ("invoice.created", *decision.events)
+    decided = _columns(row, decision, now=now) | {"sequence": len(told)}
+    invoices.add(together, dict(values) | decided)
+    targets.add(together, row.id, target)
+    invoices.add_quote(together, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
+    after = SimpleNamespace(**vars(row) | decided)
+    _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
+    sources = _sources(samples)
+    for sequence, kind in enumerate(told, 1):
+        _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
+    _post(together, after, quote, _due(after, decision, before=Books(), account=target.account), mirrors={}, now=now)
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
+
+
+def open_review(
+    tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime, more: Mapping[str, Any] | None = None
+) -> None:
+    """Opens an item of the review queue with the blocks a person needs to rule on it, and `more` of the caller's."""
+    blocks = review_blocks(tx, bridge, invoice, kind=kind, now=now) | dict(more or {})
+    is_new = reviews.open_item(
+        tx,
+        review_id=bridge.new_id("rev"),
+        invoice_id=invoice.id,
+        merchant=invoice.merchant,
+        kind=kind,
+        now=now,
+        **urgency(bridge, kind, now=now),
+        blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
+        is_refreshed=more is not None,
+    )
+    if is_new:
+        bridge.metrics.reviews_opened.labels(kind=kind).inc()
+
+
+def urgency(bridge: Bridge, kind: str, *, now: datetime) -> dict[str, Any]:
+    """How severe an item of this kind is, and until when a person looks at it: what is urgent has a quarter of the time."""
+    is_urgent = review_of(kind).is_urgent
+    due_at = now + timedelta(seconds=bridge.review_due_seconds // (4 if is_urgent else 1))
+    return {"severity": "urgent" if is_urgent else "normal", "due_at": due_at}
+
+
+def open_loose_review(
+    tx: Tx, bridge: Bridge, *, merchant: str, kind: str, what: Mapping[str, Any], now: datetime
+) -> None:
+    """Opens an item that belongs to no invoice; `what` is all there is to see."""
+    reviews.open_item(
+        tx,
+        review_id=bridge.new_id("rev"),
+        invoice_id=None,
+        merchant=merchant,
+        kind=kind,
+        now=now,
+        **urgency(bridge, kind, now=now),
+        blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
+        is_refreshed=review_of(kind).is_refreshed,
+    )
+    bridge.metrics.reviews_opened.labels(kind=kind).inc()
+
+
+def samples_of(quote_row: Any) -> list[dict[str, Any]]:
+    """The prices that a quote rests on, as `invoices.price.samples_json` wrote them."""
+    return list(json.loads(quote_row.samples))
+
+
+def sources_of(quote_row: Any) -> list[str]:
+    return _sources(quote_row.samples)
+
+
+def _sources(samples: str) -> list[str]:
+    return [sample["source"] for sample in json.loads(samples)]
+
+
+def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
+    """The columns that a decision sets."""
+    first_settled = decision.status == "settled" and known.settled_at is None
+    return {
+        "status": decision.status,
+        "exception": decision.exception,
+        "hold": decision.hold,
+        "reason": decision.reason,
+        "received_sat": decision.received_sat,
+        "confirmed_sat": decision.confirmed_sat,
+        "remaining_sat": decision.remaining_sat,
+        "excess_sat": decision.excess_sat,
+        "confirmations_seen": min(decision.confirmations_seen, 1_000),
+        "confirmations_needed": decision.confirmations_needed,
+        "settled_at": now if first_settled else known.settled_at,
+        "closed_at": (known.closed_at or now) if decision.closed else None,
+        "look_class": look_class(
+            status=decision.status, is_confirming=_is_confirming(decision), age=now - known.created_at
+        ),
+        "next_look_at": _next_look_at(known, decision, now=now),
+    }
+
+
+def _is_confirming(decision: Decision) -> bool:
+    return decision.received_sat > decision.confirmed_sat
+
+
+def _next_look_at(known: Any, decision: Decision, *, now: datetime) -> datetime:
+    """By the schedule, but not later than the end of a grace."""
+    due_at = next_look_at(
+        status=decision.status,
+        is_final=decision.is_final,
+        is_confirming=_is_confirming(decision),
+        created_at=known.created_at,
+        expires_at=known.expires_at,
+        monitor_until=known.monitor_until,
+        now=now,
+        is_undecided=_is_undecided(known, decision, now=now),
+    )
+    return min(due_at, known.grace_until) if known.grace_until is not None and known.grace_until > now else due_at
+
+
+def _is_undecided(known: Any, decision: Decision, *, now: datetime) -> bool:
+    """Whether a deadline is over and what came until then is not known, has no price or no block yet."""
+    if decision.status in ("settled", "invalid") or decision.closed:
+        return False
+    over = [at for at in (known.expires_at, known.monitor_until) if at <= now]
+    covered_until = believed(known.covered_until, now=now)
+    is_uncovered = bool(over) and (covered_until is None or covered_until < max(over))
+    is_on_its_way = bool(over) and decision.hold is None and _is_confirming(decision)
+    return is_uncovered or is_on_its_way or decision.wants_late_quote_from is not None
+
+
+_QUIET = frozenset(
+    {
+        "look_class",
+        "next_look_at",
+        "provider_asked_at",
+        "chain_asked_at",
+        "sequence",
+        "watched_until",
+        "confirmations_seen",
+        "covered_until",
+        "gap_at",
+    }
+)
+
+
+def _is_news(row: Any, values: Mapping[str, Any]) -> bool:
+    """Whether anything changed that a person would want to find in the audit: not clocks, not another block on top."""
+    return any(getattr(row, name) != value for name, value in values.items() if name not in _QUIET)
+
+
+def _audit(
+    tx: Tx | Together, row: Any, decision: Decision, *, now: datetime, actor: str, action: str, facts: Mapping[str, Any]
+) -> None:
+    detail = {
+        "exception": decision.exception,
+        "hold": decision.hold,
+        "received_sat": decision.received_sat,
+        "confirmed_sat": decision.confirmed_sat,
+        "remaining_sat": decision.remaining_sat,
+        "excess_sat": decision.excess_sat,
+        "confirmations_seen": decision.confirmations_seen,
+        "confirmations_needed": decision.confirmations_needed,
+        "reviews": list(decision.reviews),
+        "facts": {name: str(value) for name, value in facts.items()},
+        "trace_id": row.trace_id,
+    }
+    audit.write(
+        tx,
+        at=now,
+        actor=actor,
+        action=action,
+        invoice_id=row.id,
+        from_status=row.status,
+        to_status=decision.status,
+        reason=decision.reason,
+        rule=row.rule,
+        policy_version=row.policy_version,
+        detail=detail,
+    )
+
+
+def _booked(tx: Tx, invoice_id: str) -> Books:
+    return Books.of_balances(ledger.balances(tx, invoice_id=invoice_id))
+
+
+def _due(invoice: Any, decision: Decision, *, before: Books, account: str) -> tuple[Journal, ...]:
+    after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
+    return journals(before, after, currency=invoice.currency, wallet=account)
+
+
+def _post(
+    together: Together, invoice: Any, quote: Quote, due: Iterable[Journal], *, mirrors: Mapping[str, int], now: datetime
+) -> None:
+    memo = {"currency": invoice.currency, "amount_minor": invoice.amount_minor, "price_minor": quote.price_minor}
+    values = {
+        "invoice_id": invoice.id,
+        "merchant": invoice.merchant,
+        "at": now,
+        "memo": json.dumps(memo, sort_keys=True),
+    }
+    ledger.add(together, due, values=values, service_ref=invoice.service_ref, mirrors=mirrors)
+
+
+def _tell(
+    tx: Tx | Together,
+    bridge: Bridge,
+    invoice: Any,
+    quote: Quote,
+    sources: list[str],
+    *,
+    kind: str,
+    sequence: int,
+    now: datetime,
+) -> None:
+    """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
+    event_id = bridge.new_id("evt")
+    told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
+    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources))
+    wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
+    events.append(
+        tx,
+        event_id=event_id,
+        delivery_id=bridge.new_id("dlv") if wants_push else None,
+        invoice_id=invoice.id,
+        merchant=invoice.merchant,
+        type=kind,
+        sequence=sequence,
+        body=body,
+        asset=quote.asset,
+        now=now,
+    )
+
+
+def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: dict[str, Any] | None) -> str:
+    """The exact text that is signed, pushed and shown in the feed."""
+    body: dict[str, Any] = {"id": event_id, "type": kind, "sequence": sequence}
+    body |= {"created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
+
+
+def _ask_people(tx: Tx, bridge: Bridge, told_of: Invoice, after: Any, decision: Decision, *, now: datetime) -> None:
+    """Opens the decision's reviews; what asked about missing evidence closes by itself once nothing is missing."""
+    for kind in decision.reviews:
+        open_review(tx, bridge, after, kind=kind, now=now)
+    if "evidence_missing" in told_of.open_reviews and told_of.gap is None:
+        withdraw_review(tx, after, kind="evidence_missing", now=now)
+
+
+def withdraw_review(tx: Tx, row: Any, *, kind: str, now: datetime) -> None:
+    """Ends the open item of this kind: what it asked has answered itself. Nobody ruled, so nothing is let pass by it."""
+    why = review_of(kind).withdrawn_when
+    for item in reviews.of_invoice(tx, row.id):
+        if item.kind == kind and item.state == "open":
+            reviews.withdraw(tx, item.id, note=why, now=now)
+            audit.write(
+                tx,
+                at=now,
+                actor="worker",
+                action="review_withdrawn",
+                invoice_id=row.id,
+                from_status=row.status,
+                reason=why,
+                rule=row.rule,
+                policy_version=row.policy_version,
+                detail={"review": item.id, "kind": kind},
+            )
+
+
+def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:
+    if before.status != after.status:
+        bridge.metrics.moves.labels(to=after.status).inc()
+    if before.settled_at is None and after.settled_at is not None:
+        bridge.metrics.settlement_lag_seconds.observe((after.settled_at - first_seen_at).total_seconds())
+        if after.customer_id and not invoices.has_paid_before(tx, after):
+            began_at = invoices.first_created_at(tx, merchant=after.merchant, customer_id=after.customer_id)
+            bridge.metrics.first_paid_seconds.observe(
+                (after.settled_at - (began_at or after.created_at)).total_seconds()
+            )

@@ -1,0 +1,143 @@
+"""Where an invoice is paid to: what was offered, and which address comes next, of a descriptor or of the pool fetched ahead.
+
+Owns that an address is given to one thing for ever; deriving is `core.descriptors`', asking a gateway `invoices.open_invoice`'s.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bridge.call_budget import take_calls
+from bridge.context import Bridge
+from bridge.core.errors import BridgeError
+from bridge.core.money import BTC
+from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Rail, Target
+from bridge.logs import log
+from bridge.permit import may_call_provider
+from bridge.store import derived_addresses, leases, spare_addresses, targets
+from bridge.store.db import Tx
+
+
+def offered(rail: Rail, text: str, *, due_units: int, now: datetime) -> Target:
+    """A target over this rail that was not offered before."""
+    return Target(
+        rail=rail.name,
+        asset=rail.asset,
+        wallet_id=rail.wallet_id,
+        text=text,
+        account=rail.account,
+        witness=rail.witness,
+        due_units=due_units,
+        created_at=now,
+    )
+
+
+def target_of(tx: Tx, bridge: Bridge, row: Any) -> Target:
+    """The first target of a stored invoice.
+
+    Beside this release one before it may run, which writes no targets: what it opened is said by the invoice's own columns.
+    """
+    return first_of(targets.of_invoice(tx, row.id), bridge, row)
+
+
+def first_of(stored: Sequence[Target], bridge: Bridge, row: Any) -> Target:
+    """The same of targets that were read already."""
+    return stored[0] if stored else _adopted(bridge, row)
+
+
+def _adopted(bridge: Bridge, row: Any) -> Target:
+    rail = bridge.rail_of(row.wallet_id)
+    # Of a wallet that no setting names the careful guess: somebody else keeps its money and would have to be asked.
+    return Target(
+        rail=rail.name if rail is not None else "",
+        asset=rail.asset if rail is not None else BTC,
+        wallet_id=row.wallet_id,
+        text=row.address,
+        account=rail.account if rail is not None else "wallet:hot",
+        witness=rail.witness if rail is not None else TOTAL_AND_CHAIN,
+        due_units=max(row.remaining_sat, 1),
+        created_at=row.created_at,
+    )
+
+
+def address_for_invoice(tx: Tx, bridge: Bridge, *, invoice_id: str, now: datetime) -> str | None:
+    """The new invoice's address, or None when the gateway has to be asked for one."""
+    source = bridge.receiving.derives
+    if source is not None:
+        return next_address(tx, bridge, source, purpose="invoice", used_by=invoice_id, now=now)
+    if asks_always(bridge):
+        return None
+    return spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+
+
+def asks_always(bridge: Bridge) -> bool:
+    """Whether each address is a call."""
+    return bridge.receiving.derives is None and bridge.receiving.spares == 0
+
+
+def next_address(tx: Tx, bridge: Bridge, source: AddressSource, *, purpose: str, used_by: str, now: datetime) -> str:
+    """The next address of a descriptor, given out in the caller's transaction: with it, or not at all.
+
+    Nodes take turns at the counter's row, so that no index is ever given out twice. Raises Refused("addresses_used_up").
+    """
+    index = derived_addresses.take_index(tx, source.wallet_id)
+    address = source.address(index)
+    derived_addresses.add(
+        tx,
+        address=address,
+        wallet_id=source.wallet_id,
+        network=bridge.network,
+        address_index=index,
+        purpose=purpose,
+        used_by=used_by,
+        now=now,
+    )
+    return address
+
+
+def is_pinned(tx: Tx, bridge: Bridge, destination: str | None) -> bool:
+    """Whether a sweep may go there: a cold address of the settings, or one that follows from the cold descriptor.
+
+    What the database says of an address is not believed: it is derived again.
+    """
+    cold = bridge.treasury.cold_descriptor
+    if destination is None or cold is None:
+        return destination in bridge.treasury.cold_addresses
+    row = derived_addresses.find(tx, destination)
+    return row is not None and row.purpose == "sweep" and cold.address(row.address_index) == destination
+
+
+# The gateway only echoes what is expected of an inbox (SUBTC contract 5.7); the invoice's own amount is not known yet.
+EXPECTED_SAT = 1
+LEASE_SECONDS = 60
+
+
+def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
+    """Adds one address to a pool that is not full. Returns how many were added."""
+    rail = bridge.receiving
+    if rail.asks is None or rail.spares == 0:
+        return 0
+    now, pool = bridge.clock(), {"wallet_id": bridge.wallet_id, "network": bridge.network}
+    with bridge.store.read() as tx:
+        if spare_addresses.count_free(tx, **pool) >= rail.spares:
+            return 0
+    with bridge.store.write(durable=False) as tx:
+        if not may_call_provider(tx, bridge.wallet_id):
+            return 0
+        if not leases.take(tx, "spare_addresses", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
+            return 0
+        if not take_calls(tx, bridge, now=now):
+            return 0
+    try:
+        address = rail.asks(EXPECTED_SAT)
+    except BridgeError as error:
+        log("spare_address.not_added", level=logging.WARNING, code=error.code)
+        return 0
+    bridge.crash_point("spare.address_taken")
+    with bridge.store.write() as tx:
+        if spare_addresses.is_used(tx, address):
+            log("spare_address.repeated", level=logging.ERROR)
+            return 0
+        spare_addresses.add(tx, address=address, now=now, **pool)
+    return 1

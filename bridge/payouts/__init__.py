@@ -1,0 +1,1 @@
+"""Money out: asked for, decided by people, sent once, confirmed; and the treasury that it leaves."""

@@ -1,0 +1,137 @@
+"""Other people decide about a payout: approve, reject, look.
+
+Owns the second pair of eyes; must not send, `payouts.send_payouts` does when the cooling time is over.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import Conflict, Refused
+from bridge.core.payout import OWN_ROLE, approve_journal, write_off_journal
+from bridge.invoices.present import time_text
+from bridge.invoices.read_invoices import read_cursor, write_cursor
+from bridge.payouts.present import payout_json, refundable_of
+from bridge.payouts.send_payouts import refund_waits
+from bridge.payouts.steps import found, note, post, release
+from bridge.permit import check_may_stop, refuse_same_person, require_mode, require_operator, require_words
+from bridge.store import invoices, ledger, payouts
+from bridge.store.db import Tx
+
+MAX_LIMIT = 200
+
+
+def list_payouts(
+    bridge: Bridge, *, match: dict[str, str], limit: int = 50, cursor: str | None = None
+) -> dict[str, Any]:
+    """Newest first; `match` may name state, kind, merchant, invoice_id and role. Raises Refused("invalid_cursor")."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    before = read_cursor(cursor) if cursor else None
+    with bridge.store.read() as tx:
+        rows = payouts.listing(tx, match=match, limit=limit + 1, before=before)
+        shown = [payout_json(tx, row) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return {"payouts": shown, "next_cursor": write_cursor(last.requested_at, last.id) if last is not None else None}
+
+
+def show_payout(bridge: Bridge, payout_id: str) -> dict[str, Any]:
+    """One payout with every approval, void ones too. Raises Refused("unknown_payout")."""
+    with bridge.store.read() as tx:
+        row = found(payouts.find(tx, id=payout_id))
+        every = [
+            {"round": a.round, "actor": a.actor, "reason": a.reason, "at": time_text(a.at)}
+            for a in payouts.approvals_of(tx, payout_id)
+        ]
+        return payout_json(tx, row) | {"round": row.round, "all_approvals": every}
+
+
+def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """One person's approval; with enough of them the payout is approved and cools down before it is sent.
+
+    Raises Refused (unknown_payout, unknown_operator, forbidden, same_person, destination_missing, above_refundable; of
+    what the shop sends itself also invoice_held, refunded_elsewhere, money_not_final) and
+    Conflict("not_waiting") when there is nothing to approve any more.
+    """
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        require_mode(tx, "read_only")
+        require_operator(tx, actor, "payout.approve", now=now)
+        _lock_invoice(tx, payout_id)
+        row = found(payouts.find(tx, lock=True, id=payout_id))
+        _check_approvable(tx, row, actor)
+        payouts.approve(tx, row, actor=actor, reason=reason, now=now)
+        given = [a for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
+        if len(given) < row.approvals_needed:
+            note(tx, bridge, row, "payout_approval_given", actor=actor, reason=reason, now=now, before=row.state)
+            return payout_json(tx, row)
+        carry_out_approval(tx, bridge, row, actor=actor, reason=reason, now=now)
+        return payout_json(tx, payouts.find(tx, id=row.id))
+
+
+def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> None:
+    """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
+    send_after = now + timedelta(seconds=bridge.payouts.cooling_seconds)
+    values: dict[str, Any] = {"state": "approved", "approved_at": now, "next_try_at": send_after}
+    values["waiting"] = "own_send" if row.role == OWN_ROLE else ""
+    payouts.change(tx, row, values, now=now)
+    approved = found(payouts.find(tx, id=row.id))
+    if row.kind == "refund":
+        journal = approve_journal(row.net_sat, owed=_owed(tx, row))
+        if journal is not None:
+            post(tx, row, journal, now=now)
+    note(tx, bridge, approved, "payout_approved", actor=actor, reason=reason, now=now, before=row.state)
+    if row.kind == "write_off":
+        post(tx, row, write_off_journal(row.gross_sat, role=row.role), now=now)
+        payouts.change(tx, approved, {"state": "confirmed", "finished_at": now}, now=now)
+        done = payouts.find(tx, id=row.id)
+        note(tx, bridge, done, "payout_confirmed", actor=actor, reason=reason, now=now, before="approved")
+
+
+def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+    """Ends a payout that was surely not sent, by an approver or by who may propose (a withdrawal).
+
+    Raises Refused (unknown_payout, forbidden) and Conflict("maybe_sent") once a call may have reached the gateway.
+    """
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        require_mode(tx, "read_only")
+        check_may_stop(tx, actor, approve="payout.approve", propose="payout.propose", now=now)
+        row = found(payouts.find(tx, lock=True, id=payout_id))
+        is_idle = row.state == "submitting" and not row.maybe_sent and row.lease_until is None
+        if row.state not in ("requested", "approved") and not is_idle:
+            raise Conflict("maybe_sent", f"This payout is {row.state}; it can no longer be stopped.")
+        release(tx, row, now=now)
+        payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
+        after = found(payouts.find(tx, id=payout_id))
+        note(tx, bridge, after, "payout_rejected", actor=actor, reason=reason, now=now, before=row.state)
+        return payout_json(tx, after)
+
+
+def _check_approvable(tx: Tx, row: Any, actor: str) -> None:
+    if row.state != "requested":
+        raise Conflict("not_waiting", f"This payout is {row.state}; there is nothing to approve.")
+    given = [a.actor for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
+    refuse_same_person(actor, involved=[row.proposed_by, row.destination_set_by, *given])
+    if row.destination is None and row.kind != "write_off":
+        raise Refused("destination_missing", "There is no address to send to yet.", field="destination")
+    if row.kind == "refund":
+        refundable_of(tx, invoices.find(tx, id=row.invoice_id), besides=row.id).check(row.net_sat)
+    if row.role == OWN_ROLE and (waiting := refund_waits(tx, row)):
+        # Approved it is the shop's to send, and nothing of ours stands between any more.
+        raise Refused(waiting, "This refund must not be sent yet; approve it later.", field="payout")
+
+
+def _owed(tx: Tx, row: Any) -> dict[str, int]:
+    """What each liability account of the invoice holds, free of other approved refunds."""
+    free = {account: -units for account, units in ledger.owed(tx, row.invoice_id).items()}
+    taken_sat = payouts.unbooked_sat(tx, row.invoice_id, besides=row.id)
+    return free | {"refunds_payable": free.get("refunds_payable", 0) - taken_sat}
+
+
+def _lock_invoice(tx: Tx, payout_id: str) -> None:
+    """The invoice before its payout, as every flow takes them, so that none waits for another crosswise."""
+    row = payouts.find(tx, id=payout_id)
+    if row is not None and row.invoice_id is not None:
+        invoices.find(tx, lock=True, id=row.invoice_id)

@@ -1,0 +1,214 @@
+"""Taking money out of the hot wallet to the pinned cold addresses, and other treasury entries.
+
+Owns the schedule, the proposal and the write-off; whether a sweep is worth it is `core.treasury`'s, sending
+`payouts.send_payouts`'.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
+from bridge.core.ledger import Entry, Journal
+from bridge.core.money import check_sat
+from bridge.core.payout import Amounts
+from bridge.core.treasury import HotWallet, SweepPlan, TreasuryRules, plan_sweep
+from bridge.invoices.targets import next_address
+from bridge.logs import log
+from bridge.payouts.decide_payout import carry_out_approval
+from bridge.payouts.present import payout_json
+from bridge.payouts.request_refund import new_send_key
+from bridge.payouts.steps import found, note, terms_of
+from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
+from bridge.permit import check_actor_in, require_mode, require_words
+from bridge.store import audit, leases, ledger, payouts
+from bridge.store.db import Tx
+
+POLICY = "policy"
+# The role that is swept.
+SWEPT = "hot"
+TRY_SECONDS = 60
+
+
+def sweep_due(bridge: Bridge, *, owner: str) -> int:
+    """The scheduled sweep: says (dry_run), proposes or orders one. Returns how many plans were made."""
+    rules, now = bridge.treasury, bridge.clock()
+    if SWEPT not in bridge.senders:
+        return 0
+    with bridge.store.read() as tx:
+        if rules.sweep_mode == "off" or leases.mode_of(tx) == "read_only":
+            return 0
+        pauses = (("sweep", rules.sweep_every_seconds), ("sweep_try", TRY_SECONDS))
+        if not all(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses):
+            return 0
+    with bridge.store.write() as tx:
+        # A gateway that does not answer postpones the schedule by minutes, not by a whole period.
+        if not leases.take_free(tx, "sweep_try", owner=owner, now=now, lease_seconds=TRY_SECONDS):
+            return 0
+    if _read(bridge) is None:
+        return 0
+    with bridge.store.write() as tx:
+        if not leases.take_free(tx, "sweep", owner=owner, now=now, lease_seconds=rules.sweep_every_seconds):
+            return 0
+        _scheduled(tx, bridge, now=now)
+    return 1
+
+
+def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[str, Any]:
+    """A person proposes a sweep now, whatever the threshold; another one approves it.
+
+    Raises Refused (forbidden, nothing_to_sweep, no_gateway), Conflict("sweep_open") and Unavailable.
+    """
+    require_words(actor, reason)
+    if SWEPT not in bridge.senders:
+        raise Refused("no_gateway", "The money lies in your own wallet already; the bridge moves nothing there.")
+    if _read(bridge) is None:
+        raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        require_mode(tx, "read_only")
+        check_actor_in(tx, actor, "payout.propose", now=now)
+        known = payouts.find(tx, merchant="", request_key=key)
+        if known is not None:
+            return payout_json(tx, known)
+        plan = _plan(tx, bridge, replace(bridge.treasury, sweep_above_sat=0))
+        if plan.amounts is None:
+            raise Refused("nothing_to_sweep", f"Nothing can be swept now: {plan.reason}.")
+        if payouts.any_open_sweep(tx):
+            raise Conflict("sweep_open", "Another sweep is not finished yet.")
+        return payout_json(tx, _add_sweep(tx, bridge, plan.amounts, key=key, actor=actor, reason=reason, now=now))
+
+
+def _read(bridge: Bridge) -> HotWallet | None:
+    """The hot wallet as it is now; None when the gateway does not answer or is not well: then nothing is proposed."""
+    try:
+        terms_of(bridge, "hot")
+    except BridgeError as error:
+        log("sweep.waits", level=logging.WARNING, code=error.code)
+        return None
+    return read_balance(bridge, "hot")
+
+
+def sweep_plan(bridge: Bridge) -> dict[str, Any]:
+    """What the schedule would do now, by the last balance read."""
+    with bridge.store.read() as tx:
+        return plan_json(_plan(tx, bridge, bridge.treasury))
+
+
+def propose_write_off(
+    bridge: Bridge, *, role: str, gross_sat: int, actor: str, reason: str, key: str
+) -> dict[str, Any]:
+    """A person gives up dust that is too little to be sent; another one approves. Raises Refused."""
+    require_words(actor, reason)
+    check_sat(gross_sat, field="gross_sat")
+    if role not in bridge.senders or gross_sat == 0:
+        raise Refused("bad_write_off", "Name a wallet and more than nothing.", field="role")
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        require_mode(tx, "read_only")
+        check_actor_in(tx, actor, "payout.propose", now=now)
+        seen = hot_wallet(tx, bridge, role)
+        if seen is None or gross_sat >= seen.min_send_sat:
+            raise Refused("not_dust", "Only what is below the minimum send can be written off.", field="gross_sat")
+        amounts = Amounts(gross_sat=gross_sat, fee_sat=0, net_sat=gross_sat)
+        values = _values(bridge, "write_off", amounts, role=role, fee_bps=0, key=key, now=now)
+        return payout_json(tx, _add(tx, bridge, values, actor=actor, reason=reason, now=now))
+
+
+def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str, reason: str) -> None:
+    """Books money that the operator put into a wallet from outside, such as the refund float of the billing wallet."""
+    require_words(actor, reason)
+    if role not in bridge.senders or check_sat(sat, field="sat") == 0:
+        raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
+    now = bridge.clock()
+    entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
+    memo = json.dumps({"txid": txid, "actor": actor}, sort_keys=True)
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "books.export", now=now)
+        journal = Journal(kind="funding", entries=entries)
+        ledger.post(
+            tx, (journal,), invoice_id=None, merchant="", service_ref="", at=now, memo=memo, family=ledger.PAYOUT
+        )
+        detail = {"role": role, "sat": sat, "txid": txid}
+        audit.write(tx, at=now, actor=actor, action="wallet_funded", reason=reason, detail=detail)
+
+
+def _scheduled(tx: Tx, bridge: Bridge, *, now: datetime) -> None:
+    rules = bridge.treasury
+    plan = _plan(tx, bridge, rules)
+    detail = plan_json(plan) | {"mode": rules.sweep_mode}
+    log("sweep.planned", **detail)
+    audit.write(tx, at=now, actor=POLICY, action="sweep_planned", reason=plan.reason or "due", detail=detail)
+    if plan.amounts is None or rules.sweep_mode == "dry_run" or payouts.any_open_sweep(tx):
+        return
+    key = f"sweep-{int(now.timestamp())}"
+    reason = "scheduled"
+    row = _add_sweep(tx, bridge, plan.amounts, key=key, actor=POLICY, reason=reason, now=now)
+    if rules.sweep_mode == "auto" and row.fee_bps is not None:
+        # The pinned address and the rules were decided by people when they wrote the configuration; an unknown fee was not.
+        carry_out_approval(tx, bridge, row, actor=POLICY, reason="sweep_mode auto", now=now)
+
+
+def _plan(tx: Tx, bridge: Bridge, rules: TreasuryRules) -> SweepPlan:
+    seen = hot_wallet(tx, bridge)
+    nothing = HotWallet(confirmed_sat=0, owed_sat=0, promised_sat=0, fee_bps=0, min_send_sat=1)
+    return plan_sweep(seen or nothing, rules)
+
+
+def _add_sweep(tx: Tx, bridge: Bridge, amounts: Amounts, *, key: str, actor: str, reason: str, now: datetime) -> Any:
+    seen = hot_wallet(tx, bridge)
+    fee_bps = seen.fee_bps if seen is not None else None
+    values = _values(bridge, "sweep", amounts, role="hot", fee_bps=fee_bps, key=key, now=now)
+    address = _cold_address(tx, bridge, payout_id=values["id"], now=now)
+    values |= {"destination": address, "destination_set_at": now, "destination_set_by": POLICY}
+    return _add(tx, bridge, values, actor=actor, reason=reason, now=now)
+
+
+def _cold_address(tx: Tx, bridge: Bridge, *, payout_id: str, now: datetime) -> str:
+    """The descriptor's next address, never used before; else the least used of the pinned ones, so that they take turns."""
+    cold = bridge.treasury.cold_descriptor
+    if cold is not None:
+        return next_address(tx, bridge, cold, purpose="sweep", used_by=payout_id, now=now)
+    return min(bridge.treasury.cold_addresses, key=lambda each: payouts.uses_of(tx, each))
+
+
+def _add(tx: Tx, bridge: Bridge, values: dict[str, Any], *, actor: str, reason: str, now: datetime) -> Any:
+    is_new = payouts.add(tx, values | {"proposed_by": actor, "reason": reason})
+    row = found(payouts.find(tx, merchant="", request_key=values["request_key"]))
+    if is_new:
+        note(tx, bridge, row, f"{values['kind']}_requested", actor=actor, reason=reason, now=now)
+    elif row.request_sha256 != values["request_sha256"]:
+        raise Refused("idempotency_mismatch", "This key was used for another request.", field="Idempotency-Key")
+    return row
+
+
+def _values(
+    bridge: Bridge, kind: str, amounts: Amounts, *, role: str, fee_bps: int | None, key: str, now: datetime
+) -> dict[str, Any]:
+    asked = json.dumps([kind, role, amounts.gross_sat])
+    return asdict(amounts) | {
+        "id": bridge.new_id("pay"),
+        "kind": kind,
+        "state": "requested",
+        "invoice_id": None,
+        "merchant": "",
+        "billing_payment_id": "",
+        "customer_id": "",
+        "service_ref": "",
+        "request_key": key,
+        "request_sha256": hashlib.sha256(asked.encode()).hexdigest(),
+        "role": role,
+        "wallet_id": bridge.senders[role].wallet_id,
+        "network": bridge.network,
+        "fee_bps": fee_bps,
+        "approvals_needed": bridge.payouts.approvals.needed(amounts.gross_sat),
+        "idempotency_key": new_send_key(),
+        "maybe_sent": False,
+        "requested_at": now,
+        "updated_at": now,
+        "next_try_at": now,
+    }

@@ -1,0 +1,262 @@
+"""The wallets as treasury sees them: balances read on a schedule, what is owed, what is free, and a period in figures.
+
+Owns these readings and figures; must not move money, `payouts.sweep` proposes that.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from bridge.call_budget import draw_call
+from bridge.context import Bridge
+from bridge.core.columns import Cell
+from bridge.core.errors import BridgeError, Unavailable
+from bridge.core.evidence import WalletBalance
+from bridge.core.ledger import ASSETS
+from bridge.core.money import BTC
+from bridge.core.rail import AddressSource, WalletReader
+from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
+from bridge.invoices.present import time_text
+from bridge.logs import log
+from bridge.payouts.steps import Terms, known_terms
+from bridge.permit import may_call_provider
+from bridge.store import balances, exports, leases, ledger, payouts
+from bridge.store.db import Tx
+
+# What may have to go back to payers. What settled an invoice is the shop's, until a person approves its refund.
+_OWED = ("customer:unallocated", "customer:overpayment", "refunds_payable")
+
+
+def owed_sat(tx: Tx, bridge: Bridge) -> int:
+    """Open liabilities to payers in satoshi, as far as the money lies in the wallet and not in the mempool."""
+    held = ledger.sums(tx, (*_OWED, "inflight:unconfirmed"))
+    return max(-sum(held.get(account, 0) for account in _OWED) - held.get("inflight:unconfirmed", 0), 0)
+
+
+def read_balances(bridge: Bridge, *, owner: str) -> int:
+    """Reads every wallet's balance at most once per pause over all workers. Returns how many were read."""
+    now, pause = bridge.clock(), bridge.treasury.balance_every_seconds
+    with bridge.store.read() as tx:
+        if not leases.is_free(tx, "balances", now=now, lease_seconds=pause):
+            return 0
+    with bridge.store.write() as tx:
+        if not leases.take_free(tx, "balances", owner=owner, now=now, lease_seconds=pause):
+            return 0
+        wanted = [role for role, rail in bridge.senders.items() if may_call_provider(tx, rail.wallet_id)]
+        formers = [wallet_id for wallet_id in bridge.former if may_call_provider(tx, wallet_id)]
+    read = [read_balance(bridge, role) is not None for role in wanted]
+    return sum(read) + sum(read_former(bridge, wallet_id) for wallet_id in formers)
+
+
+def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
+    """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
+    asked_at, rail = bridge.clock(), bridge.senders[role]
+    balance = _asked(bridge, role, rail.reader)
+    if balance is None:
+        return None
+    _keep(bridge, role, rail.wallet_id, balance, known_terms(bridge, role), at=asked_at)
+    with bridge.store.read() as tx:
+        seen = hot_wallet(tx, bridge, role)
+    if role == "hot" and seen is not None:
+        bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
+        bridge.metrics.owed_sat.set(seen.owed_sat)
+        bridge.metrics.stranded_sat.set(plan_sweep(seen, bridge.treasury).stranded_sat)
+    return seen
+
+
+def read_former(bridge: Bridge, wallet_id: str) -> bool:
+    """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
+    asked_at, former = bridge.clock(), bridge.former[wallet_id]
+    place = place_of(former.role, wallet_id)
+    balance = _asked(bridge, place, former.reader)
+    if balance is None:
+        return False
+    nothing_leaves = Terms(fee_bps=None, min_send_sat=bridge.payouts.min_send_sat)
+    _keep(bridge, place, wallet_id, balance, nothing_leaves, at=asked_at)
+    return True
+
+
+def place_of(role: str, wallet_id: str) -> str:
+    """Where a former wallet's readings are kept, beside those of the roles in use."""
+    return f"{role}:{wallet_id}"
+
+
+def _asked(bridge: Bridge, place: str, reader: WalletReader | None) -> WalletBalance | None:
+    if reader is None:
+        return None
+    try:
+        draw_call(bridge)
+        return reader.balance()
+    except BridgeError as error:
+        log("balance.unavailable", level=logging.WARNING, role=place, code=error.code)
+        return None
+
+
+def _keep(bridge: Bridge, place: str, wallet_id: str, read: WalletBalance, terms: Terms, *, at: datetime) -> None:
+    values = {"wallet_id": wallet_id, "confirmed_sat": read.confirmed_sat, "unconfirmed_sat": read.unconfirmed_sat}
+    values |= {"fee_bps": terms.fee_bps, "min_send_sat": terms.min_send_sat, "read_at": at}
+    with bridge.store.write() as tx:
+        balances.put(tx, place, values)
+    bridge.metrics.wallet_sat.labels(role=place).set(read.confirmed_sat)
+
+
+def readings_of(tx: Tx, bridge: Bridge, role: str) -> dict[str, Any]:
+    """The last reading of every wallet of a role that the settings name, by wallet id."""
+    ids = bridge.readers_by_role.get(role, {})
+    return {
+        row.wallet_id: row
+        for row in balances.listing(tx)
+        if row.role.partition(":")[0] == role and row.wallet_id in ids
+    }
+
+
+def held_sat(tx: Tx, bridge: Bridge) -> int:
+    """Confirmed satoshi that payers' money makes at gateways: the hot wallet and what still lies in former ones."""
+    return sum(row.confirmed_sat for row in readings_of(tx, bridge, "hot").values())
+
+
+def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
+    """The last reading of a wallet with what is owed from it; None before the first reading."""
+    row = balances.of(tx, role)
+    if row is None:
+        return None
+    return HotWallet(
+        confirmed_sat=row.confirmed_sat,
+        owed_sat=owed_sat(tx, bridge) if role == "hot" else 0,
+        promised_sat=payouts.promised_sat(tx, wallet_id=row.wallet_id),
+        fee_bps=row.fee_bps,
+        min_send_sat=row.min_send_sat,
+    )
+
+
+def require_room(tx: Tx, bridge: Bridge) -> None:
+    """Raises Unavailable("hot_wallet_full") while the hot wallet is over its cap and the operator wants that to count."""
+    counts = bridge.treasury.stop_new_invoices and "hot" in bridge.senders
+    if counts and bridge.treasury.is_over_cap(held_sat(tx, bridge)):
+        raise Unavailable("hot_wallet_full", "The wallet holds as much as it may.", retry_after_seconds=600)
+
+
+def treasury_view(bridge: Bridge) -> dict[str, Any]:
+    """Everything about the wallets on one page; amounts in satoshi, `ledger_sat` is what our own books say."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        hot = hot_wallet(tx, bridge)
+        books = ledger.sums(tx, ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:sweep", "provider_fee"))
+        rows = {row.role: row for row in balances.listing(tx)}
+        plan = plan_sweep(hot, bridge.treasury) if hot is not None else None
+        return {
+            "network": bridge.network,
+            "wallets": [
+                _wallet(bridge, role, rows.get(role), books.get(f"wallet:{role}", 0), now) for role in bridge.senders
+            ],
+            "former_wallets": [
+                _former(bridge, wallet_id, rows.get(place_of(former.role, wallet_id)), now)
+                for wallet_id, former in bridge.former.items()
+            ],
+            "cold": {
+                "addresses": list(bridge.treasury.cold_addresses),
+                "first_address": _first(bridge.treasury.cold_descriptor),
+                "ledger_sat": books.get("wallet:cold", 0),
+            },
+            "own_first_address": _first(bridge.receiving.derives),
+            "in_sweep_sat": books.get("inflight:sweep", 0),
+            "fees_paid_sat": books.get("provider_fee", 0),
+            "owed_sat": hot.owed_sat if hot is not None else owed_sat(tx, bridge),
+            "promised_sat": hot.promised_sat if hot is not None else 0,
+            "refund_float_sat": bridge.treasury.refund_float_sat,
+            "max_hot_sat": bridge.treasury.max_hot_sat,
+            "is_over_cap": bridge.treasury.is_over_cap(held_sat(tx, bridge)),
+            "sweep_mode": bridge.treasury.sweep_mode if "hot" in bridge.senders else "off",
+            "sweep": plan_json(plan) if plan is not None else None,
+        }
+
+
+def _first(source: AddressSource | None) -> str | None:
+    """What a person compares with a wallet: the address by which its descriptor is known here."""
+    return source.address(0) if source is not None else None
+
+
+def plan_json(plan: SweepPlan) -> dict[str, Any]:
+    amounts = plan.amounts
+    return {
+        "reason": plan.reason,
+        "free_sat": plan.free_sat,
+        "stranded_sat": plan.stranded_sat,
+        "gross_sat": amounts.gross_sat if amounts else 0,
+        "fee_bps": plan.fee_bps,
+        "fee_sat": None if plan.fee_bps is None else amounts.fee_sat if amounts else 0,
+        "net_sat": amounts.net_sat if amounts else 0,
+    }
+
+
+def old_balances(tx: Tx, bridge: Bridge, *, now: datetime) -> list[str]:
+    """Roles whose wallet holds money that nobody could look at for too long: the gateway may be gone with it."""
+    limit = bridge.treasury.balance_age_alert_seconds
+    rows = [row for row in balances.listing(tx) if _is_told_by(bridge, row)]
+    return [r.role for r in rows if r.confirmed_sat > 0 and (now - r.read_at).total_seconds() > limit]
+
+
+def _is_told_by(bridge: Bridge, row: Any) -> bool:
+    """Whether this row is what is read of its wallet now: a wallet that became a former one is read in another place, and one
+    that people took out of the settings is not read any more.
+    """
+    is_former_place = ":" in row.role
+    return is_former_place == (row.wallet_id in bridge.former)
+
+
+def _former(bridge: Bridge, wallet_id: str, row: Any, now: datetime) -> dict[str, Any]:
+    return {"role": bridge.former[wallet_id].role, "wallet_id": wallet_id} | _reading(row, now)
+
+
+def _reading(row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "confirmed_sat": row.confirmed_sat if row is not None else None,
+        "unconfirmed_sat": row.unconfirmed_sat if row is not None else None,
+        "read_at": time_text(row.read_at) if row is not None else None,
+        "age_seconds": int((now - row.read_at).total_seconds()) if row is not None else None,
+    }
+
+
+def _wallet(bridge: Bridge, role: str, row: Any, ledger_sat: int, now: datetime) -> dict[str, Any]:
+    return _reading(row, now) | {
+        "role": role,
+        "wallet_id": bridge.senders[role].wallet_id,
+        "ledger_sat": ledger_sat,
+        "fee_bps": row.fee_bps if row is not None else None,
+        "min_send_sat": row.min_send_sat if row is not None else None,
+    }
+
+
+WALLETS = tuple(account for account in ASSETS if account.startswith("wallet:"))
+
+
+def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list[dict[str, Cell]]:
+    """One row per wallet role, satoshi. opening + in - out - fees = closing; `out_sat` is without fees."""
+    with bridge.store.read() as tx:
+        opening, closing = exports.balances_at(tx, from_at), exports.balances_at(tx, to_at)
+        moves = exports.wallet_moves(tx, from_at=from_at, to_at=to_at)
+        read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
+        wanted = {account: len(bridge.readers_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
+    read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}
+    return [_row(account, opening, closing, moves, read, from_at, to_at) for account in WALLETS]
+
+
+def _row(
+    account: str, opening: Any, closing: Any, moves: Any, read: Any, from_at: datetime, to_at: datetime
+) -> dict[str, Cell]:
+    role = account.partition(":")[2]
+    in_sat, out_sat, fees_sat = moves.get(account, (0, 0, 0))
+    # Of several wallets on one account all must have been read: a part would look like a loss.
+    readings = list(read.get(account, {}).values())
+    return {
+        "role": role,
+        "from": from_at,
+        "to": to_at,
+        "opening_sat": opening.get((account, BTC), 0),
+        "in_sat": in_sat,
+        "out_sat": out_sat - fees_sat,
+        "fees_sat": fees_sat,
+        "closing_sat": closing.get((account, BTC), 0),
+        "read_sat": sum(row.confirmed_sat for row in readings) if readings else None,
+        "read_at": min((row.read_at for row in readings), default=None),
+    }

@@ -1,0 +1,252 @@
+"""People: adding operators, changing what they may do, and their API tokens.
+
+Owns their administration, audited with who and why; must not keep or show a password or a token after it was made.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from bridge.context import Bridge
+from bridge.core.credentials import check_name, check_password, enrolment_url, hash_password, token_sha256
+from bridge.core.errors import Conflict, Refused
+from bridge.core.roles import ROLES
+from bridge.invoices.present import time_text
+from bridge.logs import log
+from bridge.permit import check_actor_in, is_locked, require_words
+from bridge.store import audit, operators
+from bridge.store.db import Tx
+
+MANAGE = "operator.manage"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewToken:
+    """An API token, shown once."""
+
+    id: str
+    token: str = field(repr=False)
+
+
+def add_operator(
+    bridge: Bridge, *, name: str, role: str, password: str, expires_at: datetime | None, actor: str, reason: str
+) -> str:
+    """Adds an operator and returns the URL for their authenticator app, shown once.
+
+    The first operator must be an admin. Raises Refused (bad_name, unknown_role, weak_password, forbidden) and
+    Conflict("operator_exists").
+    """
+    require_words(actor, reason)
+    check_name(name)
+    check_password(password)
+    if role not in ROLES:
+        raise Refused("unknown_role", f"The role must be one of {', '.join(ROLES)}.", field="role")
+    password_hash, nonce, now = hash_password(password, salt=secrets.token_bytes(16)), _nonce(), bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, MANAGE, now=now)
+        if operators.find(tx, name) is not None:
+            raise Conflict("operator_exists", "There is an operator of this name, maybe a disabled one.")
+        if role != "admin" and not operators.any_exist(tx):
+            raise Refused("first_is_admin", "The first operator must be an admin.", field="role")
+        values = {"name": name, "role": role, "is_active": True, "password_hash": password_hash, "totp_nonce": nonce}
+        operators.add(tx, values | {"expires_at": expires_at, "created_at": now, "created_by": actor})
+        _audit(tx, "operator_added", name, now=now, actor=actor, reason=reason, after={"role": role})
+    return enrolment_url(name, totp_secret(bridge, name, nonce), issuer=_issuer(bridge))
+
+
+def list_operators(bridge: Bridge) -> list[dict[str, Any]]:
+    """Everybody, the disabled too; no hash of anything."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        return [_shown(bridge, row, now) for row in operators.listing(tx)]
+
+
+def show_operator(bridge: Bridge, name: str) -> dict[str, Any]:
+    """One person with their tokens. Raises Refused("no_such_operator")."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        person = _shown(bridge, _found(operators.find(tx, name)), now)
+    return person | {"tokens": list_tokens(bridge, name)}
+
+
+def change_operator(
+    bridge: Bridge,
+    name: str,
+    *,
+    actor: str,
+    reason: str,
+    role: str | None = None,
+    is_active: str | None = None,
+    expires_at: datetime | None = None,
+    is_endless: bool = False,
+) -> None:
+    """Changes a role, the end of an access, or enables and disables ("enabled", "disabled"); sessions end at once.
+
+    Enabling unlocks too. `is_endless`: the access has no end any more. Nobody changes their own access.
+    Raises Refused (no_such_operator, unknown_role, last_admin, own_access, forbidden).
+    """
+    require_words(actor, reason)
+    if role is not None and role not in ROLES:
+        raise Refused("unknown_role", f"The role must be one of {', '.join(ROLES)}.", field="role")
+    values: dict[str, Any] = {"role": role} if role else {}
+    values |= {"is_active": is_active == "enabled"} if is_active else {}
+    values |= {"expires_at": None if is_endless else expires_at} if expires_at or is_endless else {}
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, MANAGE, now=now)
+        row = _found(operators.find(tx, name, lock=True))
+        if row.role == "admin" and not operators.count_active(tx, role="admin", besides=name, now=now):
+            raise Refused("last_admin", "The last admin cannot be changed; add another one first.", field="name")
+        if actor == name:
+            raise Refused("own_access", "Nobody changes their own access; another admin does.", field="name")
+        before = {column: str(getattr(row, column)) for column in values}
+        operators.change(tx, name, values | {"failures": 0, "locked_until": None})
+        operators.end_sessions_of(tx, name)
+        after = {column: str(value) for column, value in values.items()}
+        _audit(tx, "operator_changed", name, now=now, actor=actor, reason=reason, before=before, after=after)
+
+
+def set_password(bridge: Bridge, name: str, *, password: str, actor: str, reason: str) -> None:
+    """A new password, by an admin or by the operator; every session of the operator ends."""
+    require_words(actor, reason)
+    check_password(password)
+    password_hash, now = hash_password(password, salt=secrets.token_bytes(16)), bridge.clock()
+    with bridge.store.write() as tx:
+        _check_self_or_admin(tx, actor, name, now=now)
+        _found(operators.find(tx, name, lock=True))
+        operators.change(tx, name, {"password_hash": password_hash, "failures": 0, "locked_until": None})
+        operators.end_sessions_of(tx, name)
+        _audit(tx, "operator_password_set", name, now=now, actor=actor, reason=reason)
+
+
+def renew_totp(bridge: Bridge, name: str, *, actor: str, reason: str) -> str:
+    """A new one-time secret, for a lost telephone; returns the URL for the authenticator app, shown once."""
+    require_words(actor, reason)
+    nonce, now = _nonce(), bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, MANAGE, now=now)
+        _found(operators.find(tx, name, lock=True))
+        operators.change(tx, name, {"totp_nonce": nonce, "last_totp_step": 0})
+        operators.end_sessions_of(tx, name)
+        _audit(tx, "operator_totp_renewed", name, now=now, actor=actor, reason=reason)
+    return enrolment_url(name, totp_secret(bridge, name, nonce), issuer=_issuer(bridge))
+
+
+def issue_token(
+    bridge: Bridge,
+    *,
+    operator: str,
+    role: str,
+    starts_at: datetime | None,
+    ends_at: datetime,
+    note: str,
+    actor: str,
+    reason: str,
+) -> NewToken:
+    """An API token of an operator, with their role or viewer: a token never does what its person may not.
+
+    Raises Refused (no_such_operator, role_not_theirs, bad_period, forbidden).
+    """
+    require_words(actor, reason)
+    now = bridge.clock()
+    starts_at = starts_at or now
+    if ends_at <= max(starts_at, now):
+        raise Refused("bad_period", "A token must end after it starts, and not in the past.", field="ends_at")
+    made = NewToken(id=bridge.new_id("tok"), token=f"sbo_{secrets.token_urlsafe(32)}")
+    with bridge.store.write() as tx:
+        _check_self_or_admin(tx, actor, operator, now=now)
+        row = _found(operators.find(tx, operator))
+        if role not in (row.role, "viewer"):
+            raise Refused("role_not_theirs", "A token has the role of its operator, or viewer.", field="role")
+        values = {"id": made.id, "operator": operator, "role": role, "token_sha256": token_sha256(made.token)}
+        values |= {"note": note, "created_by": actor}
+        operators.add_token(tx, values | {"starts_at": starts_at, "ends_at": ends_at, "created_at": now})
+        after = {"token": made.id, "role": role, "ends_at": time_text(ends_at)}
+        _audit(tx, "operator_token_issued", operator, now=now, actor=actor, reason=reason, after=after)
+    return made
+
+
+def list_tokens(bridge: Bridge, operator: str | None = None) -> list[dict[str, Any]]:
+    """Ids, roles and periods; the tokens themselves nobody has."""
+    with bridge.store.read() as tx:
+        return [
+            {
+                "id": row.id,
+                "operator": row.operator,
+                "role": row.role,
+                "note": row.note,
+                "starts_at": time_text(row.starts_at),
+                "ends_at": time_text(row.ends_at),
+                "revoked_at": time_text(row.revoked_at) if row.revoked_at else None,
+            }
+            for row in operators.tokens_of(tx, operator)
+        ]
+
+
+def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> None:
+    """Ends a token at once. Raises Refused("unknown_token_id"), also when it was revoked before."""
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "read", now=now)
+        owner = next((row.operator for row in operators.tokens_of(tx, None) if row.id == token_id), None)
+        if owner is None:
+            raise Refused("unknown_token_id", "There is no such token.")
+        _check_self_or_admin(tx, actor, owner, now=now)
+        if not operators.revoke_token(tx, token_id, now=now):
+            raise Refused("unknown_token_id", "This token was revoked before.")
+        _audit(tx, "operator_token_revoked", owner, now=now, actor=actor, reason=reason, after={"token": token_id})
+
+
+def totp_secret(bridge: Bridge, name: str, nonce: str) -> bytes:
+    """The operator's one-time secret, made from the bridge's own: the database alone gives nobody a code."""
+    return hashlib.sha256(bridge.callback_token(f"totp:{name}:{nonce}").encode()).digest()[:20]
+
+
+def _check_self_or_admin(tx: Tx, actor: str, name: str, *, now: datetime) -> None:
+    check_actor_in(tx, actor, "read" if actor == name else MANAGE, now=now)
+
+
+def _found(row: Any) -> Any:
+    if row is None:
+        raise Refused("no_such_operator", "There is no such operator.", field="name")
+    return row
+
+
+def _shown(bridge: Bridge, row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "role": row.role,
+        "is_active": row.is_active and (row.expires_at is None or now < row.expires_at),
+        "is_locked": is_locked(bridge, row, now),
+        "expires_at": time_text(row.expires_at) if row.expires_at else None,
+        "created_at": time_text(row.created_at),
+        "created_by": row.created_by,
+    }
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
+
+
+def _issuer(bridge: Bridge) -> str:
+    return urlsplit(bridge.public_url).hostname or "bridge"
+
+
+def _audit(
+    tx: Tx,
+    action: str,
+    name: str,
+    *,
+    now: datetime,
+    actor: str,
+    reason: str,
+    before: dict[str, str] | None = None,
+    after: dict[str, str] | None = None,
+) -> None:
+    detail = {"operator": name, "before": before or {}, "after": after or {}}
+    audit.write(tx, at=now, actor=actor, action=action, reason=reason, detail=detail)
+    log(action.replace("_", ".", 1), operator=name, actor=actor)

@@ -1,0 +1,233 @@
+"""Policy versions: how they are shown, which one is in force, and what an edited settings file leads to.
+
+Owns bringing a version into force on this node; people's decisions are `people.decide_policy`'s.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.context import Bridge, PolicyFile
+from bridge.core.errors import Unavailable
+from bridge.core.policy_document import differences, sha256_of
+from bridge.invoices.present import approvals_json, time_text
+from bridge.language import Texts
+from bridge.logs import log
+from bridge.store import audit, policies
+from bridge.store.db import Tx
+
+# Who proposes what stands in the settings file without anybody's name on it.
+FILE = "config"
+# Clocks of two nodes may differ by this.
+SKEW = timedelta(minutes=5)
+
+
+def version_json(tx: Tx, row: Any) -> dict[str, Any]:
+    """One version without its document; `base_number` is the version that was active when it was proposed."""
+    return {
+        "number": row.number,
+        "status": row.status,
+        "sha256": row.sha256,
+        "base_number": row.base_number,
+        "proposed_by": row.proposed_by,
+        "proposed_at": time_text(row.proposed_at),
+        "reason": row.reason,
+        "approvals_needed": row.approvals_needed,
+        "approvals": approvals_json(policies.approvals_of(tx, row.number)),
+        "decided_by": row.decided_by,
+        "decided_at": time_text(row.decided_at) if row.decided_at is not None else None,
+        "decision_reason": row.decision_reason,
+    }
+
+
+def comparison(before: Any, after: Any) -> list[dict[str, str | None]]:
+    """Every setting that differs, old and new; nothing for the first version, which is compared with none."""
+    return differences(before.document, after.document) if before is not None else []
+
+
+def versions_of(tx: Tx, invoice: Any, decisions: Iterable[Any] = ()) -> dict[str, dict[str, Any]]:
+    """The versions that an invoice and the decisions about it name, by the text that names them.
+
+    A name from before versions were kept is a remark of the operator's, not a number: those versions are unknown here.
+    """
+    named = {invoice.policy_version, *(row.policy_version for row in decisions)}
+    numbers = {int(text) for text in named if text.isascii() and text.isdecimal() and len(text) < 10}
+    rows = policies.of_numbers(tx, numbers)
+    latest = invoice.created_at + SKEW
+    known = [row for row in rows if row.decided_at is not None and row.decided_at <= latest]
+    return {str(row.number): version_json(tx, row) for row in known}
+
+
+def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Texts) -> str:
+    """The version by its name, and who stands behind it."""
+    version = versions.get(name)
+    if version is None:
+        return words("story.policy.unknown", number=name)
+    people = [each["actor"] for each in version["approvals"]]
+    how = "approved" if people else "file" if version["proposed_by"] == FILE else "signed"
+    return words(f"story.policy.{how}", number=name, people=", ".join(people) or version["proposed_by"])
+
+
+ADOPTED = "The first start took the settings file."
+EDITED = "The settings file was edited."
+OVERTAKEN = "Another version came into force."
+REPLACED = "The file was edited again, or somebody put a name to it."
+
+
+def in_force(bridge: Bridge) -> Bridge:
+    """The bridge under the version that is active now: itself while that has not changed.
+
+    One small query, so that a program may ask every second. The very first start of a bridge adopts its file as version 1.
+    Raises Unavailable (policy_altered, policy_unreadable, database_unavailable): then nothing may be decided by the file.
+    """
+    if bridge.policy_file is None:
+        return bridge
+    with bridge.store.read() as tx:
+        number = policies.active_number(tx)
+        if number is not None and number == bridge.policy_number:
+            return bridge
+        row = policies.active(tx)
+    if row is None:
+        _adopt(bridge, bridge.policy_file)
+        return in_force(bridge)
+    if not policies.is_intact(row):
+        detail = f"Policy version {row.number} was altered in the database; see `verify-audit`."
+        raise Unavailable("policy_altered", detail, retry_after_seconds=60)
+    after = under(bridge, bridge.policy_file, row)
+    log("policy.in_force", number=row.number, before=bridge.policy_number)
+    # Whoever still asks the old price sources goes on undisturbed; only their idle connections go.
+    bridge.rates.close()
+    return after
+
+
+def under(bridge: Bridge, file: PolicyFile, row: Any) -> Bridge:
+    """The same parts under the rules of one version, whose number each decision names."""
+    parts = dict(file.terms_of(row.document))
+    parts["merchants"] = {
+        name: replace(merchant, policy=replace(merchant.policy, version=str(row.number)))
+        for name, merchant in parts["merchants"].items()
+    }
+    return replace(bridge, policy_number=row.number, **parts)
+
+
+def take_file(bridge: Bridge) -> Bridge:
+    """What a start or a reload does with the file, and the bridge to go on with.
+
+    Without approvals an edited file is a new version at once; else it becomes a proposal of "config", once for the same
+    content, and the active version stays. A content that was rejected under this version is not proposed again.
+    """
+    file, current = bridge.policy_file, in_force(bridge)
+    if file is None:
+        return current
+    with bridge.store.read() as tx:
+        if says_the_same(file, policies.active(tx)):
+            return current
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        policies.lock(tx)
+        active = policies.active(tx)
+        if not says_the_same(file, active):
+            _take(tx, file, active, now=now)
+    return in_force(current)
+
+
+def says_the_same(file: PolicyFile, row: Any) -> bool:
+    """Whether the file says what a stored version says, whatever release wrote that version down."""
+    return bool(file.normal(row.document) == file.document)
+
+
+def approvals_asked(row: Any) -> int:
+    """How many people besides the proposer the version itself wants for a change of it."""
+    return int(json.loads(row.document)["approvals"])
+
+
+def _take(tx: Tx, file: PolicyFile, active: Any, *, now: datetime) -> None:
+    known = policies.newest_of(tx, sha256_of(file.document))
+    if not approvals_asked(active):
+        put_in_force(tx, file, active, actor=FILE, reason=EDITED, now=now)
+    elif known is None or known.status == "superseded" or known.number < active.number:
+        propose_in(tx, file, active, actor=FILE, reason=EDITED, now=now)
+
+
+def put_in_force(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> int:
+    """A new version without approvals; the caller holds the lock. Returns its number."""
+    file.terms_of(file.document)
+    policies.change(tx, active, {"status": "superseded"})
+    supersede_waiting(tx, now=now)
+    decided = {"status": "active", "decided_by": actor, "decided_at": now, "decision_reason": reason}
+    values = _new(file, active, actor=actor, reason=reason, now=now) | {"approvals_needed": 0} | decided
+    number = policies.add(tx, values)
+    note(tx, "policy_changed", policies.find(tx, number), active, actor=actor, reason=reason, now=now)
+    return number
+
+
+def propose_in(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> int:
+    """A version that waits for people; the caller holds the lock. Returns its number.
+
+    What nobody put a name to needs one person more: its first approver may have been its author.
+    """
+    file.terms_of(file.document)
+    for row in policies.proposed(tx):
+        if row.proposed_by == FILE:
+            end(tx, row, "superseded", actor=actor, reason=REPLACED, now=now)
+    needed = approvals_asked(active) + (actor == FILE)
+    waiting = {"status": "proposed", "approvals_needed": needed}
+    number = policies.add(tx, _new(file, active, actor=actor, reason=reason, now=now) | waiting)
+    note(tx, "policy_proposed", policies.find(tx, number), active, actor=actor, reason=reason, now=now)
+    return number
+
+
+def supersede_waiting(tx: Tx, *, now: datetime) -> None:
+    """What still waits was made against the version that just went, and would undo the new one."""
+    for row in policies.proposed(tx):
+        end(tx, row, "superseded", actor=FILE, reason=OVERTAKEN, now=now)
+
+
+def end(tx: Tx, row: Any, status: str, *, actor: str, reason: str, now: datetime) -> None:
+    """A proposal that never comes into force."""
+    policies.change(tx, row, {"status": status, "decided_by": actor, "decided_at": now, "decision_reason": reason})
+    audit.write(
+        tx,
+        at=now,
+        actor=actor,
+        action=f"policy_{status}",
+        reason=reason,
+        policy_version=str(row.number),
+        detail={"before": "proposed", "after": status, "sha256": row.sha256},
+    )
+
+
+def note(tx: Tx, action: str, row: Any, before: Any, *, actor: str, reason: str, now: datetime) -> None:
+    """Who did what to which version, with every setting that it changes: before and after."""
+    changes = comparison(before, row)
+    detail = {
+        "sha256": row.sha256,
+        "before": before.number if before is not None else None,
+        "after": row.number,
+        "changes": changes,
+    }
+    audit.write(tx, at=now, actor=actor, action=action, reason=reason, policy_version=str(row.number), detail=detail)
+    log(action.replace("policy_", "policy."), number=row.number, actor=actor, changes=len(changes))
+
+
+def _adopt(bridge: Bridge, file: PolicyFile) -> None:
+    now = bridge.clock()
+    decided = {"status": "active", "decided_by": FILE, "decided_at": now, "decision_reason": ADOPTED}
+    values = _new(file, None, actor=FILE, reason=ADOPTED, now=now) | {"approvals_needed": 0} | decided
+    with bridge.store.write() as tx:
+        if policies.add_first(tx, values):
+            row = policies.find(tx, policies.FIRST)
+            note(tx, "policy_adopted", row, None, actor=FILE, reason=ADOPTED, now=now)
+
+
+def _new(file: PolicyFile, base: Any, *, actor: str, reason: str, now: datetime) -> dict[str, Any]:
+    return {
+        "document": file.document,
+        "sha256": sha256_of(file.document),
+        "base_number": base.number if base is not None else None,
+        "proposed_by": actor,
+        "proposed_at": now,
+        "reason": reason,
+    }

@@ -1,0 +1,129 @@
+"""Who may act, and which switches are on.
+
+Owns the check of every action by a person and the modes of bridge and wallets; what a mode stops, each job asks here.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from bridge.context import Bridge
+from bridge.core.clock import still_holds
+from bridge.core.errors import Refused, Unavailable
+from bridge.core.roles import may, require
+from bridge.logs import log
+from bridge.store import audit, leases, operators
+from bridge.store.db import Tx
+
+# A module's key acts under this prefix: it may propose, and is nobody's name.
+MODULE = "module:"
+
+
+def check_actor(bridge: Bridge, actor: str, permission: str) -> None:
+    """Raises Refused unless `actor` is an active operator with the permission.
+
+    While there are no operators yet any name may act, so that a bridge can be set up; approving is never possible then.
+    """
+    with bridge.store.read() as tx:
+        check_actor_in(tx, actor, permission, now=bridge.clock())
+
+
+def check_actor_in(tx: Tx, actor: str, permission: str, *, now: datetime) -> None:
+    """The same inside a transaction."""
+    if not actor.strip():
+        raise Refused("actor_and_reason_required", "Say who acts.", field="actor")
+    if operators.any_exist(tx):
+        require_operator(tx, actor, permission, now=now)
+
+
+def require_operator(tx: Tx, actor: str, permission: str, *, now: datetime) -> Any:
+    """The row of an active operator who holds the permission. Raises Refused("unknown_operator") or ("forbidden")."""
+    row = operators.find(tx, actor)
+    if row is None or not is_active(row, now):
+        raise Refused("unknown_operator", "This is not the name of an active operator.", field="actor")
+    require(row.role, permission)
+    return row
+
+
+def check_may_stop(tx: Tx, actor: str, *, approve: str, propose: str, now: datetime) -> None:
+    """What waits for a second person is ended by who may approve it, or by who may propose it (a withdrawal)."""
+    person = operators.find(tx, actor)
+    is_approver = person is not None and may(person.role, approve)
+    check_actor_in(tx, actor, approve if is_approver else propose, now=now)
+
+
+def refuse_same_person(actor: str, *, involved: Iterable[str | None]) -> None:
+    """Raises Refused("same_person") when `actor` is one of those who proposed, changed or approved this."""
+    if actor in involved:
+        raise Refused("same_person", "Somebody else must approve this: you had a hand in it already.", field="actor")
+
+
+def is_active(row: Any, now: datetime) -> bool:
+    return bool(row.is_active) and (row.expires_at is None or now < row.expires_at)
+
+
+def is_locked(bridge: Bridge, row: Any, now: datetime) -> bool:
+    """Whether guessing has locked the operator out."""
+    return still_holds(row.locked_until, now=now, lasts_seconds=bridge.login.lock_seconds)
+
+
+def require_words(actor: str, reason: str) -> None:
+    """Every write says who and why. Raises Refused("actor_and_reason_required")."""
+    if not actor.strip() or not reason.strip():
+        raise Refused("actor_and_reason_required", "Say who decides and why.", field="reason")
+
+
+MODES = ("normal", "read_only", "queued", "limited")
+WALLET_MODES = ("normal", "paused")
+
+
+def require_mode(tx: Tx, *refused_in: str) -> None:
+    """Raises Unavailable("mode_<mode>") when the bridge is in one of these modes."""
+    refuse_mode(leases.mode_of(tx), *refused_in)
+
+
+def refuse_mode(mode: str | None, *refused_in: str) -> None:
+    """The same for a mode that was read already; None is normal."""
+    if mode in refused_in:
+        raise Unavailable(f"mode_{mode}", "The operator has switched this off for now.", retry_after_seconds=60)
+
+
+def refuse_paused(mode: str | None) -> None:
+    """Raises Unavailable("wallet_paused") for a wallet in the mode "paused", which was read already."""
+    if mode == "paused":
+        raise Unavailable("wallet_paused", "The operator has paused this wallet.", retry_after_seconds=60)
+
+
+def is_paused(tx: Tx, wallet_id: str) -> bool:
+    return leases.mode_of(tx, f"wallet:{wallet_id}") == "paused"
+
+
+def may_call_provider(tx: Tx, wallet_id: str) -> bool:
+    """Whether the worker may call the gateway about this wallet now."""
+    return leases.mode_of(tx) != "read_only" and not is_paused(tx, wallet_id)
+
+
+def scopes(bridge: Bridge) -> list[str]:
+    """What has a switch: the bridge, and every wallet that it works with."""
+    return ["bridge", *(f"wallet:{rail.wallet_id}" for rail in bridge.rails)]
+
+
+def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) -> None:
+    """Turns a switch, audited. It takes effect within one loop of every worker and survives restarts.
+
+    Raises Refused (unknown_scope, unknown_mode, actor_and_reason_required, forbidden).
+    """
+    if scope not in scopes(bridge):
+        raise Refused("unknown_scope", f"There is a switch for each of {', '.join(scopes(bridge))}.", field="scope")
+    allowed = MODES if scope == "bridge" else WALLET_MODES
+    if mode not in allowed:
+        raise Refused("unknown_mode", f"The mode must be one of {', '.join(allowed)}.", field="mode")
+    require_words(actor, reason)
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        check_actor_in(tx, actor, "mode.set", now=now)
+        before = leases.mode_of(tx, scope)
+        leases.set_mode(tx, scope, mode=mode, now=now, actor=actor, reason=reason)
+        detail = {"scope": scope, "before": before, "after": mode}
+        audit.write(tx, at=now, actor=actor, action="mode_set", reason=reason, detail=detail)
+    log("mode.set", scope=scope, mode=mode, actor=actor)

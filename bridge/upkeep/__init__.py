@@ -1,0 +1,1 @@
+"""Keeping the bridge going: alerts, the doctor, readiness, clocks."""

@@ -1,0 +1,357 @@
+"""The alert rules: what must make somebody look, evaluated on demand.
+
+Owns the rules, what trips them and whom they call; must not change anything but take its calls to the gateway from the
+budget. The thresholds are the operator's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bridge.books.reconciliation_report import age_seconds
+from bridge.books.verify_audit import first_recent_break
+from bridge.call_budget import draw_call
+from bridge.context import Bridge
+from bridge.core.clock import behind_chain, is_ahead
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.evidence import WalletBalance
+from bridge.invoices.price import current_rate
+from bridge.invoices.stage import stage_uses
+from bridge.invoices.unread import missing_wallets
+from bridge.payouts.treasury import old_balances
+from bridge.store import audit, clock_jumps, deliveries, invoices, leases, policies, reviews
+from bridge.store.db import Tx
+from bridge.upkeep.readiness import chain_sight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """When a rule trips: above a count, an age or an amount. Whole seconds and whole satoshi; 0 counts everything."""
+
+    reviews_overdue: int = 0
+    reviews_open: int = 20
+    deliveries_parked: int = 0
+    deliveries_waiting: int = 500
+    deliveries_late_seconds: int = 900
+    looks_late_seconds: int = 600
+    invoices_stuck_seconds: int = 21_600
+    evidence_gaps_seconds: int = 3_600
+    mode_changed_seconds: int = 3_600
+    hot_balance_sat: int = 10_000_000
+    clock_skew_seconds: int = 30
+    clock_jumps: int = 0
+    backup_age_seconds: int = 10_800
+    signature_failures: int = 0
+    books_differ: int = 0
+    audit_unverified_seconds: int = 172_800
+    billing_silent_seconds: int = 172_800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What the operator's file and folder say about the rules; the fields are arguments of `alerts`."""
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    newest_backup_at: datetime | None = None
+    watch_backups: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One rule that is tripped now, and the role that looks after it."""
+
+    rule: str
+    detail: str
+    owner: str
+
+
+# Every rule and its owner; the runbook of a rule is docs/runbooks.md#<rule>.
+OWNERS = {
+    "reviews_overdue": "support",
+    "reviews_open": "support",
+    "deliveries_parked": "operations",
+    "deliveries_waiting": "operations",
+    "deliveries_late": "operations",
+    "looks_late": "operations",
+    "invoices_stuck": "operations",
+    "evidence_gaps": "operations",
+    "mode_changed": "operations",
+    "signature_failures": "security",
+    "books_differ": "finance",
+    "reconciliation_old": "finance",
+    "audit_chain_broken": "security",
+    "audit_unverified": "security",
+    "stage_reached": "operations",
+    "policy_waiting": "finance",
+    "backup_old": "operations",
+    "database_down": "operations",
+    "provider_down": "operations",
+    "chain_down": "operations",
+    "price_down": "operations",
+    "hot_balance": "finance",
+    "balance_old": "finance",
+    "wallet_missing": "operations",
+    "clock_skew": "operations",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Now:
+    """What the rules look at."""
+
+    bridge: Bridge
+    now: datetime
+    limits: Thresholds
+    newest_backup_at: datetime | None = None
+    # What each wallet at a gateway answered in this run, by role and id: several rules ask the same.
+    balances: dict[tuple[str, str], WalletBalance | BridgeError] = field(default_factory=dict)
+
+
+def alerts(
+    bridge: Bridge,
+    *,
+    thresholds: Thresholds | None = None,
+    owners: Mapping[str, str] | None = None,
+    newest_backup_at: datetime | None = None,
+    watch_backups: bool = False,
+    ask_outside: bool = False,
+) -> list[Alert]:
+    """Every tripped rule; empty when all is well.
+
+    `ask_outside` also asks gateway, chain and prices, each once. `watch_backups`: a missing backup is an alert too.
+    """
+    seen = _Now(bridge=bridge, now=bridge.clock(), limits=thresholds or Thresholds(), newest_backup_at=newest_backup_at)
+    try:
+        with bridge.store.read() as tx:
+            found = {rule: detail for rule, look in _STORED.items() if (detail := look(seen, tx))}
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        found = {"database_down": type(error).__name__}
+    if watch_backups and (detail := _backup_old(seen)):
+        found["backup_old"] = detail
+    if ask_outside:
+        for rule, ask in _OUTSIDE.items():
+            if detail := _asked(ask, seen):
+                found[rule] = f"{found[rule]}; {detail}" if rule in found else detail
+    called = OWNERS | dict(owners or {})
+    return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
+
+
+def _above(count: int, limit: int) -> str:
+    return f"{count}, limit {limit}" if count > limit else ""
+
+
+def _mode_changed(seen: _Now, tx: Tx) -> str:
+    before = seen.now - timedelta(seconds=seen.limits.mode_changed_seconds)
+    changed = [row for row in leases.all_modes(tx) if row.mode != "normal" and row.since < before]
+    return ", ".join(f"{row.scope} is {row.mode} since {row.since:%Y-%m-%d %H:%M} by {row.actor}" for row in changed)
+
+
+def _looks_late(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.looks_late_seconds
+    late = invoices.any_due(tx, now=seen.now - timedelta(seconds=limit))
+    return f"an invoice waits for its look for more than {limit} s: is a worker running?" if late else ""
+
+
+def _deliveries_late(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.deliveries_late_seconds
+    late = deliveries.any_due(tx, now=seen.now - timedelta(seconds=limit))
+    return (
+        f"an event waits for its delivery for more than {limit} s: is a worker running, does the billing system answer?"
+        if late
+        else ""
+    )
+
+
+def _invoices_stuck(seen: _Now, tx: Tx) -> str:
+    limit = seen.limits.invoices_stuck_seconds
+    count = invoices.count_stuck(tx, before=seen.now - timedelta(seconds=limit))
+    return f"{count} with money under way and no news for {limit} s" if count else ""
+
+
+def _evidence_gaps(seen: _Now, tx: Tx) -> str:
+    before = seen.now - timedelta(seconds=seen.limits.evidence_gaps_seconds)
+    found = sorted(invoices.lasting_gaps(tx, before=before).items())
+    told = [f"{gap}: {count} since {since:%Y-%m-%d %H:%M}" for gap, (count, since) in found]
+    return f"invoices whose silence says nothing: {', '.join(told)}" if told else ""
+
+
+def _reconciliation_old(seen: _Now, tx: Tx) -> str:
+    age = age_seconds(tx, now=seen.now)
+    is_old = age is not None and seen.bridge.books.is_old(age)
+    return f"the last finished reconciliation is {age} s old: is a worker running?" if is_old else ""
+
+
+def _balance_old(seen: _Now, tx: Tx) -> str:
+    roles = old_balances(tx, seen.bridge, now=seen.now)
+    limit = seen.bridge.treasury.balance_age_alert_seconds
+    return f"the {' and '.join(roles)} wallet holds money and could not be read for {limit} s" if roles else ""
+
+
+def _policy_waiting(_seen: _Now, tx: Tx) -> str:
+    waiting = [f"version {row.number} by {row.proposed_by}" for row in policies.proposed(tx)]
+    return f"{', '.join(waiting)}: approve or reject, nothing changes before" if waiting else ""
+
+
+def _audit_unverified(seen: _Now, tx: Tx) -> str:
+    """A walk from the beginning is the only one that finds an old row altered: somebody must notice when it stays away."""
+    known, limit = audit.checks(tx).get("full"), seen.limits.audit_unverified_seconds
+    since = known.at if known is not None else audit.oldest_at(tx)
+    is_old = since is not None and (seen.now - since).total_seconds() > limit
+    return f"the whole chain was not walked for {limit} s: is a worker running?" if is_old else ""
+
+
+def _stage_reached(seen: _Now, tx: Tx) -> str:
+    uses = stage_uses(tx, seen.bridge, now=seen.now)
+    return "; ".join(f"{use.merchant}: {use.text()}" for use in uses if use.is_used_up)
+
+
+def clock_faults(tx: Tx, bridge: Bridge, *, now: datetime, limits: Thresholds) -> list[str]:
+    """What is stored that a right clock of this machine and of every node would not have left there."""
+    best, marked_at = leases.best_tip(tx, bridge.network), clock_jumps.marked_at(tx)
+    behind = behind_chain(best.block_time if best is not None else None, now=now)
+    faults = [clock_behind(behind)] if behind else []
+    if marked_at is not None and is_ahead(marked_at, now=now):
+        apart = f"a worker's clock stood {_whole(marked_at - now)} ahead of this one"
+        is_ours = best is not None and best.block_time is not None and is_ahead(best.block_time, now=now)
+        faults.append(f"{apart}, and so does the newest block: it is this one that is behind" if is_ours else apart)
+    jumps = clock_jumps.noticed(tx, now=now, within=timedelta(days=1))
+    if len(jumps) > limits.clock_jumps:
+        last, way = jumps[0], "back" if jumps[0].seconds > 0 else "forward"
+        told = f"the last by {timedelta(seconds=abs(last.seconds))} {way}, noticed {last.noticed_at:%Y-%m-%d %H:%M} UTC"
+        faults.append(f"jumps of a clock in a day: {len(jumps)}, {told} by {last.noticed_by}")
+    return faults
+
+
+def clock_behind(behind: timedelta) -> str:
+    return f"this machine's clock is behind the chain's by {_whole(behind)}"
+
+
+def _whole(span: timedelta) -> timedelta:
+    return timedelta(seconds=int(span.total_seconds()))
+
+
+def _clock_stored(seen: _Now, tx: Tx) -> str:
+    return "; ".join(clock_faults(tx, seen.bridge, now=seen.now, limits=seen.limits))
+
+
+def _open_reviews(tx: Tx, kind: str) -> int:
+    return reviews.count_open_by_kind(tx).get(kind, 0)
+
+
+_STORED: dict[str, Callable[[_Now, Tx], str]] = {
+    "reviews_overdue": lambda s, tx: _above(reviews.count_overdue(tx, now=s.now), s.limits.reviews_overdue),
+    "reviews_open": lambda s, tx: _above(sum(reviews.count_open_by_kind(tx).values()), s.limits.reviews_open),
+    "deliveries_parked": lambda s, tx: _above(deliveries.depth(tx).get("parked", 0), s.limits.deliveries_parked),
+    "deliveries_waiting": lambda s, tx: _above(deliveries.depth(tx).get("pending", 0), s.limits.deliveries_waiting),
+    "deliveries_late": _deliveries_late,
+    "looks_late": _looks_late,
+    "invoices_stuck": _invoices_stuck,
+    "evidence_gaps": _evidence_gaps,
+    "mode_changed": _mode_changed,
+    "signature_failures": lambda s, tx: _above(_open_reviews(tx, "bad_signature"), s.limits.signature_failures),
+    "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
+    "reconciliation_old": _reconciliation_old,
+    "balance_old": _balance_old,
+    "wallet_missing": lambda s, tx: "; ".join(missing_wallets(tx, s.bridge)),
+    "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or "",
+    "audit_unverified": _audit_unverified,
+    "stage_reached": _stage_reached,
+    "policy_waiting": _policy_waiting,
+    "clock_skew": _clock_stored,
+}
+
+
+def _backup_old(seen: _Now) -> str:
+    if seen.newest_backup_at is None:
+        return "there is no backup"
+    age_seconds = int((seen.now - seen.newest_backup_at).total_seconds())
+    limit = seen.limits.backup_age_seconds
+    return f"the newest backup is {age_seconds} s old, limit {limit} s" if age_seconds > limit else ""
+
+
+# A busy minute is no outage of anybody, and a database that is away has a rule of its own: the next run asks.
+_OF_OUR_OWN = frozenset({"call_budget_spent", "database_unavailable"})
+
+
+def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
+    try:
+        return ask(seen)
+    except BridgeError as error:
+        return "" if error.code in _OF_OUR_OWN else error.code
+
+
+def _provider_down(seen: _Now) -> str:
+    health = seen.bridge.receiving.health
+    if health is None:
+        return ""
+    draw_call(seen.bridge)
+    return "" if health().ok else "the gateway says that it is not well"
+
+
+def _chain_down(seen: _Now) -> str:
+    if seen.bridge.chain is not None:
+        chain_sight(seen.bridge, seen.bridge.chain, now=seen.now)
+    return ""
+
+
+def _price_down(seen: _Now) -> str:
+    for currency in sorted({c for m in seen.bridge.merchants.values() for c in m.currencies}):
+        try:
+            current_rate(seen.bridge, currency, seen.now)
+        except BridgeError as error:
+            return f"{currency}: {error.detail}"
+    return ""
+
+
+def _hot_balance(seen: _Now) -> str:
+    held_sat, limit_sat = 0, seen.bridge.treasury.max_hot_sat or seen.limits.hot_balance_sat
+    for (role, _), told in _balances(seen).items():
+        if role != "hot" or isinstance(told, Refused):
+            continue
+        if isinstance(told, BridgeError):
+            raise told
+        held_sat += told.balance_sat
+    return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
+
+
+def _wallets_refused(seen: _Now) -> str:
+    refused = [wallet_id for (_, wallet_id), told in _balances(seen).items() if isinstance(told, Refused)]
+    return "; ".join(f"the gateway refuses to answer for wallet {wallet_id}" for wallet_id in refused)
+
+
+def _balances(seen: _Now) -> Mapping[tuple[str, str], WalletBalance | BridgeError]:
+    if seen.balances:
+        return seen.balances
+    for role, readers in seen.bridge.readers_by_role.items():
+        for wallet_id, reader in readers.items():
+            try:
+                draw_call(seen.bridge)
+                seen.balances[role, wallet_id] = reader.balance()
+            except BridgeError as error:
+                seen.balances[role, wallet_id] = error
+    return seen.balances
+
+
+def _clock_skew(seen: _Now) -> str:
+    if seen.bridge.receiving.health is not None:
+        draw_call(seen.bridge)
+    skew = clock_skew_seconds(seen.bridge)
+    return f"{skew} s against the gateway" if skew is not None and abs(skew) > seen.limits.clock_skew_seconds else ""
+
+
+_OUTSIDE: dict[str, Callable[[_Now], str]] = {
+    "provider_down": _provider_down,
+    "chain_down": _chain_down,
+    "price_down": _price_down,
+    "hot_balance": _hot_balance,
+    "wallet_missing": _wallets_refused,
+    "clock_skew": _clock_skew,
+}
+
+
+def clock_skew_seconds(bridge: Bridge) -> int | None:
+    """How far our clock is before (positive) or behind the gateway's Date header; None when it sends none or there is none."""
+    health = bridge.receiving.health
+    told = health().server_time if health is not None else None
+    return int((bridge.clock() - told).total_seconds()) if told is not None else None
