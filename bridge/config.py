@@ -737,8 +737,8 @@ def _require_distinct(settings: Settings) -> None:
 def _require_roles(settings: Settings) -> None:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
-    if (subtc is None) == (own is None):
-        raise ValueError("one of subtc and own_wallet says where payers pay to, not both")
+    if sum(getattr(settings, name) is not None for name in RAIL_SECTIONS) != 1:
+        raise ValueError(f"one of {' and '.join(RAIL_SECTIONS)} says where payers pay to, not both")
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
         raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
     try:

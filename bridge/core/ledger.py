@@ -10,6 +10,8 @@ from bridge.core.invoice import Decision
 from bridge.core.money import BTC
 
 ASSETS = ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:unconfirmed", "inflight:sweep", "inflight:refund")
+# Where money lies that payers paid: one account for each rail that new invoices may be paid over.
+RECEIVING = ("wallet:hot", "wallet:cold")
 LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
 EXPENSES = ("provider_fee", "network_fee", "tolerance")
 INCOME = ("quote_buffer",)
@@ -67,7 +69,7 @@ class Books:
         return cls(
             reserved_minor=balances.get("reserved", 0),
             unconfirmed_sat=balances.get("inflight:unconfirmed", 0),
-            confirmed_sat=balances.get("wallet:hot", 0) + balances.get("wallet:cold", 0),
+            confirmed_sat=sum(balances.get(account, 0) for account in RECEIVING),
             used_sat=-balances.get("customer:prepayment", 0) - tolerance + buffer,
             buffer_sat=buffer,
             absorbed_sat=tolerance,

@@ -14,9 +14,8 @@ from bridge.core.money import SAT_PER_BTC, exponent_of
 KINDS = ("refund", "sweep", "write_off")
 STATES = ("requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed")
 VARIANTS = ("paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom")
+# The roles that the bridge sends from. Money on any other account the shop itself sends, outside, and says so.
 ROLES = ("hot", "billing")
-# Who pays refunds of money that lies in the shop's own wallet: the shop, outside; its account is wallet:cold.
-OWN_ROLE = "cold"
 # Less than this in one output is not carried by the network.
 OWN_MIN_SEND_SAT = 546
 

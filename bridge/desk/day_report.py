@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.ledger import RECEIVING
 from bridge.core.money import BTC, minor_text
 from bridge.invoices.present import time_text
 from bridge.store import day_counts, exports
@@ -76,7 +77,7 @@ def _satoshi(moved: Moved, opening: Balances, closing: Balances, review_sat: int
     return {
         "opening_waiting": -opening.get(("customer:unallocated", BTC), 0),
         "received": -_of(moved, "customer:unallocated", "detect"),
-        "confirmed": _of(moved, "wallet:hot", "capture") + _of(moved, "wallet:cold", "capture"),
+        "confirmed": sum(_of(moved, account, "capture") for account in RECEIVING),
         "opening_unconfirmed": opening.get(("inflight:unconfirmed", BTC), 0),
         "closing_unconfirmed": closing.get(("inflight:unconfirmed", BTC), 0),
         "settled": _of(moved, "customer:unallocated", "settle"),

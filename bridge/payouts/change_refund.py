@@ -12,7 +12,7 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.messages import check_signed
-from bridge.core.payout import OWN_ROLE
+from bridge.core.payout import ROLES
 from bridge.payouts.outcome import book_sent
 from bridge.payouts.present import payout_json, refund_proof
 from bridge.payouts.steps import found, note, set_destination
@@ -153,7 +153,7 @@ def record_own_send(bridge: Bridge, payout_id: str, *, txid: str, actor: str, re
 
 def _waiting(tx: Tx, payout_id: str, *, lock: bool = False) -> Any:
     row = found(payouts.find(tx, lock=lock, id=payout_id))
-    if row.role != OWN_ROLE:
+    if row.role in ROLES:
         raise Refused("not_own_send", "The gateway sends this payout, not you.", field="txid")
     if row.state != "approved":
         raise Conflict("not_waiting", f"This payout is {row.state}; there is nothing to state.")

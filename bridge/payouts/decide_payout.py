@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
-from bridge.core.payout import OWN_ROLE, approve_journal, write_off_journal
+from bridge.core.payout import ROLES, approve_journal, write_off_journal
 from bridge.invoices.present import time_text
 from bridge.invoices.read_invoices import read_cursor, write_cursor
 from bridge.payouts.present import payout_json, refundable_of
@@ -73,7 +73,7 @@ def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: 
     """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
     send_after = now + timedelta(seconds=bridge.payouts.cooling_seconds)
     values: dict[str, Any] = {"state": "approved", "approved_at": now, "next_try_at": send_after}
-    values["waiting"] = "own_send" if row.role == OWN_ROLE else ""
+    values["waiting"] = "own_send" if row.role not in ROLES else ""
     payouts.change(tx, row, values, now=now)
     approved = found(payouts.find(tx, id=row.id))
     if row.kind == "refund":
@@ -118,7 +118,7 @@ def _check_approvable(tx: Tx, row: Any, actor: str) -> None:
         raise Refused("destination_missing", "There is no address to send to yet.", field="destination")
     if row.kind == "refund":
         refundable_of(tx, invoices.find(tx, id=row.invoice_id), besides=row.id).check(row.net_sat)
-    if row.role == OWN_ROLE and (waiting := refund_waits(tx, row)):
+    if row.role not in ROLES and (waiting := refund_waits(tx, row)):
         # Approved it is the shop's to send, and nothing of ours stands between any more.
         raise Refused(waiting, "This refund must not be sent yet; approve it later.", field="payout")
 

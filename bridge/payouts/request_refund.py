@@ -14,7 +14,7 @@ from bridge.context import Bridge
 from bridge.core.credit import quote_at
 from bridge.core.errors import Refused
 from bridge.core.money import to_minor
-from bridge.core.payout import OWN_ROLE, Amounts, amounts_for_net, check_minimum, net_of
+from bridge.core.payout import ROLES, Amounts, amounts_for_net, check_minimum, net_of
 from bridge.invoices.price import current_rate
 from bridge.invoices.record import rule_of
 from bridge.payouts.present import address_form_url, payout_json, refundable_of
@@ -88,7 +88,7 @@ def request_refund(
 
 def refund_role(bridge: Bridge) -> str:
     """Which wallet pays refunds. What the shop keeps itself it sends itself, see `payouts.change_refund`."""
-    return next((role for role in ("billing", "hot") if role in bridge.senders), OWN_ROLE)
+    return next((role for role in reversed(ROLES) if role in bridge.senders), bridge.receiving.role)
 
 
 def _answer(tx: Tx, bridge: Bridge, invoice: Any, row: Any, request: NewRefund, *, is_replay: bool) -> Requested:

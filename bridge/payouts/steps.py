@@ -16,7 +16,7 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
-from bridge.core.payout import OWN_MIN_SEND_SAT, OWN_ROLE, mirrored
+from bridge.core.payout import OWN_MIN_SEND_SAT, ROLES, mirrored
 from bridge.logs import log
 from bridge.store import audit, invoices, ledger, payouts, spare_addresses
 from bridge.store.db import Tx, announce_work
@@ -36,7 +36,7 @@ class Terms:
 
 def terms_of(bridge: Bridge, role: str) -> Terms:
     """Asks the gateway: never inside a transaction. The shop's own wallet takes no fee of a send. Raises Unavailable."""
-    if role == OWN_ROLE:
+    if role not in ROLES:
         return Terms(fee_bps=0, min_send_sat=OWN_MIN_SEND_SAT)
     draw_call(bridge)
     health = _health(bridge, role)

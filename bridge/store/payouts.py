@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select, upd
 
 from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
-from bridge.core.payout import IN_FLIGHT, LIVE, OWN_ROLE, ROLES, check_move
+from bridge.core.payout import IN_FLIGHT, LIVE, ROLES, check_move
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
@@ -141,7 +141,7 @@ def unfinished_by_wallet(tx: Connection, *, following: Sequence[str] = (), roles
 
     Left out is what no call was made for, of the wallets `following` in these roles: another wallet takes it over.
     """
-    waiting = (payouts.c.state.in_(("requested", "approved", "submitting", "unknown")), payouts.c.role != OWN_ROLE)
+    waiting = (payouts.c.state.in_(("requested", "approved", "submitting", "unknown")), payouts.c.role.in_(ROLES))
     follows = and_(_UNSENT, payouts.c.wallet_id.in_(following), payouts.c.role.in_(roles))
     query = select(payouts.c.wallet_id, func.count()).where(*waiting, payouts.c.kind != "write_off", not_(follows))
     return {wallet_id: int(count) for wallet_id, count in tx.execute(query.group_by(payouts.c.wallet_id))}
