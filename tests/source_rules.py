@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADAPTERS = frozenset({"chain", "rates", "billmanager"})
-RAILS = frozenset({"subtc", "own_wallet"})
+RAILS = frozenset(path.stem for path in Path(__file__).parents[1].joinpath("bridge", "rails").glob("[!_]*"))
 # Outside of the rails these may name one: the sections of the settings, what a release before wrote, and the addresses and
 # texts that have such a name in them for ever.
 MAY_NAME_A_RAIL = (

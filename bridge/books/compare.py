@@ -98,7 +98,7 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizo
         if evidence is not None:
             reading = read_chain(evidence, row, target, payments=known, now=now)
             # A payment that is not shown is what a person should see; what was not searched shows nothing.
-            gap = gap_of(reading, born_at=row.created_at, horizon=held_to)
+            gap = gap_of(reading, born_at=row.created_at, horizon=held_to.of(target))
             is_covered = gap in ("", "payment_not_shown")
             last_read_at = believed(row.chain_asked_at, now=now)
             compared = compare_outputs(known, reading.outputs, last_read_at=last_read_at, is_covered=is_covered)

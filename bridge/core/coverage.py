@@ -12,6 +12,7 @@ from bridge.core.clock import is_ahead
 from bridge.core.credit import Payment
 from bridge.core.evidence import ChainOutput, ChainReading, KnownOutput
 from bridge.core.invoice import CONFIRMS_WITHIN
+from bridge.core.rail import Target
 
 # Why the silence of a reading says nothing.
 GAPS = frozenset(
@@ -42,6 +43,10 @@ class Horizon:
 
     height: int = 0
     oldest_tip: timedelta | None = None
+
+    def of(self, target: Target) -> "Horizon":
+        """The same for one target: what does not stand in blocks is held to none."""
+        return self if target.is_on_chain else Horizon()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,11 +78,12 @@ def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: 
         if row is None:
             return None
         tracing.follow(row.trace_id)
+        target = target_of(tx, bridge, row)
         question = _Question(
             due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
-            target=target_of(tx, bridge, row),
+            target=target,
             payments=invoices.payments_of(tx, invoice_id),
-            horizon=horizon(tx, bridge, now=now),
+            horizon=horizon(tx, bridge, now=now).of(target),
             asked_at=now,
         )
     return _look_at(bridge, row, question, actor=actor, is_granted=is_granted)

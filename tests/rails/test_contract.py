@@ -4,7 +4,8 @@ Owns the contract of `bridge.core.rail`, asked of real adapters over the sandbox
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -24,10 +25,33 @@ from tests.books.runs import reconcile
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World
 
-# The settings under which new invoices are paid over each rail, and what it can do besides.
-RAILS: dict[str, tuple[dict[str, Any], frozenset[str]]] = {
-    "subtc": ({}, frozenset({"reader", "sends", "health", "doorbell"})),
-    "own_wallet": (WITHOUT_GATEWAY, frozenset()),
+
+@contextmanager
+def outage(world: World) -> Iterator[None]:
+    """Neither gateway nor chain answers."""
+    world.control("knobs", outage="503")
+    world.fault("esplora", "down")
+    try:
+        yield
+    finally:
+        world.heal()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One rail: the settings under which new invoices are paid over it, what it can do besides, how a payer pays, and how it is
+    made to fall silent.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    can: frozenset[str] = frozenset()
+    pay: Callable[[World, dict[str, Any], int], object] = World.pay
+    silence: Callable[[World], AbstractContextManager[None]] = outage
+
+
+RAILS = {
+    "subtc": Case(can=frozenset({"reader", "sends", "health", "doorbell"})),
+    "own_wallet": Case(settings=WITHOUT_GATEWAY),
 }
 ABILITIES = ("reader", "sends", "health", "doorbell", "evidence")
 
@@ -39,7 +63,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def world(name: str, worlds: Callable[..., World]) -> World:
-    return worlds(**RAILS[name][0])
+    return worlds(**RAILS[name].settings)
 
 
 def rail_of(world: World) -> Rail:
@@ -68,18 +92,18 @@ def facts(world: World, invoice: dict[str, Any]) -> ChainReading:
 def gap(world: World, invoice: dict[str, Any]) -> str:
     with world.bridge.store.read() as tx:
         held_to = horizon(tx, world.bridge, now=world.bridge.clock())
+    held_to = held_to.of(target(world, invoice))
     return gap_of(facts(world, invoice), born_at=row_of(world, invoice).created_at, horizon=held_to)
 
 
-@contextmanager
-def silence(world: World) -> Iterator[None]:
-    """Nobody outside answers."""
-    world.control("knobs", outage="503")
-    world.fault("esplora", "down")
-    try:
-        yield
-    finally:
-        world.heal()
+def pay(world: World, invoice: dict[str, Any], sat: int | None = None) -> None:
+    """A payer pays over the rail of the world, what remains unless the test says otherwise."""
+    RAILS[rail_of(world).name].pay(world, invoice, invoice["remaining_sat"] if sat is None else sat)
+
+
+def silence(world: World) -> AbstractContextManager[None]:
+    """Nobody who could say what came answers."""
+    return RAILS[rail_of(world).name].silence(world)
 
 
 def test_every_section_of_the_settings_that_names_a_rail_is_asked_here() -> None:
@@ -91,7 +115,7 @@ def test_it_says_who_it_is_and_what_it_can_do(name: str, world: World) -> None:
     assert (rail.name, rail.is_offered) == (name, True)
     assert rail.account in ACCOUNTS
     assert rail.witness in WITNESSES
-    assert {each for each in ABILITIES if getattr(rail, each) is not None} == RAILS[name][1]
+    assert {each for each in ABILITIES if getattr(rail, each) is not None} == RAILS[name].can
     # A sum beside the facts needs somebody who tells it; facts of its own somebody who has them.
     assert (rail.reader is not None) == (rail.witness == TOTAL_AND_CHAIN)
     assert (rail.evidence is not None) == (rail.witness == RAIL)
@@ -138,8 +162,8 @@ def test_nothing_paid_is_a_fact_with_what_it_covers(world: World) -> None:
 
 def test_facts_are_absolute_and_each_is_told_once(world: World) -> None:
     invoice = world.open()
-    world.pay(invoice, 2_000)
-    world.pay(invoice, 3_000)
+    pay(world, invoice, 2_000)
+    pay(world, invoice, 3_000)
     first, again = facts(world, invoice), facts(world, invoice)
     assert sorted(each.amount_sat for each in first.outputs) == [2_000, 3_000]
     assert {each.outpoint for each in first.outputs} == {each.outpoint for each in again.outputs}
@@ -152,7 +176,7 @@ def test_facts_are_absolute_and_each_is_told_once(world: World) -> None:
 
 def test_silence_is_an_error_and_never_an_empty_answer(world: World) -> None:
     invoice = world.open()
-    world.pay(invoice)
+    pay(world, invoice)
     with silence(world), pytest.raises(BridgeError):
         facts(world, invoice)
     rail = rail_of(world)
@@ -170,7 +194,7 @@ def test_balance_and_health_answer_where_the_rail_has_them(world: World) -> None
     rail = rail_of(world)
     if rail.reader is not None:
         before = rail.reader.balance().balance_sat
-        world.pay(world.open(), 20_000)
+        pay(world, world.open(), 20_000)
         assert rail.reader.balance().balance_sat == before + 20_000
     if rail.health is not None:
         assert rail.health().ok
@@ -185,7 +209,7 @@ def test_a_doorbell_only_wakes_and_is_never_believed(world: World) -> None:
 
 def test_from_the_order_to_settled_books_and_reconciliation(world: World) -> None:
     invoice, rail = world.open(), rail_of(world)
-    world.pay(invoice)
+    pay(world, invoice)
     for _ in range(8):
         world.advance(60)
         world.work()
@@ -213,7 +237,7 @@ def test_what_an_earlier_release_opened_beside_this_one_is_read_and_settled(worl
         rail.account,
         rail.witness,
     )
-    world.pay(invoice)
+    pay(world, invoice)
     world.mine(6)
     assert world.seen(invoice)[0] == "settled"
 
