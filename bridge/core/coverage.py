@@ -97,12 +97,13 @@ def learn(
     born_at: datetime,
     horizon: Horizon,
     is_newest: bool,
+    is_settled: bool = False,
 ) -> Learned:
     """The absolute facts of every output we know after `reading`.
 
     New money is always believed. That a payment is gone is believed by proof, or by the silence of a reading that covers it; and
     of a payment that we know, a source that is behind tells nothing new. From an answer older than one already taken in, only
-    earlier first sights are learned.
+    earlier first sights are learned; where the invoice `is_settled`, of new money alone.
     """
     lacks = gap = gap_of(reading, born_at=born_at, horizon=horizon)
     rest = {p.key: p for p in known}
@@ -111,6 +112,9 @@ def learn(
     for output in _once(reading.outputs):
         before = rest.pop(output.outpoint, None)
         seen = _seen(output, before, reading, born_at=born_at, is_newest=is_newest)
+        if before is not None and is_settled:
+            # An earlier first sight would take it out of the late quote that it was settled at.
+            seen = replace(seen, first_seen_at=before.first_seen_at)
         if before is not None and is_newest and not _is_believed(seen, before, reading, lacks, horizon):
             gap = gap or "payment_not_shown"
             seen = replace(before, first_seen_at=seen.first_seen_at)

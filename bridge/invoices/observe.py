@@ -239,6 +239,7 @@ def _from_chain(
         born_at=facts.get("created_at", row.created_at),
         horizon=readings.horizon,
         is_newest=is_newest,
+        is_settled=row.settled_at is not None,
     )
     _store(tx, row.id, learned.payments, reading.source, readings, target=target)
     if not is_newest:

@@ -344,6 +344,7 @@ class SilentLife(Life):
             born_at=T0,
             horizon=horizon,
             is_newest=is_newest,
+            is_settled=self.invoice.settled_at is not None,
         )
         for payment, _ in learned.payments:
             self.payments[payment.key] = payment

@@ -187,6 +187,23 @@ def test_money_of_the_last_second_is_priced_then_settled_by_the_late_rule(worlds
     assert [kind for (kind,) in world.rows("SELECT kind FROM quotes ORDER BY version")] == ["offer", "late"]
 
 
+@pytest.mark.parametrize("seconds", [60, 3_600])
+def test_an_older_answer_does_not_take_late_money_out_of_the_price_that_it_was_settled_at(
+    worlds: Callable[..., World], seconds: int
+) -> None:
+    """It was asked before and came after the settlement, or the clock was behind that asked it."""
+    world = worlds(policy={"default": {"late": "accept", "late_auto_seconds": 7 * DAY}})
+    invoice = world.open()
+    world.advance(2 * DAY)
+    world.pay(invoice, confirmations=1)
+    right = world.bridge.clock
+    assert world.seen(invoice) == ("settled", "paid_late", None)
+    world.bridge = replace(world.bridge, clock=lambda: right() - timedelta(seconds=seconds))
+    for _ in range(2):
+        assert world.seen(invoice) == ("settled", "paid_late", None)
+    assert "reorged" not in world.reviews()
+
+
 def test_money_of_the_last_second_waits_for_a_price(worlds: Callable[..., World]) -> None:
     world = worlds(policy={"default": {"late": "accept", "late_auto_seconds": 7 * DAY}})
     invoice = world.open()
