@@ -9,6 +9,8 @@ PEER_FLAG := $(if $(filter 1 yes true,$(PEER)),--peer)
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
 TEST_PROGRAMS := postgresql nginx systemd openssl promtool php chromium zbar npm
 SECONDS ?= 60
+# Where this is set, every worker of the tests and every program they start would compile the bridge anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # axe-core from npm, pinned in tests/browser/package-lock.json; instant when it is there.
 AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/package-lock.json || \
