@@ -38,6 +38,11 @@ class HttpServer(ThreadingHTTPServer):
     def _connected(self) -> dict[socket.socket, threading.Thread]:
         return {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is connected."""
+        return not self._connected
+
     def start(self) -> None:
         """Serve from now on."""
         self._serving.start()

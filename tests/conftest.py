@@ -3,6 +3,7 @@
 Owns databases and the hypothesis profile; must not build parts of the bridge, `tests/builders.py` does.
 """
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -20,6 +21,11 @@ from tests.postgres import Cluster, start_cluster
 # The same histories at every run of continuous integration: luck finds faults on a developer's machine, not in a merge.
 hypothesis.settings.register_profile("bridge", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("bridge")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and modules stay to the end: Python need not walk them whenever it looks for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,16 +3,15 @@
 Owns building, the shared clock and short words for what tests do again and again; must not copy a rule of the bridge.
 """
 
+import atexit
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import requests
 
 from bridge.books.keep_books import number_events, seal_audit
 from bridge.config import Settings
@@ -94,9 +93,13 @@ class World:
 
     def control(self, command: str, **body: Any) -> dict[str, Any]:
         """One command to the sandbox, as its operator."""
-        reply = requests.post(f"{self.sandbox.url}/_control/{command}", json=body, timeout=10)
+        reply = self._operator().post(f"/_control/{command}", json=body)
         assert reply.status_code == 200, reply.text
-        return dict(reply.json())
+        return dict(reply.json)
+
+    def _operator(self) -> Any:
+        """Asks the sandbox without a connection: tests turn it more often than the bridge asks it anything."""
+        return self.sandbox.server.app.test_client()
 
     def fault(self, mode: str, kind: str, *, times: int | None = None, **parameters: Any) -> None:
         self.control("knobs", fault={"mode": mode, "kind": kind, "times": times, **parameters})
@@ -106,12 +109,12 @@ class World:
 
     def calls(self, mode: str) -> int:
         """How often the gateway was asked for `mode`."""
-        seen = requests.get(f"{self.sandbox.url}/_control/calls", timeout=10).json()["calls"]
+        seen = self._operator().get("/_control/calls").json["calls"]
         return sum(f"mode={mode}" in call["query"] for call in seen)
 
     def control_state(self) -> dict[str, Any]:
         """What the sandbox knows about its chain and wallets."""
-        return dict(requests.get(f"{self.sandbox.url}/_control/state", timeout=10).json())
+        return dict(self._operator().get("/_control/state").json)
 
     def advance(self, seconds: float) -> None:
         """Moves the one clock that bridge and sandbox share."""
@@ -256,20 +259,43 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
 
 
 @contextmanager
+def open_sandbox() -> Iterator[Served]:
+    """A sandbox that nobody used before, or an emptied one: to make one takes longer than most tests need it.
+
+    One that somebody still talks to is ended: the end of that call would be the next test's.
+    """
+    sandbox = _IDLE.pop() if _IDLE else serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
+    try:
+        yield sandbox
+    finally:
+        sandbox.world.reset()
+        if sandbox.server.is_idle:
+            _IDLE.append(sandbox)
+        else:
+            sandbox.stop()
+
+
+@atexit.register
+def _end_idle_sandboxes() -> None:
+    for sandbox in _IDLE:
+        sandbox.stop()
+
+
+@contextmanager
 def open_world(database_url: str, **changes: Any) -> Iterator[World]:
     """A bridge over a migrated database and a sandbox of its own; the sandbox's clock is the bridge's clock."""
-    sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
-    billing = RecordingBilling()
-    built = build(settings_for(sandbox.url, database_url, **changes))
-    clock = sandbox.world.clock
+    with open_sandbox() as sandbox:
+        billing = RecordingBilling()
+        built = build(settings_for(sandbox.url, database_url, **changes))
+        clock = sandbox.world.clock
 
-    def now() -> datetime:
-        return datetime.fromtimestamp(clock.now(), UTC) + world.clock_ahead
+        def now() -> datetime:
+            return datetime.fromtimestamp(clock.now(), UTC) + world.clock_ahead
 
-    bridge = replace(built, billing=billing, clock=now, monotonic=clock.now)
-    world = World(bridge=bridge, sandbox=sandbox, billing=billing)
-    try:
-        yield world
-    finally:
-        bridge.store.close()
-        sandbox.stop()
+        bridge = replace(built, billing=billing, clock=now, monotonic=clock.now)
+        world = World(bridge=bridge, sandbox=sandbox, billing=billing)
+        with closing(bridge.store):
+            yield world
+
+
+_IDLE: list[Served] = []
