@@ -9,6 +9,7 @@ from tests.durability.shop import Died, Shop
 from tests.durability.test_kill_matrix import wait_for_victims
 from tests.durability.truth import faults_in
 from tests.flows.test_own_wallet import OWN, WITHOUT_GATEWAY
+from tests.parts import on_engines
 
 POINTS = ("open.first_committing", "open.claimed", "look.read", "look.committing", "look.committed", "deliver.sent")
 LONGEST_LEASE_SECONDS = 61
@@ -24,7 +25,7 @@ def drive(shop: Shop) -> None:
     shop.until_set_paid("7")
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("engine_name", "point"), on_engines((point,) for point in POINTS))
 def test_a_program_killed_anywhere_gives_no_index_out_twice(shops, point):
     shop = shops(settings=WITHOUT_GATEWAY)
     shop.start(crash_at=point)

@@ -1,4 +1,4 @@
-"""Every scenario file on both engines, and what must be true after each of them whatever it was about."""
+"""Every scenario file, on engines as tests/parts.py says, and what must be true after each of them whatever it was about."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +15,7 @@ from bridge.desk.explain import explain
 from bridge.invoices.observe import look
 from sandbox.bitcoin import Served, serve_in_thread
 from sandbox.scenario import Player, load
+from tests.parts import on_engines
 from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
@@ -28,7 +29,9 @@ def served() -> Iterator[Served]:
     running.stop()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("engine_name", "path"), on_engines((path,) for path in FILES), ids=lambda value: getattr(value, "stem", None)
+)
 def test_the_scenario_comes_true(path: Path, database_url: str, served: Served) -> None:
     scenario = load(path)
     # Its blocks too are from then: a tip from the future is no tip of this scenario.
