@@ -14,7 +14,7 @@ PULLER_KEY = "puller-" + "p" * 30
 PULLER_SECRET = "whsec_" + "cHVsbGVy" * 5
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="package", params=["sqlite", "postgresql"])
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Both outside worlds and the bridge as separate programs. The bridge's clock is moved by the file `clock`."""
     place = tmp_path_factory.mktemp("demo")
