@@ -3,20 +3,66 @@
 Owns the check of every action by a person and the modes of bridge and wallets; what a mode stops, each job asks here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.clock import still_holds
 from bridge.core.errors import Refused, Unavailable
-from bridge.core.roles import may, require
+from bridge.core.roles import TWO_PEOPLE, may, require
 from bridge.logs import log
 from bridge.store import audit, leases, operators
 from bridge.store.db import Tx
 
 # A module's key acts under this prefix: it may propose, and is nobody's name.
 MODULE = "module:"
+# What is the second person's: it needs somebody with a role, however open the bridge is otherwise.
+_APPROVALS = frozenset(approve for _, approve in TWO_PEOPLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """What a person changes in one transaction: who, why and when."""
+
+    tx: Tx
+    actor: str
+    reason: str
+    now: datetime
+
+    def audit(self, action: str, *, detail: Mapping[str, Any] | None = None, invoice_id: str | None = None) -> None:
+        """Writes down who did what and why, in the transaction of the change."""
+        who = {"actor": self.actor, "reason": self.reason}
+        audit.write(self.tx, at=self.now, action=action, **who, invoice_id=invoice_id, detail=detail)
+
+
+@contextmanager
+def acting(
+    bridge: Bridge,
+    permission: str,
+    *,
+    actor: str,
+    reason: str,
+    or_may: str = "",
+    unless: str = "",
+    now: datetime | None = None,
+) -> Iterator[Act]:
+    """The beginning of everything that a person does, in this order: the words, the transaction, the mode, the permission.
+
+    `or_may`: another permission that will do, for whoever holds it. `unless`: the mode that stops this. `now`: for who has
+    read the clock already. Raises Refused (actor_and_reason_required, unknown_operator, forbidden) and Unavailable("mode_…").
+    """
+    require_words(actor, reason)
+    now = now or bridge.clock()
+    with bridge.store.write() as tx:
+        if unless:
+            require_mode(tx, unless)
+        person = operators.find(tx, actor) if or_may else None
+        holds_other = person is not None and may(person.role, or_may)
+        check_actor_in(tx, actor, or_may if holds_other else permission, now=now)
+        yield Act(tx=tx, actor=actor, reason=reason, now=now)
 
 
 def check_actor(bridge: Bridge, actor: str, permission: str) -> None:
@@ -32,24 +78,11 @@ def check_actor_in(tx: Tx, actor: str, permission: str, *, now: datetime) -> Non
     """The same inside a transaction."""
     if not actor.strip():
         raise Refused("actor_and_reason_required", "Say who acts.", field="actor")
-    if operators.any_exist(tx):
-        require_operator(tx, actor, permission, now=now)
-
-
-def require_operator(tx: Tx, actor: str, permission: str, *, now: datetime) -> Any:
-    """The row of an active operator who holds the permission. Raises Refused("unknown_operator") or ("forbidden")."""
-    row = operators.find(tx, actor)
-    if row is None or not is_active(row, now):
-        raise Refused("unknown_operator", "This is not the name of an active operator.", field="actor")
-    require(row.role, permission)
-    return row
-
-
-def check_may_stop(tx: Tx, actor: str, *, approve: str, propose: str, now: datetime) -> None:
-    """What waits for a second person is ended by who may approve it, or by who may propose it (a withdrawal)."""
-    person = operators.find(tx, actor)
-    is_approver = person is not None and may(person.role, approve)
-    check_actor_in(tx, actor, approve if is_approver else propose, now=now)
+    if permission in _APPROVALS or operators.any_exist(tx):
+        row = operators.find(tx, actor)
+        if row is None or not is_active(row, now):
+            raise Refused("unknown_operator", "This is not the name of an active operator.", field="actor")
+        require(row.role, permission)
 
 
 def refuse_same_person(actor: str, *, involved: Iterable[str | None]) -> None:
@@ -118,12 +151,8 @@ def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) 
     allowed = MODES if scope == "bridge" else WALLET_MODES
     if mode not in allowed:
         raise Refused("unknown_mode", f"The mode must be one of {', '.join(allowed)}.", field="mode")
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "mode.set", now=now)
-        before = leases.mode_of(tx, scope)
-        leases.set_mode(tx, scope, mode=mode, now=now, actor=actor, reason=reason)
-        detail = {"scope": scope, "before": before, "after": mode}
-        audit.write(tx, at=now, actor=actor, action="mode_set", reason=reason, detail=detail)
+    with acting(bridge, "mode.set", actor=actor, reason=reason) as act:
+        before = leases.mode_of(act.tx, scope)
+        leases.set_mode(act.tx, scope, mode=mode, now=act.now, actor=actor, reason=reason)
+        act.audit("mode_set", detail={"scope": scope, "before": before, "after": mode})
     log("mode.set", scope=scope, mode=mode, actor=actor)

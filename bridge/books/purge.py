@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from bridge.context import Bridge
 from bridge.logs import log
-from bridge.permit import check_actor_in, require_words
-from bridge.store import audit, clock_jumps, leases
+from bridge.permit import acting
+from bridge.store import clock_jumps, leases
 from bridge.store.purge import CLASSES, RecordClass, count_due, purge
 
 PAGE = 500
@@ -40,11 +40,8 @@ def purge_step(bridge: Bridge, *, dry_run: bool = False, limit: int = PAGE) -> d
 
 def check_may_purge(bridge: Bridge, *, actor: str, reason: str) -> None:
     """A person purges now what the worker would purge at night, audited. Raises Refused."""
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "mode.set", now=now)
-        audit.write(tx, at=now, actor=actor, action="purge_asked", reason=reason)
+    with acting(bridge, "mode.set", actor=actor, reason=reason) as act:
+        act.audit("purge_asked")
 
 
 def purge_due(bridge: Bridge) -> int:

@@ -12,8 +12,8 @@ from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.reconciliation import SIDES
 from bridge.invoices.present import time_text
-from bridge.permit import check_actor_in, require_words
-from bridge.store import audit, billing_statuses, reconciliations
+from bridge.permit import acting
+from bridge.store import billing_statuses, reconciliations
 from bridge.store.db import Tx
 
 
@@ -46,16 +46,14 @@ def show_reconciliation(bridge: Bridge, run_id: str, *, after: int = 0, limit: i
 
 def set_baseline(bridge: Bridge, *, baseline_sat: int, actor: str, reason: str) -> None:
     """Says how many satoshi in the wallet are not the bridge's. Raises Refused (actor_and_reason_required, forbidden)."""
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "review.mark", now=now)
-        before_sat = reconciliations.baseline_sat(tx, bridge.wallet_id)
+    wallet_id = bridge.wallet_id
+    with acting(bridge, "review.mark", actor=actor, reason=reason) as act:
+        before_sat = reconciliations.baseline_sat(act.tx, wallet_id)
         reconciliations.set_baseline(
-            tx, wallet_id=bridge.wallet_id, baseline_sat=baseline_sat, now=now, actor=actor, reason=reason
+            act.tx, wallet_id=wallet_id, baseline_sat=baseline_sat, now=act.now, actor=actor, reason=reason
         )
-        detail = {"wallet_id": bridge.wallet_id, "before_sat": before_sat, "after_sat": baseline_sat}
-        audit.write(tx, at=now, actor=actor, action="wallet_baseline_set", reason=reason, detail=detail)
+        detail = {"wallet_id": wallet_id, "before_sat": before_sat, "after_sat": baseline_sat}
+        act.audit("wallet_baseline_set", detail=detail)
 
 
 def age_seconds(tx: Tx, *, now: datetime) -> int | None:

@@ -12,8 +12,8 @@ from bridge.core.grace import end_of_grace
 from bridge.core.money import minor_text
 from bridge.invoices.present import time_text
 from bridge.invoices.record import record, rule_of
-from bridge.permit import check_actor_in, require_words
-from bridge.store import audit, grace, invoices
+from bridge.permit import acting
+from bridge.store import grace, invoices
 
 NEEDS = "grace.grant"
 
@@ -26,10 +26,8 @@ def grant_grace(
     Raises Refused (actor_and_reason_required, forbidden, unknown_invoice, no_grace, bad_period, invoice_over) and
     Conflict("grace_given").
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, NEEDS, now=now)
+    with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
+        tx, now = act.tx, act.now
         row = invoices.find(tx, lock=True, id=invoice_id)
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
@@ -53,7 +51,7 @@ def grant_grace(
         }
         grace.add(tx, values)
         detail = {"ends_at": time_text(until), "tier": row.rule, "remaining_sat": row.remaining_sat}
-        audit.write(tx, at=now, actor=actor, action="grace_granted", invoice_id=row.id, reason=reason, detail=detail)
+        act.audit("grace_granted", invoice_id=row.id, detail=detail)
         record(tx, bridge, row, now=now, actor=actor, action="observed", facts={"grace_until": until})
         return grant_json(grace.find(tx, row.id))
 

@@ -13,7 +13,7 @@ from bridge.desk.rulings import carry_out
 from bridge.invoices.present import approvals_json, time_text
 from bridge.invoices.review_blocks import consequence
 from bridge.logs import log
-from bridge.permit import check_may_stop, refuse_same_person, require_operator, require_words
+from bridge.permit import acting, refuse_same_person
 from bridge.store import audit, invoices, marks, reviews
 from bridge.store.db import Tx
 
@@ -89,10 +89,8 @@ def approve_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> di
     Raises Refused (unknown_mark, unknown_operator, forbidden, same_person), Conflict("not_waiting") when there is nothing
     to approve any more, and Conflict("mark_changed") when the invoice is not what was proposed any more.
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_operator(tx, actor, APPROVE, now=now)
+    with acting(bridge, APPROVE, actor=actor, reason=reason) as act:
+        tx, now = act.tx, act.now
         item, row, mark = _locked(tx, mark_id)
         _check_approvable(tx, mark, row, actor)
         marks.approve(tx, mark, actor=actor, reason=reason, now=now)
@@ -113,10 +111,8 @@ def reject_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dic
 
     Raises Refused (unknown_mark, forbidden) and Conflict("not_waiting").
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_may_stop(tx, actor, approve=APPROVE, propose=PROPOSE, now=now)
+    with acting(bridge, PROPOSE, or_may=APPROVE, actor=actor, reason=reason) as act:
+        tx, now = act.tx, act.now
         _item, _row, mark = _locked(tx, mark_id)
         _check_waiting(mark)
         marks.end(tx, mark_id, state="rejected", now=now)

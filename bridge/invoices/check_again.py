@@ -11,8 +11,8 @@ from bridge.call_budget import wait_for_call
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
 from bridge.invoices.observe import look
-from bridge.permit import check_actor_in, require_words
-from bridge.store import audit, invoices
+from bridge.permit import acting
+from bridge.store import invoices
 
 NEEDS = "delivery.redeliver"
 PAGE = 200
@@ -23,13 +23,10 @@ def check_again(bridge: Bridge, invoice_id: str, *, actor: str, reason: str) -> 
 
     Raises Refused (actor_and_reason_required, unknown_invoice, forbidden).
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, NEEDS, now=now)
-        if invoices.find(tx, id=invoice_id) is None:
+    with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
+        if invoices.find(act.tx, id=invoice_id) is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
-        audit.write(tx, at=now, actor=actor, action="look_asked", invoice_id=invoice_id, reason=reason)
+        act.audit("look_asked", invoice_id=invoice_id)
     return look(bridge, invoice_id, actor=actor) is not None
 
 
@@ -40,11 +37,8 @@ def check_all_again(
 
     Raises Refused (actor_and_reason_required, forbidden).
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, NEEDS, now=now)
-        audit.write(tx, at=now, actor=actor, action="look_at_all_asked", reason=reason)
+    with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
+        act.audit("look_at_all_asked")
     counted: Counter[str] = Counter()
     after = ""
     while True:

@@ -16,7 +16,7 @@ from bridge.invoices.poll import Submit
 from bridge.invoices.present import time_text
 from bridge.invoices.record import open_review
 from bridge.logs import log
-from bridge.permit import check_actor_in, require_words
+from bridge.permit import acting
 from bridge.store import audit, deliveries, invoices, leases
 
 LEASE_SECONDS = 60
@@ -140,24 +140,13 @@ def redeliver(bridge: Bridge, delivery_id: str, *, actor: str, reason: str) -> b
 
     Raises Refused (actor_and_reason_required, forbidden, unknown_delivery).
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "delivery.redeliver", now=now)
-        rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
+    with acting(bridge, "delivery.redeliver", actor=actor, reason=reason) as act:
+        rows = deliveries.listing(act.tx, match={"id": delivery_id}, limit=1)
         if not rows:
             raise Refused("unknown_delivery", "There is no such delivery.")
-        done = deliveries.send_again(tx, delivery_id, now=now)
+        done = deliveries.send_again(act.tx, delivery_id, now=act.now)
         if done:
-            audit.write(
-                tx,
-                at=now,
-                actor=actor,
-                action="redelivered",
-                invoice_id=rows[0].invoice_id,
-                reason=reason,
-                detail={"delivery": delivery_id},
-            )
+            act.audit("redelivered", invoice_id=rows[0].invoice_id, detail={"delivery": delivery_id})
         return done
 
 

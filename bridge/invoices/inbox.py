@@ -17,7 +17,7 @@ from bridge.invoices.observe import look
 from bridge.invoices.present import time_text
 from bridge.invoices.record import event_body
 from bridge.logs import log
-from bridge.permit import check_actor, check_actor_in, require_words
+from bridge.permit import acting, check_actor, require_words
 from bridge.store import audit, deliveries, events, inbox, invoices
 from bridge.store.db import announce_work
 
@@ -133,22 +133,20 @@ def send_test_event(bridge: Bridge, merchant: str, *, actor: str, reason: str) -
     receiver = bridge.merchants.get(merchant)
     if receiver is None or not receiver.wants_push:
         raise Refused("unknown_merchant", "There is no such merchant with a notify URL.", field="merchant")
-    now, event_id = bridge.clock(), bridge.new_id("evt")
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "delivery.redeliver", now=now)
+    event_id = bridge.new_id("evt")
+    with acting(bridge, "delivery.redeliver", actor=actor, reason=reason) as act:
         events.append(
-            tx,
+            act.tx,
             event_id=event_id,
             delivery_id=bridge.new_id("dlv"),
             invoice_id=None,
             merchant=merchant,
             type="test",
             sequence=0,
-            body=event_body(event_id, "test", 0, now, None),
-            now=now,
+            body=event_body(event_id, "test", 0, act.now, None),
+            now=act.now,
         )
-        detail = {"event": event_id, "merchant": merchant}
-        audit.write(tx, at=now, actor=actor, action="test_event", reason=reason, detail=detail)
+        act.audit("test_event", detail={"event": event_id, "merchant": merchant})
     return event_id
 
 

@@ -16,7 +16,7 @@ from bridge.core.payout import ROLES
 from bridge.payouts.outcome import book_sent
 from bridge.payouts.present import payout_json, refund_proof
 from bridge.payouts.steps import found, note, set_destination
-from bridge.permit import check_actor_in, require_mode, require_words
+from bridge.permit import acting, check_actor_in, require_mode, require_words
 from bridge.store import invoices, payouts
 from bridge.store.db import Tx
 
@@ -80,11 +80,8 @@ def change_address(bridge: Bridge, payout_id: str, *, address: str, actor: str, 
 
     Whoever tries to send a sweep elsewhere is refused, and that stays on record.
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_actor_in(tx, actor, "payout.propose", now=now)
+    with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         row = found(payouts.find(tx, lock=True, id=payout_id))
         if row.kind == "refund":
             set_destination(tx, bridge, row, address=address, actor=actor, reason=reason, now=now)
@@ -136,8 +133,8 @@ def record_own_send(bridge: Bridge, payout_id: str, *, txid: str, actor: str, re
         detail = f"This transaction pays {sum(arrived)} satoshi to the address, not {before.net_sat}."
         raise Refused("txid_other_sum", detail, field="txid")
     sent = Sent(txid=txid, requested_sat=before.net_sat, sent_sat=before.net_sat, fee_sat=0)
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "payout.propose", now=now)
+    with acting(bridge, "payout.propose", actor=actor, reason=reason, now=now) as act:
+        tx = act.tx
         row = _waiting(tx, payout_id, lock=True)
         if row.version != before.version:
             raise Conflict("payout_changed", "The payout was changed by somebody else; read it again.")

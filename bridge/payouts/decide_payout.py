@@ -14,7 +14,7 @@ from bridge.invoices.read_invoices import read_cursor, write_cursor
 from bridge.payouts.present import payout_json, refundable_of
 from bridge.payouts.send_payouts import refund_waits
 from bridge.payouts.steps import found, note, post, release
-from bridge.permit import check_may_stop, refuse_same_person, require_mode, require_operator, require_words
+from bridge.permit import acting, refuse_same_person
 from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx
 
@@ -52,11 +52,8 @@ def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -
     what the shop sends itself also invoice_held, refunded_elsewhere, money_not_final) and
     Conflict("not_waiting") when there is nothing to approve any more.
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        require_operator(tx, actor, "payout.approve", now=now)
+    with acting(bridge, "payout.approve", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         _lock_invoice(tx, payout_id)
         row = found(payouts.find(tx, lock=True, id=payout_id))
         _check_approvable(tx, row, actor)
@@ -93,11 +90,10 @@ def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) ->
 
     Raises Refused (unknown_payout, forbidden) and Conflict("maybe_sent") once a call may have reached the gateway.
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_may_stop(tx, actor, approve="payout.approve", propose="payout.propose", now=now)
+    with acting(
+        bridge, "payout.propose", or_may="payout.approve", actor=actor, reason=reason, unless="read_only"
+    ) as act:
+        tx, now = act.tx, act.now
         row = found(payouts.find(tx, lock=True, id=payout_id))
         is_idle = row.state == "submitting" and not row.maybe_sent and row.lease_until is None
         if row.state not in ("requested", "approved") and not is_idle:

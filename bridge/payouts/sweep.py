@@ -24,7 +24,7 @@ from bridge.payouts.present import payout_json
 from bridge.payouts.request_refund import new_send_key
 from bridge.payouts.steps import found, note, terms_of
 from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
-from bridge.permit import check_actor_in, require_mode, require_words
+from bridge.permit import acting, require_words
 from bridge.store import audit, leases, ledger, payouts
 from bridge.store.db import Tx
 
@@ -68,10 +68,8 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
         raise Refused("no_gateway", "The money lies in your own wallet already; the bridge moves nothing there.")
     if _read(bridge) is None:
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_actor_in(tx, actor, "payout.propose", now=now)
+    with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         known = payouts.find(tx, merchant="", request_key=key)
         if known is not None:
             return payout_json(tx, known)
@@ -107,10 +105,8 @@ def propose_write_off(
     check_sat(gross_sat, field="gross_sat")
     if role not in bridge.senders or gross_sat == 0:
         raise Refused("bad_write_off", "Name a wallet and more than nothing.", field="role")
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_actor_in(tx, actor, "payout.propose", now=now)
+    with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         seen = hot_wallet(tx, bridge, role)
         if seen is None or gross_sat >= seen.min_send_sat:
             raise Refused("not_dust", "Only what is below the minimum send can be written off.", field="gross_sat")
@@ -124,17 +120,15 @@ def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str
     require_words(actor, reason)
     if role not in bridge.senders or check_sat(sat, field="sat") == 0:
         raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
-    now = bridge.clock()
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
     memo = json.dumps({"txid": txid, "actor": actor}, sort_keys=True)
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "books.export", now=now)
+    with acting(bridge, "books.export", actor=actor, reason=reason) as act:
+        tx, now = act.tx, act.now
         journal = Journal(kind="funding", entries=entries)
         ledger.post(
             tx, (journal,), invoice_id=None, merchant="", service_ref="", at=now, memo=memo, family=ledger.PAYOUT
         )
-        detail = {"role": role, "sat": sat, "txid": txid}
-        audit.write(tx, at=now, actor=actor, action="wallet_funded", reason=reason, detail=detail)
+        act.audit("wallet_funded", detail={"role": role, "sat": sat, "txid": txid})
 
 
 def _scheduled(tx: Tx, bridge: Bridge, *, now: datetime) -> None:

@@ -11,14 +11,7 @@ from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.policy_document import differences, sha256_of
 from bridge.people import policy
 from bridge.people.policy import FILE, comparison, version_json
-from bridge.permit import (
-    check_actor_in,
-    check_may_stop,
-    refuse_same_person,
-    require_mode,
-    require_operator,
-    require_words,
-)
+from bridge.permit import acting, refuse_same_person, require_words
 from bridge.store import operators, policies
 from bridge.store.db import Tx
 
@@ -77,12 +70,11 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
     Raises Refused (forbidden, unknown_operator) and Conflict (nothing_to_propose, already_proposed).
     """
     require_words(actor, reason)
-    file, now = bridge.policy_file, bridge.clock()
+    file = bridge.policy_file
     if file is None or actor == FILE:
         raise Refused("bad_name", "Say which person proposes this.", field="actor")
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_actor_in(tx, actor, "policy.propose", now=now)
+    with acting(bridge, "policy.propose", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         policies.lock(tx)
         active = _found(policies.active(tx))
         if policy.says_the_same(file, active):
@@ -103,11 +95,8 @@ def approve(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str
     Raises Refused (unknown_policy, unknown_operator, forbidden, same_person), Conflict("not_waiting") and
     Unavailable("policy_unreadable") for a version that this program could not work by.
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        require_operator(tx, actor, "policy.approve", now=now)
+    with acting(bridge, "policy.approve", actor=actor, reason=reason, unless="read_only") as act:
+        tx, now = act.tx, act.now
         policies.lock(tx)
         row = _waiting(tx, number)
         refuse_same_person(actor, involved=[row.proposed_by, *(a.actor for a in policies.approvals_of(tx, number))])
@@ -123,11 +112,10 @@ def reject(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str,
 
     Raises Refused (unknown_policy, unknown_operator, forbidden) and Conflict("not_waiting").
     """
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        require_mode(tx, "read_only")
-        check_may_stop(tx, actor, approve="policy.approve", propose="policy.propose", now=now)
+    with acting(
+        bridge, "policy.propose", or_may="policy.approve", actor=actor, reason=reason, unless="read_only"
+    ) as act:
+        tx, now = act.tx, act.now
         policies.lock(tx)
         policy.end(tx, _waiting(tx, number), "rejected", actor=actor, reason=reason, now=now)
         return version_json(tx, policies.find(tx, number))

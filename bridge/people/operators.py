@@ -16,9 +16,8 @@ from bridge.core.errors import Conflict, Refused
 from bridge.core.roles import ROLES
 from bridge.invoices.present import time_text
 from bridge.logs import log
-from bridge.permit import check_actor_in, is_locked, require_words
-from bridge.store import audit, operators
-from bridge.store.db import Tx
+from bridge.permit import Act, acting, check_actor_in, is_locked, require_words
+from bridge.store import operators
 
 MANAGE = "operator.manage"
 
@@ -44,16 +43,15 @@ def add_operator(
     check_password(password)
     if role not in ROLES:
         raise Refused("unknown_role", f"The role must be one of {', '.join(ROLES)}.", field="role")
-    password_hash, nonce, now = hash_password(password, salt=secrets.token_bytes(16)), _nonce(), bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, MANAGE, now=now)
-        if operators.find(tx, name) is not None:
+    password_hash, nonce = hash_password(password, salt=secrets.token_bytes(16)), _nonce()
+    with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
+        if operators.find(act.tx, name) is not None:
             raise Conflict("operator_exists", "There is an operator of this name, maybe a disabled one.")
-        if role != "admin" and not operators.any_exist(tx):
+        if role != "admin" and not operators.any_exist(act.tx):
             raise Refused("first_is_admin", "The first operator must be an admin.", field="role")
         values = {"name": name, "role": role, "is_active": True, "password_hash": password_hash, "totp_nonce": nonce}
-        operators.add(tx, values | {"expires_at": expires_at, "created_at": now, "created_by": actor})
-        _audit(tx, "operator_added", name, now=now, actor=actor, reason=reason, after={"role": role})
+        operators.add(act.tx, values | {"expires_at": expires_at, "created_at": act.now, "created_by": actor})
+        _note(act, "operator_added", name, after={"role": role})
     return enrolment_url(name, totp_secret(bridge, name, nonce), issuer=_issuer(bridge))
 
 
@@ -94,44 +92,39 @@ def change_operator(
     values: dict[str, Any] = {"role": role} if role else {}
     values |= {"is_active": is_active == "enabled"} if is_active else {}
     values |= {"expires_at": None if is_endless else expires_at} if expires_at or is_endless else {}
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, MANAGE, now=now)
-        row = _found(operators.find(tx, name, lock=True))
-        if row.role == "admin" and not operators.count_active(tx, role="admin", besides=name, now=now):
+    with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
+        row = _found(operators.find(act.tx, name, lock=True))
+        if row.role == "admin" and not operators.count_active(act.tx, role="admin", besides=name, now=act.now):
             raise Refused("last_admin", "The last admin cannot be changed; add another one first.", field="name")
         if actor == name:
             raise Refused("own_access", "Nobody changes their own access; another admin does.", field="name")
         before = {column: str(getattr(row, column)) for column in values}
-        operators.change(tx, name, values | {"failures": 0, "locked_until": None})
-        operators.end_sessions_of(tx, name)
+        operators.change(act.tx, name, values | {"failures": 0, "locked_until": None})
+        operators.end_sessions_of(act.tx, name)
         after = {column: str(value) for column, value in values.items()}
-        _audit(tx, "operator_changed", name, now=now, actor=actor, reason=reason, before=before, after=after)
+        _note(act, "operator_changed", name, before=before, after=after)
 
 
 def set_password(bridge: Bridge, name: str, *, password: str, actor: str, reason: str) -> None:
     """A new password, by an admin or by the operator; every session of the operator ends."""
     require_words(actor, reason)
     check_password(password)
-    password_hash, now = hash_password(password, salt=secrets.token_bytes(16)), bridge.clock()
-    with bridge.store.write() as tx:
-        _check_self_or_admin(tx, actor, name, now=now)
-        _found(operators.find(tx, name, lock=True))
-        operators.change(tx, name, {"password_hash": password_hash, "failures": 0, "locked_until": None})
-        operators.end_sessions_of(tx, name)
-        _audit(tx, "operator_password_set", name, now=now, actor=actor, reason=reason)
+    password_hash = hash_password(password, salt=secrets.token_bytes(16))
+    with acting(bridge, _self_or_admin(actor, name), actor=actor, reason=reason) as act:
+        _found(operators.find(act.tx, name, lock=True))
+        operators.change(act.tx, name, {"password_hash": password_hash, "failures": 0, "locked_until": None})
+        operators.end_sessions_of(act.tx, name)
+        _note(act, "operator_password_set", name)
 
 
 def renew_totp(bridge: Bridge, name: str, *, actor: str, reason: str) -> str:
     """A new one-time secret, for a lost telephone; returns the URL for the authenticator app, shown once."""
-    require_words(actor, reason)
-    nonce, now = _nonce(), bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, MANAGE, now=now)
-        _found(operators.find(tx, name, lock=True))
-        operators.change(tx, name, {"totp_nonce": nonce, "last_totp_step": 0})
-        operators.end_sessions_of(tx, name)
-        _audit(tx, "operator_totp_renewed", name, now=now, actor=actor, reason=reason)
+    nonce = _nonce()
+    with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
+        _found(operators.find(act.tx, name, lock=True))
+        operators.change(act.tx, name, {"totp_nonce": nonce, "last_totp_step": 0})
+        operators.end_sessions_of(act.tx, name)
+        _note(act, "operator_totp_renewed", name)
     return enrolment_url(name, totp_secret(bridge, name, nonce), issuer=_issuer(bridge))
 
 
@@ -156,16 +149,15 @@ def issue_token(
     if ends_at <= max(starts_at, now):
         raise Refused("bad_period", "A token must end after it starts, and not in the past.", field="ends_at")
     made = NewToken(id=bridge.new_id("tok"), token=f"sbo_{secrets.token_urlsafe(32)}")
-    with bridge.store.write() as tx:
-        _check_self_or_admin(tx, actor, operator, now=now)
-        row = _found(operators.find(tx, operator))
+    with acting(bridge, _self_or_admin(actor, operator), actor=actor, reason=reason, now=now) as act:
+        row = _found(operators.find(act.tx, operator))
         if role not in (row.role, "viewer"):
             raise Refused("role_not_theirs", "A token has the role of its operator, or viewer.", field="role")
         values = {"id": made.id, "operator": operator, "role": role, "token_sha256": token_sha256(made.token)}
         values |= {"note": note, "created_by": actor}
-        operators.add_token(tx, values | {"starts_at": starts_at, "ends_at": ends_at, "created_at": now})
+        operators.add_token(act.tx, values | {"starts_at": starts_at, "ends_at": ends_at, "created_at": now})
         after = {"token": made.id, "role": role, "ends_at": time_text(ends_at)}
-        _audit(tx, "operator_token_issued", operator, now=now, actor=actor, reason=reason, after=after)
+        _note(act, "operator_token_issued", operator, after=after)
     return made
 
 
@@ -188,17 +180,14 @@ def list_tokens(bridge: Bridge, operator: str | None = None) -> list[dict[str, A
 
 def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> None:
     """Ends a token at once. Raises Refused("unknown_token_id"), also when it was revoked before."""
-    require_words(actor, reason)
-    now = bridge.clock()
-    with bridge.store.write() as tx:
-        check_actor_in(tx, actor, "read", now=now)
-        owner = next((row.operator for row in operators.tokens_of(tx, None) if row.id == token_id), None)
+    with acting(bridge, "read", actor=actor, reason=reason) as act:
+        owner = next((row.operator for row in operators.tokens_of(act.tx, None) if row.id == token_id), None)
         if owner is None:
             raise Refused("unknown_token_id", "There is no such token.")
-        _check_self_or_admin(tx, actor, owner, now=now)
-        if not operators.revoke_token(tx, token_id, now=now):
+        check_actor_in(act.tx, actor, _self_or_admin(actor, owner), now=act.now)
+        if not operators.revoke_token(act.tx, token_id, now=act.now):
             raise Refused("unknown_token_id", "This token was revoked before.")
-        _audit(tx, "operator_token_revoked", owner, now=now, actor=actor, reason=reason, after={"token": token_id})
+        _note(act, "operator_token_revoked", owner, after={"token": token_id})
 
 
 def totp_secret(bridge: Bridge, name: str, nonce: str) -> bytes:
@@ -206,8 +195,8 @@ def totp_secret(bridge: Bridge, name: str, nonce: str) -> bytes:
     return hashlib.sha256(bridge.callback_token(f"totp:{name}:{nonce}").encode()).digest()[:20]
 
 
-def _check_self_or_admin(tx: Tx, actor: str, name: str, *, now: datetime) -> None:
-    check_actor_in(tx, actor, "read" if actor == name else MANAGE, now=now)
+def _self_or_admin(actor: str, name: str) -> str:
+    return "read" if actor == name else MANAGE
 
 
 def _found(row: Any) -> Any:
@@ -236,17 +225,8 @@ def _issuer(bridge: Bridge) -> str:
     return urlsplit(bridge.public_url).hostname or "bridge"
 
 
-def _audit(
-    tx: Tx,
-    action: str,
-    name: str,
-    *,
-    now: datetime,
-    actor: str,
-    reason: str,
-    before: dict[str, str] | None = None,
-    after: dict[str, str] | None = None,
+def _note(
+    act: Act, action: str, name: str, *, before: dict[str, str] | None = None, after: dict[str, str] | None = None
 ) -> None:
-    detail = {"operator": name, "before": before or {}, "after": after or {}}
-    audit.write(tx, at=now, actor=actor, action=action, reason=reason, detail=detail)
-    log(action.replace("_", ".", 1), operator=name, actor=actor)
+    act.audit(action, detail={"operator": name, "before": before or {}, "after": after or {}})
+    log(action.replace("_", ".", 1), operator=name, actor=act.actor)
