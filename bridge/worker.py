@@ -7,9 +7,10 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 
 from bridge.books.keep_books import number_events, seal_audit
 from bridge.books.purge import purge_due
@@ -34,11 +35,68 @@ from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 SHORTEST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
 LISTEN_SECONDS = 0.2
-SEAL_PAUSE_SECONDS = 0.5
-# Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
-MONEY_OUT_PAUSE_SECONDS = 1
-BOOKS_PAUSE_SECONDS = 5
 POLICY_PAUSE_SECONDS = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Jobs that follow one another, by the names that a log gives them. Each says how much it did.
+
+    `hand`: waits for outside worlds, so it is one at a time in a hand of its own and the loop goes on; the loop does the others
+    itself. `every_seconds`: not more often. `again`: round after round while there is work.
+    """
+
+    jobs: Mapping[str, Callable[["Worker"], int]]
+    hand: str = ""
+    every_seconds: float = 0
+    again: bool = False
+
+
+# Everything that a worker does, in the order of the loop. What a job waits for, which lease it needs and which mode stops it
+# stands at its beginning.
+ROUNDS = (
+    # First: what it brings back is found by those that follow.
+    Round(jobs={"clock": lambda w: watch_clock(w.bridge, w.watched, owner=w.owner)}),
+    Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}),
+    Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}),
+    Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}),
+    Round(
+        hand="errands",
+        jobs={
+            "tip": lambda w: follow_tip(w.bridge, owner=w.owner),
+            "balance": lambda w: sense_balance(w.bridge, owner=w.owner),
+            "watch": lambda w: arm_watches(w.bridge, limit=2),
+            "spare": lambda w: fill_spare_addresses(w.bridge, owner=w.owner),
+        },
+        again=True,
+    ),
+    Round(jobs={"number": lambda w: number_events(w.bridge, owner=w.owner)}),
+    # Long, seldom and never urgent.
+    Round(
+        hand="books",
+        jobs={
+            "purge": lambda w: purge_due(w.bridge),
+            "audit": lambda w: verify_due(w.bridge),
+            "reconcile": lambda w: reconcile_due(w.bridge, owner=w.owner),
+        },
+        every_seconds=5,
+        again=True,
+    ),
+    # Money leaves slowly anyway: a busy hour of payers is not slowed by asking after it.
+    Round(
+        hand="money_out",
+        jobs={
+            "payouts": lambda w: send_payouts(w.bridge, owner=w.owner),
+            "payouts_confirmed": lambda w: confirm_payouts(w.bridge),
+            "payouts_unknown": lambda w: watch_unknown(w.bridge, owner=w.owner),
+            "balances": lambda w: read_balances(w.bridge, owner=w.owner),
+            "sweep": lambda w: sweep_due(w.bridge, owner=w.owner),
+        },
+        every_seconds=1,
+    ),
+    # Many rows at a time: nobody waits for the seal, and sealing each by itself would cost a commit per payment.
+    Round(jobs={"seal": lambda w: seal_audit(w.bridge, owner=w.owner)}, every_seconds=0.5),
+)
 
 
 class Hands:
@@ -83,22 +141,23 @@ class Hands:
 class Worker:
     """One worker process. `run` returns after `stop`, with every lease given back."""
 
+    owner: str
+    watched: WatchedClock
+    # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
+    # And more hands carry than look, so that a few dead endpoints at a time leave some free.
+    lookers: Hands
+    carriers: Hands
+
     def __init__(self, bridge: Bridge, *, threads: int = 8, name: str = ""):
         self._bridge = bridge
         self.owner = name or bridge.new_id("wrk")
-        # Looks and deliveries have their own hands: a slow receiver cannot keep us from seeing money.
-        # And more hands carry than look, so that a few dead endpoints at a time leave some free.
         self._wake = threading.Event()
-        self._lookers, self._carriers = Hands(threads, done=self._wake), Hands(2 * threads, done=self._wake)
+        self.lookers, self.carriers = Hands(threads, done=self._wake), Hands(2 * threads, done=self._wake)
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
-        self._runner = Hands(1)
-        self._treasurer = Hands(1)
-        self._money_out_at = time.monotonic()
-        self._bookkeeper = Hands(1)
-        self._books_at = time.monotonic()
-        self._seal_at = time.monotonic()
+        self._hands = {each.hand: Hands(1) for each in ROUNDS if each.hand}
+        self._due_at = [time.monotonic() for _ in ROUNDS]
         self._policy_at = time.monotonic()
-        self._watched = WatchedClock()
+        self.watched = WatchedClock()
         self._stopping = threading.Event()
 
     @property
@@ -123,11 +182,8 @@ class Worker:
             if self._wake.wait(pause):
                 pause = SHORTEST_PAUSE_SECONDS
         listener.join()
-        self._lookers.drain()
-        self._carriers.drain()
-        self._treasurer.drain()
-        self._bookkeeper.drain()
-        self._runner.drain()
+        for hands in (self.lookers, self.carriers, *self._hands.values()):
+            hands.drain()
         give_back_leases(self._bridge, owner=self.owner)
         # The price sources of the version in force are this worker's own; the rest is closed by who built it.
         self._bridge.rates.close()
@@ -144,25 +200,27 @@ class Worker:
         """Runs every job once, by the policy in force. True when there was work, so that the loop comes back at once."""
         if not self._is_under_policy():
             return False
-        done = [self._attempt(name, job) for name, job in self._jobs().items()]
-        return any(done)
+        return any([self._turn(number, each) for number, each in enumerate(ROUNDS)])
 
-    def _jobs(self) -> dict[str, Callable[[], int]]:
-        bridge, owner = self._bridge, self.owner
-        return {
-            # First: what it brings back is found by those that follow.
-            "clock": lambda: watch_clock(bridge, self._watched, owner=owner),
-            "doorbells": lambda: self._hand_out(answer_doorbells, self._lookers),
-            "poll": lambda: self._hand_out(poll_due, self._lookers),
-            "deliver": lambda: self._hand_out(deliver_due, self._carriers),
-            "errands": self._send_errands,
-            "number": lambda: number_events(bridge, owner=owner),
-            "books": self._keep_books,
-            "money_out": self._money_out,
-            "seal": self._seal,
-        }
+    def _turn(self, number: int, each: Round) -> bool:
+        """Does a round that is due, or has its hand do it. True when there was work for the loop itself."""
+        hand = self._hands.get(each.hand)
+        if time.monotonic() < self._due_at[number] or (hand is not None and not hand.free):
+            return False
+        self._due_at[number] = time.monotonic() + each.every_seconds
+        if hand is None:
+            return self._go_round(each)
+        hand.submit(lambda: self._go_on(each))
+        return False
 
-    def _hand_out(self, job: Callable[..., int], hands: Hands) -> int:
+    def _go_round(self, each: Round) -> bool:
+        return any([self._attempt(name, job) for name, job in each.jobs.items()])
+
+    def _go_on(self, each: Round) -> None:
+        while self._go_round(each) and each.again and not self._stopping.is_set():
+            pass
+
+    def hand_out(self, job: Callable[..., int], hands: Hands) -> int:
         """Claims as much as there are free hands for. Without one nothing is asked: the first that ends wakes the loop."""
         free = hands.free
         return job(self._bridge, owner=self.owner, limit=free, submit=hands.submit) if free else 0
@@ -180,64 +238,10 @@ class Worker:
                 return is_known
         return is_known or self._bridge is not bridge
 
-    def _seal(self) -> int:
-        """Many rows at a time: nobody waits for the seal, and sealing each by itself would cost a commit per payment."""
-        if time.monotonic() < self._seal_at:
-            return 0
-        self._seal_at = time.monotonic() + SEAL_PAUSE_SECONDS
-        return seal_audit(self._bridge, owner=self.owner)
-
-    def _send_errands(self) -> int:
-        if self._runner.free:
-            self._runner.submit(self._run_errands)
-        return 0
-
-    def _run_errands(self) -> None:
-        """Tip, watches and spare addresses, round after round while there is work."""
-        owner = self.owner
-        errands: dict[str, Callable[[], int]] = {
-            "tip": lambda: follow_tip(self._bridge, owner=owner),
-            "balance": lambda: sense_balance(self._bridge, owner=owner),
-            "watch": lambda: arm_watches(self._bridge, limit=2),
-            "spare": lambda: fill_spare_addresses(self._bridge, owner=owner),
-        }
-        was_busy = True
-        while was_busy and not self._stopping.is_set():
-            was_busy = any([self._attempt(name, errand) for name, errand in errands.items()])
-
-    def _keep_books(self) -> int:
-        """Reconciliation and purge have a hand of their own: they are long, seldom and never urgent."""
-        if self._bookkeeper.free and time.monotonic() >= self._books_at:
-            self._books_at = time.monotonic() + BOOKS_PAUSE_SECONDS
-            self._bookkeeper.submit(self._all_books)
-        return 0
-
-    def _all_books(self) -> None:
-        bridge, owner = self._bridge, self.owner
-        self._attempt("purge", lambda: purge_due(bridge))
-        self._attempt("audit", lambda: verify_due(bridge))
-        while self._attempt("reconcile", lambda: reconcile_due(bridge, owner=owner)) and not self._stopping.is_set():
-            pass
-
-    def _money_out(self) -> int:
-        """Payouts wait for the gateway in a hand of their own, one after the other; the loop waits for none of them."""
-        if self._treasurer.free and time.monotonic() >= self._money_out_at:
-            self._money_out_at = time.monotonic() + MONEY_OUT_PAUSE_SECONDS
-            self._treasurer.submit(self._all_money_out)
-        return 0
-
-    def _all_money_out(self) -> None:
-        bridge, owner = self._bridge, self.owner
-        self._attempt("payouts", lambda: send_payouts(bridge, owner=owner))
-        self._attempt("payouts_confirmed", lambda: confirm_payouts(bridge))
-        self._attempt("payouts_unknown", lambda: watch_unknown(bridge, owner=owner))
-        self._attempt("balances", lambda: read_balances(bridge, owner=owner))
-        self._attempt("sweep", lambda: sweep_due(bridge, owner=owner))
-
-    def _attempt(self, name: str, job: Callable[[], int]) -> bool:
+    def _attempt(self, name: str, job: Callable[["Worker"], int]) -> bool:
         """A job that fails is logged and tried again on the next round; the other jobs go on."""
         try:
-            return job() > 0
+            return job(self) > 0
         except Exception:
             log("job.failed", level=logging.ERROR, exc_info=True, job=name)
             return False

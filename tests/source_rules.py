@@ -26,7 +26,7 @@ MAY_NAME_A_RAIL = (
 EVERYTHING = frozenset({"*"})
 SHARED = frozenset({"core", "store"})
 # What every room of work stands on: the bridge's parts, who may what, the gateway's calls.
-FLOOR = frozenset({"call_budget", "context", "permit"})
+FLOOR = frozenset({"call_budget", "context", "permit", "turns"})
 # The rooms of work, by subject; only these open transactions.
 WORK = FLOOR | {"books", "desk", "invoices", "payouts", "people", "upkeep"}
 
@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "context": frozenset({"core", "store", "metrics"}),
     "permit": SHARED | {"context", "logs"},
     "call_budget": SHARED | {"context"},
+    "turns": SHARED | {"context"},
     "counters": frozenset({"core", "metrics"}),
     "invoices": SHARED | FLOOR | {"language", "logs", "payouts", "tracing"},
     "payouts": SHARED | FLOOR | {"invoices", "logs", "tracing"},

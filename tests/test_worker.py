@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from bridge.books.verify_audit import verify_audit
-from bridge.worker import Hands, Worker
+from bridge.turns import take_turn
+from bridge.worker import ROUNDS, Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)
 from tests.flows.world import World, answer, until
 
@@ -178,3 +180,17 @@ def test_hands_take_no_more_than_they_can_do_and_are_free_again_after_a_failure(
     release.set()
     until(lambda: hands.free == 2)
     hands.drain()
+
+
+def test_a_turn_is_one_workers_per_pause(world: World) -> None:
+    bridge, now = world.bridge, world.bridge.clock()
+    assert take_turn(bridge, "a job", owner="one", now=now, every_seconds=60)
+    assert not take_turn(bridge, "a job", owner="one", now=now + timedelta(seconds=59), every_seconds=60)
+    assert not take_turn(bridge, "a job", owner="two", now=now + timedelta(seconds=59), every_seconds=60)
+    assert take_turn(bridge, "another job", owner="two", now=now, every_seconds=60)
+    assert take_turn(bridge, "a job", owner="two", now=now + timedelta(seconds=61), every_seconds=60)
+
+
+def test_a_log_tells_every_job_of_the_worker_from_every_other() -> None:
+    names = [name for each in ROUNDS for name in each.jobs]
+    assert len(set(names)) == len(names)

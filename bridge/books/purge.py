@@ -10,6 +10,7 @@ from bridge.logs import log
 from bridge.permit import acting
 from bridge.store import clock_jumps, leases
 from bridge.store.purge import CLASSES, RecordClass, count_due, purge
+from bridge.turns import NOBODY, take_turn
 
 PAGE = 500
 LEASE = "purge"
@@ -51,17 +52,10 @@ def purge_due(bridge: Bridge) -> int:
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        is_due = leases.is_free(tx, LEASE, now=now, lease_seconds=DAY_SECONDS)
-        if (
-            leases.mode_of(tx) == "read_only"
-            or not is_due
-            or clock_jumps.noticed(tx, now=now, within=timedelta(days=1))
-        ):
+        if leases.mode_of(tx) == "read_only" or clock_jumps.noticed(tx, now=now, within=timedelta(days=1)):
             return 0
-    # The lease is the pause until tomorrow: it is nobody's, so that a worker that stops does not give it back.
-    with bridge.store.write() as tx:
-        if not leases.take_free(tx, LEASE, owner="nobody", now=now, lease_seconds=DAY_SECONDS):
-            return 0
+    if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=DAY_SECONDS):
+        return 0
     total = 0
     while done := purge_step(bridge):
         total += sum(done.values())

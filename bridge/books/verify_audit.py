@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from bridge.context import Bridge
 from bridge.logs import log
-from bridge.store import audit, leases, policies
+from bridge.store import audit, policies
 from bridge.store.audit import Link, Walk
 from bridge.store.db import Tx
+from bridge.turns import NOBODY, take_turn
 
 PAGE = 2_000
-# The leases are the pauses, nobody's, so that a worker that stops does not give them back.
 FULL, FULL_SECONDS = "audit_full", 86_400
 RECENT, RECENT_SECONDS = "audit_recent", 600
 
@@ -48,14 +48,8 @@ def verify_audit(bridge: Bridge, *, anchor: str = "") -> AuditReport:
 def verify_due(bridge: Bridge) -> int:
     """The worker's share: all of it once a day, what is new every ten minutes. Returns how many rows were walked."""
     now = bridge.clock()
-    with bridge.store.read() as tx:
-        pauses = ((FULL, FULL_SECONDS), (RECENT, RECENT_SECONDS))
-        is_due = any(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses)
-    if not is_due:
-        return 0
-    with bridge.store.write() as tx:
-        is_full = leases.take_free(tx, FULL, owner="nobody", now=now, lease_seconds=FULL_SECONDS)
-        is_recent = leases.take_free(tx, RECENT, owner="nobody", now=now, lease_seconds=RECENT_SECONDS)
+    is_full = take_turn(bridge, FULL, owner=NOBODY, now=now, every_seconds=FULL_SECONDS)
+    is_recent = take_turn(bridge, RECENT, owner=NOBODY, now=now, every_seconds=RECENT_SECONDS)
     if is_full:
         return verify_audit(bridge).sealed
     return _verify_recent(bridge) if is_recent else 0

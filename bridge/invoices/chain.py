@@ -18,6 +18,7 @@ from bridge.core.rail import Evidence, Target
 from bridge.logs import log
 from bridge.store import invoices, leases
 from bridge.store.db import Tx
+from bridge.turns import take_turn
 
 # The lease is not given back after the job: it also is the pause until any worker asks again.
 ASK_EVERY_SECONDS = 5
@@ -32,12 +33,8 @@ def follow_tip(bridge: Bridge, *, owner: str) -> int:
     if bridge.chain is None:
         return 0
     now = bridge.clock()
-    with bridge.store.read() as tx:
-        if not leases.is_free(tx, "follow_tip", now=now, lease_seconds=ASK_EVERY_SECONDS):
-            return 0
-    with bridge.store.write(durable=False) as tx:
-        if not leases.take_free(tx, "follow_tip", owner=owner, now=now, lease_seconds=ASK_EVERY_SECONDS):
-            return 0
+    if not take_turn(bridge, "follow_tip", owner=owner, now=now, every_seconds=ASK_EVERY_SECONDS, durable=False):
+        return 0
     try:
         tip = bridge.chain.tip()
     except BridgeError as error:

@@ -21,9 +21,9 @@ from bridge.invoices.chain import horizon
 from bridge.logs import log
 from bridge.payouts.outcome import book_failed, book_sent
 from bridge.payouts.steps import found, note
-from bridge.store import audit, leases, payouts, reviews
+from bridge.store import audit, payouts, reviews
+from bridge.turns import take_turn
 
-# The lease is not given back after the job: it also is the pause until any worker reads again.
 READ_EVERY_SECONDS = 60
 
 
@@ -37,11 +37,9 @@ def watch_unknown(bridge: Bridge, *, owner: str) -> int:
     now = bridge.clock()
     with bridge.store.read() as tx:
         rows = payouts.unknown(tx)
-        if not rows or not leases.is_free(tx, "watch_unknown", now=now, lease_seconds=READ_EVERY_SECONDS):
-            return 0
-    with bridge.store.write(durable=False) as tx:
-        if not leases.take_free(tx, "watch_unknown", owner=owner, now=now, lease_seconds=READ_EVERY_SECONDS):
-            return 0
+    pause = READ_EVERY_SECONDS
+    if not rows or not take_turn(bridge, "watch_unknown", owner=owner, now=now, every_seconds=pause, durable=False):
+        return 0
     for row in rows:
         _watch(bridge, bridge.chain, row, now=now)
     return len(rows)

@@ -27,6 +27,7 @@ from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
 from bridge.permit import acting, require_words
 from bridge.store import audit, leases, ledger, payouts
 from bridge.store.db import Tx
+from bridge.turns import take_turn
 
 POLICY = "policy"
 # The role that is swept.
@@ -42,13 +43,11 @@ def sweep_due(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.read() as tx:
         if rules.sweep_mode == "off" or leases.mode_of(tx) == "read_only":
             return 0
-        pauses = (("sweep", rules.sweep_every_seconds), ("sweep_try", TRY_SECONDS))
-        if not all(leases.is_free(tx, name, now=now, lease_seconds=seconds) for name, seconds in pauses):
+        if not leases.is_free(tx, "sweep", now=now, lease_seconds=rules.sweep_every_seconds):
             return 0
-    with bridge.store.write() as tx:
-        # A gateway that does not answer postpones the schedule by minutes, not by a whole period.
-        if not leases.take_free(tx, "sweep_try", owner=owner, now=now, lease_seconds=TRY_SECONDS):
-            return 0
+    # A gateway that does not answer postpones the schedule by minutes, not by a whole period.
+    if not take_turn(bridge, "sweep_try", owner=owner, now=now, every_seconds=TRY_SECONDS):
+        return 0
     if _read(bridge) is None:
         return 0
     with bridge.store.write() as tx:

@@ -20,8 +20,9 @@ from bridge.invoices.present import time_text
 from bridge.logs import log
 from bridge.payouts.steps import Terms, known_terms
 from bridge.permit import may_call_provider
-from bridge.store import balances, exports, leases, ledger, payouts
+from bridge.store import balances, exports, ledger, payouts
 from bridge.store.db import Tx
+from bridge.turns import take_turn
 
 # What may have to go back to payers. What settled an invoice is the shop's, until a person approves its refund.
 _OWED = ("customer:unallocated", "customer:overpayment", "refunds_payable")
@@ -36,12 +37,9 @@ def owed_sat(tx: Tx, bridge: Bridge) -> int:
 def read_balances(bridge: Bridge, *, owner: str) -> int:
     """Reads every wallet's balance at most once per pause over all workers. Returns how many were read."""
     now, pause = bridge.clock(), bridge.treasury.balance_every_seconds
+    if not take_turn(bridge, "balances", owner=owner, now=now, every_seconds=pause):
+        return 0
     with bridge.store.read() as tx:
-        if not leases.is_free(tx, "balances", now=now, lease_seconds=pause):
-            return 0
-    with bridge.store.write() as tx:
-        if not leases.take_free(tx, "balances", owner=owner, now=now, lease_seconds=pause):
-            return 0
         wanted = [role for role, rail in bridge.senders.items() if may_call_provider(tx, rail.wallet_id)]
         formers = [wallet_id for wallet_id in bridge.former if may_call_provider(tx, wallet_id)]
     read = [read_balance(bridge, role) is not None for role in wanted]
