@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -26,14 +25,16 @@ from pydantic import (
 )
 
 from bridge.core.addresses import check_payable, check_wallet_net
-from bridge.core.books import RETENTION_DAYS, BookRules
+from bridge.core.books import Reconciliation, RetentionDays
 from bridge.core.columns import RFC_3339, Column, ColumnMap
+from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
+from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName
 from bridge.core.notify_secret import decode_secret
-from bridge.core.payout import Approvals, PayoutRules
-from bridge.core.policy import Confirmations, Policy, Rule
+from bridge.core.payout import Approvals, PayoutRules, rising
+from bridge.core.policy import Policy, named
 from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards, end_of
 from bridge.core.stage import Stage
@@ -47,26 +48,18 @@ _XML_POINTER = re.compile(r"""(?:/[\w.-]+(?:\[@?[\w.-]+='[^'\]]*'\]|\[[1-9][0-9]
 _JSON_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-Count = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[int, Field(gt=0, strict=True)]
-Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Network = Literal["main", "test", "signet", "regtest"]
 
 
-def _on_the_map(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"unknown time zone {value!r}: take a name such as Europe/Moscow") from None
-    return value
-
-
-TimeZoneName = Annotated[str, AfterValidator(_on_the_map)]
 ANY_CURRENCY = "{currency}"
 # It is kept with every quote and shown in lists.
 PriceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 # It may hold a password or a key, so it shows in no text of the settings.
 PrivateUrl = Annotated[str, Field(repr=False)]
+# The rules of `core`, each the section of the file that it is checked from.
+NamedPolicy = Annotated[Policy, AfterValidator(named)]
+RisingApprovals = Annotated[Approvals, AfterValidator(rising)]
+RisingPayoutRules = Annotated[PayoutRules, AfterValidator(rising)]
 
 
 class ConfigError(Exception):
@@ -276,85 +269,6 @@ class Prices(_Section):
         )
 
 
-class ConfirmationStep(_Section):
-    up_to_sat: Positive
-    depth: Positive
-
-
-class RuleSettings(_Section):
-    """One tier's rule. What is left out is as in `core.policy.Rule`."""
-
-    quote_ttl_seconds: Positive = 900
-    invoice_expiry_seconds: Positive = 86_400
-    monitor_seconds: Positive = 604_800
-    seen_grace_chain_seconds: Count = 120
-    seen_grace_provider_seconds: Count = 7_200
-    risk_bps: Bps = 100
-    fee_buffer_minor: Mapping[str, Count] = {}
-    tolerance_bps: Bps = 0
-    tolerance_sat: Count = 0
-    underpaid: Literal["wait", "review"] = "wait"
-    late: Literal["accept", "review"] = "accept"
-    late_auto_seconds: Count = 3_600
-    over_keep_sat: Count = 5_000
-    minimum_sat: Positive = 1_000
-    dust_sat: Count = 546
-    large_sat: Positive = 20_000_000
-    provider_only_max_sat: Count = 0
-    confirmations: tuple[ConfirmationStep, ...] = (
-        ConfirmationStep(up_to_sat=500_000, depth=1),
-        ConfirmationStep(up_to_sat=5_000_000, depth=2),
-    )
-    confirmations_above: Positive = 6
-    zero_conf_max_sat: Count = 0
-    final_depth: Positive = 6
-    disagree_grace_seconds: Count = 600
-    grace_seconds: Count = 0
-
-    @model_validator(mode="after")
-    def _sensible(self) -> "RuleSettings":
-        limits = [step.up_to_sat for step in self.confirmations]
-        if limits != sorted(set(limits)):
-            raise ValueError("confirmations must name rising up_to_sat limits")
-        if self.tolerance_sat >= self.minimum_sat:
-            raise ValueError(
-                "tolerance_sat must be below minimum_sat: the smallest invoice would be settled by nothing"
-            )
-        if self.invoice_expiry_seconds < self.quote_ttl_seconds:
-            raise ValueError("an invoice cannot expire before its first quote")
-        return self
-
-    def rule(self, name: str) -> Rule:
-        values = self.model_dump(exclude={"confirmations", "confirmations_above"})
-        steps = tuple((step.up_to_sat, step.depth) for step in self.confirmations)
-        return Rule(name=name, confirmations=Confirmations(steps=steps, above=self.confirmations_above), **values)
-
-
-class PolicySettings(_Section):
-    """A merchant's rules: the default, and one per customer tier."""
-
-    version: str = "1"
-    default: RuleSettings = RuleSettings()
-    tiers: Mapping[str, RuleSettings] = {}
-    exact_tier: str | None = None
-    failed_attempts_before_exact: Positive = 3
-
-    @model_validator(mode="after")
-    def _known_tier(self) -> "PolicySettings":
-        if self.exact_tier is not None and self.exact_tier not in self.tiers:
-            raise ValueError(f"exact_tier {self.exact_tier!r} is not among the tiers")
-        return self
-
-    def policy(self) -> Policy:
-        return Policy(
-            version=self.version,
-            default=self.default.rule("default"),
-            rules={name: settings.rule(name) for name, settings in self.tiers.items()},
-            exact_tier=self.exact_tier,
-            failed_attempts_before_exact=self.failed_attempts_before_exact,
-        )
-
-
 class ScreeningSettings(_Section):
     """Who must not be served unasked: a list, a command, or both. Without either nobody is screened."""
 
@@ -362,44 +276,6 @@ class ScreeningSettings(_Section):
     command: tuple[str, ...] = ()
     timeout_seconds: Positive = 10
     patience_seconds: Positive = 600
-
-
-class ApprovalStep(_Section):
-    up_to_sat: Positive
-    people: Positive
-
-
-class ApprovalSettings(_Section):
-    """How many people must approve besides who proposed, by how many satoshi it is about."""
-
-    approvals: tuple[ApprovalStep, ...] = ()
-    approvals_above: Positive = 1
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        limits = [step.up_to_sat for step in self.approvals]
-        if limits != sorted(set(limits)):
-            raise ValueError("approvals must name rising up_to_sat limits")
-        return self
-
-    def needed(self) -> Approvals:
-        steps = tuple((step.up_to_sat, step.people) for step in self.approvals)
-        return Approvals(steps=steps, above=self.approvals_above)
-
-
-class PayoutSettings(ApprovalSettings):
-    """The rules for money that leaves: refunds, sweeps, write-offs."""
-
-    min_send_sat: Positive = 50_000
-    cooling_seconds: Count = 3_600
-    approvals: tuple[ApprovalStep, ...] = (ApprovalStep(up_to_sat=1_000_000, people=1),)
-    approvals_above: Positive = 2
-    final_depth: Positive = 6
-    unseen_seconds: Positive = 7_200
-
-    def rules(self) -> PayoutRules:
-        values = self.model_dump(exclude={"approvals", "approvals_above"})
-        return PayoutRules(approvals=self.needed(), **values)
 
 
 class TreasurySettings(_Section):
@@ -436,56 +312,17 @@ class TreasurySettings(_Section):
         return TreasuryRules(cold_addresses=cold, cold_descriptor=descriptor, **others)
 
 
-class OperatorSettings(_Section):
-    """How people log in."""
-
-    session_seconds: Positive = 43_200
-    idle_seconds: Positive = 1_800
-    failures_before_lock: Positive = 5
-    lock_seconds: Positive = 900
-
-
-class ReconciliationSettings(_Section):
-    """How often ledger, outside and billing system are compared. `every_hours` 0 is only on demand."""
-
-    every_hours: Count = 6
-    days: Positive = 7
-    billing_grace_seconds: Count = 3_600
-
-
-class RetentionSettings(_Section):
-    """Days that records are kept which may be purged at all. Ledger, quotes, txids and audit are kept for ever."""
-
-    callback_bodies: Positive = RETENTION_DAYS["callback_bodies"]
-    callback_sessions: Positive = RETENTION_DAYS["callback_sessions"]
-    observations: Positive = RETENTION_DAYS["observations"]
-    payer_contacts: Positive = RETENTION_DAYS["payer_contacts"]
-    billing_statuses: Positive = RETENTION_DAYS["billing_statuses"]
-
-
-class StageSettings(_Section):
-    """A merchant on trial: how much may be opened per day of `time_zone`. The name is free: sandbox, pilot, …"""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-    invoices_per_day: Positive | None = None
-    minor_per_day: Mapping[str, Positive] = {}
-    time_zone: TimeZoneName = "UTC"
-
-    def stage(self) -> Stage:
-        return Stage(**self.model_dump(exclude={"time_zone"}), zone=ZoneInfo(self.time_zone))
-
-
 class MerchantSettings(_Section):
     """One billing system."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    id: Label
     api_keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
     currencies: Annotated[tuple[str, ...], Field(min_length=1)]
     notify_url: str | None = None
     notify_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
     open_invoices_per_customer: Positive = 50
-    policy: PolicySettings = PolicySettings()
-    stage: StageSettings | None = None
+    policy: NamedPolicy = Policy()
+    stage: Stage | None = None
 
     @model_validator(mode="after")
     def _staged_whole(self) -> "MerchantSettings":
@@ -538,8 +375,8 @@ class MerchantTerms(_Section):
 
     currencies: tuple[str, ...]
     open_invoices_per_customer: Positive
-    policy: PolicySettings
-    stage: StageSettings | None = None
+    policy: NamedPolicy
+    stage: Stage | None = None
 
 
 class PolicyTerms(_Section):
@@ -548,8 +385,8 @@ class PolicyTerms(_Section):
     approvals: Count
     merchants: Mapping[str, MerchantTerms]
     prices: Prices
-    payouts: PayoutSettings
-    marks: ApprovalSettings
+    payouts: RisingPayoutRules
+    marks: RisingApprovals
     treasury: TreasurySettings
 
     def asked_prices(self) -> Prices:
@@ -608,16 +445,16 @@ class Settings(_Section):
     chain: Chain = Chain()
     prices: Prices
     screening: ScreeningSettings = ScreeningSettings()
-    reconciliation: ReconciliationSettings = ReconciliationSettings()
-    retention_days: RetentionSettings = RetentionSettings()
+    reconciliation: Reconciliation = Reconciliation()
+    retention_days: RetentionDays = RetentionDays()
     receipt_key: SecretStr | None = None
     receipt_keys_former: tuple[str, ...] = ()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
-    payouts: PayoutSettings = PayoutSettings()
-    marks: ApprovalSettings = ApprovalSettings()
+    payouts: RisingPayoutRules = PayoutRules()
+    marks: RisingApprovals = Approvals()
     treasury: TreasurySettings = TreasurySettings()
     policy_changes: PolicyChangeSettings = PolicyChangeSettings()
-    operators: OperatorSettings = OperatorSettings()
+    operators: LoginRules = LoginRules()
     shop: ShopSettings = ShopSettings()
 
     @model_validator(mode="after")
@@ -668,23 +505,21 @@ def read_policy(document: str) -> PolicyTerms:
         raise ConfigError(_faults(error)) from None
 
 
+def read_rules(document: Mapping[str, Any]) -> Policy:
+    """What would stand under `policy` of a merchant. Raises ConfigError."""
+    try:
+        terms = {"currencies": (), "open_invoices_per_customer": 1, "policy": document}
+        return MerchantTerms.model_validate(terms).policy
+    except ValidationError as error:
+        raise ConfigError(_faults(error)) from None
+
+
 def cautions(settings: Settings) -> list[str]:
     """What can be used and should be looked at all the same: a line each, with its path in the file."""
     sources = {"treasury.cold_descriptor": settings.treasury.rules(network=settings.network).cold_descriptor}
     if settings.own_wallet is not None:
         sources["own_wallet.descriptor"] = settings.own_wallet.source(network=settings.network)
     return [f"{path}: {source.warning}" for path, source in sources.items() if source is not None and source.warning]
-
-
-def book_rules(settings: Settings) -> BookRules:
-    """The rules of the books from their two sections."""
-    wanted = settings.reconciliation
-    return BookRules(
-        reconcile_every_seconds=wanted.every_hours * 3_600,
-        reconcile_days=wanted.days,
-        billing_grace_seconds=wanted.billing_grace_seconds,
-        retention_days=settings.retention_days.model_dump(),
-    )
 
 
 def _reached_urls(settings: Settings) -> dict[str, str]:
@@ -839,7 +674,18 @@ def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) ->
 def _faults(error: ValidationError) -> str:
     """One line per fault. include_input and ctx stay out: a fault must not print the secret beside it."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return "\n".join(f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {f['msg']}" for f in faults)
+    return "\n".join(f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {_said(f['type'], f['msg'])}" for f in faults)
+
+
+def _said(kind: str, text: str) -> str:
+    """Rules and sections are one thing to who wrote the file: a rule's faults are said as a section's."""
+    if kind == "unexpected_keyword_argument":
+        return "Extra inputs are not permitted"
+    return (
+        text.replace("a dictionary or an instance", "a valid dictionary or instance")
+        if kind == "dataclass_type"
+        else text
+    )
 
 
 class _ColumnLine(_Section):

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
-from bridge.core.books import BookRules
+from bridge.core.books import Reconciliation, RetentionDays
+from bridge.core.credentials import LoginRules
 from bridge.core.evidence import Answer, Sample
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
@@ -93,16 +94,6 @@ class Screening(Protocol):
     def version(self) -> str: ...
 
     def screen(self, subject: Subject) -> Screened: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoginRules:
-    """How long a session lives at most and without a sign of life, and when guessing is locked out."""
-
-    session_seconds: int = 43_200
-    idle_seconds: int = 1_800
-    failures_before_lock: int = 5
-    lock_seconds: int = 900
 
 
 class Signer(Protocol):
@@ -218,9 +209,10 @@ class Bridge:
     screening: Screening | None = None
     screening_patience_seconds: int = 600
     signer: Signer | None = None
-    books: BookRules = field(default_factory=BookRules)
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
+    retention_days: RetentionDays = field(default_factory=RetentionDays)
     payouts: PayoutRules = field(default_factory=PayoutRules)
-    marks: Approvals = field(default_factory=lambda: Approvals(steps=(), above=1))
+    marks: Approvals = field(default_factory=Approvals)
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)

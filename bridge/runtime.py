@@ -24,7 +24,6 @@ from bridge.config import (
     MerchantTerms,
     PolicyTerms,
     Settings,
-    book_rules,
     policy_terms,
     read_policy,
     resolved,
@@ -34,7 +33,6 @@ from bridge.context import (
     PAYOUT_CRASH_POINTS,
     Billing,
     Bridge,
-    LoginRules,
     Merchant,
     PolicyFile,
     no_crash,
@@ -109,9 +107,10 @@ def build(settings: Settings) -> Bridge:
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),
-        books=book_rules(settings),
+        reconciliation=settings.reconciliation,
+        retention_days=settings.retention_days,
         screening_patience_seconds=settings.screening.patience_seconds,
-        login=LoginRules(**settings.operators.model_dump()),
+        login=settings.operators,
         crash_point=_crash_point(settings.crash_at),
         policy_file=_policy_file(settings, terms.document()),
         oldest_tip=_oldest_tip(settings),
@@ -126,8 +125,8 @@ def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
         "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
         "rates": RateReader(sources_of(prices.model_dump(), resolved), keep_seconds=prices.keep_seconds),
         "guards": prices.guards(),
-        "payouts": terms.payouts.rules(),
-        "marks": terms.marks.needed(),
+        "payouts": terms.payouts,
+        "marks": terms.marks,
         "treasury": terms.treasury.rules(network=settings.network),
     }
 
@@ -212,10 +211,10 @@ def _merchant(settings: MerchantSettings, terms: MerchantTerms) -> Merchant:
     return Merchant(
         id=settings.id,
         currencies=terms.currencies,
-        policy=terms.policy.policy(),
+        policy=terms.policy,
         wants_push=settings.notify_url is not None,
         open_invoices_per_customer=terms.open_invoices_per_customer,
-        stage=terms.stage.stage() if terms.stage is not None else None,
+        stage=terms.stage,
     )
 
 

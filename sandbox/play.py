@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.config import PolicySettings, Settings, load_settings
+from bridge.config import Settings, load_settings, read_rules
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError
 from bridge.desk.explain import explain
@@ -149,7 +149,7 @@ def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
 
 def _require_policy(scenario: Scenario, settings: Settings) -> None:
     """A policy is fixed when an invoice opens, so the bridge must have been started with the scenario's."""
-    if PolicySettings.model_validate(scenario.policy) != settings.merchants[0].policy:
+    if read_rules(scenario.policy) != settings.merchants[0].policy:
         raise ScenarioFailed(f"it has its own policy: start the demo with --scenario {scenario.path}")
     readers = len(settings.chain.esplora) + (settings.chain.core_rpc is not None)
     if readers < len(scenario.views) or (readers and not scenario.views):

@@ -13,6 +13,7 @@ import yaml
 from bridge.cli.settings_text import shown
 from bridge.config import ConfigError, cautions, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
+from bridge.core.policy_document import sha256_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.yaml"
@@ -60,7 +61,7 @@ def test_the_example_loads_with_its_environment(tmp_path: Path) -> None:
     assert settings.network == "test"
     assert settings.subtc.key.get_secret_value() == SECRETS["SUBTC_KEY"]
     assert [merchant.id for merchant in settings.merchants] == ["main"]
-    policy = settings.merchants[0].policy.policy()
+    policy = settings.merchants[0].policy
     assert policy.rule_for("trusted").tolerance_bps == 50
     assert policy.rule_for(None, failed_attempts=3).name == "exact"
     assert settings.prices.guards().min_sources == 2
@@ -281,6 +282,28 @@ def test_a_policy_version_from_before_cross_rates_says_the_same(tmp_path: Path) 
         for new in ("format", "units_pointer", "decimal_comma", "time_zone"):
             del source[new]
     assert read_policy(json.dumps(before)).document() == terms.document()
+
+
+def test_a_stored_policy_version_keeps_its_hash() -> None:
+    shop = {
+        "currencies": ["USD"],
+        "open_invoices_per_customer": 50,
+        "stage": {"name": "pilot", "minor_per_day": {"USD": 500}},
+        "policy": {"tiers": {"trusted": {"tolerance_bps": 50}}, "exact_tier": "trusted"},
+    }
+    source = {"name": "a", "url": "https://a.example/{currency}", "pointer": "/p"}
+    document = {"approvals": 1, "merchants": {"shop": shop}, "prices": {"min_sources": 1, "sources": [source]}}
+    read = read_policy(json.dumps(document | {"payouts": {}, "marks": {}, "treasury": {}}))
+    assert sha256_of(read.document()) == "54bb055b4fc7397bf28c33f3200cc8b6b04965df997cf1249d37ab5208853917"
+
+
+@pytest.mark.parametrize(
+    ("path", "inner"),
+    [("merchants__0__policy__default", "name"), ("payouts", "lease_seconds"), ("marks", "min_send_sat")],
+)
+def test_a_file_names_no_field_that_is_not_a_setting(tmp_path: Path, path: str, inner: str) -> None:
+    place = f"{path.replace('__', '.')}.{inner}: Extra inputs are not permitted"
+    assert fault(tmp_path, changed(**{path: {inner: 1}})).splitlines()[0] == place
 
 
 def test_the_worked_example_of_a_cross_rate_can_be_taken_as_it_stands(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def billing_findings(
         ours,
         _word(facts.billing) if facts.billing is not None else None,
         covered_at=covered[1] if covered is not None and is_covered else None,
-        grace=timedelta(seconds=bridge.books.billing_grace_seconds),
+        grace=timedelta(seconds=bridge.reconciliation.billing_grace_seconds),
     )
 
 

@@ -66,4 +66,4 @@ def purge_due(bridge: Bridge) -> int:
 
 def _days(bridge: Bridge, each: RecordClass) -> int:
     """The configured days. A class that no setting names is over when its own time says so: operators' sessions."""
-    return bridge.books.retention_days.get(each.name, 0)
+    return getattr(bridge.retention_days, each.name, 0)

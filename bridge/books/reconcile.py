@@ -51,7 +51,7 @@ def start_reconciliation(
     """
     require_words(actor, reason)
     now = bridge.clock()
-    from_at, to_at = from_at or now - timedelta(days=bridge.books.reconcile_days), to_at or now
+    from_at, to_at = from_at or now - timedelta(days=bridge.reconciliation.days), to_at or now
     if from_at >= to_at:
         raise Refused("empty_period", "The period ends before it begins.", field="to")
     check_actor(bridge, actor, "books.export")
@@ -61,7 +61,7 @@ def start_reconciliation(
 def start_scheduled(bridge: Bridge) -> str:
     """Begins the run that a schedule asks for, the worker's or a timer's; its id, or that of the run under way."""
     now = bridge.clock()
-    from_at = now - timedelta(days=bridge.books.reconcile_days)
+    from_at = now - timedelta(days=bridge.reconciliation.days)
     return _begin(bridge, actor="worker", reason="", from_at=from_at, to_at=now, now=now, is_scheduled=True)
 
 
@@ -279,7 +279,7 @@ def reconcile_due(bridge: Bridge, *, owner: str) -> int:
         # In read_only mode people reconcile on demand, when they are ready to look at the result.
         is_writable = leases.mode_of(tx) != "read_only"
         is_free = is_writable and leases.is_free(tx, LEASE, now=now, lease_seconds=LEASE_SECONDS)
-    every_seconds = bridge.books.reconcile_every_seconds
+    every_seconds = bridge.reconciliation.every_seconds
     is_due = every_seconds > 0 and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now
     if not is_free or (unfinished is None and not is_due):
         return 0

@@ -1,4 +1,4 @@
-"""Passwords, one-time codes and the hashes of tokens.
+"""Passwords, one-time codes, the hashes of tokens, and the rules of logging in.
 
 Owns the arithmetic (scrypt, RFC 6238); must not draw randomness or read a clock, both are passed in.
 """
@@ -7,10 +7,12 @@ import base64
 import hashlib
 import hmac
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from bridge.core.errors import Refused
+from bridge.core.limits import Positive
 
 _N, _R, _P = 2**14, 8, 1
 STEP_SECONDS = 30
@@ -19,6 +21,16 @@ SHORTEST_PASSWORD = 12
 _NAME = re.compile(r"[a-z][a-z0-9._-]{1,31}")
 # Names that the audit uses for parts of the bridge: a person must not look like one.
 _RESERVED = frozenset({"worker", "module", "policy", "payer", "replay", "system", "admin", "config"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginRules:
+    """How long a session lives at most and without a sign of life, and when guessing is locked out."""
+
+    session_seconds: Positive = 43_200
+    idle_seconds: Positive = 1_800
+    failures_before_lock: Positive = 5
+    lock_seconds: Positive = 900
 
 
 def check_name(name: str) -> str:

@@ -5,10 +5,12 @@ Owns the legal moves, the sum rule and the fee formula; must not send, store or 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bridge.core.errors import IllegalMove, Refused
 from bridge.core.evidence import Sent
 from bridge.core.ledger import Entry, Journal
+from bridge.core.limits import Count, Inner, Positive, require_rising
 from bridge.core.money import SAT_PER_BTC, exponent_of
 
 KINDS = ("refund", "sweep", "write_off")
@@ -53,6 +55,8 @@ REFUND_SOURCES = (
     "quote_buffer",
 )
 
+AnyApprovals = TypeVar("AnyApprovals", bound="Approvals")
+
 
 def check_move(before: str, after: str) -> None:
     """Raises IllegalMove unless the table of legal moves has it."""
@@ -61,26 +65,41 @@ def check_move(before: str, after: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Approvals:
-    """How many people must approve, by what leaves the wallet: pairs (up to this gross_sat, people), then `above`."""
+class ApprovalStep:
+    """How many people must approve, up to so many satoshi."""
 
-    steps: tuple[tuple[int, int], ...] = ((1_000_000, 1),)
-    above: int = 2
-
-    def needed(self, gross_sat: int) -> int:
-        return next((people for limit_sat, people in self.steps if gross_sat <= limit_sat), self.above)
+    up_to_sat: Positive
+    people: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class PayoutRules:
-    """The operator's rules for every payout. `unseen_seconds`: how long a sent transaction may stay off the chain."""
+class Approvals:
+    """How many people must approve besides who proposed, by how many satoshi it is about."""
 
-    min_send_sat: int = 50_000
-    cooling_seconds: int = 3_600
-    approvals: Approvals = Approvals()
-    final_depth: int = 6
-    unseen_seconds: int = 7_200
-    lease_seconds: int = 300
+    approvals: tuple[ApprovalStep, ...] = ()
+    approvals_above: Positive = 1
+
+    def needed(self, worth_sat: int) -> int:
+        return next((step.people for step in self.approvals if worth_sat <= step.up_to_sat), self.approvals_above)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayoutRules(Approvals):
+    """The operator's rules for money that leaves. `unseen_seconds`: how long a sent transaction may stay off the chain."""
+
+    min_send_sat: Positive = 50_000
+    cooling_seconds: Count = 3_600
+    approvals: tuple[ApprovalStep, ...] = (ApprovalStep(up_to_sat=1_000_000, people=1),)
+    approvals_above: Positive = 2
+    final_depth: Positive = 6
+    unseen_seconds: Positive = 7_200
+    lease_seconds: Inner[int] = 300
+
+
+def rising(rules: AnyApprovals) -> AnyApprovals:
+    """The rules of a file. Raises ValueError."""
+    require_rising("approvals", [step.up_to_sat for step in rules.approvals])
+    return rules
 
 
 @dataclass(frozen=True, kw_only=True)

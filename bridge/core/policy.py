@@ -5,54 +5,58 @@ Owns the settings that decide about money and their resolution; must not name an
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+
+from bridge.core.limits import Bps, Count, Inner, Positive, require_rising
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmations:
-    """How deep a payment must be: pairs (up to this many satoshi, this many confirmations), then `above` for the
-    rest.
-    """
+class ConfirmationStep:
+    """How deep a payment must be, up to so many satoshi."""
 
-    steps: tuple[tuple[int, int], ...] = ((500_000, 1), (5_000_000, 2))
-    above: int = 6
-
-    def needed(self, total_sat: int) -> int:
-        return next((depth for limit_sat, depth in self.steps if total_sat <= limit_sat), self.above)
+    up_to_sat: Positive
+    depth: Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One tier's rule. Times in seconds, amounts in satoshi unless the name says otherwise; see config.example.yaml
-    for each.
+    for each. Its name is the key that it stands under.
     """
 
-    name: str = "default"
-    quote_ttl_seconds: int = 15 * MINUTE
-    invoice_expiry_seconds: int = DAY
-    monitor_seconds: int = 7 * DAY
-    seen_grace_chain_seconds: int = 2 * MINUTE
-    seen_grace_provider_seconds: int = 2 * HOUR
-    risk_bps: int = 100
-    fee_buffer_minor: Mapping[str, int] = field(default_factory=dict)
-    tolerance_bps: int = 0
-    tolerance_sat: int = 0
-    underpaid: str = "wait"
-    late: str = "accept"
-    late_auto_seconds: int = HOUR
-    over_keep_sat: int = 5_000
-    minimum_sat: int = 1_000
-    dust_sat: int = 546
-    large_sat: int = 20_000_000
-    provider_only_max_sat: int = 0
-    confirmations: Confirmations = field(default_factory=Confirmations)
-    zero_conf_max_sat: int = 0
-    final_depth: int = 6
-    disagree_grace_seconds: int = 10 * MINUTE
-    grace_seconds: int = 0
+    name: Inner[str] = "default"
+    quote_ttl_seconds: Positive = 15 * MINUTE
+    invoice_expiry_seconds: Positive = DAY
+    monitor_seconds: Positive = 7 * DAY
+    seen_grace_chain_seconds: Count = 2 * MINUTE
+    seen_grace_provider_seconds: Count = 2 * HOUR
+    risk_bps: Bps = 100
+    fee_buffer_minor: Mapping[str, Count] = field(default_factory=dict)
+    tolerance_bps: Bps = 0
+    tolerance_sat: Count = 0
+    underpaid: Literal["wait", "review"] = "wait"
+    late: Literal["accept", "review"] = "accept"
+    late_auto_seconds: Count = HOUR
+    over_keep_sat: Count = 5_000
+    minimum_sat: Positive = 1_000
+    dust_sat: Count = 546
+    large_sat: Positive = 20_000_000
+    provider_only_max_sat: Count = 0
+    confirmations: tuple[ConfirmationStep, ...] = (
+        ConfirmationStep(up_to_sat=500_000, depth=1),
+        ConfirmationStep(up_to_sat=5_000_000, depth=2),
+    )
+    confirmations_above: Positive = 6
+    zero_conf_max_sat: Count = 0
+    final_depth: Positive = 6
+    disagree_grace_seconds: Count = 10 * MINUTE
+    grace_seconds: Count = 0
 
     def tolerance_for(self, due_sat: int) -> int:
         """Shortage forgiven on `due_sat`: the larger of the relative and the fixed tolerance, in satoshi."""
@@ -64,11 +68,18 @@ class Rule:
         """
         if not replaceable and total_sat <= self.zero_conf_max_sat:
             return 0
-        return max(self.confirmations.needed(total_sat), 1)
+        steps = (step.depth for step in self.confirmations if total_sat <= step.up_to_sat)
+        return max(next(steps, self.confirmations_above), 1)
+
+    def values(self) -> dict[str, Any]:
+        """What is written down and shown of it: the depths are one value there, steps and the depth above them."""
+        values = asdict(self)
+        steps = [(step.up_to_sat, step.depth) for step in self.confirmations]
+        return values | {"confirmations": {"steps": steps, "above": values.pop("confirmations_above")}}
 
     @cached_property
     def _terms(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.values(), sort_keys=True, separators=(",", ":"))
 
     def terms(self) -> str:
         """The whole rule as text, to be kept with each invoice: a policy that changes later changes no decision made."""
@@ -79,9 +90,21 @@ class Rule:
 def rule_of_terms(terms: str) -> Rule:
     """The rule that `Rule.terms` wrote down."""
     values = json.loads(terms)
-    steps = tuple((up_to_sat, depth) for up_to_sat, depth in values["confirmations"]["steps"])
-    confirmations = Confirmations(steps=steps, above=values["confirmations"]["above"])
-    return Rule(**values | {"confirmations": confirmations})
+    depths = values["confirmations"]
+    steps = tuple(ConfirmationStep(up_to_sat=up_to_sat, depth=depth) for up_to_sat, depth in depths["steps"])
+    return Rule(**values | {"confirmations": steps, "confirmations_above": depths["above"]})
+
+
+def _sensible(rule: Rule) -> Rule:
+    require_rising("confirmations", [step.up_to_sat for step in rule.confirmations])
+    if rule.tolerance_sat >= rule.minimum_sat:
+        raise ValueError("tolerance_sat must be below minimum_sat: the smallest invoice would be settled by nothing")
+    if rule.invoice_expiry_seconds < rule.quote_ttl_seconds:
+        raise ValueError("an invoice cannot expire before its first quote")
+    return rule
+
+
+_SensibleRule = Annotated[Rule, AfterValidator(_sensible)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +112,20 @@ class Policy:
     """All rules of one merchant in one version. `exact_tier` takes customers whose last attempts failed in a row."""
 
     version: str = "1"
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    default: Rule = field(default_factory=Rule)
+    default: _SensibleRule = Rule()
+    tiers: Mapping[str, _SensibleRule] = field(default_factory=dict)
     exact_tier: str | None = None
-    failed_attempts_before_exact: int = 3
+    failed_attempts_before_exact: Positive = 3
 
     def rule_for(self, tier: str | None, *, failed_attempts: int = 0) -> Rule:
         """The rule of a customer's tier; unknown tiers get the default, repeated failures the exact-payment tier."""
         if self.exact_tier is not None and failed_attempts >= self.failed_attempts_before_exact:
-            return self.rules.get(self.exact_tier, self.default)
-        return self.rules.get(tier or "", self.default)
+            return self.tiers.get(self.exact_tier, self.default)
+        return self.tiers.get(tier or "", self.default)
+
+
+def named(policy: Policy) -> Policy:
+    """The policy of a file, each of its rules called as its tier. Raises ValueError."""
+    if policy.exact_tier is not None and policy.exact_tier not in policy.tiers:
+        raise ValueError(f"exact_tier {policy.exact_tier!r} is not among the tiers")
+    return replace(policy, tiers={name: replace(rule, name=name) for name, rule in policy.tiers.items()})

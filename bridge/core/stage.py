@@ -5,22 +5,28 @@ Owns the limits and when a day begins; must not count anything, callers hand in 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from bridge.core.limits import Label, Positive, TimeZoneName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Limits per day in `zone`. None and a missing currency are no limit; amounts are minor units of their currency."""
+    """A merchant on trial: limits per day of `time_zone`. None and a missing currency are no limit; amounts are minor units of
+    their currency. The name is free: sandbox, pilot, …
+    """
 
-    name: str
-    invoices_per_day: int | None = None
-    minor_per_day: Mapping[str, int] = field(default_factory=dict)
-    zone: tzinfo = UTC
+    name: Label
+    invoices_per_day: Positive | None = None
+    minor_per_day: Mapping[str, Positive] = field(default_factory=dict)
+    time_zone: TimeZoneName = "UTC"
 
     def day_of(self, now: datetime) -> tuple[datetime, datetime]:
         """When the day of `now` began and when it ends, in UTC; a day of the zone has 23 to 25 hours."""
-        today = now.astimezone(self.zone).date()
-        begin, end = (datetime.combine(day, time(), self.zone) for day in (today, today + timedelta(days=1)))
+        zone = ZoneInfo(self.time_zone)
+        today = now.astimezone(zone).date()
+        begin, end = (datetime.combine(day, time(), zone) for day in (today, today + timedelta(days=1)))
         return begin.astimezone(UTC), end.astimezone(UTC)
 
     def exceeded(self, used: "Used", currency: str) -> str:

@@ -5,7 +5,7 @@ Owns these reads; must not change anything.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -176,8 +176,8 @@ def policies(bridge: Bridge) -> list[dict[str, Any]]:
             "currencies": merchant.currencies,
             "version": merchant.policy.version,
             "exact_tier": merchant.policy.exact_tier,
-            "tiers": {"default": merchant.policy.default} | dict(merchant.policy.rules),
-            "settings": _settings({"default": merchant.policy.default} | dict(merchant.policy.rules)),
+            "tiers": {"default": merchant.policy.default} | dict(merchant.policy.tiers),
+            "settings": _settings({"default": merchant.policy.default} | dict(merchant.policy.tiers)),
         }
         for merchant in bridge.merchants.values()
     ]
@@ -207,5 +207,5 @@ def _page(rows: Sequence[Any], limit: int, show: Callable[[Any], dict[str, Any]]
 
 def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
     """Each setting's value in every tier, in the order of the tiers."""
-    dumped = [asdict(rule) for rule in tiers.values()]
+    dumped = [rule.values() for rule in tiers.values()]
     return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}

@@ -37,7 +37,7 @@ class StageUse:
         for currency, limit in sorted(self.stage.minor_per_day.items()):
             used = minor_text(self.used.minor.get(currency, 0), currency)
             parts.append(f"{used} of {minor_text(limit, currency)} {currency}")
-        return f"{', '.join(parts)} today ({self.stage.zone})"
+        return f"{', '.join(parts)} today ({self.stage.time_zone})"
 
 
 def require_stage_room(

@@ -130,7 +130,7 @@ def _values(
         "wallet_id": bridge.senders[role].wallet_id if role in bridge.senders else bridge.wallet_id,
         "network": bridge.network,
         "fee_bps": terms.fee_bps,
-        "approvals_needed": bridge.payouts.approvals.needed(amounts.gross_sat),
+        "approvals_needed": bridge.payouts.needed(amounts.gross_sat),
         "idempotency_key": new_send_key(),
         "maybe_sent": False,
         "requested_at": now,

@@ -285,7 +285,7 @@ def _void_for_new_fee(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, now
         return
     amounts = amounts_for_net(row.net_sat, fee_bps=fee_bps)
     values: dict[str, Any] = {"fee_bps": fee_bps, "gross_sat": amounts.gross_sat, "fee_sat": amounts.fee_sat}
-    values["approvals_needed"] = bridge.payouts.approvals.needed(amounts.gross_sat)
+    values["approvals_needed"] = bridge.payouts.needed(amounts.gross_sat)
     more = {"fee_bps_before": row.fee_bps, "fee_bps_after": fee_bps}
     reason = "the gateway's fee changed"
     void(tx, bridge, row, "payout_fee_changed", values, actor="worker", reason=reason, now=now, more=more)

@@ -178,7 +178,7 @@ def _evidence_gaps(seen: _Now, tx: Tx) -> str:
 
 def _reconciliation_old(seen: _Now, tx: Tx) -> str:
     age = age_seconds(tx, now=seen.now)
-    is_old = age is not None and seen.bridge.books.is_old(age)
+    is_old = age is not None and seen.bridge.reconciliation.is_old(age)
     return f"the last finished reconciliation is {age} s old: is a worker running?" if is_old else ""
 
 

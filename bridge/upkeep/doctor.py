@@ -317,7 +317,7 @@ def _policy(bridge: Bridge) -> Iterator[Finding]:
 def _limits(bridge: Bridge) -> Iterator[Finding]:
     """Amounts that a new installation should not let through without a person."""
     for merchant in bridge.merchants.values():
-        rules = [merchant.policy.default, *merchant.policy.rules.values()]
+        rules = [merchant.policy.default, *merchant.policy.tiers.values()]
         bold = [f"{rule.name}.provider_only_max_sat" for rule in rules if rule.provider_only_max_sat]
         yield _finding(f"staged_limits:{merchant.id}", not bold, ", ".join(bold), worst=WARN)
         lost = [f"{rule.name} up to {rule.zero_conf_max_sat} sat" for rule in rules if rule.zero_conf_max_sat]

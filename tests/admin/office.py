@@ -162,7 +162,7 @@ def build_office(database_url: str, **options: Any) -> Office:
     policy = Policy(
         version="7",
         default=Rule(risk_bps=100, grace_seconds=30 * DAY),
-        rules={"trusted": Rule(name="trusted", tolerance_bps=50)},
+        tiers={"trusted": Rule(name="trusted", tolerance_bps=50)},
     )
     treasury = TreasuryRules(cold_addresses=(COLD,), refund_float_sat=0, max_hot_sat=50_000_000)
     parts = {"merchants": {"shop": build_merchant(policy=policy)}, "treasury": treasury} | options.pop("bridge", {})

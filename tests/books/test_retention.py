@@ -1,6 +1,7 @@
 """What its class no longer needs goes; ledger, quotes, transactions and audit never do."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import event
 
 from bridge.books.purge import purge_due, purge_step
 from bridge.books.verify_audit import verify_audit
-from bridge.core.books import RETENTION_DAYS
+from bridge.core.books import RetentionDays
 from bridge.desk.evidence import evidence
 from bridge.invoices.inbox import receive_callback
 from bridge.store.purge import CLASSES, KEPT, MACHINERY
@@ -48,7 +49,7 @@ def test_after_years_only_what_may_go_is_gone(world):
     invoice = a_past(world)
     kept = {table: everything(world, table) for table in KEPT - {"inbox", "invoices"}}
     world.advance(731 * DAY)
-    assert set(purge_step(world.bridge)) == set(RETENTION_DAYS)
+    assert set(purge_step(world.bridge)) == set(asdict(RetentionDays()))
     assert purge_step(world.bridge) == {}
     assert {table: everything(world, table) for table in kept} == kept
     [rung] = world.rows("SELECT body, headers, state FROM inbox")
@@ -122,5 +123,5 @@ def test_the_page_lists_exactly_what_is_kept_and_what_goes():
     classes = set(re.findall(r"^\| `(\w+)`", may_go, re.MULTILINE))
     assert tables == KEPT
     assert classes == {each.name for each in CLASSES}
-    for name, days in RETENTION_DAYS.items():
+    for name, days in asdict(RetentionDays()).items():
         assert re.search(rf"^\| `{name}` \|.*\| {days} days \|$", may_go, re.MULTILINE), name

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bridge.core.kinds import VERDICTS
-from bridge.core.policy import Confirmations, Rule
+from bridge.core.policy import ConfirmationStep, Rule
 from tests.core.builders import DAY, DUE_SAT
 from tests.core.life import Life
 
@@ -32,7 +32,12 @@ RULES = st.sampled_from(
         Rule(underpaid="review", late="review"),
         Rule(zero_conf_max_sat=20_000, provider_only_max_sat=30_000),
         Rule(provider_only_max_sat=10**9, large_sat=10**9, over_keep_sat=0),
-        Rule(confirmations=Confirmations(steps=((10_000, 1),), above=3), large_sat=500_000, dust_sat=1),
+        Rule(
+            confirmations=(ConfirmationStep(up_to_sat=10_000, depth=1),),
+            confirmations_above=3,
+            large_sat=500_000,
+            dust_sat=1,
+        ),
     ]
 )
 LIVES = st.builds(Life, rule=RULES, has_chain=st.sampled_from([True, True, False]))

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.core.credit import quote_at, remaining_minor
 from bridge.core.ledger import Books
-from bridge.core.policy import Confirmations, Rule
+from bridge.core.policy import Rule
 from tests.core.builders import DAY, DUE_SAT, a_payment, a_quote, an_invoice, at, decided
 
 EXPIRY_S = DAY
@@ -226,7 +226,7 @@ def test_a_fee_replacement_with_the_same_amount_only_changes_the_outpoint() -> N
 
 
 def test_a_settled_payment_that_lost_one_of_its_blocks_but_is_still_in_one_stays_settled() -> None:
-    rule = Rule(confirmations=Confirmations(steps=(), above=3))
+    rule = Rule(confirmations=(), confirmations_above=3)
     decision = decided(a_payment(confirmations=1), rule=rule, **SETTLED)
     assert (decision.status, decision.events, decision.reviews) == ("settled", (), ())
 

@@ -14,6 +14,7 @@ from bridge.core.evidence import Sent
 from bridge.core.payout import (
     Amounts,
     Approvals,
+    ApprovalStep,
     Refundable,
     amounts_for_gross,
     amounts_for_net,
@@ -109,7 +110,8 @@ def test_a_refund_in_the_billing_system_takes_its_share_rounded_up(minor: int, s
 
 
 def test_more_people_for_more_money() -> None:
-    approvals = Approvals(steps=((100, 1), (1_000, 2)), above=3)
+    steps = (ApprovalStep(up_to_sat=100, people=1), ApprovalStep(up_to_sat=1_000, people=2))
+    approvals = Approvals(approvals=steps, approvals_above=3)
     assert [approvals.needed(sat) for sat in (1, 100, 101, 1_000, 1_001)] == [1, 1, 2, 2, 3]
 
 

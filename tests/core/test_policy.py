@@ -2,11 +2,11 @@
 
 import pytest
 
-from bridge.core.policy import Confirmations, Policy, Rule, rule_of_terms
+from bridge.core.policy import ConfirmationStep, Policy, Rule, rule_of_terms
 
 TRUSTED = Rule(name="trusted", tolerance_bps=50)
 EXACT = Rule(name="exact", tolerance_bps=0)
-POLICY = Policy(version="7", rules={"gold": TRUSTED, "exact": EXACT}, exact_tier="exact")
+POLICY = Policy(version="7", tiers={"gold": TRUSTED, "exact": EXACT}, exact_tier="exact")
 
 
 def test_a_tier_has_its_own_rule_and_strangers_get_the_default() -> None:
@@ -17,7 +17,7 @@ def test_a_tier_has_its_own_rule_and_strangers_get_the_default() -> None:
 
 def test_three_failed_attempts_put_even_a_trusted_customer_into_the_exact_tier() -> None:
     assert [POLICY.rule_for("gold", failed_attempts=n).name for n in (2, 3, 4)] == ["trusted", "exact", "exact"]
-    assert Policy(rules={"gold": TRUSTED}).rule_for("gold", failed_attempts=9) is TRUSTED
+    assert Policy(tiers={"gold": TRUSTED}).rule_for("gold", failed_attempts=9) is TRUSTED
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_more_money_needs_more_depth() -> None:
 
 
 def test_nothing_counts_unconfirmed_by_default() -> None:
-    careless = Rule(confirmations=Confirmations(steps=((10**9, 0),), above=0))
+    careless = Rule(confirmations=(ConfirmationStep(up_to_sat=10**9, depth=0),), confirmations_above=0)
     assert Rule().confirmations_for(1, replaceable=False) == 1
     assert careless.confirmations_for(1, replaceable=False) == 1
 
@@ -49,5 +49,18 @@ def test_unconfirmed_money_counts_only_under_its_limit_and_never_when_replaceabl
 
 
 def test_a_rule_that_was_written_down_is_the_same_rule_again() -> None:
-    rule = Rule(name="gold", tolerance_bps=50, fee_buffer_minor={"USD": 25}, confirmations=Confirmations(above=9))
+    rule = Rule(name="gold", tolerance_bps=50, fee_buffer_minor={"USD": 25}, confirmations_above=9)
     assert rule_of_terms(rule.terms()) == rule
+
+
+def test_a_rule_is_written_down_as_the_first_release_wrote_it() -> None:
+    terms = (
+        '{"confirmations":{"above":6,"steps":[[500000,1],[5000000,2]]},"disagree_grace_seconds":600,"dust_sat":546,'
+        '"fee_buffer_minor":{"USD":3},"final_depth":6,"grace_seconds":0,"invoice_expiry_seconds":86400,'
+        '"large_sat":20000000,"late":"accept","late_auto_seconds":3600,"minimum_sat":1000,"monitor_seconds":604800,'
+        '"name":"gold","over_keep_sat":5000,"provider_only_max_sat":0,"quote_ttl_seconds":900,"risk_bps":100,'
+        '"seen_grace_chain_seconds":120,"seen_grace_provider_seconds":7200,"tolerance_bps":0,"tolerance_sat":0,'
+        '"underpaid":"wait","zero_conf_max_sat":0}'
+    )
+    assert Rule(name="gold", fee_buffer_minor={"USD": 3}).terms() == terms
+    assert rule_of_terms(terms).terms() == terms

@@ -168,7 +168,7 @@ def no_reconciliation(bridge: Bridge, world: World) -> None:
     for _ in range(20):
         if step(bridge, run_id).is_over:
             break
-    world.clock.advance(2 * bridge.books.reconcile_every_seconds + 1)
+    world.clock.advance(2 * bridge.reconciliation.every_seconds + 1)
 
 
 def unapproved_policy(bridge: Bridge, _world: World) -> None:

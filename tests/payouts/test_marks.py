@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BridgeError
-from bridge.core.payout import Approvals
+from bridge.core.payout import Approvals, ApprovalStep
 from bridge.desk.mark_settled import approve_mark, list_marks, reject_mark, show_mark
 from bridge.desk.resolve_review import show_review
 from bridge.people.operators import change_operator
@@ -71,7 +71,9 @@ def test_only_approvers_approve_a_mark(part: PartPaid, actor: str) -> None:
 
 def test_large_marks_need_more_people(desks: Callable[..., Desk]) -> None:
     desk = desks(marks={"approvals": [{"up_to_sat": 60_000, "people": 1}], "approvals_above": 2})
-    assert desk.world.bridge.marks == Approvals(steps=((60_000, 1),), above=2)
+    assert desk.world.bridge.marks == Approvals(
+        approvals=(ApprovalStep(up_to_sat=60_000, people=1),), approvals_above=2
+    )
     part = part_paid(desk)
     part.rule("mark_settled", "fay")
     assert part.approve("ann")["state"] == "proposed"

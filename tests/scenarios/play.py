@@ -13,7 +13,7 @@ import requests
 
 from bridge.books.keep_books import number_events, seal_audit
 from bridge.chain.esplora import EsploraReader
-from bridge.config import PolicySettings
+from bridge.config import read_rules
 from bridge.context import Bridge, Chain
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
@@ -93,7 +93,7 @@ def build(
 ) -> "FlowBridge":
     """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora views."""
     world_clock, clock, billing = SettableClock(START), SettableClock(START), RecordingBilling()
-    policy = PolicySettings.model_validate(scenario.policy).policy()
+    policy = read_rules(scenario.policy)
     sources = [
         HttpPriceSource(
             name=name,

@@ -1,0 +1,41 @@
+"""What a setting may be, said on the rule that it is of: whoever reads the settings file checks them by it.
+
+Owns the kinds of values; must not check a rule that is made in code or read back from the store.
+"""
+
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticKnownError
+
+
+def _on_the_map(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"unknown time zone {value!r}: take a name such as Europe/Moscow") from None
+    return value
+
+
+def _refused(_: Any) -> Any:
+    raise PydanticKnownError("extra_forbidden")
+
+
+Value = TypeVar("Value")
+
+# Strict: neither "60" nor true is a number.
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
+TimeZoneName = Annotated[str, AfterValidator(_on_the_map)]
+# A merchant, a stage: it stands in paths, labels and lists.
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+# A field of the rule that no file may name, and none shows.
+Inner = Annotated[Value, BeforeValidator(_refused), Field(exclude=True)]
+
+
+def require_rising(name: str, limits_sat: list[int]) -> None:
+    """Raises ValueError unless each step of a ladder begins above the one before it."""
+    if limits_sat != sorted(set(limits_sat)):
+        raise ValueError(f"{name} must name rising up_to_sat limits")
