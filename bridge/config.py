@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ from bridge.core.policy import Policy, named
 from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards, end_of
 from bridge.core.stage import Stage
-from bridge.core.treasury import TreasuryRules
+from bridge.core.treasury import TreasuryLimits, TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 # What follows the ? of a price source may hold its key: there references stay as they are written, see `resolved`.
@@ -278,29 +279,17 @@ class ScreeningSettings(_Section):
     patience_seconds: Positive = 600
 
 
-class TreasurySettings(_Section):
-    """Which wallet is for what, and how much may lie in the hot one. The hot wallet is subtc.wallet_id."""
-
+@dataclass(frozen=True, kw_only=True)
+class _TreasuryWallets:
+    # A base of its own, so that the wallets are shown before the limits, as they stand in the file.
     billing_wallet_id: str | None = None
     cold_addresses: tuple[str, ...] = ()
     cold_descriptor: str | None = None
-    max_hot_sat: Count = 0
-    stop_new_invoices: bool = False
-    sweep_mode: Literal["off", "dry_run", "propose", "auto"] = "dry_run"
-    sweep_above_sat: Positive = 10_000_000
-    sweep_every_seconds: Positive = 86_400
-    fee_ceiling_bps: Bps = 300
-    refund_float_sat: Count = 500_000
-    balance_every_seconds: Positive = 60
-    balance_age_alert_seconds: Positive = 3_600
 
-    @model_validator(mode="after")
-    def _reachable(self) -> "TreasurySettings":
-        if self.sweep_mode in ("propose", "auto") and not (self.cold_addresses or self.cold_descriptor):
-            raise ValueError("a sweep needs cold_addresses or a cold_descriptor to go to")
-        if self.cold_addresses and self.cold_descriptor:
-            raise ValueError("name cold_addresses or a cold_descriptor, not both")
-        return self
+
+@dataclass(frozen=True, kw_only=True)
+class TreasurySettings(TreasuryLimits, _TreasuryWallets):
+    """The treasury's limits, and which wallet is for what; the hot one is subtc.wallet_id."""
 
     def rules(self, *, network: str) -> TreasuryRules:
         """Raises Refused naming the setting when a destination cannot be used."""
@@ -308,8 +297,19 @@ class TreasurySettings(_Section):
         cold = tuple(check_payable(a, network=network, field=field).text for a in self.cold_addresses)
         text, field = self.cold_descriptor, "treasury.cold_descriptor"
         descriptor = parse_descriptor(text, network=network, field=field) if text is not None else None
-        others = self.model_dump(exclude={"billing_wallet_id", "cold_addresses", "cold_descriptor"})
-        return TreasuryRules(cold_addresses=cold, cold_descriptor=descriptor, **others)
+        limits = {each.name: getattr(self, each.name) for each in fields(TreasuryLimits)}
+        return TreasuryRules(cold_addresses=cold, cold_descriptor=descriptor, **limits)
+
+
+def _reachable(treasury: TreasurySettings) -> TreasurySettings:
+    if treasury.sweep_mode in ("propose", "auto") and not (treasury.cold_addresses or treasury.cold_descriptor):
+        raise ValueError("a sweep needs cold_addresses or a cold_descriptor to go to")
+    if treasury.cold_addresses and treasury.cold_descriptor:
+        raise ValueError("name cold_addresses or a cold_descriptor, not both")
+    return treasury
+
+
+ReachableTreasury = Annotated[TreasurySettings, AfterValidator(_reachable)]
 
 
 class MerchantSettings(_Section):
@@ -387,7 +387,7 @@ class PolicyTerms(_Section):
     prices: Prices
     payouts: RisingPayoutRules
     marks: RisingApprovals
-    treasury: TreasurySettings
+    treasury: ReachableTreasury
 
     def asked_prices(self) -> Prices:
         """The prices, each source with its currency: one that says none is of the only currency in use. Of several it is
@@ -452,7 +452,7 @@ class Settings(_Section):
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     payouts: RisingPayoutRules = PayoutRules()
     marks: RisingApprovals = Approvals()
-    treasury: TreasurySettings = TreasurySettings()
+    treasury: ReachableTreasury = TreasurySettings()
     policy_changes: PolicyChangeSettings = PolicyChangeSettings()
     operators: LoginRules = LoginRules()
     shop: ShopSettings = ShopSettings()

@@ -4,39 +4,48 @@ Owns the treasury's rules and the plan; must not read a balance or send anything
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from bridge.core.descriptors import Descriptor
+from bridge.core.limits import Bps, Count, Positive
 from bridge.core.payout import Amounts, amounts_for_gross
 
-SWEEP_MODES = ("off", "dry_run", "propose", "auto")
+SweepMode = Literal["off", "dry_run", "propose", "auto"]
+SWEEP_MODES = get_args(SweepMode)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreasuryRules:
+class TreasuryLimits:
+    """How much may lie in the hot wallet, when a sweep takes what out of it, and how often balances are read."""
+
+    max_hot_sat: Count = 0
+    stop_new_invoices: bool = False
+    sweep_mode: SweepMode = "dry_run"
+    sweep_above_sat: Positive = 10_000_000
+    sweep_every_seconds: Positive = 86_400
+    fee_ceiling_bps: Bps = 300
+    refund_float_sat: Count = 500_000
+    balance_every_seconds: Positive = 60
+    balance_age_alert_seconds: Positive = 3_600
+
+    def is_over_cap(self, confirmed_sat: int) -> bool:
+        """Whether the hot balance is above the cap; 0 is no cap."""
+        return 0 < self.max_hot_sat < confirmed_sat
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreasuryRules(TreasuryLimits):
     """The operator's treasury. Cold addresses are pinned, by name or by the descriptor that they follow from: nothing
     else is ever a sweep's destination.
     """
 
     cold_addresses: tuple[str, ...] = ()
     cold_descriptor: Descriptor | None = None
-    max_hot_sat: int = 0
-    stop_new_invoices: bool = False
-    sweep_mode: str = "dry_run"
-    sweep_above_sat: int = 10_000_000
-    sweep_every_seconds: int = 86_400
-    fee_ceiling_bps: int = 300
-    refund_float_sat: int = 500_000
-    balance_every_seconds: int = 60
-    balance_age_alert_seconds: int = 3_600
 
     @property
     def has_cold(self) -> bool:
         """Whether a sweep has anywhere to go."""
         return bool(self.cold_addresses) or self.cold_descriptor is not None
-
-    def is_over_cap(self, confirmed_sat: int) -> bool:
-        """Whether the hot balance is above the cap; 0 is no cap."""
-        return 0 < self.max_hot_sat < confirmed_sat
 
 
 @dataclass(frozen=True, kw_only=True)
