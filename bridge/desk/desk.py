@@ -18,7 +18,7 @@ from bridge.invoices.read_invoices import read_cursor, shown, write_cursor
 from bridge.payouts.present import payout_json, refundable_of
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
-from bridge.store import deliveries, desk, exports, grace, inbox, invoices, leases, ledger, reviews
+from bridge.store import audit, deliveries, desk, exports, grace, inbox, invoices, leases, ledger, reviews
 
 PAGE = 50
 # How much of one invoice a page shows: a flood of dust must not make it long.
@@ -57,7 +57,7 @@ def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", lim
     """Items by due time. Raises Refused("invalid_cursor")."""
     now, after = bridge.clock(), read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = desk.reviews_page(tx, match=match, after=after, limit=limit + 1)
+        rows = reviews.listing(tx, match=match, cursor=after, limit=limit + 1)
     return _page(rows, limit, lambda row: rows_of.review(row, now), lambda row: write_cursor(row.due_at, row.id))
 
 
@@ -65,7 +65,7 @@ def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", 
     """Deliveries, newest first. Raises Refused("invalid_cursor")."""
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = desk.deliveries_page(tx, match=match, before=before, limit=limit + 1)
+        rows = deliveries.pages(tx, match=match, cursor=before, limit=limit + 1)
     return _page(rows, limit, rows_of.delivery, lambda row: write_cursor(row.created_at, row.id))
 
 
@@ -74,7 +74,7 @@ def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit
     if cursor and not (cursor.isdecimal() and cursor.isascii() and len(cursor) < 19):
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
     with bridge.store.read() as tx:
-        rows = desk.audit_page(tx, match=match, before_id=int(cursor) if cursor else None, limit=limit + 1)
+        rows = audit.listing(tx, match=match, cursor=(int(cursor),) if cursor else None, limit=limit + 1)
     return _page(rows, limit, rows_of.audited, lambda row: str(row.id))
 
 

@@ -5,6 +5,7 @@ Owns paging; must not write.
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,11 +41,9 @@ def list_invoices(
     limit = max(1, min(limit, MAX_LIMIT))
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = invoices.listing(tx, merchant=merchant_id, limit=limit + 1, match=match, before=before)
+        rows = invoices.listing(tx, match=match | {"merchant": merchant_id}, cursor=before, limit=limit + 1)
         found = [shown(tx, bridge, row) for row in rows[:limit]]
-    last = rows[limit - 1] if len(rows) > limit else None
-    next_cursor = write_cursor(last.created_at, last.id) if last is not None else None
-    return {"invoices": found, "next_cursor": next_cursor}
+    return {"invoices": found, "next_cursor": next_cursor(rows, limit, "created_at")}
 
 
 def read_feed(bridge: Bridge, merchant_id: str, *, after: int, limit: int) -> dict[str, Any]:
@@ -55,6 +54,11 @@ def read_feed(bridge: Bridge, merchant_id: str, *, after: int, limit: int) -> di
     found = [json.loads(row.body) | {"position": row.position} for row in rows[:limit]]
     next_after = found[-1]["position"] if found else after
     return {"events": found, "next_after": next_after, "has_more": len(rows) > limit}
+
+
+def next_cursor(rows: Sequence[Any], limit: int, at: str) -> str | None:
+    """Where a page of `limit` rows ends, in the order of the column `at`; None unless a row more than those was read."""
+    return write_cursor(getattr(rows[limit - 1], at), rows[limit - 1].id) if len(rows) > limit else None
 
 
 def write_cursor(at: datetime, row_id: str) -> str:

@@ -131,7 +131,7 @@ def _others(tx: Tx, invoice: Any) -> list[Any]:
     if not invoice.customer_id:
         return []
     match = {"customer_id": invoice.customer_id}
-    return list(invoices.listing(tx, merchant=invoice.merchant, limit=LAST + 1, match=match, before=None))
+    return list(invoices.listing(tx, match=match | {"merchant": invoice.merchant}, limit=LAST + 1))
 
 
 def _session(tx: Tx, invoice: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
 from bridge.core.payout import ROLES, approve_journal, write_off_journal
 from bridge.invoices.present import time_text
-from bridge.invoices.read_invoices import read_cursor, write_cursor
+from bridge.invoices.read_invoices import next_cursor, read_cursor
 from bridge.payouts.present import payout_json, refundable_of
 from bridge.payouts.send_payouts import refund_waits
 from bridge.payouts.steps import found, note, post, release
@@ -28,10 +28,9 @@ def list_payouts(
     limit = max(1, min(limit, MAX_LIMIT))
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = payouts.listing(tx, match=match, limit=limit + 1, before=before)
+        rows = payouts.listing(tx, match=match, cursor=before, limit=limit + 1)
         shown = [payout_json(tx, row) for row in rows[:limit]]
-    last = rows[limit - 1] if len(rows) > limit else None
-    return {"payouts": shown, "next_cursor": write_cursor(last.requested_at, last.id) if last is not None else None}
+    return {"payouts": shown, "next_cursor": next_cursor(rows, limit, "requested_at")}
 
 
 def show_payout(bridge: Bridge, payout_id: str) -> dict[str, Any]:

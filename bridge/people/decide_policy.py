@@ -22,7 +22,7 @@ def list_versions(bridge: Bridge, *, limit: int = 50, before: int | None = None)
     """Newest first, without their documents; `next_before` is the number to go on from."""
     limit = max(1, min(limit, MAX_LIMIT))
     with bridge.store.read() as tx:
-        rows = policies.listing(tx, limit=limit + 1, before=before)
+        rows = policies.listing(tx, limit=limit + 1, cursor=None if before is None else (before,))
         shown = [version_json(tx, row) for row in rows[:limit]]
     return {"versions": shown, "next_before": shown[-1]["number"] if len(rows) > limit else None}
 
@@ -85,8 +85,7 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
         if waiting is not None and waiting.status == "proposed" and waiting.proposed_by != FILE:
             raise Conflict("already_proposed", f"{waiting.proposed_by} has proposed this as version {waiting.number}.")
         make = policy.propose_in if policy.approvals_asked(active) else policy.put_in_force
-        number = make(tx, file, active, actor=actor, reason=reason, now=now)
-        return version_json(tx, policies.find(tx, number))
+        return version_json(tx, make(tx, file, active, actor=actor, reason=reason, now=now))
 
 
 def approve(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str, Any]:

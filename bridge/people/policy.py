@@ -151,20 +151,20 @@ def _take(tx: Tx, file: PolicyFile, active: Any, *, now: datetime) -> None:
         propose_in(tx, file, active, actor=FILE, reason=EDITED, now=now)
 
 
-def put_in_force(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> int:
-    """A new version without approvals; the caller holds the lock. Returns its number."""
+def put_in_force(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> Any:
+    """A new version without approvals; the caller holds the lock. Returns its row."""
     file.terms_of(file.document)
     policies.change(tx, active, {"status": "superseded"})
     supersede_waiting(tx, now=now)
     decided = {"status": "active", "decided_by": actor, "decided_at": now, "decision_reason": reason}
     values = _new(file, active, actor=actor, reason=reason, now=now) | {"approvals_needed": 0} | decided
-    number = policies.add(tx, values)
-    note(tx, "policy_changed", policies.find(tx, number), active, actor=actor, reason=reason, now=now)
-    return number
+    row = policies.add(tx, values)
+    note(tx, "policy_changed", row, active, actor=actor, reason=reason, now=now)
+    return row
 
 
-def propose_in(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> int:
-    """A version that waits for people; the caller holds the lock. Returns its number.
+def propose_in(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> Any:
+    """A version that waits for people; the caller holds the lock. Returns its row.
 
     What nobody put a name to needs one person more: its first approver may have been its author.
     """
@@ -174,9 +174,9 @@ def propose_in(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str
             end(tx, row, "superseded", actor=actor, reason=REPLACED, now=now)
     needed = approvals_asked(active) + (actor == FILE)
     waiting = {"status": "proposed", "approvals_needed": needed}
-    number = policies.add(tx, _new(file, active, actor=actor, reason=reason, now=now) | waiting)
-    note(tx, "policy_proposed", policies.find(tx, number), active, actor=actor, reason=reason, now=now)
-    return number
+    row = policies.add(tx, _new(file, active, actor=actor, reason=reason, now=now) | waiting)
+    note(tx, "policy_proposed", row, active, actor=actor, reason=reason, now=now)
+    return row
 
 
 def supersede_waiting(tx: Tx, *, now: datetime) -> None:
@@ -217,8 +217,8 @@ def _adopt(bridge: Bridge, file: PolicyFile) -> None:
     decided = {"status": "active", "decided_by": FILE, "decided_at": now, "decision_reason": ADOPTED}
     values = _new(file, None, actor=FILE, reason=ADOPTED, now=now) | {"approvals_needed": 0} | decided
     with bridge.store.write() as tx:
-        if policies.add_first(tx, values):
-            row = policies.find(tx, policies.FIRST)
+        row = policies.add_first(tx, values)
+        if row is not None:
             note(tx, "policy_adopted", row, None, actor=FILE, reason=ADOPTED, now=now)
 
 

@@ -5,17 +5,24 @@ Owns the audit rows and their chain; must not be written to by anything but a fl
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bridge.store.db import put_row
+from bridge.store.rows import Rows
 from bridge.store.tables import audit, audit_chain, audit_checks
 from bridge.store.together import Together
 
+_AUDIT = Rows(table=audit, order=(audit.c.id.desc(),), told=audit.c.id)
+_WITH_POSITION = select(audit, audit_chain.c.position)
+_WITH_POSITION = _WITH_POSITION.outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
+# A listing tells each row's place in the hash chain, None while it is not sealed.
+of_invoice, listing = _AUDIT.of_invoice, partial(_AUDIT.listing, query=_WITH_POSITION)
 GENESIS = "0" * 64
 # A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
 STRAGGLERS = 5_000
@@ -65,10 +72,6 @@ def write(
         "detail": json.dumps(detail or {}, sort_keys=True, ensure_ascii=False),
     }
     tx.execute(_WRITE, values)
-
-
-def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(audit).where(audit.c.invoice_id == invoice_id).order_by(audit.c.id)).all()
 
 
 def seal(tx: Connection, *, limit: int) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.store.db import insert_into
+from bridge.store.rows import page
 from bridge.store.tables import billing_reports, billing_statuses, invoices
 
 
@@ -75,7 +76,5 @@ def without_invoice(tx: Connection, *, from_at: datetime, after: tuple[str, str]
     """Payments that a report named since `from_at` and that have no invoice here, in key order above the cursor."""
     b = billing_statuses.c
     known = exists().where(invoices.c.merchant == b.merchant, invoices.c.billing_payment_id == b.billing_payment_id)
-    merchant, payment = after
-    behind = (b.merchant > merchant) | and_(b.merchant == merchant, b.billing_payment_id > payment)
-    query = select(billing_statuses).where(b.reported_at >= from_at, behind, ~known)
-    return tx.execute(query.order_by(b.merchant, b.billing_payment_id).limit(limit)).all()
+    query = select(billing_statuses).where(b.reported_at >= from_at, ~known)
+    return page(tx, query, order=(b.merchant, b.billing_payment_id), cursor=after, limit=limit)

@@ -5,13 +5,23 @@ Owns the claim with its order per invoice and its cap per endpoint; the schedule
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 
 from bridge.core.clock import latest_end
 from bridge.store import ahead
+from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices
+
+_DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
+# A page ends at a moment and an id: a sequence is each invoice's own.
+_PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
+_ATTEMPTS = Rows(table=delivery_attempts, told=delivery_attempts.c.id)
+_WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
+# Newest first, each with its event's type.
+listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)
 
 
 def claim(
@@ -107,15 +117,8 @@ def record_attempt(
     return tx.execute(_MOVE_ON, values | {"its_id": row.id, "its_owner": owner}).rowcount == 1
 
 
-def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:
-    query = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
-    query = query.where(*(deliveries.c[name] == value for name, value in match.items()))
-    return tx.execute(query.order_by(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()).limit(limit)).all()
-
-
 def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:
-    query = select(delivery_attempts).where(delivery_attempts.c.delivery_id == delivery_id)
-    return tx.execute(query.order_by(delivery_attempts.c.id)).all()
+    return _ATTEMPTS.of(tx, delivery_id=delivery_id)
 
 
 def attempts_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
@@ -132,9 +135,8 @@ def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:
 
 def send_again(tx: Connection, delivery_id: str, *, now: datetime) -> bool:
     """Puts a delivered or parked delivery back into the queue with a fresh schedule."""
-    again = update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state != "pending")
     values = {"state": "pending", "attempts": 0, "next_try_at": now, "finished_at": None}
-    return tx.execute(again.values(**values)).rowcount == 1
+    return _DELIVERIES.change(tx, values, deliveries.c.state != "pending", id=delivery_id) is not None
 
 
 def depth(tx: Connection) -> dict[str, int]:

@@ -5,15 +5,18 @@ Owns their queries; must not derive an address, `core.descriptors` does.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from bridge.store.db import insert_into
+from bridge.store.rows import Rows
 from bridge.store.tables import address_counters, derived_addresses, invoices
 
 # A copy may be this much older than what was given out since it was made.
 GAP_AFTER_RESTORE = 10_000
+
+_ADDRESSES = Rows(table=derived_addresses)
+find = _ADDRESSES.find
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +49,6 @@ def add(
     """Raises IntegrityError when the address or the index was ever given out: then nothing may be committed."""
     values = {"address": address, "wallet_id": wallet_id, "network": network, "address_index": address_index}
     tx.execute(insert(derived_addresses).values(**values, purpose=purpose, used_by=used_by, created_at=now))
-
-
-def find(tx: Connection, address: str) -> Row[Any] | None:
-    return tx.execute(select(derived_addresses).where(derived_addresses.c.address == address)).one_or_none()
 
 
 def use_of(tx: Connection, wallet_id: str) -> Use:

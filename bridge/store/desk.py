@@ -1,19 +1,15 @@
-"""Long lists for the operators' pages, a page at a time, and the few series that are drawn.
+"""The few series that are drawn on the operators' pages.
 
-Owns these reads; every one is bounded, by a cursor, a limit or a window. Must not change or decide anything.
+Owns these reads; every one is bounded, by a limit or a window. Must not change or decide anything.
 """
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, and_, case, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, case, func, select, type_coerce
 
 from bridge.core.money import BTC
 from bridge.store.tables import (
-    audit,
-    audit_chain,
-    deliveries,
     delivery_attempts,
     entries,
     events,
@@ -21,45 +17,11 @@ from bridge.store.tables import (
     journals,
     payments,
     quotes,
-    reviews,
 )
 
 DAY_MICROSECONDS = 86_400_000_000
 # The newest tries say how deliveries go; older ones would only make the page slow.
 NEWEST_ATTEMPTS = 20_000
-
-
-def reviews_page(
-    tx: Connection, *, match: Mapping[str, str], after: tuple[datetime, str] | None, limit: int
-) -> Sequence[Row[Any]]:
-    """By due time, above the cursor `after` (due_at, id)."""
-    query = select(reviews).where(*(reviews.c[name] == value for name, value in match.items()))
-    if after is not None:
-        at, last_id = after
-        query = query.where(or_(reviews.c.due_at > at, and_(reviews.c.due_at == at, reviews.c.id > last_id)))
-    return tx.execute(query.order_by(reviews.c.due_at, reviews.c.id).limit(limit)).all()
-
-
-def deliveries_page(
-    tx: Connection, *, match: Mapping[str, str], before: tuple[datetime, str] | None, limit: int
-) -> Sequence[Row[Any]]:
-    """Newest first, below the cursor `before` (created_at, id); each with its event's type."""
-    query = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
-    query = query.where(*(deliveries.c[name] == value for name, value in match.items()))
-    if before is not None:
-        at, last_id = before
-        older = and_(deliveries.c.created_at == at, deliveries.c.id < last_id)
-        query = query.where(or_(deliveries.c.created_at < at, older))
-    return tx.execute(query.order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc()).limit(limit)).all()
-
-
-def audit_page(tx: Connection, *, match: Mapping[str, str], before_id: int | None, limit: int) -> Sequence[Row[Any]]:
-    """Newest first, below the id `before_id`; each with its place in the hash chain, None while it is not sealed."""
-    query = select(audit, audit_chain.c.position).outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
-    query = query.where(*(audit.c[name] == value for name, value in match.items()))
-    if before_id is not None:
-        query = query.where(audit.c.id < before_id)
-    return tx.execute(query.order_by(audit.c.id.desc()).limit(limit)).all()
 
 
 def settled_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int, int]]:

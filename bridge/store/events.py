@@ -10,9 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from bridge.core.money import BTC
+from bridge.store.rows import Rows, between
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 from bridge.store.together import Together
 
+_EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=events.c.sequence)
+_FEED = Rows(table=event_positions, order=(event_positions.c.position,))
+find, of_invoice = _EVENTS.find, _EVENTS.of_invoice
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
 _ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
 
@@ -62,32 +66,15 @@ def number(tx: Connection, *, limit: int) -> int:
 
 def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Any]:
     """Rows (position, body) of the merchant's events above `after`, in order."""
-    query = (
-        select(event_positions.c.position, events.c.body)
-        .join(events, events.c.id == event_positions.c.event_id)
-        .where(event_positions.c.merchant == merchant, event_positions.c.position > after)
-        .order_by(event_positions.c.position)
-        .limit(limit)
-    )
-    return tx.execute(query).all()
-
-
-def find(tx: Connection, event_id: str) -> Row[Any] | None:
-    return tx.execute(select(events).where(events.c.id == event_id)).one_or_none()
+    query = select(event_positions.c.position, events.c.body).join(events, events.c.id == event_positions.c.event_id)
+    return _FEED.listing(tx, match={"merchant": merchant}, cursor=(after,), limit=limit, query=query)
 
 
 def listing(
     tx: Connection, *, match: Mapping[str, str], since: datetime | None, until: datetime | None, limit: int
 ) -> Sequence[Row[Any]]:
     """Newest first; `match` may name merchant, invoice_id and type; times are inclusive."""
-    query = select(events).where(*(events.c[name] == value for name, value in match.items()))
-    query = query.where(*([events.c.created_at >= since] if since else []))
-    query = query.where(*([events.c.created_at <= until] if until else []))
-    return tx.execute(query.order_by(events.c.created_at.desc(), events.c.sequence.desc()).limit(limit)).all()
-
-
-def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(events).where(events.c.invoice_id == invoice_id).order_by(events.c.sequence)).all()
+    return _EVENTS.listing(tx, *between(events.c.created_at, since, until), match=match, limit=limit)
 
 
 def any_unnumbered(tx: Connection) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, case, func, select
 
 from bridge.core.money import BTC
 from bridge.store.ledger import PAYOUT, RECEIPTS
+from bridge.store.rows import page
 from bridge.store.tables import audit, audit_chain, deliveries, entries, events, journals, payouts
 
 SETTLING = ("settle", "absorb", "over", "refund_due")
@@ -27,12 +28,12 @@ def journal_page(
     kinds: Sequence[str] = (),
 ) -> Sequence[Row[Any]]:
     """Journals above the id `after`; `kinds` and their mirrors only, where given."""
-    query = select(journals).where(journals.c.at >= from_at, journals.c.at < to_at, journals.c.id > after)
+    query = select(journals).where(journals.c.at >= from_at, journals.c.at < to_at)
     if family is not None:
         query = query.where(journals.c.family == family)
     if kinds:
         query = query.where(journals.c.kind.in_([*kinds, *(f"{kind}_reverse" for kind in kinds)]))
-    return tx.execute(query.order_by(journals.c.id).limit(limit)).all()
+    return page(tx, query, order=(journals.c.id,), cursor=(after,), limit=limit)
 
 
 def settlement_page(

@@ -12,8 +12,11 @@ from sqlalchemy import Connection, Row, Text, bindparam, literal_column, or_, se
 
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.store.db import insert_into
+from bridge.store.rows import Rows, between
 from bridge.store.tables import inbox, invoices
 
+_INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=inbox.c.id)
+find, of_invoice = _INBOX.find, _INBOX.of_invoice
 # Statements are built once: building one costs several times its execution.
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
 _WAITING = _WAITING.limit(bindparam("most"))
@@ -79,19 +82,8 @@ def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, now: date
     return list(tx.execute(_ANSWERED, answered).scalars())
 
 
-def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(inbox).where(inbox.c.invoice_id == invoice_id).order_by(inbox.c.id)).all()
-
-
 def listing(
     tx: Connection, *, match: Mapping[str, str], since: datetime | None, until: datetime | None, limit: int
 ) -> Sequence[Row[Any]]:
     """Newest first; `match` may name invoice_id, source and state; times are inclusive."""
-    query = select(inbox).where(*(inbox.c[name] == value for name, value in match.items()))
-    query = query.where(*([inbox.c.received_at >= since] if since else []))
-    query = query.where(*([inbox.c.received_at <= until] if until else []))
-    return tx.execute(query.order_by(inbox.c.id.desc()).limit(limit)).all()
-
-
-def find(tx: Connection, inbox_id: int) -> Row[Any] | None:
-    return tx.execute(select(inbox).where(inbox.c.id == inbox_id)).one_or_none()
+    return _INBOX.listing(tx, *between(inbox.c.received_at, since, until), match=match, limit=limit)

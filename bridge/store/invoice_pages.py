@@ -16,6 +16,7 @@ from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 from bridge.store import invoices as invoice_rows
+from bridge.store import rows
 from bridge.store import targets as target_rows
 from bridge.store.ledger import RECEIPTS
 from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, quotes, reviews
@@ -54,21 +55,19 @@ def created_page(
 ) -> list[InvoiceFacts]:
     """Invoices created in [from, to), in the order they were created, above the cursor `after` (created_at, id)."""
     query = select(invoices).where(invoices.c.created_at >= from_at, invoices.c.created_at < to_at)
-    if after is not None:
-        at, last_id = after
-        query = query.where((invoices.c.created_at > at) | ((invoices.c.created_at == at) & (invoices.c.id > last_id)))
-    return of_rows(tx, tx.execute(query.order_by(invoices.c.created_at, invoices.c.id).limit(limit)).all())
+    order = (invoices.c.created_at, invoices.c.id)
+    return of_rows(tx, rows.page(tx, query, order=order, cursor=after, limit=limit))
 
 
 def of_ids(tx: Connection, ids: Iterable[str]) -> dict[str, InvoiceFacts]:
     wanted = sorted(set(ids))
-    rows = tx.execute(select(invoices).where(invoices.c.id.in_(wanted))).all() if wanted else []
-    return {facts.row.id: facts for facts in of_rows(tx, rows)}
+    known = tx.execute(select(invoices).where(invoices.c.id.in_(wanted))).all() if wanted else []
+    return {facts.row.id: facts for facts in of_rows(tx, known)}
 
 
-def of_rows(tx: Connection, rows: Sequence[Row[Any]]) -> list[InvoiceFacts]:
+def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
     """The facts of invoices that were read already, in their order."""
-    ids = [row.id for row in rows]
+    ids = [row.id for row in known]
     if not ids:
         return []
     quotes_by = _grouped(tx, select(quotes).where(quotes.c.invoice_id.in_(ids)).order_by(quotes.c.version))
@@ -92,7 +91,7 @@ def of_rows(tx: Connection, rows: Sequence[Row[Any]]) -> list[InvoiceFacts]:
             shared_outputs=shared[row.id],
             billing=billing.get(row.id),
         )
-        for row in rows
+        for row in known
     ]
 
 

@@ -5,11 +5,10 @@ Owns their queries and the version guard; must not decide anything about them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, literal, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE, latest_end
 from bridge.core.credit import Payment
@@ -18,10 +17,15 @@ from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
+from bridge.store.rows import Rows
+from bridge.store.rows import page as rows_page
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
 from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
+_INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
+_SEEN = Rows(table=observations, told=observations.c.id)
+find, listing, observation_rows = _INVOICES.find, _INVOICES.listing, _SEEN.of_invoice
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})
 RESTS_AT_MOST = timedelta(hours=1)
@@ -56,22 +60,10 @@ def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
     tx.execute(_ADD, dict(values))
 
 
-def find(tx: Connection, *, lock: bool = False, **match: str) -> InvoiceRow | None:
-    """The one invoice with these unique columns; `lock` keeps other writers of it waiting until this transaction ends."""
-    return tx.execute(_find(tuple(match), lock), match).one_or_none()
-
-
 def before_opening(tx: Connection, *, merchant: str, billing_payment_id: str, customer_id: str, wallet_id: str) -> Any:
     """All that opening asks first, in one look: invoice_id or None, mode and wallet_mode or None, open_now of the customer."""
     asked = {"merchant": merchant, "payment": billing_payment_id, "customer_id": customer_id}
     return tx.execute(_BEFORE_OPENING, asked | {"wallet_scope": f"wallet:{wallet_id}"}).one()
-
-
-@cache
-def _find(names: tuple[str, ...], lock: bool) -> Select[Any]:
-    """Statements are built once: building one costs several times its execution."""
-    query = select(invoices).where(*(invoices.c[name] == bindparam(name) for name in names))
-    return query.with_for_update() if lock else query
 
 
 def change(together: Together, row: InvoiceRow, values: Mapping[str, Any]) -> Part:
@@ -196,21 +188,9 @@ def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: dateti
     tx.execute(_RELEASE, values | {"its_id": invoice_id, "its_owner": owner})
 
 
-def listing(
-    tx: Connection, *, merchant: str, limit: int, match: Mapping[str, str], before: tuple[datetime, str] | None
-) -> Sequence[InvoiceRow]:
-    """Newest first, `limit` rows older than the cursor `before` (created_at, id)."""
-    query = select(invoices).where(invoices.c.merchant == merchant)
-    query = query.where(*(invoices.c[name] == value for name, value in match.items()))
-    if before is not None:
-        at, last_id = before
-        query = query.where(or_(invoices.c.created_at < at, and_(invoices.c.created_at == at, invoices.c.id < last_id)))
-    return tx.execute(query.order_by(invoices.c.created_at.desc(), invoices.c.id.desc()).limit(limit)).all()
-
-
 def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
     """All invoices in the order of their ids, `limit` at a time: for checks that walk over everything."""
-    return tx.execute(select(invoices).where(invoices.c.id > after).order_by(invoices.c.id).limit(limit)).all()
+    return rows_page(tx, select(invoices), order=(invoices.c.id,), cursor=(after,), limit=limit)
 
 
 def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most: int) -> int:
@@ -363,12 +343,6 @@ def put_payment(
 def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:
     """Keeps one reading that brought news, for the wallet history of a review."""
     tx.execute(insert(observations).values(invoice_id=invoice_id, source=source, asked_at=asked_at, body=body))
-
-
-def observation_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(
-        select(observations).where(observations.c.invoice_id == invoice_id).order_by(observations.c.id)
-    ).all()
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:

@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select
 
+from bridge.store.rows import Rows
 from bridge.store.tables import operator_sessions, operator_tokens, operators
+
+_OPERATORS = Rows(table=operators, order=(operators.c.name,))
+_SESSIONS = Rows(table=operator_sessions)
+_TOKENS = Rows(table=operator_tokens, order=(operator_tokens.c.operator, operator_tokens.c.created_at))
+add, find, listing = _OPERATORS.add, _OPERATORS.find, _OPERATORS.listing
+add_session, add_token = _SESSIONS.add, _TOKENS.add
 
 
 def any_exist(tx: Connection) -> bool:
     return tx.execute(select(operators.c.name).limit(1)).first() is not None
-
-
-def find(tx: Connection, name: str, *, lock: bool = False) -> Row[Any] | None:
-    query = select(operators).where(operators.c.name == name)
-    return tx.execute(query.with_for_update() if lock else query).one_or_none()
-
-
-def listing(tx: Connection) -> Sequence[Row[Any]]:
-    return tx.execute(select(operators).order_by(operators.c.name)).all()
 
 
 def count_active(tx: Connection, *, role: str, besides: str = "", now: datetime | None = None) -> int:
@@ -34,22 +32,14 @@ def count_active(tx: Connection, *, role: str, besides: str = "", now: datetime 
     return int(tx.execute(query).scalar_one())
 
 
-def add(tx: Connection, values: Mapping[str, Any]) -> None:
-    tx.execute(insert(operators).values(**values))
-
-
-def change(tx: Connection, name: str, values: Mapping[str, Any]) -> None:
-    tx.execute(update(operators).where(operators.c.name == name).values(**values))
+def change(tx: Connection, name: str, values: Mapping[str, Any]) -> Row[Any] | None:
+    return _OPERATORS.change(tx, values, name=name)
 
 
 def use_totp_step(tx: Connection, name: str, *, step: int) -> bool:
     """Takes a one-time code's step; False when it or a later one was used before: a code works once."""
-    unused = update(operators).where(operators.c.name == name, operators.c.last_totp_step < step)
-    return tx.execute(unused.values(last_totp_step=step)).rowcount == 1
-
-
-def add_session(tx: Connection, values: Mapping[str, Any]) -> None:
-    tx.execute(insert(operator_sessions).values(**values))
+    unused = operators.c.last_totp_step < step
+    return _OPERATORS.change(tx, {"last_totp_step": step}, unused, name=name) is not None
 
 
 def session(tx: Connection, token_sha256: str) -> Row[Any] | None:
@@ -60,8 +50,7 @@ def session(tx: Connection, token_sha256: str) -> Row[Any] | None:
 
 
 def touch_session(tx: Connection, token_sha256: str, *, now: datetime) -> None:
-    mine = operator_sessions.c.token_sha256 == token_sha256
-    tx.execute(update(operator_sessions).where(mine).values(seen_at=now))
+    _SESSIONS.change(tx, {"seen_at": now}, token_sha256=token_sha256)
 
 
 def end_session(tx: Connection, token_sha256: str) -> None:
@@ -76,10 +65,6 @@ def end_old_sessions(tx: Connection, *, now: datetime) -> None:
     tx.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < now))
 
 
-def add_token(tx: Connection, values: Mapping[str, Any]) -> None:
-    tx.execute(insert(operator_tokens).values(**values))
-
-
 def token(tx: Connection, token_sha256: str) -> Row[Any] | None:
     """The API token with its operator's role, activity and end."""
     owner = (operators.c.role.label("owner_role"), operators.c.is_active, operators.c.expires_at)
@@ -88,10 +73,8 @@ def token(tx: Connection, token_sha256: str) -> Row[Any] | None:
 
 
 def tokens_of(tx: Connection, name: str | None) -> Sequence[Row[Any]]:
-    query = select(operator_tokens).order_by(operator_tokens.c.operator, operator_tokens.c.created_at)
-    return tx.execute(query.where(operator_tokens.c.operator == name) if name else query).all()
+    return _TOKENS.listing(tx, match={"operator": name} if name else {})
 
 
 def revoke_token(tx: Connection, token_id: str, *, now: datetime) -> bool:
-    mine = (operator_tokens.c.id == token_id, operator_tokens.c.revoked_at.is_(None))
-    return tx.execute(update(operator_tokens).where(*mine).values(revoked_at=now)).rowcount == 1
+    return _TOKENS.change(tx, {"revoked_at": now}, id=token_id, revoked_at=None) is not None

@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, not_, select
 
 from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
 from bridge.core.payout import IN_FLIGHT, LIVE, ROLES, check_move
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
+from bridge.store.rows import Rows
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
+_PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()), told=payouts.c.requested_at)
+_APPROVALS = Rows(table=payout_approvals, told=payout_approvals.c.id)
+find, listing, of_invoice = _PAYOUTS.find, _PAYOUTS.listing, _PAYOUTS.of_invoice
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> bool:
@@ -25,35 +29,18 @@ def add(tx: Connection, values: Mapping[str, Any]) -> bool:
     return tx.execute(fresh.returning(payouts.c.id)).one_or_none() is not None
 
 
-def find(tx: Connection, *, lock: bool = False, **match: str) -> PayoutRow | None:
-    """The one payout with these unique columns; `lock` keeps other writers of it waiting."""
-    query = select(payouts).where(*(payouts.c[name] == value for name, value in match.items()))
-    return tx.execute(query.with_for_update() if lock else query).one_or_none()
-
-
-def change(tx: Connection, row: PayoutRow, values: Mapping[str, Any], *, now: datetime) -> None:
-    """Writes `values` if nobody wrote the payout since `row` was read.
+def change(tx: Connection, row: PayoutRow, values: Mapping[str, Any], *, now: datetime) -> PayoutRow:
+    """Writes `values` if nobody wrote the payout since `row` was read, and returns it as it is then.
 
     Raises Conflict("payout_changed") else, IllegalMove when the state would make a move that the table does not hold.
     """
     if values.get("state", row.state) != row.state:
         check_move(row.state, values["state"])
-    guarded = update(payouts).where(payouts.c.id == row.id, payouts.c.version == row.version)
-    done = tx.execute(guarded.values(**values, updated_at=now, version=row.version + 1))
-    if done.rowcount != 1:
+    values = {**values, "updated_at": now, "version": row.version + 1}
+    after = _PAYOUTS.change(tx, values, id=row.id, version=row.version)
+    if after is None:
         raise Conflict("payout_changed", "The payout was changed by somebody else; read it again.")
-
-
-def listing(
-    tx: Connection, *, match: Mapping[str, str], limit: int, before: tuple[datetime, str] | None = None
-) -> Sequence[PayoutRow]:
-    """Newest first, older than the cursor `before`; `match` may name state, kind, merchant, invoice_id and role."""
-    query = select(payouts).where(*(payouts.c[name] == value for name, value in match.items()))
-    if before is not None:
-        at, last_id = before
-        older = and_(payouts.c.requested_at == at, payouts.c.id < last_id)
-        query = query.where(or_(payouts.c.requested_at < at, older))
-    return tx.execute(query.order_by(payouts.c.requested_at.desc(), payouts.c.id.desc()).limit(limit)).all()
+    return after
 
 
 def live_sat(tx: Connection, invoice_id: str, *, besides: str = "") -> int:
@@ -176,8 +163,7 @@ def unknown(tx: Connection) -> Sequence[PayoutRow]:
 
 def cover(tx: Connection, payout_id: str, *, until: datetime) -> None:
     """Keeps that nothing was sent up to then for certain. The version stays: a person who rules meanwhile is not refused for it."""
-    still = (payouts.c.id == payout_id, payouts.c.state == "unknown")
-    tx.execute(update(payouts).where(*still).values(covered_until=until))
+    _PAYOUTS.change(tx, {"covered_until": until}, id=payout_id, state="unknown")
 
 
 def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: datetime) -> bool:
@@ -196,8 +182,7 @@ def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: dat
 
 def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
     """Every approval of every round, oldest first."""
-    query = select(payout_approvals).where(payout_approvals.c.payout_id == payout_id)
-    return tx.execute(query.order_by(payout_approvals.c.id)).all()
+    return _APPROVALS.of(tx, payout_id=payout_id)
 
 
 def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:

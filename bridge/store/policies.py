@@ -7,14 +7,17 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from bridge.core.errors import Conflict
 from bridge.core.policy_document import sha256_of
 from bridge.store.db import insert_into
+from bridge.store.rows import Rows
 from bridge.store.tables import audit, policy_approvals, policy_versions
 
 VersionRow = Row[Any]
+_VERSIONS = Rows(table=policy_versions, order=(policy_versions.c.number.desc(),))
+_APPROVALS = Rows(table=policy_approvals, told=policy_approvals.c.id)
 FIRST, MOST = 1, 2**31 - 1
 # The audit's words for how a version came into being, and for how it came into force.
 MADE = ("policy_adopted", "policy_proposed", "policy_changed")
@@ -27,14 +30,12 @@ def active_number(tx: Connection) -> int | None:
 
 
 def active(tx: Connection) -> VersionRow | None:
-    return tx.execute(select(policy_versions).where(policy_versions.c.status == "active")).one_or_none()
+    return _VERSIONS.find(tx, status="active")
 
 
 def find(tx: Connection, number: int) -> VersionRow | None:
     """None too for a number that no column could hold: it came from a stranger's address."""
-    if number > MOST:
-        return None
-    return tx.execute(select(policy_versions).where(policy_versions.c.number == number)).one_or_none()
+    return None if number > MOST else _VERSIONS.find(tx, number)
 
 
 def lock(tx: Connection) -> None:
@@ -42,58 +43,50 @@ def lock(tx: Connection) -> None:
     tx.execute(select(policy_versions.c.number).where(policy_versions.c.number == FIRST).with_for_update())
 
 
-def add_first(tx: Connection, values: Mapping[str, Any]) -> bool:
-    """Version 1, unless another node was faster: then False."""
+def add_first(tx: Connection, values: Mapping[str, Any]) -> VersionRow | None:
+    """Version 1, unless another node was faster: then None."""
     fresh = insert_into(tx, policy_versions).values(number=FIRST, **values).on_conflict_do_nothing()
-    return tx.execute(fresh.returning(policy_versions.c.number)).one_or_none() is not None
+    return tx.execute(fresh.returning(policy_versions)).one_or_none()
 
 
-def add(tx: Connection, values: Mapping[str, Any]) -> int:
-    """The next version; the caller holds the lock. Returns its number."""
+def add(tx: Connection, values: Mapping[str, Any]) -> VersionRow:
+    """The next version; the caller holds the lock."""
     number = int(tx.execute(select(func.max(policy_versions.c.number))).scalar_one()) + 1
-    tx.execute(insert(policy_versions).values(number=number, **values))
-    return number
+    return _VERSIONS.add(tx, {"number": number, **values})
 
 
-def change(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
+def change(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> VersionRow:
     """Says what became of a version. Raises Conflict("policy_decided") when somebody else was faster."""
-    guarded = update(policy_versions).where(
-        policy_versions.c.number == row.number, policy_versions.c.status == row.status
-    )
-    if tx.execute(guarded.values(**values)).rowcount != 1:
+    after = _VERSIONS.change(tx, values, number=row.number, status=row.status)
+    if after is None:
         raise Conflict("policy_decided", "Somebody else has decided about this version; look at it again.")
+    return after
 
 
 def proposed(tx: Connection) -> Sequence[VersionRow]:
     """What waits for people, newest first."""
-    waiting = select(policy_versions).where(policy_versions.c.status == "proposed")
-    return tx.execute(waiting.order_by(policy_versions.c.number.desc())).all()
+    return _VERSIONS.listing(tx, match={"status": "proposed"})
 
 
 def newest_of(tx: Connection, sha256: str) -> VersionRow | None:
     """The newest version with this content."""
-    same = select(policy_versions).where(policy_versions.c.sha256 == sha256)
-    return tx.execute(same.order_by(policy_versions.c.number.desc()).limit(1)).one_or_none()
+    return next(iter(_VERSIONS.listing(tx, match={"sha256": sha256}, limit=1)), None)
 
 
-def listing(tx: Connection, *, limit: int, before: int | None = None) -> Sequence[VersionRow]:
-    """Newest first, older than the version `before`."""
-    query = select(policy_versions).order_by(policy_versions.c.number.desc()).limit(limit)
-    return tx.execute(query if before is None else query.where(policy_versions.c.number < before)).all()
+listing = _VERSIONS.listing
 
 
 def of_numbers(tx: Connection, numbers: Collection[int]) -> Sequence[VersionRow]:
-    return tx.execute(select(policy_versions).where(policy_versions.c.number.in_(numbers))).all()
+    return _VERSIONS.listing(tx, policy_versions.c.number.in_(numbers))
 
 
 def approve(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
     """The database refuses the proposer's own approval and a second one of the same person."""
-    tx.execute(insert(policy_approvals).values(number=row.number, proposed_by=row.proposed_by, **values))
+    _APPROVALS.add(tx, {"number": row.number, "proposed_by": row.proposed_by, **values})
 
 
 def approvals_of(tx: Connection, number: int) -> Sequence[Row[Any]]:
-    mine = select(policy_approvals).where(policy_approvals.c.number == number)
-    return tx.execute(mine.order_by(policy_approvals.c.id)).all()
+    return _APPROVALS.of(tx, number=number)
 
 
 def is_intact(row: VersionRow) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, case, func, insert, select
 
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.money import BTC
 from bridge.core.payout import IN_FLIGHT
 from bridge.core.reconciliation import Finding
+from bridge.store.rows import Rows
 from bridge.store.tables import (
     entries,
     invoices,
@@ -22,6 +23,10 @@ from bridge.store.tables import (
     reconciliations,
     wallet_baselines,
 )
+
+_RUNS = Rows(table=reconciliations, order=(reconciliations.c.started_at.desc(),))
+_FINDINGS = Rows(table=reconciliation_findings, order=(reconciliation_findings.c.id,))
+find, listing = _RUNS.find, _RUNS.listing
 
 
 def start(
@@ -65,15 +70,7 @@ def advance(
     values |= {"counts": json.dumps(dict(counts), sort_keys=True)}
     if is_over:
         values["finished_at"] = now
-    tx.execute(update(reconciliations).where(reconciliations.c.id == reconciliation_id).values(**values))
-
-
-def find(tx: Connection, reconciliation_id: str) -> Row[Any] | None:
-    return tx.execute(select(reconciliations).where(reconciliations.c.id == reconciliation_id)).one_or_none()
-
-
-def listing(tx: Connection, *, limit: int) -> Sequence[Row[Any]]:
-    return tx.execute(select(reconciliations).order_by(reconciliations.c.started_at.desc()).limit(limit)).all()
+    _RUNS.change(tx, values, id=reconciliation_id)
 
 
 def unfinished(tx: Connection) -> Row[Any] | None:
@@ -114,10 +111,7 @@ def add_finding(
 
 
 def findings_of(tx: Connection, reconciliation_id: str, *, after: int, limit: int) -> Sequence[Row[Any]]:
-    query = select(reconciliation_findings).where(
-        reconciliation_findings.c.reconciliation_id == reconciliation_id, reconciliation_findings.c.id > after
-    )
-    return tx.execute(query.order_by(reconciliation_findings.c.id).limit(limit)).all()
+    return _FINDINGS.listing(tx, match={"reconciliation_id": reconciliation_id}, cursor=(after,), limit=limit)
 
 
 def summary_of(tx: Connection, reconciliation_id: str) -> dict[tuple[str, str, str], tuple[int, int]]:

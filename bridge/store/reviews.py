@@ -3,15 +3,17 @@
 Owns its rows; what an item means for an invoice is `core.invoice`'s.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from bridge.core.kinds import WITHDRAWN
 from bridge.store import marks
+from bridge.store.rows import Rows
 from bridge.store.tables import reviews
+
+_REVIEWS = Rows(table=reviews, order=(reviews.c.due_at, reviews.c.id), told=reviews.c.opened_at)
+find, listing, of_invoice = _REVIEWS.find, _REVIEWS.listing, _REVIEWS.of_invoice
 
 
 def open_item(
@@ -39,33 +41,18 @@ def open_item(
     again = tx.execute(seen_again.values(**values))
     if again.rowcount:
         return False
-    tx.execute(
-        insert(reviews).values(
-            id=review_id,
-            invoice_id=invoice_id,
-            merchant=merchant,
-            kind=kind,
-            severity=severity,
-            state="open",
-            opened_at=now,
-            last_seen_at=now,
-            due_at=due_at,
-            blocks=blocks,
-        )
+    what = {"id": review_id, "invoice_id": invoice_id, "merchant": merchant, "kind": kind, "severity": severity}
+    _REVIEWS.add(
+        tx, what | {"state": "open", "opened_at": now, "last_seen_at": now, "due_at": due_at, "blocks": blocks}
     )
     return True
-
-
-def find(tx: Connection, review_id: str, *, lock: bool = False) -> Row[Any] | None:
-    query = select(reviews).where(reviews.c.id == review_id)
-    return tx.execute(query.with_for_update() if lock else query).one_or_none()
 
 
 def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: str, now: datetime) -> None:
     """Answers an item; a manual mark of it that still waits lapses."""
     marks.lapse(tx, review_id, now=now)
     values = {"state": "resolved", "decision": decision, "actor": actor, "note": note, "resolved_at": now}
-    tx.execute(update(reviews).where(reviews.c.id == review_id, reviews.c.state == "open").values(**values))
+    _REVIEWS.change(tx, values, id=review_id, state="open")
 
 
 def withdraw(tx: Connection, review_id: str, *, note: str, now: datetime) -> None:
@@ -78,15 +65,6 @@ def is_ruled(tx: Connection, invoice_id: str, kind: str) -> bool:
     ruled = (reviews.c.state == "resolved", reviews.c.decision != WITHDRAWN)
     query = select(reviews.c.id).where(reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, *ruled)
     return tx.execute(query.limit(1)).first() is not None
-
-
-def listing(tx: Connection, *, match: dict[str, str], limit: int) -> Sequence[Row[Any]]:
-    query = select(reviews).where(*(reviews.c[name] == value for name, value in match.items()))
-    return tx.execute(query.order_by(reviews.c.due_at, reviews.c.id).limit(limit)).all()
-
-
-def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(reviews).where(reviews.c.invoice_id == invoice_id).order_by(reviews.c.opened_at)).all()
 
 
 def count_overdue(tx: Connection, *, now: datetime) -> int:

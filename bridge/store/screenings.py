@@ -3,31 +3,25 @@
 Owns its rows; what a verdict means for an invoice is `core.invoice`'s.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.screening import Screened
+from bridge.store.rows import Rows
 from bridge.store.tables import screenings
+
+_SCREENINGS = Rows(table=screenings, told=screenings.c.id)
+of_invoice = _SCREENINGS.of_invoice
 
 
 def add(
     tx: Connection, invoice_id: str, *, at: datetime, screened: Screened, subject: str, subject_sha256: str
 ) -> None:
-    tx.execute(
-        insert(screenings).values(
-            invoice_id=invoice_id,
-            at=at,
-            verdict=screened.verdict,
-            subject=subject,
-            subject_sha256=subject_sha256,
-            matched=screened.matched,
-            detail=screened.detail,
-        )
-    )
+    said = {"verdict": screened.verdict, "matched": screened.matched, "detail": screened.detail}
+    asked = {"invoice_id": invoice_id, "at": at, "subject": subject, "subject_sha256": subject_sha256}
+    _SCREENINGS.add(tx, asked | said)
 
 
 def pending_since(tx: Connection, invoice_id: str, *, now: datetime) -> datetime | None:
@@ -42,7 +36,3 @@ def pending_since(tx: Connection, invoice_id: str, *, now: datetime) -> datetime
     )
     since: datetime | None = tx.execute(query).scalar()
     return since
-
-
-def of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(screenings).where(screenings.c.invoice_id == invoice_id).order_by(screenings.c.id)).all()

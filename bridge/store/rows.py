@@ -1,0 +1,108 @@
+"""Rows of a table: one found, many listed by the page, added, changed. Said once for every table.
+
+Owns the keyset pager and the guard of a change; must not know what a row means.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    UnaryExpression,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.operators import desc_op
+
+Cursor = Sequence[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The rows of one table. People page through them in `order`; `told` is how the story of one thing is told."""
+
+    table: Table
+    order: tuple[Any, ...] = ()
+    told: Any = None
+
+    def find(self, tx: Connection, key: Any = None, /, *, lock: bool = False, **match: Any) -> Row[Any] | None:
+        """The one row with this key, or with these unique columns; `lock` keeps other writers of it waiting until `tx` ends."""
+        match = match or {self._key.name: key}
+        return tx.execute(_find(self.table, tuple(match), lock), match).one_or_none()
+
+    def listing(
+        self,
+        tx: Connection,
+        *where: Any,
+        match: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        cursor: Cursor | None = None,
+        query: Select[Any] | None = None,
+    ) -> Sequence[Row[Any]]:
+        """Rows with these columns, in `order`, behind the cursor; `query` selects them with something of another table."""
+        query = (select(self.table) if query is None else query).where(*self._is(match or {}), *where)
+        return page(tx, query, order=self.order, cursor=cursor, limit=limit)
+
+    def of(self, tx: Connection, **match: Any) -> Sequence[Row[Any]]:
+        """All rows with these columns, from the first."""
+        return tx.execute(select(self.table).where(*self._is(match)).order_by(self.told)).all()
+
+    def of_invoice(self, tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
+        return self.of(tx, invoice_id=invoice_id)
+
+    def add(self, tx: Connection, values: Mapping[str, Any]) -> Row[Any]:
+        return tx.execute(insert(self.table).values(**values).returning(self.table)).one()
+
+    def change(self, tx: Connection, values: Mapping[str, Any], *where: Any, **match: Any) -> Row[Any] | None:
+        """Writes `values` into the row that still is as `match` says: the row as it is then, None where it no longer was."""
+        changed = update(self.table).where(*self._is(match), *where).values(**values)
+        return tx.execute(changed.returning(self.table)).one_or_none()
+
+    @property
+    def _key(self) -> Any:
+        [key] = self.table.primary_key.columns
+        return key
+
+    def _is(self, match: Mapping[str, Any]) -> list[Any]:
+        return [self.table.c[name] == value for name, value in match.items()]
+
+
+def page(
+    tx: Connection, query: Select[Any], *, order: Sequence[Any], cursor: Cursor | None, limit: int | None
+) -> Sequence[Row[Any]]:
+    """Up to `limit` rows in this order, behind the row whose columns of it the cursor has."""
+    query = query if cursor is None else query.where(_behind(order, cursor))
+    return tx.execute(query.order_by(*order).limit(limit)).all()
+
+
+def between(column: Any, since: Any | None, until: Any | None) -> list[Any]:
+    """Both ends belong to it; one that is not given is open."""
+    return [*([column >= since] if since else []), *([column <= until] if until else [])]
+
+
+@cache
+def _find(table: Table, names: tuple[str, ...], lock: bool) -> Select[Any]:
+    """Statements are built once: building one costs several times its execution."""
+    query = select(table).where(*(table.c[name] == bindparam(name) for name in names))
+    return query.with_for_update() if lock else query
+
+
+def _behind(order: Sequence[Any], cursor: Cursor) -> ColumnElement[bool]:
+    """Equal in the first columns and further on in the next: a row comparison, which mixed directions do not have."""
+    steps, same = [], list[ColumnElement[bool]]()
+    for each, value in zip(order, cursor, strict=True):
+        is_falling = isinstance(each, UnaryExpression) and each.modifier is desc_op
+        column = each.element if is_falling else each
+        steps.append(and_(*same, column < value if is_falling else column > value))
+        same.append(column == value)
+    return or_(*steps)
