@@ -84,8 +84,8 @@ def change_address(bridge: Bridge, payout_id: str, *, address: str, actor: str, 
         tx, now = act.tx, act.now
         row = found(payouts.find(tx, lock=True, id=payout_id))
         if row.kind == "refund":
-            set_destination(tx, bridge, row, address=address, actor=actor, reason=reason, now=now)
-            return payout_json(tx, payouts.find(tx, id=payout_id))
+            after = set_destination(tx, bridge, row, address=address, actor=actor, reason=reason, now=now)
+            return payout_json(tx, after)
         wanted = {"wanted": address[:100]}
         action = f"{row.kind}_refused"
         note(tx, bridge, row, action, actor=actor, reason=reason, now=now, before=row.state, more=wanted)
@@ -139,10 +139,9 @@ def record_own_send(bridge: Bridge, payout_id: str, *, txid: str, actor: str, re
         if row.version != before.version:
             raise Conflict("payout_changed", "The payout was changed by somebody else; read it again.")
         # One payout of a wallet is under way at a time: who states the same transaction at once waits here for our commit.
-        payouts.change(tx, row, {"state": "submitting", "attempts": 1, "waiting": ""}, now=now)
+        intended = payouts.change(tx, row, {"state": "submitting", "attempts": 1, "waiting": ""}, now=now)
         if txid in payouts.txids_to(tx, row.destination):
             raise Refused("txid_used", "This transaction is another refund's already.", field="txid")
-        intended = found(payouts.find(tx, id=row.id))
         note(tx, bridge, intended, "own_send_stated", actor=actor, reason=reason, now=now, before=row.state)
         book_sent(tx, bridge, intended, sent, actor=actor, reason=reason, now=now)
         return payout_json(tx, payouts.find(tx, id=row.id))

@@ -61,27 +61,26 @@ def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -
         if len(given) < row.approvals_needed:
             note(tx, bridge, row, "payout_approval_given", actor=actor, reason=reason, now=now, before=row.state)
             return payout_json(tx, row)
-        carry_out_approval(tx, bridge, row, actor=actor, reason=reason, now=now)
-        return payout_json(tx, payouts.find(tx, id=row.id))
+        return payout_json(tx, carry_out_approval(tx, bridge, row, actor=actor, reason=reason, now=now))
 
 
-def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> None:
+def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> Any:
     """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
     send_after = now + timedelta(seconds=bridge.payouts.cooling_seconds)
     values: dict[str, Any] = {"state": "approved", "approved_at": now, "next_try_at": send_after}
     values["waiting"] = "own_send" if row.role not in ROLES else ""
-    payouts.change(tx, row, values, now=now)
-    approved = found(payouts.find(tx, id=row.id))
+    approved = payouts.change(tx, row, values, now=now)
     if row.kind == "refund":
         journal = approve_journal(row.net_sat, owed=_owed(tx, row))
         if journal is not None:
             post(tx, row, journal, now=now)
     note(tx, bridge, approved, "payout_approved", actor=actor, reason=reason, now=now, before=row.state)
-    if row.kind == "write_off":
-        post(tx, row, write_off_journal(row.gross_sat, role=row.role), now=now)
-        payouts.change(tx, approved, {"state": "confirmed", "finished_at": now}, now=now)
-        done = payouts.find(tx, id=row.id)
-        note(tx, bridge, done, "payout_confirmed", actor=actor, reason=reason, now=now, before="approved")
+    if row.kind != "write_off":
+        return approved
+    post(tx, row, write_off_journal(row.gross_sat, role=row.role), now=now)
+    done = payouts.change(tx, approved, {"state": "confirmed", "finished_at": now}, now=now)
+    note(tx, bridge, done, "payout_confirmed", actor=actor, reason=reason, now=now, before="approved")
+    return done
 
 
 def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -98,8 +97,7 @@ def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) ->
         if row.state not in ("requested", "approved") and not is_idle:
             raise Conflict("maybe_sent", f"This payout is {row.state}; it can no longer be stopped.")
         release(tx, row, now=now)
-        payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
-        after = found(payouts.find(tx, id=payout_id))
+        after = payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
         note(tx, bridge, after, "payout_rejected", actor=actor, reason=reason, now=now, before=row.state)
         return payout_json(tx, after)
 

@@ -31,8 +31,7 @@ def book_sent(tx: Tx, bridge: Bridge, row: Any, sent: Sent, *, actor: str, reaso
     amounts = Amounts(gross_sat=row.gross_sat, fee_sat=row.fee_sat, net_sat=row.net_sat)
     values = {"state": "sent", "txid": sent.txid, "sent_sat": sent.sent_sat, "paid_fee_sat": sent.fee_sat}
     values |= _IDLE | {"sent_at": now, "next_try_at": now + timedelta(seconds=FIRST_LOOK_SECONDS)}
-    payouts.change(tx, row, values, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, values, now=now)
     post(tx, row, send_journal(row.kind, amounts, sent, role=row.role), now=now)
     note(tx, bridge, after, "payout_sent", actor=actor, reason=reason, now=now, before=row.state, more=_told(sent))
     _answer_question(tx, row, actor=actor, now=now)
@@ -43,16 +42,14 @@ def book_sent(tx: Tx, bridge: Bridge, row: Any, sent: Sent, *, actor: str, reaso
 def book_failed(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> None:
     """Surely not sent: the money is free again, and another try is a new request with its own approvals."""
     release(tx, row, now=now)
-    payouts.change(tx, row, {"state": "failed", "finished_at": now} | _IDLE, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, {"state": "failed", "finished_at": now} | _IDLE, now=now)
     note(tx, bridge, after, "payout_failed", actor=actor, reason=reason, now=now, before=row.state)
 
 
 def book_unknown(tx: Tx, bridge: Bridge, row: Any, *, why: str, balance_after_sat: int | None, now: datetime) -> None:
     """Nobody knows whether it was sent: nothing is repeated, the wallet sends nothing else, a person decides."""
     values = {"state": "unknown", "maybe_sent": True, "balance_after_sat": balance_after_sat} | _IDLE
-    payouts.change(tx, row, values, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, values, now=now)
     note(tx, bridge, after, "payout_unknown", actor="worker", reason=why, now=now, before=row.state)
     open_payout_review(tx, bridge, after, kind="outcome_unknown", why=why, now=now)
 
@@ -129,17 +126,16 @@ def _record(
     if ours and max(output.confirmations for output in ours) >= bridge.payouts.final_depth:
         _confirm(tx, bridge, row, now=now)
         return
-    payouts.change(tx, row, {"next_try_at": now + timedelta(seconds=LOOK_SECONDS)}, now=now)
+    after = payouts.change(tx, row, {"next_try_at": now + timedelta(seconds=LOOK_SECONDS)}, now=now)
     is_missing = (outputs is not None and not ours) or bool(why)
     if is_missing and row.review_id is None and now - row.sent_at > timedelta(seconds=bridge.payouts.unseen_seconds):
         why = why or "the chain does not show the transaction that the gateway named"
-        open_payout_review(tx, bridge, found(payouts.find(tx, id=row.id)), kind="recon_diff", why=why, now=now)
+        open_payout_review(tx, bridge, after, kind="recon_diff", why=why, now=now)
 
 
 def _confirm(tx: Tx, bridge: Bridge, row: Any, *, now: datetime) -> None:
     if row.kind == "sweep":
         post(tx, row, sweep_done_journal(row.sent_sat), now=now)
-    payouts.change(tx, row, {"state": "confirmed", "finished_at": now}, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, {"state": "confirmed", "finished_at": now}, now=now)
     more = {"txid": row.txid}
     note(tx, bridge, after, "payout_confirmed", actor="worker", reason="", now=now, before="sent", more=more)

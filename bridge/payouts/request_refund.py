@@ -78,8 +78,7 @@ def request_refund(
             address = checked_destination(tx, bridge, request.destination)
             values |= {"destination": address, "destination_set_at": now, "destination_set_by": actor}
         # The same key for another invoice does not wait for this one's lock.
-        is_new = payouts.add(tx, values)
-        row = payouts.find(tx, merchant=invoice.merchant, request_key=key)
+        row, is_new = payouts.add(tx, values)
         if is_new:
             note(tx, bridge, row, "refund_requested", actor=actor, reason=reason, now=now)
             bridge.crash_point("payout.requested")

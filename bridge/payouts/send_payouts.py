@@ -69,9 +69,8 @@ def _follow_wallets(bridge: Bridge, *, now: datetime) -> None:
     with bridge.store.write() as tx:
         for row in _of_former(tx, bridge):
             wallet_id, reason = bridge.senders[row.role].wallet_id, "another wallet sends now"
-            payouts.change(tx, row, {"wallet_id": wallet_id}, now=now)
+            after = payouts.change(tx, row, {"wallet_id": wallet_id}, now=now)
             more = {"wallet_before": row.wallet_id, "wallet_after": wallet_id}
-            after = found(payouts.find(tx, id=row.id))
             note(tx, bridge, after, "payout_wallet_changed", actor="worker", reason=reason, now=now, more=more)
 
 
@@ -121,9 +120,8 @@ def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, n
     waiting = _why_wait(tx, bridge, row, reading)
     if waiting:
         values = {"waiting": waiting, "next_try_at": now + timedelta(seconds=WAIT_SECONDS)}
-        payouts.change(tx, row, values, now=now)
+        after = payouts.change(tx, row, values, now=now)
         if waiting != row.waiting:
-            after = payouts.find(tx, id=row.id)
             note(tx, bridge, after, "payout_waits", actor="worker", reason=waiting, now=now, before=row.state)
         return None
     values = {
@@ -134,8 +132,7 @@ def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, n
         "lease_owner": owner,
         "lease_until": now + timedelta(seconds=bridge.payouts.lease_seconds),
     }
-    payouts.change(tx, row, values, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, values, now=now)
     note(tx, bridge, after, "payout_intended", actor="worker", reason="", now=now, before=row.state)
     return after
 
@@ -270,8 +267,7 @@ def _fee_changed(row: Any, reading: Reading) -> bool:
 
 def _refuse(tx: Tx, bridge: Bridge, row: Any, action: str, *, reason: str, now: datetime) -> None:
     """Ends a sweep of which no call was ever made."""
-    payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
     note(tx, bridge, after, action, actor="worker", reason=reason, now=now, before=row.state)
 
 

@@ -156,8 +156,7 @@ def settle_unknown(
 
 def _order_retry(tx: Any, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> None:
     """The same key and the same body, once more; only a clear answer ends the uncertainty."""
-    payouts.change(tx, row, {"state": "submitting", "next_try_at": now, "waiting": "retry_ordered"}, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, {"state": "submitting", "next_try_at": now, "waiting": "retry_ordered"}, now=now)
     note(tx, bridge, after, "payout_retry_ordered", actor=actor, reason=reason, now=now, before="unknown")
 
 

@@ -85,8 +85,8 @@ def checked_destination(tx: Tx, bridge: Bridge, address: str) -> str:
     return checked
 
 
-def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: str, reason: str, now: datetime) -> None:
-    """Names or changes where a refund goes. Whatever was approved was approved for the old address, and is void.
+def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: str, reason: str, now: datetime) -> Any:
+    """Names or changes where a refund goes, and returns its row. Whatever was approved was approved for the old address, and is void.
 
     Raises Refused (fixed_destination, already_submitted, bad_address, wrong_network, own_address).
     """
@@ -96,10 +96,10 @@ def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: st
         raise Refused("already_submitted", "This refund can no longer be changed.", field="address")
     checked = checked_destination(tx, bridge, address)
     if checked == row.destination:
-        return
+        return row
     values = {"destination": checked, "destination_set_at": now, "destination_set_by": actor}
     detail = {"before": row.destination or "", "after": checked, "voided": row.state == "approved"}
-    void(tx, bridge, row, "refund_address_set", values, actor=actor, reason=reason, now=now, more=detail)
+    return void(tx, bridge, row, "refund_address_set", values, actor=actor, reason=reason, now=now, more=detail)
 
 
 def void(
@@ -113,13 +113,13 @@ def void(
     reason: str,
     now: datetime,
     more: dict[str, Any] | None = None,
-) -> None:
+) -> Any:
     """Changes what people approved: the approvals of this round are void, and their money is back where it came from."""
     release(tx, row, now=now)
     values = values | {"state": "requested", "round": row.round + 1, "approved_at": None, "waiting": ""}
-    payouts.change(tx, row, values, now=now)
-    after = payouts.find(tx, id=row.id)
+    after = payouts.change(tx, row, values, now=now)
     note(tx, bridge, after, action, actor=actor, reason=reason, now=now, before=row.state, more=more)
+    return after
 
 
 def release(tx: Tx, row: Any, *, now: datetime) -> None:

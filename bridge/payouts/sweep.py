@@ -22,7 +22,7 @@ from bridge.logs import log
 from bridge.payouts.decide_payout import carry_out_approval
 from bridge.payouts.present import payout_json
 from bridge.payouts.request_refund import new_send_key
-from bridge.payouts.steps import found, note, terms_of
+from bridge.payouts.steps import note, terms_of
 from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
 from bridge.permit import acting, require_words
 from bridge.store import audit, leases, ledger, payouts
@@ -170,8 +170,7 @@ def _cold_address(tx: Tx, bridge: Bridge, *, payout_id: str, now: datetime) -> s
 
 
 def _add(tx: Tx, bridge: Bridge, values: dict[str, Any], *, actor: str, reason: str, now: datetime) -> Any:
-    is_new = payouts.add(tx, values | {"proposed_by": actor, "reason": reason})
-    row = found(payouts.find(tx, merchant="", request_key=values["request_key"]))
+    row, is_new = payouts.add(tx, values | {"proposed_by": actor, "reason": reason})
     if is_new:
         note(tx, bridge, row, f"{values['kind']}_requested", actor=actor, reason=reason, now=now)
     elif row.request_sha256 != values["request_sha256"]:

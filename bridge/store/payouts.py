@@ -23,10 +23,14 @@ _APPROVALS = Rows(table=payout_approvals, told=payout_approvals.c.id)
 find, listing, of_invoice = _PAYOUTS.find, _PAYOUTS.listing, _PAYOUTS.of_invoice
 
 
-def add(tx: Connection, values: Mapping[str, Any]) -> bool:
-    """False when the merchant's request key was used before: then nothing is written."""
+def add(tx: Connection, values: Mapping[str, Any]) -> tuple[PayoutRow, bool]:
+    """The payout with this request key of the merchant, and whether it is new: else nothing was written."""
     fresh = insert_into(tx, payouts).values(**values).on_conflict_do_nothing(index_elements=["merchant", "request_key"])
-    return tx.execute(fresh.returning(payouts.c.id)).one_or_none() is not None
+    row = tx.execute(fresh.returning(payouts)).one_or_none()
+    if row is not None:
+        return row, True
+    [known] = listing(tx, match={name: values[name] for name in ("merchant", "request_key")})
+    return known, False
 
 
 def change(tx: Connection, row: PayoutRow, values: Mapping[str, Any], *, now: datetime) -> PayoutRow:
