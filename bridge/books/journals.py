@@ -3,7 +3,6 @@
 Owns both forms; the journals themselves are written with what they tell of.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -44,7 +43,7 @@ def journal_pages(
 
 
 def settlement_rows(journal: Any, legs: list[Any], known: Known) -> list[Row]:
-    facts, memo, sat = known.invoices[journal.invoice_id], json.loads(journal.memo or "{}"), _by_account(legs)
+    facts, memo, sat = known.invoices[journal.invoice_id], journal.memo, _by_account(legs)
     settled_sat, buffer_sat = -sat.get("customer:prepayment", 0), -sat.get("quote_buffer", 0)
     absorbed_sat, excess_sat = sat.get("tolerance", 0), -sat.get("customer:overpayment", 0)
     refund_due_sat = -sat.get("refunds_payable", 0)
@@ -106,7 +105,7 @@ def payout_rows(journal: Any, legs: list[Any], known: Known) -> list[Row]:
 
 
 def journal_rows(journal: Any, legs: list[Any], _known: Known) -> list[Row]:
-    memo = json.loads(journal.memo or "{}")
+    memo = journal.memo
     currency = memo.get("currency", "")
     price_minor = memo.get("price_minor")
     rate = money(price_minor, currency) if currency and price_minor else None
@@ -187,7 +186,7 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
 
 def _transaction(journal: Any, legs: Sequence[Any]) -> str:
     """Its id, invoice, merchant and time as metadata; each satoshi leg with its worth at the price of the journal."""
-    memo = json.loads(journal.memo or "{}")
+    memo = journal.memo
     head = [f'{journal.at:%Y-%m-%d} * "{_text(journal.merchant)}" "{_text(journal.kind)}"']
     head += [f'  journal: "{journal.id}"', f'  at: "{journal.at:%Y-%m-%dT%H:%M:%SZ}"']
     head += [f'  invoice: "{_text(journal.invoice_id)}"'] if journal.invoice_id else []

@@ -3,7 +3,6 @@
 Owns the runs and their order; what differs is `books.compare`'s to say.
 """
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -124,7 +123,7 @@ def _load(bridge: Bridge, run_id: str) -> Run:
         row = reconciliations.find(tx, run_id)
     if row is None:
         raise Refused("unknown_reconciliation", "There is no such reconciliation.")
-    counts = Counter(json.loads(row.counts))
+    counts = Counter(row.counts)
     return Run(
         id=row.id,
         from_at=row.from_at,

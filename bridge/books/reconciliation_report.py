@@ -3,7 +3,6 @@
 Owns the shape of the report; must not compare anything itself.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -67,7 +66,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
     """Variance, duration and age of the last finished run; the database has them, so every process shows the same."""
     row = reconciliations.newest_finished(tx, now=now)
     if row is not None:
-        counts = json.loads(row.counts)
+        counts = row.counts
         for side in SIDES:
             bridge.metrics.recon_variance_sat.labels(side=side).set(abs(counts.get(f"{side}_variance_sat", 0)))
         bridge.metrics.recon_findings.set(counts.get("findings", 0))
@@ -80,7 +79,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
 
 
 def _shown(row: Any) -> dict[str, Any]:
-    counts: Mapping[str, int] = json.loads(row.counts)
+    counts: Mapping[str, int] = row.counts
     return {
         "id": row.id,
         "actor": row.actor,
@@ -110,5 +109,5 @@ def _finding(row: Any) -> dict[str, Any]:
         "ours": row.ours,
         "theirs": row.theirs,
         "variance_sat": row.variance_sat,
-        "detail": json.loads(row.detail),
+        "detail": row.detail,
     }

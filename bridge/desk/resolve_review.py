@@ -3,7 +3,6 @@
 Owns the way to a ruling; what follows is `desk.rulings`'s, and a manual mark waits in `desk.mark_settled`.
 """
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +35,7 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
     now = bridge.clock()
     with bridge.store.read() as tx:
         row = _found(reviews.find(tx, review_id))
-        blocks = json.loads(row.blocks) | {"outcome": _outcome(tx, row)}
+        blocks = row.blocks | {"outcome": _outcome(tx, row)}
         proposed = [mark_json(tx, mark) for mark in marks.listing(tx, match={"review_id": review_id}, limit=20)]
         return _shown(row, now) | {"blocks": blocks, "decision": row.decision, "note": row.note, "marks": proposed}
 

@@ -183,7 +183,7 @@ def open_review(
         kind=kind,
         now=now,
         **urgency(bridge, kind, now=now),
-        blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
+        blocks=blocks,
         is_refreshed=more is not None,
     )
     if is_new:
@@ -209,7 +209,7 @@ def open_loose_review(
         kind=kind,
         now=now,
         **urgency(bridge, kind, now=now),
-        blocks=json.dumps({"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]}, sort_keys=True),
+        blocks={"what": {"kind": kind} | dict(what), "actions": ["acknowledge"]},
         is_refreshed=review_of(kind).is_refreshed,
     )
     bridge.metrics.reviews_opened.labels(kind=kind).inc()
@@ -349,7 +349,7 @@ def _post(
         "invoice_id": invoice.id,
         "merchant": invoice.merchant,
         "at": now,
-        "memo": json.dumps(memo, sort_keys=True),
+        "memo": memo,
     }
     ledger.add(together, due, values=values, service_ref=invoice.service_ref, mirrors=mirrors)
 

@@ -3,7 +3,6 @@
 Owns these endings; must not send anything.
 """
 
-import json
 import logging
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,7 +67,7 @@ def open_payout_review(tx: Tx, bridge: Bridge, row: Any, *, kind: str, why: str,
         kind=kind,
         now=now,
         **urgency(bridge, kind, now=now),
-        blocks=json.dumps(blocks, sort_keys=True, ensure_ascii=False),
+        blocks=blocks,
     )
     if not is_new:
         # One open item of a kind per invoice: this payout hangs on the one that is there.

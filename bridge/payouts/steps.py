@@ -3,7 +3,6 @@
 Owns them; must not decide which step is next.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,7 +138,7 @@ def post(tx: Tx, row: Any, *journals: Journal, now: datetime) -> None:
         merchant=row.merchant,
         service_ref=row.service_ref,
         at=now,
-        memo=json.dumps(memo, sort_keys=True),
+        memo=memo,
         family=PAYOUT,
         payout_id=row.id,
     )

@@ -120,7 +120,7 @@ def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str
     if role not in bridge.senders or check_sat(sat, field="sat") == 0:
         raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
-    memo = json.dumps({"txid": txid, "actor": actor}, sort_keys=True)
+    memo = {"txid": txid, "actor": actor}
     with acting(bridge, "books.export", actor=actor, reason=reason) as act:
         tx, now = act.tx, act.now
         journal = Journal(kind="funding", entries=entries)

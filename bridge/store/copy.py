@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, text
+from sqlalchemy import Connection, Insert, Row, Table, Text, bindparam, func, insert, select, text, type_coerce
 
 from bridge.core.errors import Conflict
 from bridge.store.db import Store
-from bridge.store.tables import metadata
+from bridge.store.tables import Json, metadata
 
 BATCH = 1_000
 
@@ -39,7 +39,7 @@ def copy_all(source: Store, target: Store, *, progress: Callable[[str, int], Non
                 raise Conflict("not_empty", f"The target already has rows in {table.name}.")
         for table in metadata.sorted_tables:
             for batch in _batches(reading, table):
-                writing.execute(insert(table), [dict(row._mapping) for row in batch])
+                writing.execute(_as_stored(table), [dict(row._mapping) for row in batch])
                 progress(table.name, len(batch))
             _raise_serials(writing, table)
         for table in metadata.sorted_tables:
@@ -57,9 +57,15 @@ def count_rows(store: Store) -> int:
 
 
 def _batches(tx: Connection, table: Table) -> Iterator[list[Row[Any]]]:
-    result = tx.execution_options(yield_per=BATCH).execute(select(table).order_by(*table.primary_key.columns))
+    # JSON as its text: what is read and written anew might be spelled otherwise.
+    columns = [type_coerce(c, Text).label(c.name) if isinstance(c.type, Json) else c for c in table.columns]
+    result = tx.execution_options(yield_per=BATCH).execute(select(*columns).order_by(*table.primary_key.columns))
     for partition in result.partitions():
         yield list(partition)
+
+
+def _as_stored(table: Table) -> Insert:
+    return insert(table).values({c: bindparam(c.name, type_=Text) for c in table.columns if isinstance(c.type, Json)})
 
 
 def _digest(tx: Connection, table: Table) -> tuple[int, str]:

@@ -34,7 +34,7 @@ def post(
     merchant: str,
     service_ref: str,
     at: datetime,
-    memo: str,
+    memo: Mapping[str, Any],
     family: str = RECEIPTS,
     payout_id: str | None = None,
 ) -> None:

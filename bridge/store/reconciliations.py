@@ -3,7 +3,6 @@
 Owns their queries; must not compare anything, `core.reconciliation` does.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -51,7 +50,7 @@ def start(
             started_at=now,
             stepped_at=now,
             phase=phase,
-            counts=json.dumps(dict(counts), sort_keys=True),
+            counts=dict(counts),
         )
     )
 
@@ -66,8 +65,7 @@ def advance(
     now: datetime,
     is_over: bool,
 ) -> None:
-    values: dict[str, Any] = {"phase": phase, "cursor": cursor, "stepped_at": now}
-    values |= {"counts": json.dumps(dict(counts), sort_keys=True)}
+    values: dict[str, Any] = {"phase": phase, "cursor": cursor, "stepped_at": now, "counts": dict(counts)}
     if is_over:
         values["finished_at"] = now
     _RUNS.change(tx, values, id=reconciliation_id)
@@ -105,7 +103,7 @@ def add_finding(
             ours=finding.ours,
             theirs=finding.theirs,
             variance_sat=finding.variance_sat,
-            detail=json.dumps(dict(finding.detail), sort_keys=True),
+            detail=dict(finding.detail),
         )
     )
 

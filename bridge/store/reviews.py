@@ -3,7 +3,9 @@
 Owns its rows; what an item means for an invoice is `core.invoice`'s.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
@@ -26,7 +28,7 @@ def open_item(
     severity: str,
     now: datetime,
     due_at: datetime,
-    blocks: str,
+    blocks: Mapping[str, Any],
     is_refreshed: bool = False,
 ) -> bool:
     """Opens an item, or counts one more sight of the open item of the same kind and invoice; True when it is new.

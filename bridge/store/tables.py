@@ -3,6 +3,7 @@
 Owns names, types and constraints; must not hold a query. Money is BIGINT, times are BIGINT microseconds since 1970 in UTC.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,6 +55,26 @@ class FeeBps(TypeDecorator[int]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> int | None:
         return None if value is None or value < 0 else int(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A value as JSON text, its keys in order. What the first release left empty is an empty object.
+
+    Not for what is signed, hashed or shown as it was written: such a column is Text, and keeps every byte.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, ensure_ascii: bool = True):
+        super().__init__()
+        self.ensure_ascii = ensure_ascii
+
+    def process_bind_param(self, value: Any | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=self.ensure_ascii)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Any | None:
+        return None if value is None else json.loads(value or "{}")
 
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
@@ -233,7 +254,7 @@ journals = Table(
     Column("kind", Text, nullable=False),
     Column("family", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
-    Column("memo", Text, nullable=False, server_default=""),
+    Column("memo", Json, nullable=False, server_default=""),
     Column("reverses_id", BigInteger),
 )
 
@@ -440,7 +461,7 @@ reviews = Table(
     Column("last_seen_at", UtcTime, nullable=False),
     Column("times_seen", Integer, nullable=False, server_default="1"),
     Column("due_at", UtcTime, nullable=False),
-    Column("blocks", Text, nullable=False, server_default="{}"),
+    Column("blocks", Json(ensure_ascii=False), nullable=False, server_default="{}"),
     Column("decision", Text),
     Column("actor", Text),
     Column("note", Text),
@@ -566,7 +587,7 @@ reconciliations = Table(
     Column("finished_at", UtcTime),
     Column("phase", Text, nullable=False),
     Column("cursor", Text, nullable=False, server_default=""),
-    Column("counts", Text, nullable=False, server_default="{}"),
+    Column("counts", Json, nullable=False, server_default="{}"),
 )
 
 reconciliation_findings = Table(
@@ -582,7 +603,7 @@ reconciliation_findings = Table(
     Column("ours", Text, nullable=False),
     Column("theirs", Text, nullable=False),
     Column("variance_sat", BigInteger, nullable=False),
-    Column("detail", Text, nullable=False, server_default="{}"),
+    Column("detail", Json, nullable=False, server_default="{}"),
     CheckConstraint("kind IN ('missing','extra','different')", name="kind"),
 )
 
