@@ -3,7 +3,7 @@
 Owns these values; must not read the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -36,14 +36,14 @@ def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
         "quote_kind": quote.kind,
         "rate": money(quote.price_minor, quote.currency),
         "price_sources": " ".join(sources_of(quote)),
-        "txids": txids_of(facts),
+        "txids": txids_of(facts.payments),
         "trace_id": row.trace_id,
     }
 
 
-def txids_of(facts: InvoiceFacts) -> str:
+def txids_of(payments: Iterable[Any]) -> str:
     """The transactions that count, or why there are none to name."""
-    keys = [p.key for p in facts.payments if not p.replaced]
+    keys = [p.key for p in payments if not p.replaced]
     txids = sorted({key.partition(":")[0] for key in keys if ":" in key})
     return " ".join(txids) if txids or not keys else NO_TXID
 

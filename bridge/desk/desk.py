@@ -11,14 +11,17 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.money import BTC
 from bridge.desk import rows as rows_of
+from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
 from bridge.invoices.present import time_text
-from bridge.invoices.read_invoices import read_cursor, shown, write_cursor
-from bridge.payouts.present import payout_json, refundable_of
+from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
+from bridge.language import plain_texts
+from bridge.payouts.present import payout_with, refundable_in
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
-from bridge.store import audit, deliveries, desk, exports, grace, inbox, invoices, leases, ledger, reviews
+from bridge.store import audit, deliveries, desk, dossier, leases, ledger, reviews
 
 PAGE = 50
 # How much of one invoice a page shows: a flood of dust must not make it long.
@@ -90,33 +93,31 @@ def open_review_counts(bridge: Bridge) -> dict[str, int]:
         return reviews.count_open_by_kind(tx)
 
 
-def invoice_dossier(bridge: Bridge, invoice_id: str) -> dict[str, Any]:
-    """One invoice with everything that is stored about it. Raises Refused("unknown_invoice")."""
+def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dict[str, Any]:
+    """One invoice with everything that is stored about it, and its story. Raises Refused("unknown_invoice")."""
     with bridge.store.read() as tx:
-        row = invoices.find(tx, id=invoice_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
-        sent = deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=MOST_ROWS)
-        posted = exports.journals_of_invoice(tx, invoice_id)[-MOST_ROWS:]
-        legs = exports.entries_of(tx, [journal.id for journal in posted])
-        refundable, given = refundable_of(tx, row), grace.find(tx, invoice_id)
-        return {
-            "invoice": shown(tx, bridge, row),
-            "about": rows_of.about(row),
-            "policy": versions_of(tx, row).get(row.policy_version),
-            "quotes": [rows_of.quote(quote) for quote in invoices.quote_rows(tx, invoice_id)[-MOST_ROWS:]],
-            "payments": [rows_of.payment(payment) for payment in invoices.payment_rows(tx, invoice_id)[-MOST_ROWS:]],
-            "journals": [rows_of.journal(journal, legs[journal.id]) for journal in posted],
-            "balances": dict(sorted(ledger.owed(tx, invoice_id).items())),
-            "deliveries": [rows_of.delivery(each) for each in sent],
-            "attempts": [rows_of.attempt(each) for each in deliveries.attempts_of_invoice(tx, invoice_id)[-MOST_ROWS:]],
-            "callbacks": [rows_of.callback(each) for each in inbox.of_invoice(tx, invoice_id)[-MOST_ROWS:]],
-            "reviews": [rows_of.review(each, bridge.clock()) for each in reviews.of_invoice(tx, invoice_id)],
-            "payouts": [payout_json(tx, each) for each in exports.payouts_of_invoice(tx, invoice_id)],
-            "refundable_sat": refundable.left_sat,
-            "grant": grant_json(given) if given is not None else None,
-            "may_have_grace": given is None and may_have_grace(row),
-        }
+        found = dossier.find(tx, id=invoice_id)
+    if found is None:
+        raise Refused("unknown_invoice", "There is no such invoice.")
+    row = found.invoice
+    return {
+        "story": story(bridge, found, plain_texts(lang)),
+        "invoice": shown_with(bridge, row, found.quotes[-1]),
+        "about": rows_of.about(row),
+        "policy": versions_of(found).get(row.policy_version),
+        "quotes": [rows_of.quote(each) for each in found.quotes[-MOST_ROWS:]],
+        "payments": [rows_of.payment(each) for each in found.payments[-MOST_ROWS:]],
+        "journals": [rows_of.journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
+        "balances": found.balances(BTC),
+        "deliveries": [rows_of.delivery(each) for each in found.deliveries[:MOST_ROWS]],
+        "attempts": [rows_of.attempt(each) for each in found.attempts[-MOST_ROWS:]],
+        "callbacks": [rows_of.callback(each) for each in found.callbacks[-MOST_ROWS:]],
+        "reviews": [rows_of.review(each, bridge.clock()) for each in found.reviews],
+        "payouts": [payout_with(each, found.payout_approvals[each.id]) for each in found.payouts],
+        "refundable_sat": refundable_in(found).left_sat,
+        "grant": grant_json(found.grant) if found.grant is not None else None,
+        "may_have_grace": found.grant is None and may_have_grace(row),
+    }
 
 
 def series(bridge: Bridge, *, days: int = 14) -> list[Day]:

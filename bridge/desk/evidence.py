@@ -5,22 +5,23 @@ Owns what goes in; must not leave out what speaks against us, nor put in a secre
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from bridge.books.cells import NO_TXID, txids_of
 from bridge.context import Bridge
-from bridge.core.errors import Refused
-from bridge.desk.explain import explain, find
+from bridge.desk.explain import dossier_of, story
 from bridge.desk.receipt import sign
 from bridge.invoices.present import time_text
+from bridge.language import plain_texts
 from bridge.people.policy import versions_of
-from bridge.store import audit, deliveries, events, exports, inbox, invoice_pages, invoices, screenings
-from bridge.store.db import Tx
+from bridge.store import screenings
+from bridge.store.dossier import Dossier
 
 _HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key"})
+_RULED = ("invoice_id", "kind", "state", "decision")
 
 
 def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, Any]:
@@ -28,48 +29,45 @@ def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, A
 
     Raises Refused("unknown_invoice") when it names none or several.
     """
-    found = find(bridge, reference)
-    if len(found) != 1:
-        raise Refused("unknown_invoice", f"{len(found)} invoices match; use the invoice id.")
-    story = explain(bridge, found[0]["id"], lang=lang)
-    now = bridge.clock()
     with bridge.store.read() as tx:
-        bundle = _bundle(tx, found[0]["id"])
-    bundle |= {"kind": "evidence", "issued_at": time_text(now), "issuer": bridge.public_url, "story": story}
+        found = dossier_of(tx, reference)
+        bundle = _bundle(found, screenings.of_invoice(tx, found.invoice.id))
+    told = story(bridge, found, plain_texts(lang))
+    now = bridge.clock()
+    bundle |= {"kind": "evidence", "issued_at": time_text(now), "issuer": bridge.public_url, "story": told}
     return sign(bridge, bundle)
 
 
-def _bundle(tx: Tx, invoice_id: str) -> dict[str, Any]:
-    row = invoices.find(tx, id=invoice_id)
-    [facts] = invoice_pages.of_rows(tx, [row]) if row is not None else []
-    journals = exports.journals_of_invoice(tx, invoice_id)
-    legs = exports.entries_of(tx, [journal.id for journal in journals])
-    agreed_at = exports.told_paid(tx, [invoice_id]).get(invoice_id)
+def _bundle(found: Dossier, screened: Iterable[Any]) -> dict[str, Any]:
+    agreed_at, billing = found.accepted_at(), found.billing
+    named = {"invoice_id": found.invoice.id} if billing is not None else {}
     return {
-        "invoice": _plain(row),
-        "policy_versions": list(versions_of(tx, row, audit.of_invoice(tx, invoice_id)).values()),
-        "txids": txids_of(facts) or NO_TXID,
-        "entitlement": {"accepted_at": time_text(agreed_at) if agreed_at else None, "billing": _plain(facts.billing)},
-        "quotes": [_plain(quote) for quote in facts.quote_rows],
-        "payments": [_plain(payment) for payment in invoices.payment_rows(tx, invoice_id)],
-        "observations": [_plain(seen) for seen in invoices.observation_rows(tx, invoice_id)],
-        "callbacks": [_callback(rung) for rung in inbox.of_invoice(tx, invoice_id)],
-        "events": [_plain(event) for event in events.of_invoice(tx, invoice_id)],
-        "deliveries": _deliveries(tx, invoice_id),
-        "journals": [_plain(j) | {"entries": [_plain(leg) for leg in legs[j.id]]} for j in journals],
-        "reviews": [_plain(review) for review in facts.review_rows],
-        "screenings": [_plain(asked) for asked in screenings.of_invoice(tx, invoice_id)],
-        "payouts": [_plain(payout) for payout in exports.payouts_of_invoice(tx, invoice_id)],
-        "audit": [_plain(entry) for entry in exports.sealed_audit(tx, invoice_id)],
+        "invoice": _plain(found.invoice),
+        "policy_versions": list(versions_of(found).values()),
+        "txids": txids_of(found.payments) or NO_TXID,
+        "entitlement": {
+            "accepted_at": time_text(agreed_at) if agreed_at else None,
+            "billing": named | _plain(billing),
+        },
+        "quotes": [_plain(quote) for quote in found.quotes],
+        "payments": [_plain(payment) for payment in found.payments],
+        "observations": [_plain(seen) for seen in found.observations],
+        "callbacks": [_callback(rung) for rung in found.callbacks],
+        "events": [_plain(event) for event in found.events],
+        "deliveries": _deliveries(found),
+        "journals": [_plain(j) | {"entries": [_plain(leg) for leg in found.legs[j.id]]} for j in found.journals],
+        "reviews": [{name: getattr(review, name) for name in _RULED} for review in found.reviews],
+        "screenings": [_plain(asked) for asked in screened],
+        "payouts": [_plain(payout) for payout in found.payouts],
+        "audit": [_plain(entry) for entry in found.audit],
     }
 
 
-def _deliveries(tx: Tx, invoice_id: str) -> list[dict[str, Any]]:
+def _deliveries(found: Dossier) -> list[dict[str, Any]]:
     tries: dict[str, list[dict[str, Any]]] = {}
-    for attempt in deliveries.attempts_of_invoice(tx, invoice_id):
+    for attempt in found.attempts:
         tries.setdefault(attempt.delivery_id, []).append(_plain(attempt))
-    rows = deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=10_000)
-    return [_plain(row) | {"tries": tries.get(row.id, [])} for row in rows]
+    return [_plain(row) | {"tries": tries.get(row.id, [])} for row in found.deliveries]
 
 
 def _callback(row: Any) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def _plain(row: Any) -> dict[str, Any]:
     """A row as JSON: times as text, JSON columns opened, nothing that opens a door."""
     if row is None:
         return {}
-    columns: Mapping[str, Any] = row._mapping
+    columns: Mapping[str, Any] = row._asdict()
     return {name: _value(name, value) for name, value in columns.items() if name not in _HIDDEN}
 
 

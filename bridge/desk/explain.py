@@ -9,21 +9,33 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.kinds import KINDS
-from bridge.desk.story import Told, moments
-from bridge.invoices.pay import PayView, pay_view
+from bridge.desk.story import moments
+from bridge.invoices.pay import PayView, view_of
 from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import rule_of
 from bridge.language import Texts, plain_texts
-from bridge.people.policy import versions_of
-from bridge.store import audit, deliveries, events, inbox, invoices, reviews
+from bridge.store import dossier, invoices
 from bridge.store.db import Tx
+from bridge.store.dossier import Dossier
 
 
 def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
     """Invoices by any reference: invoice id, billing payment id, address, txid, public id or pay page address."""
-    wanted = reference.strip().rstrip("/").rpartition("/")[2]
     with bridge.store.read() as tx:
-        return [shown(tx, bridge, row) for row in invoices.by_any_reference(tx, wanted)]
+        return [shown(tx, bridge, row) for row in invoices.by_any_reference(tx, _wanted(reference))]
+
+
+def _wanted(reference: str) -> str:
+    return reference.strip().rstrip("/").rpartition("/")[2]
+
+
+def dossier_of(tx: Tx, reference: str) -> Dossier:
+    """The dossier of the one invoice that a reference names. Raises Refused("unknown_invoice") for none and for several."""
+    rows = invoices.by_any_reference(tx, _wanted(reference))
+    found = dossier.find(tx, id=rows[0].id) if len(rows) == 1 else None
+    if found is None:
+        raise Refused("unknown_invoice", f"{len(rows)} invoices match; use the invoice id.")
+    return found
 
 
 def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
@@ -32,33 +44,19 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
     Raises Refused("unknown_invoice") when the reference finds none or several, and Refused("unknown_language").
     """
     words = plain_texts(lang)
-    found = find(bridge, reference)
-    if len(found) != 1:
-        raise Refused("unknown_invoice", f"{len(found)} invoices match; use the invoice id.")
     with bridge.store.read() as tx:
-        told = _told(tx, found[0]["id"])
-    view = pay_view(bridge, told.invoice.public_id)
+        told = dossier_of(tx, reference)
+    return story(bridge, told, words)
+
+
+def story(bridge: Bridge, told: Dossier, words: Texts) -> list[str]:
+    """The same of a dossier that was read already."""
+    view = view_of(bridge, told.invoice, newest=told.quotes[-1], payments=told.payments, now=bridge.clock())
     dated = [words("story.line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
     return dated + list(_now(bridge, told, view, words))
 
 
-def _told(tx: Tx, invoice_id: str) -> Told:
-    invoice, audited = invoices.find(tx, id=invoice_id), audit.of_invoice(tx, invoice_id)
-    return Told(
-        invoice=invoice,
-        audit=audited,
-        quotes=invoices.quote_rows(tx, invoice_id),
-        observations=invoices.observation_rows(tx, invoice_id),
-        reviews=reviews.of_invoice(tx, invoice_id),
-        callbacks=inbox.of_invoice(tx, invoice_id),
-        events=events.of_invoice(tx, invoice_id),
-        deliveries=deliveries.listing(tx, match={"invoice_id": invoice_id}, limit=10_000),
-        attempts=deliveries.attempts_of_invoice(tx, invoice_id),
-        policies=versions_of(tx, invoice, audited),
-    )
-
-
-def _now(bridge: Bridge, told: Told, view: PayView, words: Texts) -> Iterator[str]:
+def _now(bridge: Bridge, told: Dossier, view: PayView, words: Texts) -> Iterator[str]:
     """How things stand: state, money, what client and billing system see, what comes next, who must act."""
     figures = _figures(bridge, told, view, words)
     yield words("story.now.state", reason=words(f"kinds.{view.reason}.reason", **figures))
@@ -77,7 +75,7 @@ def _now(bridge: Bridge, told: Told, view: PayView, words: Texts) -> Iterator[st
     yield words("story.now.trace", trace=told.invoice.trace_id)
 
 
-def _figures(bridge: Bridge, told: Told, view: PayView, words: Texts) -> dict[str, str]:
+def _figures(bridge: Bridge, told: Dossier, view: PayView, words: Texts) -> dict[str, str]:
     row = told.invoice
     return {
         "received": words.sat(row.received_sat),
@@ -101,7 +99,7 @@ def _client(view: PayView) -> str:
     return "checked" if view.hold is not None else KINDS[view.reason].client
 
 
-def _next(told: Told, view: PayView) -> str:
+def _next(told: Dossier, view: PayView) -> str:
     if view.hold is not None:
         return "held"
     if view.reason in ("partial", "replaced"):
@@ -112,9 +110,8 @@ def _next(told: Told, view: PayView) -> str:
     return "done" if chosen == "final" and rests.total_seconds() > 3_600 else chosen
 
 
-def _billing(bridge: Bridge, told: Told, words: Texts) -> str:
+def _billing(bridge: Bridge, told: Dossier, words: Texts) -> str:
     """Whether the billing system knows it all, from the newest delivery that says something about that."""
-    types = {event.id: event.type for event in told.events}
     if not bridge.merchants[told.invoice.merchant].wants_push:
         return words("story.billing.pulls", event=words(f"story.events.{told.events[-1].type}"))
     by_state: dict[str, list[Any]] = {"pending": [], "parked": [], "delivered": []}
@@ -128,4 +125,4 @@ def _billing(bridge: Bridge, told: Told, words: Texts) -> str:
     if not by_state["delivered"]:
         return words("story.billing.unknown")
     newest = max(by_state["delivered"], key=lambda row: row.sequence)
-    return words("story.billing.agreed", event=words(f"story.events.{types[newest.event_id]}"))
+    return words("story.billing.agreed", event=words(f"story.events.{newest.type}"))

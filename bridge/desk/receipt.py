@@ -11,8 +11,8 @@ from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.invoices.present import time_text
 from bridge.invoices.record import sources_of
-from bridge.store import exports, invoice_pages, invoices
-from bridge.store.db import Tx
+from bridge.store import dossier
+from bridge.store.dossier import Dossier
 
 
 def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
@@ -22,13 +22,12 @@ def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        row = invoices.find(tx, public_id=public_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
-        if row.status != "settled":
-            raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
-        document = _document(tx, row) | {"issued_at": time_text(now), "issuer": bridge.public_url}
-    return sign(bridge, document)
+        found = dossier.find(tx, public_id=public_id)
+    if found is None:
+        raise Refused("unknown_invoice", "There is no such invoice.")
+    if found.invoice.status != "settled":
+        raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
+    return sign(bridge, _document(found) | {"issued_at": time_text(now), "issuer": bridge.public_url})
 
 
 def sign(bridge: Bridge, document: dict[str, Any]) -> dict[str, Any]:
@@ -44,10 +43,8 @@ def public_key(bridge: Bridge) -> dict[str, Any]:
     return {"algorithm": "Ed25519", **ours, "former": former}
 
 
-def _document(tx: Tx, row: Any) -> dict[str, Any]:
-    [facts] = invoice_pages.of_rows(tx, [row])
-    agreed_at = exports.told_paid(tx, [row.id]).get(row.id)
-    quote = facts.quote_rows[-1]
+def _document(found: Dossier) -> dict[str, Any]:
+    row, quote, agreed_at = found.invoice, found.quotes[-1], found.accepted_at()
     return {
         "kind": "payment_receipt",
         "is_tax_document": False,
@@ -73,12 +70,12 @@ def _document(tx: Tx, row: Any) -> dict[str, Any]:
                 "confirmations": p.confirmations,
                 "first_seen_at": time_text(p.first_seen_at),
             }
-            for p in facts.payments
+            for p in found.payments
             if not p.replaced
         ],
         # The module says 200 to "settled" only after it has read status 4 back from the billing system.
         "billing": {
             "accepted_at": time_text(agreed_at) if agreed_at else None,
-            "status_read_back": 4 if agreed_at else (facts.billing.status if facts.billing is not None else None),
+            "status_read_back": 4 if agreed_at else (found.billing.status if found.billing is not None else None),
         },
     }

@@ -4,7 +4,7 @@ Owns the way from stored rows to dated sentences; must not hold a sentence (the 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from bridge.core.money import minor_text
 from bridge.invoices.record import samples_of
 from bridge.language import Texts
-from bridge.people.policy import policy_words
+from bridge.people.policy import policy_words, versions_of
+from bridge.store.dossier import Dossier
 
 # What is told about one moment, in this order.
 DOORBELL, MONEY, ACTION, PRICE, DECISION, QUESTION, TOLD = range(7)
@@ -29,22 +30,6 @@ _FEE_UNKNOWN = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """Everything stored about one invoice that its story is made of: rows as the store gives them."""
-
-    invoice: Any
-    audit: Sequence[Any]
-    quotes: Sequence[Any]
-    observations: Sequence[Any]
-    reviews: Sequence[Any]
-    callbacks: Sequence[Any]
-    events: Sequence[Any]
-    deliveries: Sequence[Any]
-    attempts: Sequence[Any]
-    policies: Mapping[str, dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Moment:
     """One dated sentence. `rank` orders what happened at the same time."""
 
@@ -53,7 +38,7 @@ class Moment:
     sentence: str
 
 
-def moments(told: Told, words: Texts) -> list[Moment]:
+def moments(told: Dossier, words: Texts) -> list[Moment]:
     """The whole story in order."""
     found = [
         *_doorbells(told, words),
@@ -73,14 +58,14 @@ def source_name(source: str, words: Texts) -> str:
     return words(path, host=host)
 
 
-def _doorbells(told: Told, words: Texts) -> Iterator[Moment]:
+def _doorbells(told: Dossier, words: Texts) -> Iterator[Moment]:
     for row in told.callbacks:
         copies = words("story.doorbell_again", copies=words.count("copy", row.copies)) if row.copies else ""
         path = "story.doorbell_dead" if row.state == "dead" else "story.doorbell"
         yield Moment(at=row.received_at, rank=DOORBELL, sentence=words(path, again=copies))
 
 
-def _money(told: Told, words: Texts) -> Iterator[Moment]:
+def _money(told: Dossier, words: Texts) -> Iterator[Moment]:
     """Each stored reading against the one before it of the same kind."""
     outputs: dict[str, Any] = {}
     total_sat = 0
@@ -121,9 +106,10 @@ def _named(output: dict[str, Any], words: Texts) -> dict[str, str]:
     return {"txid": output["outpoint"][:12] + "…", "sat": words.sat(output["amount_sat"])}
 
 
-def _actions(told: Told, words: Texts) -> Iterator[Moment]:
+def _actions(told: Dossier, words: Texts) -> Iterator[Moment]:
     """What people and systems did, and what was decided then: a decision is told when it says something new."""
     last: tuple[str, ...] = ()
+    versions = versions_of(told)
     for row in told.audit:
         detail = json.loads(row.detail)
         if row.action not in SILENT:
@@ -136,7 +122,7 @@ def _actions(told: Told, words: Texts) -> Iterator[Moment]:
             decided = words(
                 "story.decided",
                 rule=row.rule,
-                policy=policy_words(row.policy_version, told.policies, words),
+                policy=policy_words(row.policy_version, versions, words),
                 reason=reason,
             )
             yield Moment(at=row.at, rank=DECISION, sentence=decided)
@@ -185,7 +171,7 @@ def _figures(invoice: Any, detail: dict[str, Any], words: Texts) -> dict[str, st
     }
 
 
-def _prices(told: Told, words: Texts) -> Iterator[Moment]:
+def _prices(told: Dossier, words: Texts) -> Iterator[Moment]:
     for row in told.quotes:
         sentence = words(
             f"story.quote_{row.kind}",
@@ -216,15 +202,14 @@ def _sample(sample: dict[str, Any], words: Texts) -> str:
     return words("story.cross_rate", source=name, parts=" × ".join(parts)) if parts else name
 
 
-def _questions(told: Told, words: Texts) -> Iterator[Moment]:
+def _questions(told: Dossier, words: Texts) -> Iterator[Moment]:
     for row in told.reviews:
         asked = words("story.review_opened", due=words.when(row.due_at), review=words(f"kinds.{row.kind}.is"))
         yield Moment(at=row.opened_at, rank=QUESTION, sentence=asked)
 
 
-def _messages(told: Told, words: Texts) -> Iterator[Moment]:
-    types = {event.id: event.type for event in told.events}
-    event_of = {delivery.id: types[delivery.event_id] for delivery in told.deliveries}
+def _messages(told: Dossier, words: Texts) -> Iterator[Moment]:
+    event_of = {delivery.id: delivery.type for delivery in told.deliveries}
     for row in told.attempts:
         answered = words("story.answered", status=row.status) if row.status else words("story.silent")
         path = {"delivered": "story.told", "retry": "story.told_retry"}.get(row.outcome, "story.told_parked")

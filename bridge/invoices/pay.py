@@ -5,6 +5,7 @@ Owns the view; must not show anything of another invoice.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
 from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate
-from bridge.invoices.read_invoices import shown
+from bridge.invoices.read_invoices import shown_with
 from bridge.permit import require_mode
 from bridge.store import invoices
 
@@ -70,10 +71,14 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         row = invoices.find(tx, public_id=public_id)
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
-        tracing.follow(row.trace_id)
-        invoice = shown(tx, bridge, row)
-        newest = invoices.quote_rows(tx, row.id)[-1]
-        payments = [_payment(p) for p in invoices.payment_rows(tx, row.id)]
+        quotes, payments = invoices.quote_rows(tx, row.id), invoices.payment_rows(tx, row.id)
+    return view_of(bridge, row, newest=quotes[-1], payments=payments, now=now)
+
+
+def view_of(bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], now: datetime) -> PayView:
+    """The view of an invoice that was read already, with its newest quote and its payments."""
+    tracing.follow(row.trace_id)
+    invoice = shown_with(bridge, row, newest)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
@@ -93,7 +98,7 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         quote_kind=newest.kind,
         is_quote_active=is_active,
         shown_sat=row.remaining_sat if may_pay else 0,
-        payments=payments,
+        payments=[_payment(each) for each in payments],
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         looked_at=_looked_at(row, now=now),

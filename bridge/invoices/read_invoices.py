@@ -21,7 +21,11 @@ MAX_LIMIT = 500
 
 def shown(tx: Tx, bridge: Bridge, row: Any) -> dict[str, Any]:
     """The invoice's JSON with its newest quote."""
-    newest = invoices.quote_rows(tx, row.id)[-1]
+    return shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1])
+
+
+def shown_with(bridge: Bridge, row: Any, newest: Any) -> dict[str, Any]:
+    """The same with a quote that was read already."""
     return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest))
 
 

@@ -3,19 +3,26 @@
 Owns that shape and the reading of the refundable sum; must not write.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.money import minor_text
-from bridge.core.payout import Refundable, billing_refund_sat
+from bridge.core.payout import LIVE, Refundable, billing_refund_sat
 from bridge.invoices.present import approvals_json, time_text
 from bridge.store import payouts
 from bridge.store.db import Tx
+from bridge.store.dossier import Dossier
 
 
 def payout_json(tx: Tx, row: Any) -> dict[str, Any]:
     """The absolute payout with the approvals of its present round."""
-    approvals = [a for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
+    return payout_with(row, payouts.approvals_of(tx, row.id))
+
+
+def payout_with(row: Any, approvals: Iterable[Any]) -> dict[str, Any]:
+    """The same from approvals of any round that were read already."""
+    approvals = [each for each in approvals if each.round == row.round]
     return _figures(row) | {
         "proposed_by": row.proposed_by,
         "reason": row.reason,
@@ -72,12 +79,24 @@ def _still_owed_sat(row: Any) -> int:
 
 def refundable_of(tx: Tx, invoice: Any, *, besides: str = "") -> Refundable:
     """What came on the invoice, and what was promised or paid back already, here and in the billing system."""
-    refunded_minor = min(payouts.billing_refunded_minor(tx, invoice.id), invoice.amount_minor)
+    live_sat = payouts.live_sat(tx, invoice.id, besides=besides)
+    return _refundable(invoice, refunded_minor=payouts.billing_refunded_minor(tx, invoice.id), live_sat=live_sat)
+
+
+def refundable_in(dossier: Dossier) -> Refundable:
+    """The same as the dossier has it: to be shown, not to pay by."""
+    live = [row for row in dossier.payouts if row.state in LIVE]
+    live_sat = sum(row.net_sat if row.sent_sat is None else min(row.sent_sat, row.net_sat) for row in live)
+    return _refundable(dossier.invoice, refunded_minor=dossier.refunded_minor, live_sat=live_sat)
+
+
+def _refundable(invoice: Any, *, refunded_minor: int, live_sat: int) -> Refundable:
+    refunded_minor = min(refunded_minor, invoice.amount_minor)
     used_sat = max(invoice.confirmed_sat - invoice.excess_sat, 0)
     return Refundable(
         came_sat=invoice.confirmed_sat,
         excess_sat=invoice.excess_sat,
-        live_sat=payouts.live_sat(tx, invoice.id, besides=besides),
+        live_sat=live_sat,
         billing_sat=billing_refund_sat(
             refunded_minor=refunded_minor, amount_minor=invoice.amount_minor, used_sat=used_sat
         ),

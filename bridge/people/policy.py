@@ -17,6 +17,7 @@ from bridge.language import Texts
 from bridge.logs import log
 from bridge.store import audit, policies
 from bridge.store.db import Tx
+from bridge.store.dossier import Dossier
 
 # Who proposes what stands in the settings file without anybody's name on it.
 FILE = "config"
@@ -26,6 +27,10 @@ SKEW = timedelta(minutes=5)
 
 def version_json(tx: Tx, row: Any) -> dict[str, Any]:
     """One version without its document; `base_number` is the version that was active when it was proposed."""
+    return _version(row, policies.approvals_of(tx, row.number))
+
+
+def _version(row: Any, approvals: Iterable[Any]) -> dict[str, Any]:
     return {
         "number": row.number,
         "status": row.status,
@@ -35,7 +40,7 @@ def version_json(tx: Tx, row: Any) -> dict[str, Any]:
         "proposed_at": time_text(row.proposed_at),
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,
-        "approvals": approvals_json(policies.approvals_of(tx, row.number)),
+        "approvals": approvals_json(approvals),
         "decided_by": row.decided_by,
         "decided_at": time_text(row.decided_at) if row.decided_at is not None else None,
         "decision_reason": row.decision_reason,
@@ -47,17 +52,11 @@ def comparison(before: Any, after: Any) -> list[dict[str, str | None]]:
     return differences(before.document, after.document) if before is not None else []
 
 
-def versions_of(tx: Tx, invoice: Any, decisions: Iterable[Any] = ()) -> dict[str, dict[str, Any]]:
-    """The versions that an invoice and the decisions about it name, by the text that names them.
-
-    A name from before versions were kept is a remark of the operator's, not a number: those versions are unknown here.
-    """
-    named = {invoice.policy_version, *(row.policy_version for row in decisions)}
-    numbers = {int(text) for text in named if text.isascii() and text.isdecimal() and len(text) < 10}
-    rows = policies.of_numbers(tx, numbers)
-    latest = invoice.created_at + SKEW
-    known = [row for row in rows if row.decided_at is not None and row.decided_at <= latest]
-    return {str(row.number): version_json(tx, row) for row in known}
+def versions_of(dossier: Dossier) -> dict[str, dict[str, Any]]:
+    """The versions that an invoice and the decisions about it name, by the text that names them."""
+    latest = dossier.invoice.created_at + SKEW
+    known = [row for row in dossier.policies if row.decided_at is not None and row.decided_at <= latest]
+    return {str(row.number): _version(row, dossier.policy_approvals[row.number]) for row in known}
 
 
 def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Texts) -> str:

@@ -5,7 +5,6 @@ Owns the page; must not change an invoice, the flows do.
 
 from bridge.core.payout import VARIANTS
 from bridge.desk.desk import invoice_dossier
-from bridge.desk.explain import explain
 from bridge.invoices.inbox import show_event
 from bridge.web.admin.door import bridge, page, render, texts
 
@@ -13,9 +12,8 @@ from bridge.web.admin.door import bridge, page, render, texts
 @page("/invoices/<invoice_id>")
 def invoice(invoice_id: str) -> str:
     """Everything about one invoice."""
-    found = invoice_dossier(bridge(), invoice_id)
-    story = explain(bridge(), invoice_id, lang=texts().code)
-    return render("invoice.html", story=story, variants=VARIANTS, **found)
+    found = invoice_dossier(bridge(), invoice_id, lang=texts().code)
+    return render("invoice.html", variants=VARIANTS, **found)
 
 
 @page("/inbox/<event_id>")
