@@ -81,4 +81,4 @@ def callback_token(invoice_id: str) -> str:
 def build_request(billing_payment_id: str = "1001", **overrides: Any) -> NewInvoice:
     """A request for USD 10.00."""
     fields: dict[str, Any] = {"amount_text": "10.00", "currency": "USD", "description": "VPS Start, 1 month"}
-    return NewInvoice(billing_payment_id=billing_payment_id, **fields | overrides)
+    return NewInvoice.of(billing_payment_id=billing_payment_id, **fields | overrides)

@@ -114,7 +114,7 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
 MONEY_MODULES = frozenset(f"core/{name}.py" for name in ("money", "quote", "invoice", "ledger", "payout"))
 
-SAYS_THE_JSON = frozenset({"actions", "web"})
+SAYS_THE_JSON = frozenset({"actions", "web", "invoices/present.py"})
 BANNED_NAMES = frozenset({"process", "handle", "data", "amount"})
 BANNED_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "misc"})
 LONGEST_FUNCTION = 50
@@ -271,7 +271,7 @@ def _names(module: Module) -> Complaints:
     stem = Path(module.place).stem
     # The JSON of the interface says `amount`; its schemas may use that word.
     excused = _overriding_arguments(module.tree) | (
-        _field_targets(module.tree) if module.room in SAYS_THE_JSON else set()
+        _field_targets(module.tree) if {module.room, module.place} & SAYS_THE_JSON else set()
     )
     for line, name, node in [(1, stem, None), *_defined_names(module.tree)]:
         bare = name.strip("_").lower()

@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.core.columns import Cell
 from bridge.core.money import SAT_PER_BTC, minor_text
+from bridge.invoices.present import COLUMNS
 from bridge.invoices.record import sources_of
 from bridge.store.invoice_pages import InvoiceFacts
 
@@ -23,21 +24,15 @@ def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
     quotes = [q for q in facts.quote_rows if at is None or q.created_at <= at] or facts.quote_rows[:1]
     quote = quotes[-1]
     return {
+        **{name: getattr(row, name) for name in COLUMNS},
         "invoice_id": row.id,
-        "billing_payment_id": row.billing_payment_id,
-        "merchant": row.merchant,
-        "customer_id": row.customer_id,
-        "service_ref": row.service_ref,
-        "description": row.description,
         "expected": money(row.amount_minor, row.currency),
-        "currency": row.currency,
         "settled_at": row.settled_at,
         "quote_version": quote.version,
         "quote_kind": quote.kind,
         "rate": money(quote.price_minor, quote.currency),
         "price_sources": " ".join(sources_of(quote)),
         "txids": txids_of(facts.payments),
-        "trace_id": row.trace_id,
     }
 
 

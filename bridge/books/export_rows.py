@@ -12,11 +12,12 @@ from bridge.books.cells import Row, about
 from bridge.books.journals import PAGE, Maker, journal_pages, journal_rows, payout_rows, settlement_rows
 from bridge.context import Bridge
 from bridge.core.ledger import Books
+from bridge.invoices.present import COLUMNS
 from bridge.payouts.treasury import treasury_rows
 from bridge.store import exports, invoice_pages
 from bridge.store.invoice_pages import InvoiceFacts
 
-FIELDS: dict[str, tuple[str, ...]] = {
+_FIELDS: dict[str, tuple[str, ...]] = {
     "invoices": (
         "invoice_id", "billing_payment_id", "merchant", "created_at", "customer_id", "service_ref", "description",
         "status", "exception", "hold", "reason", "expected", "currency", "expected_sat", "received_sat",
@@ -42,6 +43,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "role", "from", "to", "opening_sat", "in_sat", "out_sat", "fees_sat", "closing_sat", "read_sat", "read_at",
     ),
 }  # fmt: skip
+# Columns of the invoice's view that came later stand at the end: a reader who counts columns goes on undisturbed.
+FIELDS = _FIELDS | {
+    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind])
+    for kind in ("invoices", "settlements")
+}
 KINDS = tuple(FIELDS)
 
 
@@ -69,22 +75,14 @@ def _invoices(bridge: Bridge, from_at: datetime, to_at: datetime) -> Iterator[li
 def _invoice_row(facts: InvoiceFacts) -> Row:
     row, books = facts.row, Books.of_balances(facts.balances)
     present = [p for p in facts.payments if not p.replaced]
-    return about(facts) | {
-        "created_at": row.created_at,
-        "status": row.status,
-        "exception": row.exception,
-        "hold": row.hold,
-        "reason": row.reason,
+    made = about(facts) | {
         "expected_sat": facts.quote_rows[0].due_sat,
-        "received_sat": row.received_sat,
-        "confirmed_sat": row.confirmed_sat,
         "settled_sat": books.used_sat - books.buffer_sat + books.absorbed_sat,
         "excess_sat": books.over_sat,
         "first_seen_at": min((p.first_seen_at for p in present), default=None),
-        "address": row.address,
-        "network": row.network,
-        "policy_version": row.policy_version,
     }
+    # The rest are columns of the invoice.
+    return {name: made[name] if name in made else getattr(row, name) for name in FIELDS["invoices"]}
 
 
 _JOURNALS: dict[str, tuple[Callable[..., Sequence[Any]], Maker]] = {

@@ -15,7 +15,7 @@ from bridge.core.money import BTC
 from bridge.desk import rows as rows_of
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
-from bridge.invoices.present import time_text
+from bridge.invoices.present import about, cells, time_text
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.language import plain_texts
 from bridge.payouts.present import payout_with, refundable_in
@@ -103,7 +103,8 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
     return {
         "story": story(bridge, found, plain_texts(lang)),
         "invoice": shown_with(bridge, row, found.quotes[-1]),
-        "about": rows_of.about(row),
+        "about": about(row),
+        "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
         "quotes": [rows_of.quote(each) for each in found.quotes[-MOST_ROWS:]],
         "payments": [rows_of.payment(each) for each in found.payments[-MOST_ROWS:]],

@@ -10,26 +10,6 @@ from typing import Any
 from bridge.core.money import minor_text
 from bridge.invoices.present import time_text
 
-ABOUT = (
-    "public_id",
-    "merchant",
-    "description",
-    "customer_id",
-    "customer_email",
-    "customer_country",
-    "tier",
-    "service_ref",
-    "trace_id",
-    "rule",
-    "policy_version",
-    "screening",
-    "excess_sat",
-    "confirmations_seen",
-    "confirmations_needed",
-    "provider_sat",
-    "billing_change",
-    "verdict",
-)
 AUDITED = (
     "id",
     "invoice_id",
@@ -43,11 +23,6 @@ AUDITED = (
     "detail",
     "position",
 )
-
-
-def about(row: Any) -> dict[str, Any]:
-    times = ("settled_at", "closed_at", "next_look_at", "provider_asked_at", "chain_asked_at")
-    return _fields(row, ABOUT) | _times(row, times)
 
 
 def quote(row: Any) -> dict[str, Any]:

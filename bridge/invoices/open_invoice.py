@@ -6,7 +6,8 @@ Owns idempotency, the opening claim and re-opening; the price is `invoices.price
 import hashlib
 import json
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,19 +45,24 @@ WAIT_STEPS_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1, 1, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class NewInvoice:
-    """What the billing system asks for. `amount_text` is a decimal in `currency`; everything else is carried, not believed."""
+    """What the billing system asks for. `amount_text` is a decimal in `currency`; nothing is believed.
+
+    `carried` are columns of the invoice that nobody here looks at.
+    """
 
     billing_payment_id: str
     amount_text: str
     currency: str
-    description: str = ""
     customer_id: str = ""
-    customer_email: str = ""
-    customer_country: str = ""
     tier: str = ""
-    service_ref: str = ""
-    return_url: str = ""
-    locale: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **asked: str) -> "NewInvoice":
+        """From all that is asked for by name: what is no field of this is carried."""
+        own = {each.name for each in fields(cls)}
+        carried = {name: text for name, text in asked.items() if name not in own}
+        return cls(**{name: text for name, text in asked.items() if name in own}, carried=carried)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,21 +345,16 @@ def _new_row(
     request, now = asked.request, asked.now
     expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
     token = bridge.callback_token(invoice_id)
-    return {
+    # What is carried comes first: it replaces nothing that is known here.
+    return dict(request.carried) | {
         "id": invoice_id,
         "public_id": bridge.new_public_id(),
         "merchant": asked.merchant.id,
         "billing_payment_id": request.billing_payment_id,
         "amount_minor": asked.amount_minor,
         "currency": request.currency,
-        "description": request.description,
         "customer_id": request.customer_id,
-        "customer_email": request.customer_email,
-        "customer_country": request.customer_country,
         "tier": request.tier,
-        "service_ref": request.service_ref,
-        "return_url": request.return_url,
-        "locale": request.locale,
         "trace_id": tracing.current_or_new(),
         "network": bridge.network,
         "wallet_id": bridge.wallet_id,

@@ -1,11 +1,14 @@
-"""An invoice as the outside sees it: the JSON of the API, of events and of the pay page.
+"""An invoice as it is seen: each field once, for the JSON of API, events and pay page, the desk and the exports.
 
-Owns that shape; must not read the database, callers hand in rows.
+Owns that view; must not read the database, callers hand in rows.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
 
 from bridge.context import Bridge
 from bridge.core.money import btc_text, minor_text
@@ -27,22 +30,93 @@ def bip21(address: str, sat: int) -> str:
     return f"bitcoin:{address}" + (f"?amount={btc_text(sat)}" if sat > 0 else "")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """A cell of the desk's page of an invoice. The text desk.columns.<label> names it, without a label that of the field."""
+
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of the exports of invoices and settlements."""
+
+
+class QuoteShape(BaseModel):
+    """One locked price."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int
+    due_sat: int
+    rate: str
+    sources: list[str]
+    expires_at: str
+
+
+class InvoiceShape(BaseModel):
+    """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
+
+    # What the module sees: these fields are the JSON, in this order, and its part of /openapi.json. A field is the invoice's column
+    # of that name, unless `invoice_json` makes it. One that earlier events lack has a default.
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    billing_payment_id: Annotated[str, Column()]
+    status: str
+    exception: str
+    hold: str | None
+    reason: str
+    amount: str
+    currency: Annotated[str, Column()]
+    address: str
+    network: str
+    received_sat: int
+    confirmed_sat: int
+    remaining_sat: int
+    quote: QuoteShape
+    expires_at: str
+    monitor_until: str
+    grace_until: str | None = None
+    payment_url: str
+    bip21: str
+    sequence: int
+    trace_id: Annotated[str, Column()] = ""
+    created_at: str
+    updated_at: str
+
+
+class InvoiceView(InvoiceShape):
+    """What the shop's own people see besides."""
+
+    merchant: Annotated[str, Column()]
+    customer_id: Annotated[str, Column()]
+    customer_email: str
+    description: Annotated[str, Desk(), Column()]
+    service_ref: Annotated[str, Desk(label="service"), Column()]
+    rule: str
+    policy_version: str
+    screening: str
+    settled_at: str | None
+
+
+# The fields that are columns of the exports, and those of the desk's page with their labels.
+COLUMNS = tuple(
+    name for name, field in InvoiceView.model_fields.items() if any(isinstance(each, Column) for each in field.metadata)
+)
+_CELLS = tuple(
+    (each.label or name, name)
+    for name, field in InvoiceView.model_fields.items()
+    for each in field.metadata
+    if isinstance(each, Desk)
+)
+_ABOUT = tuple(name for name in InvoiceView.model_fields if name not in InvoiceShape.model_fields)
+
+
 def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> dict[str, Any]:
-    """The absolute invoice: amounts of fiat as decimal text, satoshi as integers."""
-    return {
-        "id": row.id,
-        "billing_payment_id": row.billing_payment_id,
-        "status": row.status,
-        "exception": row.exception,
-        "hold": row.hold,
-        "reason": row.reason,
+    """The absolute invoice, an InvoiceShape."""
+    made = {
         "amount": minor_text(row.amount_minor, row.currency),
-        "currency": row.currency,
-        "address": row.address,
-        "network": row.network,
-        "received_sat": row.received_sat,
-        "confirmed_sat": row.confirmed_sat,
-        "remaining_sat": row.remaining_sat,
         "quote": {
             "version": quote.version,
             "due_sat": quote.due_sat,
@@ -50,13 +124,22 @@ def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> 
             "sources": sources,
             "expires_at": time_text(quote.expires_at),
         },
-        "expires_at": time_text(row.expires_at),
-        "monitor_until": time_text(row.monitor_until),
-        "grace_until": time_text(row.grace_until) if row.grace_until else None,
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
-        "sequence": row.sequence,
-        "trace_id": row.trace_id,
-        "created_at": time_text(row.created_at),
-        "updated_at": time_text(row.updated_at),
     }
+    return {name: made[name] if name in made else _plain(row, name) for name in InvoiceShape.model_fields}
+
+
+def about(row: Any) -> dict[str, Any]:
+    """What an InvoiceView has besides the JSON."""
+    return {name: _plain(row, name) for name in _ABOUT}
+
+
+def cells(row: Any) -> list[tuple[str, Any]]:
+    """The desk's cells: label and value."""
+    return [(label, _plain(row, name)) for label, name in _CELLS]
+
+
+def _plain(row: Any, name: str) -> Any:
+    value = getattr(row, name)
+    return time_text(value) if isinstance(value, datetime) else value

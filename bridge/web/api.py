@@ -131,16 +131,7 @@ def post_check() -> Response:
 
 
 def _new_invoice(body: NewInvoiceBody) -> NewInvoice:
-    return NewInvoice(
-        billing_payment_id=body.billing_payment_id,
-        amount_text=body.amount,
-        currency=body.currency,
-        description=body.description,
-        customer_id=body.customer.id,
-        customer_email=body.customer.email,
-        customer_country=body.customer.country,
-        tier=body.customer.tier,
-        service_ref=body.service_ref,
-        return_url=body.return_url,
-        locale=body.locale,
-    )
+    """A field of the body is called as the invoice's column, one of the customer as that without `customer_`."""
+    asked = body.model_dump(exclude={"amount", "customer"})
+    customer = {f"customer_{name}": text for name, text in body.customer.model_dump(exclude={"tier"}).items()}
+    return NewInvoice.of(amount_text=body.amount, tier=body.customer.tier, **asked, **customer)

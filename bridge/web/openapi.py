@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from bridge.actions.fields import Shape
+from bridge.invoices.present import InvoiceShape
 from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
 from bridge.web.openapi_actions import action_models, action_paths
 from bridge.web.openapi_parts import (
@@ -24,44 +25,6 @@ from bridge.web.openapi_parts import (
 )
 
 VERSION = "1"
-
-
-class QuoteShape(Shape):
-    """One locked price."""
-
-    version: int
-    due_sat: int
-    rate: str
-    sources: list[str]
-    expires_at: str
-
-
-class InvoiceShape(Shape):
-    """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
-
-    id: str
-    billing_payment_id: str
-    status: str
-    exception: str
-    hold: str | None
-    reason: str
-    amount: str
-    currency: str
-    address: str
-    network: str
-    received_sat: int
-    confirmed_sat: int
-    remaining_sat: int
-    quote: QuoteShape
-    expires_at: str
-    monitor_until: str
-    grace_until: str | None = None
-    payment_url: str
-    bip21: str
-    sequence: int
-    trace_id: str = ""
-    created_at: str
-    updated_at: str
 
 
 class InvoicePageShape(Shape):

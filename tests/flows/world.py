@@ -129,7 +129,7 @@ class World:
         return open_invoice(
             self.bridge,
             merchant=self.bridge.merchants[merchant],
-            request=NewInvoice(billing_payment_id=billing_payment_id, **wanted),
+            request=NewInvoice.of(billing_payment_id=billing_payment_id, **wanted),
             key=key or f"key-{billing_payment_id}",
             body_sha256=hashlib.sha256(body.encode()).hexdigest(),
         )

@@ -140,7 +140,7 @@ class FlowBridge:
 
     def open(self, name: str, wanted: Mapping[str, Any]) -> None:
         asked = dict(wanted)
-        request = NewInvoice(
+        request = NewInvoice.of(
             billing_payment_id=f"bill-{name}",
             amount_text=str(asked.pop("amount")),
             currency=asked.pop("currency"),

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from bridge.core.errors import Unavailable
-from bridge.web.openapi import InvoiceShape, PayStatusShape, QuoteShape
+from bridge.invoices.present import InvoiceShape, QuoteShape
+from bridge.web.openapi import PayStatusShape
 from tests.web.conftest import API_KEY, build_site
 
 
