@@ -6,8 +6,9 @@ READY := .venv/.ready
 TOOLS := .venv/.tools
 DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PEER_FLAG := $(if $(filter 1 yes true,$(PEER)),--peer)
+BASE_FLAG := $(if $(BASE),--base $(BASE))
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
-TEST_PROGRAMS := postgresql nginx systemd openssl promtool php chromium zbar npm
+TEST_PROGRAMS := postgresql wrk nginx systemd openssl promtool php chromium zbar npm
 SECONDS ?= 60
 # Where this is set, every worker of the tests and every program they start would compile the bridge anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,16 +77,16 @@ lint: setup ## style and types, changing nothing
 	@$(MAKE) --no-print-directory types
 
 types: setup ## mypy --strict
-	$(BIN)/mypy --strict bridge sandbox
+	$(BIN)/mypy --strict bridge sandbox bench
 	$(if $(PLUGIN_LIB),$(BIN)/mypy --strict $(PLUGIN_LIB))
 
 fmt: setup ## format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure against yardsticks of the same run; ARGS="--only routes" narrows it, PEER=1 adds LNbits
+bench: setup ## measure against yardsticks of the same run; ARGS="--only routes" narrows it, PEER=1 adds LNbits, BASE=folder compares with another checkout
 	@sh scripts/install_debian.sh postgresql wrk
-	$(BIN)/python -m bench $(PEER_FLAG) $(ARGS)
+	$(BIN)/python -m bench $(PEER_FLAG) $(BASE_FLAG) $(ARGS)
 
 soak: setup ## random payments, faults and restarts for MINUTES=2, then nothing may be lost or done twice
 	@sh scripts/install_debian.sh postgresql

@@ -8,25 +8,48 @@ from pathlib import Path
 
 import click
 
+from bench import base as other
 from bench import books, http_routes, latency, peer, polling, scale
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
 PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "books", "polling")
-PEER = "peer"
+PEER, BASE = "peer", "base"
 
 
 @click.command()
 @click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
-@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER)), help="Only these parts.")
+@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER, BASE)), help="Only these parts.")
 @click.option("--peer", "with_peer", is_flag=True, help="Beside LNbits too, which is installed into build/.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    help="A folder with another checkout: this one is measured beside it, and without --only nothing else.",
+)
+@click.option(
+    "--rounds",
+    default=other.ROUNDS,
+    show_default=True,
+    help="How often beside the base; more where others use the machine.",
+)
 @click.option("--engine", multiple=True, type=click.Choice(ENGINES), help="Only on these engines.")
 @click.option("--output", default="var/bench.json", show_default=True, type=click.Path(path_type=Path))
-def main(seconds: float, only: tuple[str, ...], with_peer: bool, engine: tuple[str, ...], output: Path) -> None:
+def main(
+    seconds: float,
+    only: tuple[str, ...],
+    with_peer: bool,
+    base: Path | None,
+    rounds: int,
+    engine: tuple[str, ...],
+    output: Path,
+) -> None:
     """Measure the bridge. Figures of another machine or another run compare with nothing here."""
-    report, parts, engines = Report(), {*(only or PARTS), *([PEER] if with_peer else [])}, engine or ENGINES
+    parts = {*(only or ((BASE,) if base else PARTS)), *([PEER] if with_peer else [])}
+    if BASE in parts and (base is None or not (base / "tests" / "durability" / "zygote.py").exists()):
+        raise click.UsageError("--base must be the folder of another checkout of this repository, 0.1.0 or later.")
+    report, engines = Report(), engine or ENGINES
     lnbits = peer.install() if PEER in parts else None
-    with open_bench(seconds=seconds) as bench:
+    with open_bench(seconds=seconds, base=base) as bench:
         for name in engines:
             if "routes" in parts:
                 http_routes.measure(bench, report, name)
@@ -41,6 +64,8 @@ def main(seconds: float, only: tuple[str, ...], with_peer: bool, engine: tuple[s
             if "books" in parts:
                 with open_database(bench, name) as url:
                     books.measure(report, name, url)
+            if BASE in parts:
+                other.measure(bench, report, name, rounds=rounds)
             if lnbits:
                 peer.measure(bench, report, name, lnbits)
         if "nodes" in parts and "postgresql" in engines:

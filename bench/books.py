@@ -4,10 +4,10 @@ Owns this measurement; the invoices are copies of one that went through the brid
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
@@ -16,11 +16,22 @@ from bench.table import Report
 from bridge.books.reconcile import start_reconciliation, step
 from bridge.books.reconciliation_report import show_reconciliation
 from bridge.context import Bridge
-from bridge.core.evidence import ChainOutput, ChainReading, WalletBalance
+from bridge.core.evidence import ChainReading, KnownOutput, Tip, WalletBalance
 from bridge.invoices.observe import look
 from bridge.invoices.open_invoice import open_invoice
-from bridge.store.tables import billing_statuses, entries, events, invoices, journals, metadata, payments, quotes
-from tests.builders import World, build_bridge, build_merchant, build_request
+from bridge.store.tables import (
+    billing_statuses,
+    entries,
+    events,
+    invoices,
+    journals,
+    metadata,
+    payments,
+    quotes,
+    targets,
+)
+from tests.builders import World, build_bridge, build_merchant, build_request, with_rail
+from tests.fakes import FakeWallet
 
 FEW, MANY = 1_000, 100_000
 
@@ -48,41 +59,44 @@ def shop(database_url: str) -> tuple[Bridge, "Outside"]:
     """A bridge with one paid invoice, and the worlds that will say the same of its copies."""
     world = World()
     bridge = build_bridge(database_url, world=world, merchants={"shop": build_merchant()})
-    asked = {"merchant": bridge.merchants["shop"], "key": "k1", "body_sha256": "x"}
-    open_invoice(bridge, request=build_request("0"), **asked)
-    address = world.wallet.addresses[0]
+    open_invoice(bridge, merchant=bridge.merchants["shop"], request=build_request("0"), key="k1", body_sha256="x")
     with bridge.store.read() as tx:
         row = tx.execute(select(invoices)).one()
-    paid = world.money.pay(address, row.remaining_sat, confirmations=9)
+    world.money.pay(row.address, row.remaining_sat, confirmations=9)
     look(bridge, row.id)
     with bridge.store.write() as tx:
-        tx.execute(text("UPDATE payments SET key = 'tx0:0'"))
-        tx.execute(text("UPDATE invoices SET address = 'address_0'"))
         said = {"merchant": "shop", "billing_payment_id": "0", "status": 4, "amount_text": "10.00", "currency": "USD"}
         now = world.clock.now
         tx.execute(billing_statuses.insert().values(**said, external_id=row.id, first_reported_at=now, reported_at=now))
-    outside = Outside(paid.amount_sat)
-    worlds: dict[str, Any] = {"chain": outside, "wallet": SimpleNamespace(balance=outside.balance)}
-    return replace(bridge, **worlds), outside
+    outside = Outside(world, row.address)
+    return replace(with_rail(bridge, reader=outside), chain=outside), outside
 
 
-class Outside:
-    """Chain and wallet as the copies would have them: one output of the same size on every address."""
+class Outside(FakeWallet):
+    """Chain and wallet as the copies would have them: what is on the one address is on every copy of it."""
 
-    def __init__(self, sat: int):
-        self.sat, self.count = sat, 1
+    def __init__(self, world: World, address: str):
+        super().__init__(world.money)
+        self.chain, self.template, self.count = world.chain, address, 1
 
-    def read(self, address: str, *, asked_at: datetime) -> ChainReading:
-        number = address.partition("_")[2]
-        output = ChainOutput(outpoint=f"tx{number}:0", amount_sat=self.sat, confirmations=9, replaceable=False)
-        return ChainReading(address=address, outputs=(output,), tip_height=9, source="bench", asked_at=asked_at)
+    def read(
+        self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
+    ) -> ChainReading:
+        found = self.chain.read(self.template, born_at=born_at, asked_at=asked_at)
+        if address == self.template:
+            return found
+        outpoint = f"tx{address.removeprefix('address_')}:0"
+        return replace(found, address=address, outputs=tuple(replace(o, outpoint=outpoint) for o in found.outputs))
 
-    def tip_height(self) -> int:
-        return 9
+    def tip(self) -> Tip:
+        return self.chain.tip()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def balance(self) -> WalletBalance:
-        total = self.sat * self.count
-        return WalletBalance(balance_sat=total, confirmed_sat=total, unconfirmed_sat=0, immature_sat=0)
+        one = super().balance()
+        return WalletBalance(**{name: sat * self.count for name, sat in vars(one).items()})
 
 
 def one_pass(bridge: Bridge) -> tuple[float, float, dict[str, Any]]:
@@ -103,6 +117,7 @@ def copy_paid(tx: Connection, *, first: int, last: int) -> None:
     values = {name: f"'{name}_' || n" for name in names} | {"id": "'inv_copy_' || n"}
     _copy(tx, invoices, f"id = '{template.id}'", values, first, last)
     mine, owner = f"invoice_id = '{template.id}'", {"invoice_id": "'inv_copy_' || n"}
+    _copy(tx, targets, mine, owner | {"text": values["address"]}, first, last, left_out=("id",))
     _copy(tx, quotes, mine, owner, first, last, left_out=("id",))
     _copy(tx, payments, mine, owner | {"key": "'tx' || n || '\\:0'"}, first, last, left_out=("id",))
     _copy(tx, events, mine, owner | {"id": "'evt_' || n || '_' || sequence"}, first, last)

@@ -6,20 +6,22 @@ Owns these measurements; each is taken right after its yardstick, so that a nois
 import time
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
 from bench import load
+from bench.latency import token_maker
 from bench.place import API_KEY, Bench, Place, open_place
 from bench.stub import address_of
 from bench.table import Report
-from bridge.config import load_settings
-from bridge.runtime import build
 from bridge.store import spare_addresses
 
-CLIENTS = (1, 4, 16, 64)
+Clients = tuple[int, ...]
+CLIENTS: Clients = (1, 4, 16, 64)
 TOKENS = 200
 POOL = 4_000
 
 
-def measure(bench: Bench, report: Report, engine: str) -> None:
+def measure(bench: Bench, report: Report, engine: str, *, clients: Clients = CLIENTS) -> None:
     with open_place(bench, engine) as place:
         report.note(f"{engine}: raw durable commits", commits := raw_commits(place), f"{commits:.0f}/s")
         with place.yardstick() as yardstick:
@@ -27,16 +29,16 @@ def measure(bench: Bench, report: Report, engine: str) -> None:
             bare = load.wrk(f"{yardstick}/bare", clients=4, seconds=bench.seconds)
             report.note(f"{engine}: bare Flask route, 4 clients", bare.per_second, shown(bare))
             load.wrk(f"{bridge}/v1/invoices", clients=4, seconds=1, request=load.OPEN, key=API_KEY)
-            _gather_statistics(place)
-            reference, opened = _pairs(bench, report, engine, yardstick, f"{bridge}/v1/invoices", "open", load.OPEN, "")
-            _judge_open(report, engine, reference, opened)
-            _from_pool(bench, report, place, yardstick)
-            tokens = "tokens = {" + ",".join(f'"{token}"' for token in _tokens(place)) + "}\n"
-            reference, rung = _pairs(bench, report, engine, yardstick, bridge, "callback", load.CALLBACK, tokens)
-            _judge_callback(report, engine, reference, rung)
+            gather_statistics(place)
+            opened = _pairs(bench, report, engine, clients, yardstick, f"{bridge}/v1/invoices", "open", load.OPEN, "")
+            _judge(report, f"{engine}: open", *opened, of_reference=0.30, worst=10)
+            _from_pool(bench, report, place, yardstick, clients)
+            ring = (bridge, "callback", load.CALLBACK, tokens_of(place))
+            rung = _pairs(bench, report, engine, clients, yardstick, *ring)
+            _judge(report, f"{engine}: callback", *rung, of_reference=0.70, worst=5)
 
 
-def _gather_statistics(place: Place) -> None:
+def gather_statistics(place: Place) -> None:
     """What autovacuum does in the first minute: before that PostgreSQL takes any index and keeps to it, here all measurement long."""
     if place.engine == "postgresql":
         with place.store.write() as tx:
@@ -47,10 +49,18 @@ Runs = dict[int, load.Measured]
 
 
 def _pairs(
-    bench: Bench, report: Report, engine: str, yardstick: str, url: str, name: str, request: str, head: str
+    bench: Bench,
+    report: Report,
+    engine: str,
+    numbers: Clients,
+    yardstick: str,
+    url: str,
+    name: str,
+    request: str,
+    head: str,
 ) -> tuple[Runs, Runs]:
     reference, measured = {}, {}
-    for clients in CLIENTS:
+    for clients in numbers:
         reference[clients] = load.wrk(
             f"{yardstick}/reference", clients=clients, seconds=bench.seconds, request=load.REFERENCE
         )
@@ -62,38 +72,34 @@ def _pairs(
     return reference, measured
 
 
-def _from_pool(bench: Bench, report: Report, place: Place, yardstick: str) -> None:
+def _from_pool(bench: Bench, report: Report, place: Place, yardstick: str, numbers: Clients) -> None:
     """Opening from a pool of fresh addresses: no call to the gateway, one commit."""
     with place.store.write() as tx:
         for number in range(POOL):
             address = address_of(10**9 + number)
             spare_addresses.add(tx, address=address, wallet_id="wt_bench", network="test", now=datetime.now(UTC))
     url = place.web(subtc={"spare_addresses": 1})
-    for clients in (1, 16):
-        reference = load.wrk(f"{yardstick}/reference", clients=clients, seconds=2, request=load.REFERENCE)
-        opened = load.wrk(f"{url}/v1/invoices", clients=clients, seconds=2, request=load.OPEN, key=API_KEY)
+    for clients in {1, 16}.intersection(numbers):
+        reference = load.wrk(
+            f"{yardstick}/reference", clients=clients, seconds=min(bench.seconds, 2), request=load.REFERENCE
+        )
+        opened = load.wrk(
+            f"{url}/v1/invoices", clients=clients, seconds=min(bench.seconds, 2), request=load.OPEN, key=API_KEY
+        )
         name = f"{place.engine}: open from the pool, {clients} clients"
         ratio = opened.per_second / reference.per_second
         report.note(name, opened.per_second, f"{shown(opened)}, {ratio:.2f} of reference")
     place.programs.pop().kill()
 
 
-def _judge_open(report: Report, engine: str, reference: Runs, opened: Runs) -> None:
-    for clients in (1, 16):
-        ratio = opened[clients].per_second / reference[clients].per_second
-        report.at_least(f"{engine}: open / reference, {clients} clients", ratio, 0.30)
-    report.at_least(f"{engine}: open, 64 clients / 4", opened[64].per_second / opened[4].per_second, 0.9)
-    worst = max(run.p99_us / run.p50_us for run in opened.values())
-    report.at_most(f"{engine}: open, worst p99 / p50", worst, 10)
-
-
-def _judge_callback(report: Report, engine: str, reference: Runs, rung: Runs) -> None:
-    for clients in (1, 16):
-        ratio = rung[clients].per_second / reference[clients].per_second
-        report.at_least(f"{engine}: callback / reference, {clients} clients", ratio, 0.70)
-    report.at_least(f"{engine}: callback, 64 clients / 4", rung[64].per_second / rung[4].per_second, 0.9)
-    worst = max(run.p99_us / run.p50_us for run in rung.values())
-    report.at_most(f"{engine}: callback, worst p99 / p50", worst, 5)
+def _judge(report: Report, name: str, reference: Runs, measured: Runs, *, of_reference: float, worst: float) -> None:
+    for clients in {1, 16}.intersection(measured):
+        ratio = measured[clients].per_second / reference[clients].per_second
+        report.at_least(f"{name} / reference, {clients} clients", ratio, of_reference)
+    if {4, 64} <= measured.keys():
+        report.at_least(f"{name}, 64 clients / 4", measured[64].per_second / measured[4].per_second, 0.9)
+    tail = max(run.p99_us / run.p50_us for run in measured.values())
+    report.at_most(f"{name}, worst p99 / p50", tail, worst)
 
 
 def raw_commits(place: Place) -> float:
@@ -115,16 +121,11 @@ def raw_commits(place: Place) -> float:
     return count / elapsed
 
 
-def _tokens(place: Place) -> list[str]:
-    bridge = build(load_settings(place.config()))
-    try:
-        from sqlalchemy import text
-
-        with bridge.store.read() as tx:
-            ids = tx.execute(text(f"SELECT id FROM invoices LIMIT {TOKENS}")).scalars().all()
-        return [bridge.callback_token(invoice_id) for invoice_id in ids]
-    finally:
-        bridge.store.close()
+def tokens_of(place: Place) -> str:
+    """Callback tokens of some of its invoices, as a table of Lua."""
+    with place.store.read() as tx:
+        ids = tx.execute(text(f"SELECT id FROM invoices LIMIT {TOKENS}")).scalars().all()
+    return "tokens = {" + ",".join(f'"{token}"' for token in map(token_maker(place), ids)) + "}\n"
 
 
 def shown(run: load.Measured) -> str:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from typing import Any
 
@@ -37,30 +37,47 @@ def receivers(count: int) -> Iterator[list[Receiver]]:
 
 def callback_to_settled(bench: Bench, report: Report, engine: str) -> None:
     """20 payments a second, each told by a callback: how long until the merchant hears "settled"."""
-    with open_place(bench, engine) as place, receivers(1) as (receiver,):
+    with (
+        open_place(bench, engine) as place,
+        settling(place, rounds=1, count=max(20, round(PER_SECOND * bench.seconds))) as settle,
+    ):
+        delays = settle(0)
+    report.at_most(f"{engine}: callback to settled, p50 ms at 20/s", statistics.median(delays), 20)
+    report.at_most(f"{engine}: callback to settled, p99 ms at 20/s", percentile(delays, 99), 100)
+
+
+@contextmanager
+def settling(place: Place, *, rounds: int, count: int) -> Iterator[Callable[[int], list[float]]]:
+    """A web node and a worker over `rounds` times `count` invoices; a call pays those of one round, 20 a second.
+
+    It returns the ordered milliseconds from each callback until the merchant hears "settled".
+    """
+    with receivers(1) as (receiver,):
         url = place.web(merchant={"notify_url": receiver.url})
-        count = max(20, round(PER_SECOND * bench.seconds))
-        opened = [_open(url, f"lat-{number}") for number in range(count)]
+        opened = [[open_invoice(url, f"lat-{each}-{number}") for number in range(count)] for each in range(rounds)]
         place.worker(merchant={"notify_url": receiver.url})
         time.sleep(1.5)
-        tokens = _token_maker(place)
-        rung_at: dict[str, float] = {}
+        tokens = token_maker(place)
 
-        def pay(number: int) -> None:
-            invoice = opened[number]
-            _post(f"{place.stub}/_pay", {"address": invoice["address"], "amount_sat": invoice["remaining_sat"]})
-            rung_at[invoice["billing_payment_id"]] = time.monotonic()
-            _post(f"{url}/callbacks/subtc/{tokens(invoice['id'])}", {"n": number})
+        def settle(each: int) -> list[float]:
+            rung_at: dict[str, float] = {}
 
-        _paced(pay, count, PER_SECOND)
-        _wait(lambda: len(receiver.paid()) == count, 30)
-        delays = sorted(
-            1_000 * (at - rung_at[event["invoice"]["billing_payment_id"]])
-            for event, at in zip(receiver.told, receiver.told_at, strict=True)
-            if event["type"] == "invoice.settled"
-        )
-    report.at_most(f"{engine}: callback to settled, p50 ms at 20/s", statistics.median(delays), 20)
-    report.at_most(f"{engine}: callback to settled, p99 ms at 20/s", _percentile(delays, 99), 100)
+            def pay(number: int) -> None:
+                invoice = opened[each][number]
+                _post(f"{place.stub}/_pay", {"address": invoice["address"], "amount_sat": invoice["remaining_sat"]})
+                rung_at[invoice["billing_payment_id"]] = time.monotonic()
+                _post(f"{url}/callbacks/subtc/{tokens(invoice['id'])}", {"n": number})
+
+            told_before = len(receiver.paid())
+            _paced(pay, count, PER_SECOND)
+            _wait(lambda: len(receiver.paid()) == told_before + count, 30)
+            return sorted(
+                1_000 * (at - rung_at[event["invoice"]["billing_payment_id"]])
+                for event, at in zip(receiver.told, receiver.told_at, strict=True)
+                if event["type"] == "invoice.settled" and event["invoice"]["billing_payment_id"] in rung_at
+            )
+
+        yield settle
 
 
 def dead_endpoint(bench: Bench, report: Report, engine: str) -> None:
@@ -103,16 +120,16 @@ def _delays_with(bench: Bench, engine: str, *, is_dead: bool) -> float:
             for event, at in zip(endpoint.told, endpoint.told_at, strict=True)
         )
         bridge.store.close()
-        return _percentile(delays, 95)
+        return percentile(delays, 95)
 
 
 def status_polls(bench: Bench, report: Report, engine: str) -> None:
     """200 pay pages a second asking whether anything changed, with the ETag they have."""
-    with open_place(bench, engine) as place:
+    with open_place(bench, engine) as place, ExitStack() as connections:
         url = place.web()
         pages = []
         for number in range(20):
-            invoice = _open(url, f"poll-{number}")
+            invoice = open_invoice(url, f"poll-{number}")
             path = "/pay/" + invoice["payment_url"].partition("/pay/")[2] + "/status"
             pages.append((path, requests.get(url + path, timeout=30).headers["ETag"]))
         host = url.removeprefix("http://")
@@ -121,7 +138,7 @@ def status_polls(bench: Bench, report: Report, engine: str) -> None:
 
         def poll(number: int) -> None:
             if not hasattr(local, "connection"):
-                local.connection = HTTPConnection(host, timeout=30)
+                local.connection = connections.enter_context(closing(HTTPConnection(host, timeout=30)))
             path, etag = pages[number % len(pages)]
             started = time.monotonic()
             local.connection.request("GET", path, headers={"If-None-Match": etag})
@@ -131,7 +148,7 @@ def status_polls(bench: Bench, report: Report, engine: str) -> None:
             delays.append(1_000 * (time.monotonic() - started))
 
         _paced(poll, round(POLLS_PER_SECOND * bench.seconds), POLLS_PER_SECOND)
-    report.at_most(f"{engine}: status polls with ETag at 200/s, p95 ms", _percentile(sorted(delays), 95), 20)
+    report.at_most(f"{engine}: status polls with ETag at 200/s, p95 ms", percentile(sorted(delays), 95), 20)
 
 
 def more_nodes(bench: Bench, report: Report) -> None:
@@ -146,13 +163,13 @@ def _burst(bench: Bench, nodes: int) -> float:
     with open_place(bench, "postgresql") as place, receivers(1) as (receiver,):
         options: dict[str, Any] = {"merchant": {"notify_url": receiver.url}}
         urls = [place.web(**options, web_processes=1) for _ in range(nodes)]
-        count = max(60, round(60 * bench.seconds))
+        count = max(20, round(60 * bench.seconds))
         with ThreadPoolExecutor(8) as clients:
-            opened = list(clients.map(lambda n: _open(urls[n % nodes], f"burst-{n}"), range(count)))
+            opened = list(clients.map(lambda n: open_invoice(urls[n % nodes], f"burst-{n}"), range(count)))
         for _ in range(nodes):
             place.worker(**options)
         time.sleep(1.5)
-        tokens = _token_maker(place)
+        tokens = token_maker(place)
         for invoice in opened:
             _post(f"{place.stub}/_pay", {"address": invoice["address"], "amount_sat": invoice["remaining_sat"]})
         started = time.monotonic()
@@ -167,7 +184,7 @@ def _burst(bench: Bench, nodes: int) -> float:
         return count / (max(receiver.told_at) - started)
 
 
-def _open(url: str, payment: str) -> dict[str, Any]:
+def open_invoice(url: str, payment: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"bm-{payment}"}
     body = {"billing_payment_id": payment, "amount": "10.00", "currency": "USD"}
     reply = requests.post(f"{url}/v1/invoices", json=body, headers=headers, timeout=30)
@@ -179,7 +196,7 @@ def _post(url: str, body: dict[str, Any]) -> None:
     requests.post(url, json=body, timeout=30).raise_for_status()
 
 
-def _token_maker(place: Place) -> Callable[[str], str]:
+def token_maker(place: Place) -> Callable[[str], str]:
     bridge = build(load_settings(place.config()))
     bridge.store.close()
     return bridge.callback_token
@@ -205,5 +222,5 @@ def _wait(is_done: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.005)
 
 
-def _percentile(ordered: list[float], percent: int) -> float:
+def percentile(ordered: list[float], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]

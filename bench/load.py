@@ -45,6 +45,7 @@ GET = """return wrk.format("GET", nil, {headers})"""
 class Measured:
     """One run of wrk. Latencies in microseconds."""
 
+    requests: int
     per_second: float
     p50_us: int
     p95_us: int
@@ -55,7 +56,7 @@ class Measured:
 def wrk(
     url: str, *, clients: int, seconds: float, request: str = "return wrk.format('GET')", key: str = "", head: str = ""
 ) -> Measured:
-    """Runs `clients` kept-alive connections against `url`. Raises RuntimeError when a request failed."""
+    """Runs `clients` kept-alive connections against `url`. Raises RuntimeError when a request failed or none was answered."""
     with tempfile.TemporaryDirectory() as place:
         script = Path(place) / "load.lua"
         run = script.parent.name.replace("_", "-")
@@ -65,12 +66,13 @@ def wrk(
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stderr[done.stderr.index("{") :])
     measured = Measured(
+        requests=told["requests"],
         per_second=told["requests"] * 1e6 / told["us"],
         p50_us=told["p50"],
         p95_us=told["p95"],
         p99_us=told["p99"],
         errors=told["errors"],
     )
-    if measured.errors:
-        raise RuntimeError(f"{measured.errors} failed requests at {url}")
+    if measured.errors or not measured.requests:
+        raise RuntimeError(f"{measured.errors} failed requests and {measured.requests} answered at {url} in {length} s")
     return measured

@@ -4,18 +4,21 @@ Owns processes and files of one measurement; everything is gone afterwards.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import make_url
+
 from bridge.store.db import Store, migrate, open_store
-from tests.durability.programs import Program, Zygote, free_port, open_zygote, wait_until_answering
+from tests.durability.programs import ROOT, Program, Zygote, free_port, open_zygote, wait_until_answering
 from tests.postgres import Cluster, start_cluster
 
 API_KEY = "k" * 30
@@ -26,9 +29,10 @@ _numbers = iter(range(1, 1_000_000))
 
 @dataclass(kw_only=True)
 class Bench:
-    """What all measurements of one run share."""
+    """What all measurements of one run share. `base` starts the programs of another checkout."""
 
     zygote: Zygote
+    base: Zygote | None = None
     cluster: Cluster
     directory: Path
     seconds: float
@@ -36,9 +40,10 @@ class Bench:
 
 @dataclass(kw_only=True)
 class Place:
-    """One database with the programs over it."""
+    """One database with the programs over it, which are of the zygote's checkout."""
 
     bench: Bench
+    zygote: Zygote
     engine: str
     directory: Path
     database_url: str
@@ -60,7 +65,7 @@ class Place:
                 "wallet_id": "wt_bench",
                 "calls_per_minute": 10**7,
             },
-            "chain": {"esplora": [self.stub], "max_tip_age_seconds": 0},
+            "chain": {"esplora": [self.stub]},
             "prices": {
                 "sources": [
                     {"name": n, "url": f"{self.stub}/prices/{n}?c={{currency}}", "pointer": "/price"} for n in "ab"
@@ -79,13 +84,13 @@ class Place:
         """Starts a web node of two processes with eight threads and returns its address."""
         port = free_port()
         changes |= {"listen": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}"}
-        program = self.bench.zygote.start("web", self.config(**changes), "serve")
+        program = self.zygote.start("web", self.config(**changes), "serve")
         self.programs.append(program)
         wait_until_answering(program, port)
         return f"http://127.0.0.1:{port}"
 
     def worker(self, **changes: Any) -> Program:
-        program = self.bench.zygote.start("worker", self.config(**changes), "worker")
+        program = self.zygote.start("worker", self.config(**changes), "worker")
         self.programs.append(program)
         return program
 
@@ -106,6 +111,21 @@ class Place:
             finally:
                 running.terminate()
 
+    def processor_ms(self) -> float:
+        """What its programs and its sessions at PostgreSQL have used of the processor so far. Neighbours hardly change it."""
+        groups, session, ticks = (
+            {program.pid for program in self.programs},
+            f" {make_url(self.database_url).database} ",
+            0,
+        )
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                title = (process / "cmdline").read_bytes().decode(errors="replace")
+                stat = (process / "stat").read_text().rpartition(")")[2].split()
+                if int(stat[2]) in groups or (title.startswith("postgres:") and session in title):
+                    ticks += int(stat[11]) + int(stat[12])
+        return 1_000 * ticks / os.sysconf("SC_CLK_TCK")
+
     def stop_programs(self) -> None:
         for program in self.programs:
             program.kill()
@@ -113,27 +133,31 @@ class Place:
 
 
 @contextmanager
-def open_bench(*, seconds: float) -> Iterator[Bench]:
+def open_bench(*, seconds: float, base: Path | None = None, cluster: Cluster | None = None) -> Iterator[Bench]:
+    """Without a `cluster` it starts one that really flushes. `base` is the folder of another checkout."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=Path.cwd())))
-        cluster = start_cluster(durable=True)
-        stack.callback(cluster.stop)
+        if cluster is None:
+            cluster = start_cluster(durable=True)
+            stack.callback(cluster.stop)
         zygote = stack.enter_context(open_zygote())
-        yield Bench(zygote=zygote, cluster=cluster, directory=directory, seconds=seconds)
+        other = stack.enter_context(open_zygote(base)) if base is not None else None
+        yield Bench(zygote=zygote, base=other, cluster=cluster, directory=directory, seconds=seconds)
 
 
 @contextmanager
-def open_place(bench: Bench, engine: str) -> Iterator[Place]:
+def open_place(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> Iterator[Place]:
     """A migrated database and a stub world of its own."""
-    port = free_port()
+    port, zygote = free_port(), zygote or bench.zygote
     command = [sys.executable, "-m", "bench.stub", str(port)]
     with (
-        open_database(bench, engine) as url,
+        open_database(bench, engine, zygote=zygote) as url,
         subprocess.Popen(command) as stub,
         closing(open_store(url)) as store,
     ):
         place = Place(
             bench=bench,
+            zygote=zygote,
             engine=engine,
             directory=_directory(bench),
             database_url=url,
@@ -150,18 +174,32 @@ def open_place(bench: Bench, engine: str) -> Iterator[Place]:
 
 
 @contextmanager
-def open_database(bench: Bench, engine: str) -> Iterator[str]:
-    """The URL of a migrated, empty database."""
+def open_database(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> Iterator[str]:
+    """The URL of an empty database, migrated by the code of the zygote's checkout."""
     if engine == "sqlite":
         url = f"sqlite:///{_directory(bench) / 'bridge.db'}"
-        migrate(url)
+        _migrate(zygote or bench.zygote, url)
         yield url
         return
     name = f"bench_{next(_numbers)}"
     bench.cluster.create_database(name)
-    migrate(bench.cluster.url(name))
+    _migrate(zygote or bench.zygote, bench.cluster.url(name))
     yield bench.cluster.url(name)
     bench.cluster.drop_database(name)
+
+
+def _migrate(zygote: Zygote, url: str) -> None:
+    if zygote.root == ROOT:
+        migrate(url)
+        return
+    run_python(zygote, "-c", "import sys; from bridge.store.db import migrate; migrate(sys.argv[1])", url)
+
+
+def run_python(zygote: Zygote, *arguments: str) -> str:
+    """What a short program prints that imports the code of the zygote's checkout."""
+    command, where = [zygote.python, *arguments], zygote.root
+    done = subprocess.run(command, cwd=where, env=zygote.environment, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
 
 
 def _directory(bench: Bench) -> Path:

@@ -141,14 +141,15 @@ class Soak:
 
     def answer_badly(self) -> None:
         """The merchant's endpoint fails or loses some answers."""
-        bad = iter([self.chance.choice([503, "lost", 500]) for _ in range(self.chance.randrange(1, 6))])
+        kinds: list[int | str] = [503, "lost", 500]
+        bad = iter([self.chance.choice(kinds) for _ in range(self.chance.randrange(1, 6))])
         self.shop.receiver.fault = lambda _event: next(bad, None)
 
     def look_around(self) -> None:
         """A payer, a stranger and a probe come by, some with nonsense; and somebody lists the processes."""
         self.processes.look()
         stranger = {"Authorization": "Bearer nobody-knows-this-key-0123456789"}
-        for method, path, options in (
+        visits: list[tuple[str, str, dict[str, Any]]] = [
             ("POST", "/v1/invoices", {"data": b"{", "headers": {"Idempotency-Key": "k"}}),
             ("POST", "/v1/invoices", {"data": b'{"amount":[]}', "headers": {"Idempotency-Key": "k"}}),
             ("GET", "/v1/events?after=-1", {}),
@@ -156,7 +157,8 @@ class Soak:
             ("GET", "/v1/invoices", {"headers": stranger}),
             ("POST", "/callbacks/subtc/AAAA", {"data": b"\xff"}),
             *(("GET", path, {}) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/pay/AAAA")),
-        ):
+        ]
+        for method, path, options in visits:
             self.shop.api(method, path, **options)
         if self.opened:
             page = self.chance.choice(list(self.opened.values()))["payment_url"].partition("/pay/")[2]
@@ -241,8 +243,13 @@ class Soak:
             tokens = {bridge.callback_token(each["id"]): each["id"] for each in self.opened.values()}
             secrets = {"the gateway's key": KEY, "the module's key": API_KEY, "the notify secret": SECRET}
             secrets |= {"token_secret": "t" * 32} | {f"the callback token of {i}": t for t, i in tokens.items()}
-            seen = {"logs": self.shop.directory, "answers": self.answers, "processes": self.processes}
-            return leaks(secrets, store=bridge.store, **seen)
+            return leaks(
+                secrets,
+                store=bridge.store,
+                logs=self.shop.directory,
+                answers=self.answers,
+                processes=self.processes,
+            )
 
     def _refused_books(self) -> list[str]:
         """The books of the whole run, as the command exports them, go through bean-check."""

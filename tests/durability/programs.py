@@ -67,13 +67,17 @@ class Program:
 
 
 class Zygote:
-    """The process that forks programs; see `tests/durability/zygote.py`."""
+    """The process that forks programs; see `tests/durability/zygote.py`. `root` may be another checkout: then they are of its code."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root, self._lock = root, threading.Lock()
+        own = root / ".venv" / "bin" / "python"
+        self.python = str(own) if root != ROOT and own.exists() else sys.executable
+        self.environment = os.environ | {"PYTHONPATH": str(root)}
         self._running = subprocess.Popen(
-            [sys.executable, "-m", "tests.durability.zygote"],
-            cwd=ROOT,
+            [self.python, "-m", "tests.durability.zygote"],
+            cwd=root,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,13 +105,13 @@ class Zygote:
         assert self._running.stdin is not None
         assert self._running.stdout is not None
         self._running.stdin.close()
-        self._running.wait(10)
+        self._running.wait(60)
         self._running.stdout.close()
 
 
 @contextlib.contextmanager
-def open_zygote() -> Iterator[Zygote]:
-    zygote = Zygote()
+def open_zygote(root: Path = ROOT) -> Iterator[Zygote]:
+    zygote = Zygote(root)
     try:
         yield zygote
     finally:

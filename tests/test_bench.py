@@ -1,0 +1,94 @@
+"""Every part of `bench`, small: it still runs over what it measures. Its figures mean nothing here, nor whether they are reached."""
+
+import os
+import shutil
+
+import pytest
+
+from bench import base, books, http_routes, latency, peer, polling, scale
+from bench.place import open_bench
+from bench.table import Report
+from tests.durability.programs import ROOT
+
+needs_wrk = pytest.mark.skipif(
+    shutil.which("wrk") is None and "CI" not in os.environ, reason="wrk is not installed; `make test` installs it"
+)
+# What costs a minute together and shares its pieces with the others.
+in_ci = pytest.mark.skipif("CI" not in os.environ, reason="continuous integration runs this part of the bench")
+
+
+@pytest.fixture(scope="module")
+def bench(postgresql_cluster):
+    with open_bench(seconds=0.2, base=ROOT, cluster=postgresql_cluster) as opened:
+        yield opened
+
+
+def told_by(measure, bench, *arguments, **options):
+    """The names of the figures that a part tells."""
+    report = Report()
+    measure(bench, report, *arguments, **options)
+    return [figure.name for figure in report.figures]
+
+
+@in_ci
+@needs_wrk
+def test_the_routes_are_measured_beside_their_yardsticks(bench):
+    told = told_by(http_routes.measure, bench, "postgresql", clients=(1,))
+    assert "postgresql: open / reference, 1 clients" in told
+    assert "postgresql: open from the pool, 1 clients" in told
+    assert "postgresql: callback / reference, 1 clients" in told
+
+
+@needs_wrk
+def test_another_checkout_is_measured_side_by_side(bench):
+    told = told_by(base.measure, bench, "sqlite", rounds=1, clients=(1,), among=1_000)
+    assert [name.partition(": ")[2].removesuffix(", new/base") for name in told] == [
+        "open, 1 clients",
+        "an open, processor",
+        "callback accepted, 16 clients",
+        "a callback, processor",
+        "status polls with ETag, 16 clients",
+        "a status poll, processor",
+        "callback to settled, p50 at 20/s",
+        "callback to settled, p99 at 20/s",
+        "a payment until settled, processor",
+        "claim of 8 among 1,000 open",
+    ]
+
+
+@in_ci
+def test_the_way_from_a_callback_to_the_merchant_is_measured(bench):
+    assert len(told_by(latency.callback_to_settled, bench, "sqlite")) == 2
+
+
+@in_ci
+def test_a_dead_endpoint_is_measured(bench):
+    assert len(told_by(latency.dead_endpoint, bench, "sqlite")) == 2
+
+
+def test_status_polls_are_measured(bench):
+    assert len(told_by(latency.status_polls, bench, "sqlite")) == 1
+
+
+@in_ci
+def test_two_nodes_are_measured_beside_one(bench):
+    assert len(told_by(latency.more_nodes, bench)) == 3
+
+
+def test_claims_are_measured_among_few_and_many(bench):
+    assert len(told_by(scale.measure, bench, "postgresql", few=1_000, many=2_000)) == 6
+
+
+def test_polling_is_measured_in_simulated_time(bench):
+    told = told_by(polling.measure, bench, open_invoices=50, seconds=60)
+    assert told[-1] == "polling: most calls in any minute"
+
+
+def test_copies_reconcile_clean_on_both_engines(database_url):
+    report = Report()
+    books.measure(report, "any", database_url, few=20, many=450)
+    assert [figure.name.split(": ")[1][:10] for figure in report.figures] == ["reconcilin", "invoices r", "memory wit"]
+
+
+def test_the_peer_is_one_of_its_lock():
+    assert f"lnbits=={peer.VERSION}" in peer.LOCK.read_text(encoding="utf-8")
