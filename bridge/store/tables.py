@@ -888,6 +888,7 @@ APPEND_ONLY = (
     "audit",
     "audit_chain",
     "quotes",
+    "targets",
     "events",
     "event_positions",
     "delivery_attempts",

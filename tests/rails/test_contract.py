@@ -223,13 +223,19 @@ def test_from_the_order_to_settled_books_and_reconciliation(world: World) -> Non
     assert reconcile(world.bridge)["findings_count"] == 0
 
 
-@pytest.mark.parametrize("engine_name", ["sqlite"])
+def forget_targets(tx: Any) -> None:
+    """As if an earlier release had opened what there is. The database itself refuses that, so its triggers go first."""
+    is_sqlite = tx.dialect.name == "sqlite"
+    tx.exec_driver_sql(f"DROP TRIGGER {'targets_no_delete' if is_sqlite else 'targets_append_only ON targets'}")
+    tx.exec_driver_sql("DELETE FROM targets")
+
+
 def test_what_an_earlier_release_opened_beside_this_one_is_read_and_settled(world: World) -> None:
     """Such a node writes no targets: its invoices' own columns must do."""
     invoice, rail = world.open(), rail_of(world)
     stored = target(world, invoice)
     with world.bridge.store.write() as tx:
-        tx.exec_driver_sql("DELETE FROM targets")
+        forget_targets(tx)
     adopted = target(world, invoice)
     assert (adopted.rail, adopted.text, adopted.account, adopted.witness) == (
         stored.rail,
@@ -247,7 +253,7 @@ def test_a_wallet_that_no_setting_names_is_taken_for_one_that_must_be_asked(worl
     invoice = world.open()
     row = row_of(world, invoice)
     with world.bridge.store.write() as tx:
-        tx.exec_driver_sql("DELETE FROM targets")
+        forget_targets(tx)
         tx.exec_driver_sql("UPDATE invoices SET wallet_id = 'wt_of_nobody'")
     assert target(world, invoice).witness == TOTAL_AND_CHAIN != CHAIN
     assert not world.bridge.can_read("wt_of_nobody", TOTAL_AND_CHAIN)

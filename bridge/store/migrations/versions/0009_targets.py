@@ -6,6 +6,8 @@ A node of an earlier release writes the columns alone; what it opens is read fro
 import sqlalchemy as sa
 from alembic import op
 
+from bridge.store.append_only import statements
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -47,6 +49,8 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_targets_invoice_id"), "targets", ["invoice_id"], unique=False)
     op.execute(BEFORE)
+    for statement in statements(op.get_bind().dialect.name, ("targets",)):
+        op.execute(statement)
     op.add_column("payments", sa.Column("target_id", sa.BigInteger(), nullable=True))
     op.add_column("quotes", sa.Column("asset", sa.Text(), nullable=False, server_default="BTC"))
     op.add_column("events", sa.Column("asset", sa.Text(), nullable=False, server_default="BTC"))
