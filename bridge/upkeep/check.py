@@ -66,36 +66,6 @@ class Alert:
     owner: str
 
 
-# Every rule and its owner; the runbook of a rule is docs/runbooks.md#<rule>.
-OWNERS = {
-    "reviews_overdue": "support",
-    "reviews_open": "support",
-    "deliveries_parked": "operations",
-    "deliveries_waiting": "operations",
-    "deliveries_late": "operations",
-    "looks_late": "operations",
-    "invoices_stuck": "operations",
-    "evidence_gaps": "operations",
-    "mode_changed": "operations",
-    "signature_failures": "security",
-    "books_differ": "finance",
-    "reconciliation_old": "finance",
-    "audit_chain_broken": "security",
-    "audit_unverified": "security",
-    "stage_reached": "operations",
-    "policy_waiting": "finance",
-    "backup_old": "operations",
-    "database_down": "operations",
-    "provider_down": "operations",
-    "chain_down": "operations",
-    "price_down": "operations",
-    "hot_balance": "finance",
-    "balance_old": "finance",
-    "wallet_missing": "operations",
-    "clock_skew": "operations",
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Now:
     """What the rules look at."""
@@ -106,39 +76,6 @@ class _Now:
     newest_backup_at: datetime | None = None
     # What each wallet at a gateway answered in this run, by role and id: several rules ask the same.
     balances: dict[tuple[str, str], WalletBalance | BridgeError] = field(default_factory=dict)
-
-
-def alerts(
-    bridge: Bridge,
-    *,
-    thresholds: Thresholds | None = None,
-    owners: Mapping[str, str] | None = None,
-    newest_backup_at: datetime | None = None,
-    watch_backups: bool = False,
-    ask_outside: bool = False,
-) -> list[Alert]:
-    """Every tripped rule; empty when all is well.
-
-    `ask_outside` also asks gateway, chain and prices, each once. `watch_backups`: a missing backup is an alert too.
-    """
-    seen = _Now(bridge=bridge, now=bridge.clock(), limits=thresholds or Thresholds(), newest_backup_at=newest_backup_at)
-    try:
-        with bridge.store.read() as tx:
-            found = {rule: detail for rule, look in _STORED.items() if (detail := look(seen, tx))}
-    except Exception as error:  # a driver's own error: say what kind, not what it printed
-        found = {"database_down": type(error).__name__}
-    if watch_backups and (detail := _backup_old(seen)):
-        found["backup_old"] = detail
-    if ask_outside:
-        for rule, ask in _OUTSIDE.items():
-            if detail := _asked(ask, seen):
-                found[rule] = f"{found[rule]}; {detail}" if rule in found else detail
-    called = OWNERS | dict(owners or {})
-    return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
-
-
-def _above(count: int, limit: int) -> str:
-    return f"{count}, limit {limit}" if count > limit else ""
 
 
 def _mode_changed(seen: _Now, tx: Tx) -> str:
@@ -239,29 +176,6 @@ def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
 
-_STORED: dict[str, Callable[[_Now, Tx], str]] = {
-    "reviews_overdue": lambda s, tx: _above(reviews.count_overdue(tx, now=s.now), s.limits.reviews_overdue),
-    "reviews_open": lambda s, tx: _above(sum(reviews.count_open_by_kind(tx).values()), s.limits.reviews_open),
-    "deliveries_parked": lambda s, tx: _above(deliveries.depth(tx).get("parked", 0), s.limits.deliveries_parked),
-    "deliveries_waiting": lambda s, tx: _above(deliveries.depth(tx).get("pending", 0), s.limits.deliveries_waiting),
-    "deliveries_late": _deliveries_late,
-    "looks_late": _looks_late,
-    "invoices_stuck": _invoices_stuck,
-    "evidence_gaps": _evidence_gaps,
-    "mode_changed": _mode_changed,
-    "signature_failures": lambda s, tx: _above(_open_reviews(tx, "bad_signature"), s.limits.signature_failures),
-    "books_differ": lambda s, tx: _above(_open_reviews(tx, "recon_diff"), s.limits.books_differ),
-    "reconciliation_old": _reconciliation_old,
-    "balance_old": _balance_old,
-    "wallet_missing": lambda s, tx: "; ".join(missing_wallets(tx, s.bridge)),
-    "audit_chain_broken": lambda _s, tx: first_recent_break(tx) or "",
-    "audit_unverified": _audit_unverified,
-    "stage_reached": _stage_reached,
-    "policy_waiting": _policy_waiting,
-    "clock_skew": _clock_stored,
-}
-
-
 def _backup_old(seen: _Now) -> str:
     if seen.newest_backup_at is None:
         return "there is no backup"
@@ -340,14 +254,88 @@ def _clock_skew(seen: _Now) -> str:
     return f"{skew} s against the gateway" if skew is not None and abs(skew) > seen.limits.clock_skew_seconds else ""
 
 
-_OUTSIDE: dict[str, Callable[[_Now], str]] = {
-    "provider_down": _provider_down,
-    "chain_down": _chain_down,
-    "price_down": _price_down,
-    "hot_balance": _hot_balance,
-    "wallet_missing": _wallets_refused,
-    "clock_skew": _clock_skew,
-}
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One row of what is watched: a `count` of rows that must not be above the threshold of the rule's name, or the alert's detail as
+    `stored` reads it in the database and `ask` hears it of an outside world, empty when all is well.
+    """
+
+    name: str
+    owner: str
+    count: Callable[[_Now, Tx], int] | None = None
+    stored: Callable[[_Now, Tx], str] | None = None
+    ask: Callable[[_Now], str] | None = None
+
+
+# In the order in which they are looked at and said. Two rows of one name are one alert with both details. The runbook of a rule
+# is docs/runbooks.md#<name>, its threshold a field of `Thresholds`, its words are in bridge/texts/.
+RULES = (
+    Rule(name="reviews_overdue", owner="support", count=lambda s, tx: reviews.count_overdue(tx, now=s.now)),
+    Rule(name="reviews_open", owner="support", count=lambda _, tx: sum(reviews.count_open_by_kind(tx).values())),
+    Rule(name="deliveries_parked", owner="operations", count=lambda _, tx: deliveries.depth(tx).get("parked", 0)),
+    Rule(name="deliveries_waiting", owner="operations", count=lambda _, tx: deliveries.depth(tx).get("pending", 0)),
+    Rule(name="deliveries_late", owner="operations", stored=_deliveries_late),
+    Rule(name="looks_late", owner="operations", stored=_looks_late),
+    Rule(name="invoices_stuck", owner="operations", stored=_invoices_stuck),
+    Rule(name="evidence_gaps", owner="operations", stored=_evidence_gaps),
+    Rule(name="mode_changed", owner="operations", stored=_mode_changed),
+    Rule(name="signature_failures", owner="security", count=lambda _, tx: _open_reviews(tx, "bad_signature")),
+    Rule(name="books_differ", owner="finance", count=lambda _, tx: _open_reviews(tx, "recon_diff")),
+    Rule(name="reconciliation_old", owner="finance", stored=_reconciliation_old),
+    Rule(name="balance_old", owner="finance", stored=_balance_old),
+    Rule(name="wallet_missing", owner="operations", stored=lambda s, tx: "; ".join(missing_wallets(tx, s.bridge))),
+    Rule(name="audit_chain_broken", owner="security", stored=lambda _, tx: first_recent_break(tx) or ""),
+    Rule(name="audit_unverified", owner="security", stored=_audit_unverified),
+    Rule(name="stage_reached", owner="operations", stored=_stage_reached),
+    Rule(name="policy_waiting", owner="finance", stored=_policy_waiting),
+    Rule(name="clock_skew", owner="operations", stored=_clock_stored),
+    # These two `alerts` looks at itself.
+    Rule(name="backup_old", owner="operations"),
+    Rule(name="database_down", owner="operations"),
+    Rule(name="provider_down", owner="operations", ask=_provider_down),
+    Rule(name="chain_down", owner="operations", ask=_chain_down),
+    Rule(name="price_down", owner="operations", ask=_price_down),
+    Rule(name="hot_balance", owner="finance", ask=_hot_balance),
+    Rule(name="wallet_missing", owner="operations", ask=_wallets_refused),
+    Rule(name="clock_skew", owner="operations", ask=_clock_skew),
+)
+OWNERS = {rule.name: rule.owner for rule in RULES}
+
+
+def alerts(
+    bridge: Bridge,
+    *,
+    thresholds: Thresholds | None = None,
+    owners: Mapping[str, str] | None = None,
+    newest_backup_at: datetime | None = None,
+    watch_backups: bool = False,
+    ask_outside: bool = False,
+) -> list[Alert]:
+    """Every tripped rule; empty when all is well.
+
+    `ask_outside` also asks gateway, chain and prices, each once. `watch_backups`: a missing backup is an alert too.
+    """
+    seen = _Now(bridge=bridge, now=bridge.clock(), limits=thresholds or Thresholds(), newest_backup_at=newest_backup_at)
+    try:
+        with bridge.store.read() as tx:
+            found = {rule.name: detail for rule in RULES if (detail := _looked(rule, seen, tx))}
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        found = {"database_down": type(error).__name__}
+    if watch_backups and (detail := _backup_old(seen)):
+        found["backup_old"] = detail
+    if ask_outside:
+        for rule in RULES:
+            if rule.ask and (detail := _asked(rule.ask, seen)):
+                found[rule.name] = f"{found[rule.name]}; {detail}" if rule.name in found else detail
+    called = OWNERS | dict(owners or {})
+    return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
+
+
+def _looked(rule: Rule, seen: _Now, tx: Tx) -> str:
+    if rule.count is not None:
+        count, limit = rule.count(seen, tx), getattr(seen.limits, rule.name)
+        return f"{count}, limit {limit}" if count > limit else ""
+    return rule.stored(seen, tx) if rule.stored is not None else ""
 
 
 def clock_skew_seconds(bridge: Bridge) -> int | None:
