@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -43,7 +43,7 @@ from bridge.core.treasury import TreasuryLimits, TreasuryRules
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 # What follows the ? of a price source may hold its key: there references stay as they are written, see `resolved`.
-_KEPT_QUERY = re.compile(r"prices\.(?:sources\.\d+|cross\.\d+\.parts\.\d+)\.url")
+_KEPT_QUERY = re.compile(r"prices\.(?:\w+\.\d+\.)+url")
 # What a pointer into XML may be: elements, each chosen by a child, an attribute or its place, and an attribute at the end.
 _XML_POINTER = re.compile(r"""(?:/[\w.-]+(?:\[@?[\w.-]+='[^'\]]*'\]|\[[1-9][0-9]{0,3}\])?)+(?:/@[\w.-]+)?""")
 _JSON_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
@@ -168,19 +168,37 @@ class PriceReading(_Section):
         return {name: pointer for name, pointer in found.items() if pointer is not None}
 
 
-class PriceSource(PriceReading):
-    """One HTTP source of the price of a bitcoin: in any currency that `url` or `pointer` asks for, or in the one `currency`."""
+class PriceKind(_Section):
+    """What every source under `prices` says of itself; the checks of prices ask nothing else."""
+
+    # Where in its section the currency stands, for the fault that names it.
+    currency_at: ClassVar[str] = ".currency"
 
     name: str
-    currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
 
-    @property
-    def says_currency(self) -> bool:
-        """Whether it is known which currency its number is of."""
-        return self.currency is not None or any("{currency" in text for text in (self.url, self.pointer))
+    def leads_to(self) -> str:
+        """The currency that its number is of, ANY_CURRENCY when it is asked for one, "" when it does not say."""
+        raise NotImplementedError
+
+    def readings(self) -> dict[str, PriceReading]:
+        """What is asked with a pointer, by its path below this section."""
+        return {}
 
     def may_know(self, currency: str) -> bool:
-        return self.currency in (None, currency)
+        return self.leads_to() in ("", ANY_CURRENCY, currency)
+
+
+class PriceSource(PriceKind, PriceReading):
+    """One HTTP source of the price of a bitcoin: in any currency that `url` or `pointer` asks for, or in the one `currency`."""
+
+    currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
+
+    def leads_to(self) -> str:
+        is_asked = any("{currency" in text for text in (self.url, self.pointer))
+        return self.currency or (ANY_CURRENCY if is_asked else "")
+
+    def readings(self) -> dict[str, PriceReading]:
+        return {"": self}
 
 
 class CrossPart(PriceReading):
@@ -205,9 +223,10 @@ class CrossPart(PriceReading):
         return self
 
 
-class CrossSource(_Section):
+class CrossSource(PriceKind):
     """A price made of several: RUB per BTC = USD/RUB × BTC/USD."""
 
+    currency_at: ClassVar[str] = ""
     name: PriceName
     parts: Annotated[tuple[CrossPart, ...], Field(min_length=2, max_length=4)]
 
@@ -219,9 +238,11 @@ class CrossSource(_Section):
             raise ValueError(wrong.detail) from None
         return self
 
-    def may_know(self, currency: str) -> bool:
-        """Whether it leads there."""
-        return end_of([part.pair for part in self.parts]) in (ANY_CURRENCY, currency)
+    def leads_to(self) -> str:
+        return end_of([part.pair for part in self.parts])
+
+    def readings(self) -> dict[str, PriceReading]:
+        return {f".parts.{m}": part for m, part in enumerate(self.parts)}
 
 
 class Prices(_Section):
@@ -241,25 +262,21 @@ class Prices(_Section):
     def _enough(self) -> "Prices":
         if self.fixed and not self.i_know_fixed_prices_lose_money:
             raise ValueError("a fixed price needs i_know_fixed_prices_lose_money: true")
-        if len(self.sources) + len(self.cross) + bool(self.fixed) < self.min_sources:
+        names = [each.name for each in self.asked().values()] + ["fixed"] * bool(self.fixed)
+        if len(names) < self.min_sources:
             raise ValueError("fewer sources than min_sources: no quote could ever be made")
-        names = [each.name for each in self.sources] + [each.name for each in self.cross]
-        names += ["fixed"] * bool(self.fixed)
         if len(set(names)) != len(names):
             raise ValueError(f"two sources have the same name: {', '.join(sorted(names))}")
         return self
 
-    def readings(self) -> dict[str, PriceReading]:
-        """Everything that is asked, by its path below prices."""
-        plain = {f"sources.{n}": each for n, each in enumerate(self.sources)}
-        return plain | {
-            f"cross.{n}.parts.{m}": p for n, each in enumerate(self.cross) for m, p in enumerate(each.parts)
-        }
+    def asked(self) -> dict[str, PriceKind]:
+        """Every source of every kind that is asked, by its path below prices."""
+        kinds = {kind: value for kind, value in self if isinstance(value, tuple)}
+        return {f"{kind}.{n}": each for kind, value in kinds.items() for n, each in enumerate(value)}
 
     def sources_for(self, currency: str) -> int:
         """How many sources may know a price in it."""
-        plain = sum(each.may_know(currency) for each in self.sources)
-        return plain + bool(self.fixed) + sum(each.may_know(currency) for each in self.cross)
+        return sum(each.may_know(currency) for each in self.asked().values()) + bool(self.fixed)
 
     def guards(self) -> Guards:
         return Guards(
@@ -396,10 +413,9 @@ class PolicyTerms(_Section):
         in_use = {currency for merchant in self.merchants.values() for currency in merchant.currencies}
         only = in_use.pop() if len(in_use) == 1 else None
         told = [
-            s if s.says_currency or only is None else s.model_copy(update={"currency": only})
-            for s in self.prices.sources
+            s if s.leads_to() or only is None else s.model_copy(update={"currency": only}) for s in self.prices.sources
         ]
-        return self.prices.model_copy(update={"sources": tuple(source for source in told if source.says_currency)})
+        return self.prices.model_copy(update={"sources": tuple(source for source in told if source.leads_to())})
 
     def document(self) -> str:
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
@@ -594,9 +610,10 @@ def _require_prices(settings: Settings) -> None:
     _require_pointers(prices)
     _require_currencies(settings)
     named = {f"fixed.{currency}": currency for currency in prices.fixed}
-    named |= {f"sources.{n}.currency": each.currency for n, each in enumerate(prices.sources) if each.currency}
-    ends = {f"cross.{n}": end_of([part.pair for part in each.parts]) for n, each in enumerate(prices.cross)}
-    for place, currency in (named | {place: end for place, end in ends.items() if end != ANY_CURRENCY}).items():
+    named |= {f"{place}{each.currency_at}": each.leads_to() for place, each in prices.asked().items()}
+    for place, currency in named.items():
+        if currency in ("", ANY_CURRENCY):
+            continue
         try:
             check_billable(currency)
         except Refused as wrong:
@@ -611,16 +628,17 @@ def _require_prices(settings: Settings) -> None:
 def _require_currencies(settings: Settings) -> None:
     """One number is the price in one currency: else an invoice in rubles would be priced by a number in dollars."""
     in_use = sorted({currency for merchant in settings.merchants for currency in merchant.currencies})
-    for n, source in enumerate(settings.prices.sources):
-        if len(in_use) > 1 and not source.says_currency:
+    for place, source in settings.prices.asked().items():
+        if len(in_use) > 1 and not source.leads_to():
             detail = (
                 f"{source.name} would give one number for {', '.join(in_use)}: write {{currency}} in its url or pointer"
             )
-            raise ValueError(f"prices.sources.{n}: {detail}, or say its currency, such as currency: {in_use[0]}")
+            raise ValueError(f"prices.{place}: {detail}, or say its currency, such as currency: {in_use[0]}")
 
 
 def _require_pointers(prices: Prices) -> None:
-    for place, reading in prices.readings().items():
+    readings = {f"{at}{below}": it for at, each in prices.asked().items() for below, it in each.readings().items()}
+    for place, reading in readings.items():
         form = _XML_POINTER if reading.format == "xml" else _JSON_POINTER
         for name, pointer in reading.pointers().items():
             if not form.fullmatch(pointer):

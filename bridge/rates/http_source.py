@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Sample
 from bridge.core.money import price_to_minor
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply
-from bridge.rates.reading import Reading, Unreadable, filled
+from bridge.rates.reading import Unreadable, filled
+
+
+class AnswerReader(Protocol):
+    """The rule that finds price and time in an answer, such as a `Reading`."""
+
+    def read(self, reply: Reply, currency: str) -> tuple[Fraction, datetime | None]:
+        """Raises Unreadable."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +43,7 @@ class HttpPriceSource:
         *,
         name: str,
         url_template: str,
-        reading: Reading,
+        reading: AnswerReader,
         currency: str | None = None,
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
