@@ -27,7 +27,7 @@ from pydantic import (
 
 from bridge.core.addresses import check_payable, check_wallet_net
 from bridge.core.books import Reconciliation, RetentionDays
-from bridge.core.columns import RFC_3339, Column, ColumnMap
+from bridge.core.columns import ColumnMap
 from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
@@ -689,10 +689,14 @@ def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) ->
         raise ConfigError(_faults(error)) from None
 
 
-def _faults(error: ValidationError) -> str:
-    """One line per fault. include_input and ctx stay out: a fault must not print the secret beside it."""
+def _faults(error: ValidationError, *, below: int = 0) -> str:
+    """One line per fault, its path from the level `below` on. include_input and ctx stay out: a fault must not print the
+    secret beside it.
+    """
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return "\n".join(f"{'.'.join(str(p) for p in f['loc']) or 'file'}: {_said(f['type'], f['msg'])}" for f in faults)
+    return "\n".join(
+        f"{'.'.join(str(p) for p in f['loc'][below:]) or 'file'}: {_said(f['type'], f['msg'])}" for f in faults
+    )
 
 
 def _said(kind: str, text: str) -> str:
@@ -706,36 +710,18 @@ def _said(kind: str, text: str) -> str:
     )
 
 
-class _ColumnLine(_Section):
-    name: str
-    field: str | None = None
-    value: str = ""
-
-
 class _ColumnFile(_Section):
-    """A column map: which column of an export comes from which field."""
-
-    columns: Annotated[tuple[_ColumnLine, ...], Field(min_length=1)]
-    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
-    decimal_point: Literal[".", ","] = "."
-    time_format: str = RFC_3339
+    columns: ColumnMap
 
 
 def load_column_map(path: str | Path) -> ColumnMap:
     """Reads a column map for `export`. Raises ConfigError with one line per fault."""
     try:
-        wanted = _ColumnFile.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        return _ColumnFile(columns=yaml.safe_load(Path(path).read_text(encoding="utf-8"))).columns
     except ValidationError as error:
-        raise ConfigError(f"{path}:\n{_faults(error)}") from None
+        raise ConfigError(f"{path}:\n{_faults(error, below=1)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
-    columns = tuple(Column(name=line.name, field=line.field, value=line.value) for line in wanted.columns)
-    return ColumnMap(
-        columns=columns,
-        delimiter=wanted.delimiter,
-        decimal_point=wanted.decimal_point,
-        time_format=wanted.time_format,
-    )
 
 
 def _resolve(value: Any, environ: Mapping[str, str], *, at: str) -> Any:

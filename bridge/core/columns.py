@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from bridge.core.errors import Refused
 
@@ -29,9 +32,9 @@ class Column:
 class ColumnMap:
     """How rows become lines. `decimal_point` and `time_format` are for people's and programs' habits."""
 
-    columns: tuple[Column, ...]
-    delimiter: str = ","
-    decimal_point: str = "."
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
+    decimal_point: Literal[".", ","] = "."
     time_format: str = RFC_3339
 
     @classmethod
