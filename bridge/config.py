@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName
+from bridge.core.limits import Count, Label, Positive, TimeZoneName
 from bridge.core.notify_secret import decode_secret
 from bridge.core.payout import Approvals, PayoutRules, rising
 from bridge.core.policy import Policy, named
@@ -245,46 +245,44 @@ class CrossSource(PriceKind):
         return {f".parts.{m}": part for m, part in enumerate(self.parts)}
 
 
-class Prices(_Section):
-    """Where prices come from and when they are good enough."""
-
+@dataclass(frozen=True, kw_only=True)
+class _PriceSources:
+    # A base of its own, so that the sources are shown before what makes them good enough, as they stand in the file.
     sources: tuple[PriceSource, ...] = ()
     cross: tuple[CrossSource, ...] = ()
-    fixed: Mapping[str, str] = {}
+    fixed: Mapping[str, str] = field(default_factory=dict)
     i_know_fixed_prices_lose_money: bool = False
-    min_sources: Positive = 2
-    max_age_seconds: Positive = 120
-    max_spread_bps: Bps = 200
-    max_jump_bps: Bps = 1_000
-    keep_seconds: Count = 15
 
-    @model_validator(mode="after")
-    def _enough(self) -> "Prices":
-        if self.fixed and not self.i_know_fixed_prices_lose_money:
-            raise ValueError("a fixed price needs i_know_fixed_prices_lose_money: true")
-        names = [each.name for each in self.asked().values()] + ["fixed"] * bool(self.fixed)
-        if len(names) < self.min_sources:
-            raise ValueError("fewer sources than min_sources: no quote could ever be made")
-        if len(set(names)) != len(names):
-            raise ValueError(f"two sources have the same name: {', '.join(sorted(names))}")
-        return self
+
+@dataclass(frozen=True, kw_only=True)
+class Prices(Guards, _PriceSources):
+    """Where prices come from and when they are good enough."""
+
+    keep_seconds: Count = 15
 
     def asked(self) -> dict[str, PriceKind]:
         """Every source of every kind that is asked, by its path below prices."""
-        kinds = {kind: value for kind, value in self if isinstance(value, tuple)}
-        return {f"{kind}.{n}": each for kind, value in kinds.items() for n, each in enumerate(value)}
+        kinds = {each.name: getattr(self, each.name) for each in fields(_PriceSources)}
+        asked = {kind: value for kind, value in kinds.items() if isinstance(value, tuple)}
+        return {f"{kind}.{n}": each for kind, value in asked.items() for n, each in enumerate(value)}
 
     def sources_for(self, currency: str) -> int:
         """How many sources may know a price in it."""
         return sum(each.may_know(currency) for each in self.asked().values()) + bool(self.fixed)
 
-    def guards(self) -> Guards:
-        return Guards(
-            min_sources=self.min_sources,
-            max_age_seconds=self.max_age_seconds,
-            max_spread_bps=self.max_spread_bps,
-            max_jump_bps=self.max_jump_bps,
-        )
+
+def _enough(prices: Prices) -> Prices:
+    if prices.fixed and not prices.i_know_fixed_prices_lose_money:
+        raise ValueError("a fixed price needs i_know_fixed_prices_lose_money: true")
+    names = [each.name for each in prices.asked().values()] + ["fixed"] * bool(prices.fixed)
+    if len(names) < prices.min_sources:
+        raise ValueError("fewer sources than min_sources: no quote could ever be made")
+    if len(set(names)) != len(names):
+        raise ValueError(f"two sources have the same name: {', '.join(sorted(names))}")
+    return prices
+
+
+EnoughPrices = Annotated[Prices, AfterValidator(_enough)]
 
 
 class ScreeningSettings(_Section):
@@ -401,7 +399,7 @@ class PolicyTerms(_Section):
 
     approvals: Count
     merchants: Mapping[str, MerchantTerms]
-    prices: Prices
+    prices: EnoughPrices
     payouts: RisingPayoutRules
     marks: RisingApprovals
     treasury: ReachableTreasury
@@ -415,7 +413,7 @@ class PolicyTerms(_Section):
         told = [
             s if s.leads_to() or only is None else s.model_copy(update={"currency": only}) for s in self.prices.sources
         ]
-        return self.prices.model_copy(update={"sources": tuple(source for source in told if source.leads_to())})
+        return replace(self.prices, sources=tuple(source for source in told if source.leads_to()))
 
     def document(self) -> str:
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
@@ -459,7 +457,7 @@ class Settings(_Section):
     own_wallet: OwnWallet | None = None
     former_wallets: tuple[FormerWallet, ...] = ()
     chain: Chain = Chain()
-    prices: Prices
+    prices: EnoughPrices
     screening: ScreeningSettings = ScreeningSettings()
     reconciliation: Reconciliation = Reconciliation()
     retention_days: RetentionDays = RetentionDays()

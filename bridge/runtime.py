@@ -123,8 +123,8 @@ def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
     known, prices = [m for m in settings.merchants if m.id in terms.merchants], terms.asked_prices()
     return {
         "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
-        "rates": RateReader(sources_of(prices.model_dump(), resolved), keep_seconds=prices.keep_seconds),
-        "guards": prices.guards(),
+        "rates": RateReader(sources_of(prices, resolved), keep_seconds=prices.keep_seconds),
+        "guards": prices,
         "payouts": terms.payouts,
         "marks": terms.marks,
         "treasury": terms.treasury.rules(network=settings.network),

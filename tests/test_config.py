@@ -64,7 +64,7 @@ def test_the_example_loads_with_its_environment(tmp_path: Path) -> None:
     policy = settings.merchants[0].policy
     assert policy.rule_for("trusted").tolerance_bps == 50
     assert policy.rule_for(None, failed_attempts=3).name == "exact"
-    assert settings.prices.guards().min_sources == 2
+    assert settings.prices.min_sources == 2
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -11,6 +11,7 @@ from math import ceil
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Sample
+from bridge.core.limits import Bps, Positive
 from bridge.core.money import BTC, SAT_PER_BTC
 
 
@@ -18,10 +19,10 @@ from bridge.core.money import BTC, SAT_PER_BTC
 class Guards:
     """What makes a set of samples good enough to quote from."""
 
-    min_sources: int = 2
-    max_age_seconds: int = 120
-    max_spread_bps: int = 200
-    max_jump_bps: int = 1_000
+    min_sources: Positive = 2
+    max_age_seconds: Positive = 120
+    max_spread_bps: Bps = 200
+    max_jump_bps: Bps = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,36 +17,36 @@ from bridge.rates.reading import Reading
 Resolved = Callable[[str], str]
 
 
-def sources_of(prices: Mapping[str, Any], resolved: Resolved) -> list[Source]:
-    """The sources of checked settings as plain values, in their order. Raises Refused for a written price that is none."""
-    return [source for setting, make in KINDS.items() for source in make(prices[setting], resolved)]
+def sources_of(prices: Any, resolved: Resolved) -> list[Source]:
+    """The sources of checked settings, in the order of the table. Raises Refused for a written price that is none."""
+    return [source for setting, make in KINDS.items() for source in make(getattr(prices, setting), resolved)]
 
 
-def _asked(wanted: Mapping[str, Any], resolved: Resolved) -> HttpPriceSource:
-    zone = wanted["time_zone"]
+def _asked(wanted: Any, resolved: Resolved) -> HttpPriceSource:
+    zone = wanted.time_zone
     reading = Reading(
-        pointer=wanted["pointer"],
-        time_pointer=wanted["time_pointer"],
-        units_pointer=wanted["units_pointer"],
-        format=wanted["format"],
-        decimal_comma=wanted["decimal_comma"],
+        pointer=wanted.pointer,
+        time_pointer=wanted.time_pointer,
+        units_pointer=wanted.units_pointer,
+        format=wanted.format,
+        decimal_comma=wanted.decimal_comma,
         time_zone=ZoneInfo(zone) if zone is not None else None,
     )
-    url, currency = resolved(wanted["url"]), wanted.get("currency")
-    return HttpPriceSource(name=wanted["name"], url_template=url, reading=reading, currency=currency)
+    url, currency = resolved(wanted.url), getattr(wanted, "currency", None)
+    return HttpPriceSource(name=wanted.name, url_template=url, reading=reading, currency=currency)
 
 
-def _cross(wanted: Mapping[str, Any], resolved: Resolved) -> CrossPrice:
+def _cross(wanted: Any, resolved: Resolved) -> CrossPrice:
     parts = [
         CrossPart(
-            pair=part["pair"],
+            pair=part.pair,
             source=_asked(part, resolved),
-            max_age_seconds=part["max_age_seconds"],
-            keep_seconds=part["keep_seconds"],
+            max_age_seconds=part.max_age_seconds,
+            keep_seconds=part.keep_seconds,
         )
-        for part in wanted["parts"]
+        for part in wanted.parts
     ]
-    return CrossPrice(name=wanted["name"], parts=parts)
+    return CrossPrice(name=wanted.name, parts=parts)
 
 
 KINDS: Mapping[str, Callable[[Any, Resolved], list[Source]]] = {
