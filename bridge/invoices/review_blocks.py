@@ -3,6 +3,7 @@
 Owns the shape of the blocks; must not decide anything.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +20,10 @@ LAST = 20
 
 def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> dict[str, Any]:
     """The blocks as they stood when the item was opened."""
+    quotes = invoices.quote_rows(tx, invoice.id)
     return {
         "what": {"kind": kind, "opened_at": time_text(now), "status": invoice.status, "reason": invoice.reason},
-        "quote": _quotes(tx, invoice),
+        "quote": _quotes(quotes),
         "wallet_history": _wallet_history(tx, invoice),
         "session": _session(tx, invoice),
         "service_impact": {
@@ -42,7 +44,7 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
             "confirmed_sat": invoice.confirmed_sat,
             "remaining_sat": invoice.remaining_sat,
             "received_btc": btc_text(invoice.received_sat),
-            "received_worth": _worth(tx, bridge, invoice),
+            "received_worth": _worth(bridge, invoice, quotes[-1]),
             "balances": ledger.balances(tx, invoice_id=invoice.id),
         },
         "screening": [
@@ -66,9 +68,9 @@ def consequence(decision: str) -> str:
     return plain_texts("en")(f"rulings.{decision}.consequence")
 
 
-def _worth(tx: Tx, bridge: Bridge, invoice: Any) -> dict[str, str]:
+def _worth(bridge: Bridge, invoice: Any, newest: Any) -> dict[str, str]:
     """What has arrived in the invoice's currency, at the newest quote and at the last price we saw; rounded down."""
-    prices = {"at_quote": invoices.quote_rows(tx, invoice.id)[-1].price_minor}
+    prices = {"at_quote": newest.price_minor}
     if (last := bridge.last_rates.get(invoice.currency)) is not None:
         prices["now"] = last.price_minor
     return {
@@ -77,7 +79,7 @@ def _worth(tx: Tx, bridge: Bridge, invoice: Any) -> dict[str, str]:
     }
 
 
-def _quotes(tx: Tx, invoice: Any) -> list[dict[str, Any]]:
+def _quotes(rows: Sequence[Any]) -> list[dict[str, Any]]:
     return [
         {
             "version": q.version,
@@ -90,7 +92,7 @@ def _quotes(tx: Tx, invoice: Any) -> list[dict[str, Any]]:
             "expires_at": time_text(q.expires_at),
             "samples": q.samples,
         }
-        for q in invoices.quote_rows(tx, invoice.id)
+        for q in rows
     ]
 
 

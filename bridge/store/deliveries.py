@@ -121,11 +121,6 @@ def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:
     return _ATTEMPTS.of(tx, delivery_id=delivery_id)
 
 
-def attempts_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    query = select(delivery_attempts).join(deliveries, deliveries.c.id == delivery_attempts.c.delivery_id)
-    return tx.execute(query.where(deliveries.c.invoice_id == invoice_id).order_by(delivery_attempts.c.id)).all()
-
-
 def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:
     """How the last try to tell this merchant anything ended."""
     query = select(delivery_attempts).join(deliveries, deliveries.c.id == delivery_attempts.c.delivery_id)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, case, func, select
 from bridge.core.money import BTC
 from bridge.store.ledger import PAYOUT, RECEIPTS
 from bridge.store.rows import page
-from bridge.store.tables import audit, audit_chain, deliveries, entries, events, journals, payouts
+from bridge.store.tables import deliveries, entries, events, journals, payouts
 
 SETTLING = ("settle", "absorb", "over", "refund_due")
 
@@ -55,10 +55,6 @@ def entries_of(tx: Connection, journal_ids: Iterable[int]) -> dict[int, list[Row
         for row in tx.execute(query):
             found[row.journal_id].append(row)
     return found
-
-
-def journals_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(journals).where(journals.c.invoice_id == invoice_id).order_by(journals.c.id)).all()
 
 
 def moved(
@@ -116,10 +112,6 @@ def payouts_by_id(tx: Connection, ids: Iterable[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in rows}
 
 
-def payouts_of_invoice(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(select(payouts).where(payouts.c.invoice_id == invoice_id).order_by(payouts.c.requested_at)).all()
-
-
 def told_paid(tx: Connection, invoice_ids: Iterable[str]) -> dict[str, datetime]:
     """When the billing system accepted each invoice's settlement: it answers so only after reading the payment back."""
     query = (
@@ -130,11 +122,3 @@ def told_paid(tx: Connection, invoice_ids: Iterable[str]) -> dict[str, datetime]
         .group_by(deliveries.c.invoice_id)
     )
     return {invoice_id: at for invoice_id, at in tx.execute(query)}
-
-
-def sealed_audit(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    """The invoice's audit rows with their place and hash in the chain, None where they are not sealed yet."""
-    query = select(audit, audit_chain.c.position, audit_chain.c.sha256).outerjoin(
-        audit_chain, audit_chain.c.audit_id == audit.c.id
-    )
-    return tx.execute(query.where(audit.c.invoice_id == invoice_id).order_by(audit.c.id)).all()

@@ -76,10 +76,6 @@ def newest_of(tx: Connection, sha256: str) -> VersionRow | None:
 listing = _VERSIONS.listing
 
 
-def of_numbers(tx: Connection, numbers: Collection[int]) -> Sequence[VersionRow]:
-    return _VERSIONS.listing(tx, policy_versions.c.number.in_(numbers))
-
-
 def approve(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
     """The database refuses the proposer's own approval and a second one of the same person."""
     _APPROVALS.add(tx, {"number": row.number, "proposed_by": row.proposed_by, **values})

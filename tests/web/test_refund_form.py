@@ -20,7 +20,7 @@ from bridge.core.payout import STATES
 from bridge.language import Languages
 from bridge.payouts.decide_payout import reject_payout, show_payout
 from bridge.payouts.request_refund import NewRefund, request_refund
-from bridge.store import audit, operators
+from bridge.store import dossier, operators
 from tests.web.test_pay_page import Page
 
 OWN = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
@@ -147,7 +147,8 @@ def test_a_signature_of_the_address_is_checked(form, address, sign):
     assert form.send(address, signature=f" {signature[:40]}\r\n{signature[40:]}\n").status_code == 303
     assert form.stored()["destination"] == address
     with form.site.bridge.store.read() as tx:
-        noted = [row.reason for row in audit.of_invoice(tx, form.invoice["id"]) if row.action == "refund_address_set"]
+        told = dossier.find(tx, id=form.invoice["id"]).audit
+    noted = [row.reason for row in told if row.action == "refund_address_set"]
     assert noted == ["named by the payer, signed with its key"]
 
 
