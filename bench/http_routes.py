@@ -13,7 +13,7 @@ from bench.latency import token_maker
 from bench.place import API_KEY, Bench, Place, open_place
 from bench.stub import address_of
 from bench.table import Report
-from bridge.store import spare_addresses
+from bridge.store import wallets
 
 Clients = tuple[int, ...]
 CLIENTS: Clients = (1, 4, 16, 64)
@@ -77,7 +77,7 @@ def _from_pool(bench: Bench, report: Report, place: Place, yardstick: str, numbe
     with place.store.write() as tx:
         for number in range(POOL):
             address = address_of(10**9 + number)
-            spare_addresses.add(tx, address=address, wallet_id="wt_bench", network="test", now=datetime.now(UTC))
+            wallets.add_spare(tx, address=address, wallet_id="wt_bench", network="test", now=datetime.now(UTC))
     url = place.web(subtc={"spare_addresses": 1})
     for clients in {1, 16}.intersection(numbers):
         reference = load.wrk(

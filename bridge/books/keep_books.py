@@ -9,7 +9,7 @@ from bridge.books.reconciliation_report import refresh_reconciliation_gauges
 from bridge.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.context import Bridge
 from bridge.invoices.stage import stage_uses
-from bridge.store import audit, balances, deliveries, events, invoices, leases, queues, reconciliations, reviews
+from bridge.store import audit, counts, deliveries, events, invoices, leases, reconciliations, reviews, wallets
 from bridge.store.db import Tx
 
 LEASE_SECONDS = 30
@@ -60,7 +60,7 @@ def refresh_gauges(bridge: Bridge) -> None:
         refresh_reconciliation_gauges(bridge, tx, now=now)
         for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
             bridge.metrics.fees_sat.labels(account=account).set(sat)
-        for row in balances.listing(tx):
+        for row in wallets.balances(tx):
             bridge.metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
         _refresh_queues(bridge, tx, now=now)
         _refresh_stages(bridge, tx, now=now)
@@ -83,10 +83,10 @@ def _refresh_stages(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
 
 
 def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
-    for queue, found in queues.waiting(tx, now=now).items():
+    for queue, found in counts.waiting(tx, now=now).items():
         bridge.metrics.queue_depth.labels(queue=queue).set(found.depth)
         age_seconds = (now - found.since).total_seconds() if found.since is not None else 0
         bridge.metrics.queue_age_seconds.labels(queue=queue).set(max(age_seconds, 0))
     since = now - timedelta(seconds=WINDOW_SECONDS)
-    bridge.metrics.calls_spent.set(queues.calls_in_window(tx, PROVIDER, since=since))
+    bridge.metrics.calls_spent.set(leases.calls_in_window(tx, PROVIDER, since=since))
     bridge.metrics.calls_limit.set(bridge.receiving.calls_per_minute)

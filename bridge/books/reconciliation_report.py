@@ -12,7 +12,7 @@ from bridge.core.errors import Refused
 from bridge.core.reconciliation import SIDES
 from bridge.invoices.present import time_text
 from bridge.permit import acting
-from bridge.store import billing_statuses, reconciliations
+from bridge.store import billing_statuses, reconciliations, wallets
 from bridge.store.db import Tx
 
 
@@ -47,8 +47,8 @@ def set_baseline(bridge: Bridge, *, baseline_sat: int, actor: str, reason: str) 
     """Says how many satoshi in the wallet are not the bridge's. Raises Refused (actor_and_reason_required, forbidden)."""
     wallet_id = bridge.wallet_id
     with acting(bridge, "review.mark", actor=actor, reason=reason) as act:
-        before_sat = reconciliations.baseline_sat(act.tx, wallet_id)
-        reconciliations.set_baseline(
+        before_sat = wallets.baseline_sat(act.tx, wallet_id)
+        wallets.set_baseline(
             act.tx, wallet_id=wallet_id, baseline_sat=baseline_sat, now=act.now, actor=actor, reason=reason
         )
         detail = {"wallet_id": wallet_id, "before_sat": before_sat, "after_sat": baseline_sat}

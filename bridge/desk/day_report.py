@@ -14,7 +14,7 @@ from bridge.core.errors import Refused
 from bridge.core.ledger import RECEIVING
 from bridge.core.money import BTC, minor_text
 from bridge.invoices.present import time_text
-from bridge.store import day_counts, exports
+from bridge.store import counts, exports
 
 Moved = Mapping[tuple[str, str, str], int]
 Balances = Mapping[tuple[str, str], int]
@@ -49,14 +49,14 @@ def period_report(bridge: Bridge, *, from_at: datetime, to_at: datetime, merchan
         moved = exports.moved(tx, from_at=from_at, to_at=to_at, merchant=merchant)
         opening = exports.balances_at(tx, from_at, merchant=merchant)
         closing = exports.balances_at(tx, to_at, merchant=merchant)
-        counts = day_counts.counts(tx, from_at=from_at, to_at=to_at, merchant=merchant)
-        review_sat = day_counts.under_review_sat(tx, at=to_at, merchant=merchant)
+        counted = counts.of_period(tx, from_at=from_at, to_at=to_at, merchant=merchant)
+        review_sat = counts.under_review_sat(tx, at=to_at, merchant=merchant)
     sat = _satoshi(moved, opening, closing, review_sat)
     return {
         "from": time_text(from_at),
         "to": time_text(to_at),
         "merchant": merchant,
-        "counts": counts,
+        "counts": counted,
         "expected": _expected(moved, opening, closing),
         "sat": sat,
         "sums": [

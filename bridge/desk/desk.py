@@ -21,7 +21,7 @@ from bridge.language import plain_texts
 from bridge.payouts.present import payout_with, refundable_in
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
-from bridge.store import audit, deliveries, desk, dossier, leases, ledger, reviews
+from bridge.store import audit, counts, deliveries, dossier, leases, ledger, reviews
 
 PAGE = 50
 # How much of one invoice a page shows: a flood of dust must not make it long.
@@ -127,14 +127,14 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
     first = today - timedelta(days=days - 1)
     since = datetime(first.year, first.month, first.day, tzinfo=UTC)
     with bridge.store.read() as tx:
-        settled, tries = desk.settled_by_day(tx, since=since), desk.attempts_by_day(tx, since=since)
+        settled, tries = counts.settled_by_day(tx, since=since), counts.attempts_by_day(tx, since=since)
         account = bridge.receiving.account
-        moved = desk.moved_by_day(tx, account, since=since)
+        moved = counts.moved_by_day(tx, account, since=since)
         hot_sat = ledger.sums(tx, (account,)).get(account, 0)
-        currency = desk.newest_currency(tx) or ""
+        currency = counts.newest_currency(tx) or ""
         starts = [since + timedelta(days=place) for place in range(days)]
         prices = {
-            start.date(): desk.last_price(tx, currency, since=start, until=start + timedelta(days=1))
+            start.date(): counts.last_price(tx, currency, since=start, until=start + timedelta(days=1))
             for start in starts
         }
     found: list[Day] = []

@@ -28,7 +28,7 @@ from bridge.invoices.targets import address_for_invoice, asks_always, offered
 from bridge.logs import log
 from bridge.payouts.treasury import require_room
 from bridge.permit import refuse_mode, refuse_paused
-from bridge.store import idempotency, invoices, spare_addresses
+from bridge.store import idempotency, invoices, wallets
 from bridge.store.db import Duplicate, Tx
 from bridge.store.idempotency import Scope
 from bridge.store.together import Part, Together
@@ -246,7 +246,7 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
         raise
     except (Duplicate, _ClaimLost):
         with bridge.store.read() as tx:
-            is_used = spare_addresses.is_used(tx, address)
+            is_used = wallets.is_used(tx, address)
         if is_used:
             raise _not_opened(bridge, asked, needs, code="address_repeated") from None
         return None

@@ -17,7 +17,7 @@ from bridge.invoices.observe import look
 from bridge.invoices.targets import target_of
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import inbox, invoices, leases
+from bridge.store import inbox, invoices, leases, wallets
 from bridge.store.db import Tx
 
 LEASE_SECONDS = 60
@@ -198,8 +198,8 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
         log("balance.not_sensed", level=logging.WARNING, code=error.code)
         return 0
     with bridge.store.write() as tx:
-        change_sat = leases.mark_balance(tx, bridge.wallet_id, balance_sat=balance_sat, asked_at=now)
-        mark = leases.balance_mark(tx, bridge.wallet_id)
+        change_sat = wallets.mark_balance(tx, bridge.wallet_id, balance_sat=balance_sat, asked_at=now)
+        mark = wallets.balance_mark(tx, bridge.wallet_id)
         meant = _meant(tx, change_sat)
         invoices.hurry(tx, meant, now=now)
         since = mark.changed_at if mark is not None else now

@@ -15,7 +15,7 @@ from bridge.core.money import BTC
 from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Rail, Target
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import derived_addresses, leases, spare_addresses, targets
+from bridge.store import leases, targets, wallets
 from bridge.store.db import Tx
 
 
@@ -68,7 +68,7 @@ def address_for_invoice(tx: Tx, bridge: Bridge, *, invoice_id: str, now: datetim
         return next_address(tx, bridge, source, purpose="invoice", used_by=invoice_id, now=now)
     if asks_always(bridge):
         return None
-    return spare_addresses.take(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
+    return wallets.take_spare(tx, wallet_id=bridge.wallet_id, network=bridge.network, invoice_id=invoice_id)
 
 
 def asks_always(bridge: Bridge) -> bool:
@@ -81,9 +81,9 @@ def next_address(tx: Tx, bridge: Bridge, source: AddressSource, *, purpose: str,
 
     Nodes take turns at the counter's row, so that no index is ever given out twice. Raises Refused("addresses_used_up").
     """
-    index = derived_addresses.take_index(tx, source.wallet_id)
+    index = wallets.take_index(tx, source.wallet_id)
     address = source.address(index)
-    derived_addresses.add(
+    wallets.add_derived(
         tx,
         address=address,
         wallet_id=source.wallet_id,
@@ -104,7 +104,7 @@ def is_pinned(tx: Tx, bridge: Bridge, destination: str | None) -> bool:
     cold = bridge.treasury.cold_descriptor
     if destination is None or cold is None:
         return destination in bridge.treasury.cold_addresses
-    row = derived_addresses.find(tx, destination)
+    row = wallets.find_derived(tx, destination)
     return row is not None and row.purpose == "sweep" and cold.address(row.address_index) == destination
 
 
@@ -120,7 +120,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         return 0
     now, pool = bridge.clock(), {"wallet_id": bridge.wallet_id, "network": bridge.network}
     with bridge.store.read() as tx:
-        if spare_addresses.count_free(tx, **pool) >= rail.spares:
+        if wallets.count_spare(tx, **pool) >= rail.spares:
             return 0
     with bridge.store.write(durable=False) as tx:
         if not may_call_provider(tx, bridge.wallet_id):
@@ -136,8 +136,8 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         return 0
     bridge.crash_point("spare.address_taken")
     with bridge.store.write() as tx:
-        if spare_addresses.is_used(tx, address):
+        if wallets.is_used(tx, address):
             log("spare_address.repeated", level=logging.ERROR)
             return 0
-        spare_addresses.add(tx, address=address, now=now, **pool)
+        wallets.add_spare(tx, address=address, now=now, **pool)
     return 1

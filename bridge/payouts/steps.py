@@ -17,7 +17,7 @@ from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
 from bridge.core.payout import OWN_MIN_SEND_SAT, ROLES, mirrored
 from bridge.logs import log
-from bridge.store import audit, invoices, ledger, payouts, spare_addresses
+from bridge.store import audit, invoices, ledger, payouts, wallets
 from bridge.store.db import Tx, announce_work
 from bridge.store.ledger import PAYOUT
 
@@ -79,7 +79,7 @@ def found(row: Any) -> Any:
 def checked_destination(tx: Tx, bridge: Bridge, address: str) -> str:
     """The address in canonical spelling: payable, of this network, and not one of ours (it would come back to us)."""
     checked = check_payable(address.strip(), network=bridge.network, field="address").text
-    if spare_addresses.is_used(tx, checked) or checked in bridge.treasury.cold_addresses:
+    if wallets.is_used(tx, checked) or checked in bridge.treasury.cold_addresses:
         raise Refused("own_address", "This address is one of our own.", field="address")
     return checked
 

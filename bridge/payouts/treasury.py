@@ -20,7 +20,7 @@ from bridge.invoices.present import time_text
 from bridge.logs import log
 from bridge.payouts.steps import Terms, known_terms
 from bridge.permit import may_call_provider
-from bridge.store import balances, exports, ledger, payouts
+from bridge.store import exports, ledger, payouts, wallets
 from bridge.store.db import Tx
 from bridge.turns import take_turn
 
@@ -94,7 +94,7 @@ def _keep(bridge: Bridge, place: str, wallet_id: str, read: WalletBalance, terms
     values = {"wallet_id": wallet_id, "confirmed_sat": read.confirmed_sat, "unconfirmed_sat": read.unconfirmed_sat}
     values |= {"fee_bps": terms.fee_bps, "min_send_sat": terms.min_send_sat, "read_at": at}
     with bridge.store.write() as tx:
-        balances.put(tx, place, values)
+        wallets.put_balance(tx, place, values)
     bridge.metrics.wallet_sat.labels(role=place).set(read.confirmed_sat)
 
 
@@ -103,7 +103,7 @@ def readings_of(tx: Tx, bridge: Bridge, role: str) -> dict[str, Any]:
     ids = bridge.readers_by_role.get(role, {})
     return {
         row.wallet_id: row
-        for row in balances.listing(tx)
+        for row in wallets.balances(tx)
         if row.role.partition(":")[0] == role and row.wallet_id in ids
     }
 
@@ -115,7 +115,7 @@ def held_sat(tx: Tx, bridge: Bridge) -> int:
 
 def hot_wallet(tx: Tx, bridge: Bridge, role: str = "hot") -> HotWallet | None:
     """The last reading of a wallet with what is owed from it; None before the first reading."""
-    row = balances.of(tx, role)
+    row = wallets.balance_of(tx, role)
     if row is None:
         return None
     return HotWallet(
@@ -140,7 +140,7 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
     with bridge.store.read() as tx:
         hot = hot_wallet(tx, bridge)
         books = ledger.sums(tx, ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:sweep", "provider_fee"))
-        rows = {row.role: row for row in balances.listing(tx)}
+        rows = {row.role: row for row in wallets.balances(tx)}
         plan = plan_sweep(hot, bridge.treasury) if hot is not None else None
         return {
             "network": bridge.network,
@@ -190,7 +190,7 @@ def plan_json(plan: SweepPlan) -> dict[str, Any]:
 def old_balances(tx: Tx, bridge: Bridge, *, now: datetime) -> list[str]:
     """Roles whose wallet holds money that nobody could look at for too long: the gateway may be gone with it."""
     limit = bridge.treasury.balance_age_alert_seconds
-    rows = [row for row in balances.listing(tx) if _is_told_by(bridge, row)]
+    rows = [row for row in wallets.balances(tx) if _is_told_by(bridge, row)]
     return [r.role for r in rows if r.confirmed_sat > 0 and (now - r.read_at).total_seconds() > limit]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, create_engine, func, insert, inspect, select,
 from sqlalchemy.engine import URL, make_url
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.store import derived_addresses
+from bridge.store import wallets
 from bridge.store.tables import event_positions, events, spare_addresses
 
 _NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
@@ -103,7 +103,7 @@ def leave_the_past(tx: Connection, *, merchants: Sequence[str], now: datetime) -
     """
     free = update(spare_addresses).where(spare_addresses.c.invoice_id.is_(None))
     retired = tx.execute(free.values(invoice_id="retired:" + spare_addresses.c.address)).rowcount
-    derived_addresses.skip_after_restore(tx)
+    wallets.skip_after_restore(tx)
     last = tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one()
     for number, merchant in enumerate(merchants):
         marker = f"evt_restored_{now:{_TIME}}_{number}"

@@ -11,9 +11,11 @@ from sqlalchemy import Connection, Row, case, func, select
 
 from bridge.core.money import BTC
 from bridge.store.ledger import PAYOUT, RECEIPTS
-from bridge.store.rows import page
+from bridge.store.rows import Rows, page
 from bridge.store.tables import deliveries, entries, events, journals, payouts
 
+journals_of_invoice = Rows(table=journals, told=journals.c.id).of_invoice
+payouts_of_invoice = Rows(table=payouts, told=payouts.c.requested_at).of_invoice
 SETTLING = ("settle", "absorb", "over", "refund_due")
 
 

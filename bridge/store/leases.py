@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, case, delete, func, or_, select, update
 
-from bridge.core.clock import believed, latest_end
+from bridge.core.clock import latest_end
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
-from bridge.store.tables import UtcTime, balance_marks, budget_calls, budgets, chain_tips, leases, modes
+from bridge.store.tables import UtcTime, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
 
 _BEST_TIP = select(chain_tips).where(chain_tips.c.network == bindparam("network"))
@@ -84,20 +84,6 @@ def _grant(dialect: str) -> Any:
     return kept.on_conflict_do_update(index_elements=["name", "at"], set_=more)
 
 
-def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: datetime) -> int:
-    """Notes what the whole wallet holds and returns by how many satoshi it changed since the last note, 0 the first time."""
-    before = balance_mark(tx, wallet_id)
-    known_at = believed(before.changed_at, now=asked_at) if before is not None else None
-    changed_at = asked_at if before is None or before.balance_sat != balance_sat else known_at or asked_at
-    values = {"balance_sat": balance_sat, "asked_at": asked_at, "changed_at": changed_at}
-    put_row(tx, balance_marks, {"wallet_id": wallet_id}, values)
-    return balance_sat - before.balance_sat if before is not None else 0
-
-
-def balance_mark(tx: Connection, wallet_id: str) -> Row[Any] | None:
-    return tx.execute(select(balance_marks).where(balance_marks.c.wallet_id == wallet_id)).one_or_none()
-
-
 def best_tip(tx: Connection, network: str) -> Row[Any] | None:
     """The highest block that any source has shown: height, block_time (None before release 0.3.0), seen_at."""
     return tx.execute(_BEST_TIP, {"network": network}).one_or_none()
@@ -105,6 +91,12 @@ def best_tip(tx: Connection, network: str) -> Row[Any] | None:
 
 def set_tip(tx: Connection, network: str, *, height: int, block_time: datetime, now: datetime) -> None:
     put_row(tx, chain_tips, {"network": network}, {"height": height, "block_time": block_time, "seen_at": now})
+
+
+def calls_in_window(tx: Connection, name: str, *, since: datetime) -> int:
+    """Calls that a budget granted after `since`, over all nodes."""
+    spent = select(func.coalesce(func.sum(budget_calls.c.spent), 0))
+    return int(tx.execute(spent.where(budget_calls.c.name == name, budget_calls.c.at > since)).scalar_one())
 
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:

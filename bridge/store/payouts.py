@@ -18,9 +18,9 @@ from bridge.store.rows import Rows
 from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
-_PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()), told=payouts.c.requested_at)
+_PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()))
 _APPROVALS = Rows(table=payout_approvals, told=payout_approvals.c.id)
-find, listing, of_invoice = _PAYOUTS.find, _PAYOUTS.listing, _PAYOUTS.of_invoice
+find, listing = _PAYOUTS.find, _PAYOUTS.listing
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> tuple[PayoutRow, bool]:

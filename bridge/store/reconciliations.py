@@ -1,4 +1,4 @@
-"""Reconciliations: one row per run with its cursor, one row per finding, and the wallet's baseline.
+"""Reconciliations: one row per run with its cursor, one row per finding.
 
 Owns their queries; must not compare anything, `core.reconciliation` does.
 """
@@ -20,7 +20,6 @@ from bridge.store.tables import (
     payouts,
     reconciliation_findings,
     reconciliations,
-    wallet_baselines,
 )
 
 _RUNS = Rows(table=reconciliations, order=(reconciliations.c.started_at.desc(),))
@@ -138,13 +137,3 @@ def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
     """Gross satoshi of sends whose outcome is not booked yet."""
     query = select(func.coalesce(func.sum(payouts.c.gross_sat), 0))
     return int(tx.execute(query.where(payouts.c.wallet_id == wallet_id, payouts.c.state.in_(IN_FLIGHT))).scalar_one())
-
-
-def set_baseline(tx: Connection, *, wallet_id: str, baseline_sat: int, now: datetime, actor: str, reason: str) -> None:
-    values = {"wallet_id": wallet_id, "baseline_sat": baseline_sat, "at": now, "actor": actor, "reason": reason}
-    tx.execute(insert(wallet_baselines).values(**values))
-
-
-def baseline_sat(tx: Connection, wallet_id: str) -> int:
-    query = select(wallet_baselines.c.baseline_sat).where(wallet_baselines.c.wallet_id == wallet_id)
-    return int(tx.execute(query.order_by(wallet_baselines.c.id.desc()).limit(1)).scalar() or 0)

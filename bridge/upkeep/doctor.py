@@ -18,7 +18,7 @@ from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.people.decide_policy import show_policy
-from bridge.store import balances, billing_statuses, deliveries, derived_addresses, invoices, payouts, targets
+from bridge.store import billing_statuses, deliveries, invoices, payouts, targets, wallets
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds
 from bridge.upkeep.readiness import readiness
 
@@ -196,7 +196,7 @@ def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
     yield from _branch("own_wallet", own)
     try:
         with bridge.store.read() as tx:
-            used = derived_addresses.use_of(tx, own.wallet_id)
+            used = wallets.use_of(tx, own.wallet_id)
     except Exception as error:  # a driver's own error: the database has a finding of its own
         yield _finding("own_wallet", False, f"{_first_address(own)}; not counted: {type(error).__name__}")
         return
@@ -219,7 +219,7 @@ def _former_wallets(bridge: Bridge) -> Iterator[Finding]:
             for (wallet_id, _), count in targets.open_by_wallet(tx).items():
                 waiting[wallet_id] += count
             until = {each: invoices.watched_until(tx, each) for each in bridge.former}
-            held = {row.wallet_id: row.confirmed_sat for row in balances.listing(tx)}
+            held = {row.wallet_id: row.confirmed_sat for row in wallets.balances(tx)}
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         yield _finding("wallet_missing", False, type(error).__name__)
         return

@@ -13,7 +13,7 @@ from bridge.payouts.change_refund import change_address
 from bridge.payouts.decide_payout import list_payouts
 from bridge.payouts.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
 from bridge.payouts.treasury import old_balances, read_balances, treasury_view
-from bridge.store import derived_addresses
+from bridge.store import wallets
 from tests.flows.test_own_wallet import BODY
 from tests.flows.world import settings_for
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, TAPROOT, Desk
@@ -280,7 +280,7 @@ def test_an_address_that_somebody_wrote_into_the_database_is_no_cold_address(des
     desk.settled()
     sweep = desk.approve(propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k"))
     with desk.world.bridge.store.write() as tx:
-        derived_addresses.add(
+        wallets.add_derived(
             tx,
             address=PAYER,
             wallet_id=COLD_WALLET.wallet_id,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.core.clock import CLOCK_TOLERANCE, behind_chain, believed, still_holds
-from bridge.store import balances, leases, reconciliations
+from bridge.store import leases, reconciliations, wallets
 from bridge.store.ahead import WAITS
 from bridge.store.tables import UtcTime, metadata
 from tests.fakes import START
@@ -68,21 +68,21 @@ def test_a_clock_that_differs_as_clocks_do_keeps_its_lease(store) -> None:
 
 def test_a_balance_that_was_noted_ahead_of_now_has_stood_since_now(store) -> None:
     with store.write() as tx:
-        leases.mark_balance(tx, "wt", balance_sat=5, asked_at=START + FAR)
-        leases.mark_balance(tx, "wt", balance_sat=5, asked_at=START)
-        leases.mark_balance(tx, "wt", balance_sat=5, asked_at=START + MINUTE)
-        assert leases.balance_mark(tx, "wt").changed_at == START
+        wallets.mark_balance(tx, "wt", balance_sat=5, asked_at=START + FAR)
+        wallets.mark_balance(tx, "wt", balance_sat=5, asked_at=START)
+        wallets.mark_balance(tx, "wt", balance_sat=5, asked_at=START + MINUTE)
+        assert wallets.balance_mark(tx, "wt").changed_at == START
 
 
 def test_what_was_read_ahead_of_now_gives_way_to_what_is_read_now(store) -> None:
     def put(tx, sat: int, at) -> None:
         values = {"wallet_id": "wt", "confirmed_sat": sat, "unconfirmed_sat": 0, "fee_bps": 300, "min_send_sat": 50_000}
-        balances.put(tx, "hot", values | {"read_at": at})
+        wallets.put_balance(tx, "hot", values | {"read_at": at})
 
     with store.write() as tx:
         for sat, at in ((1, START + FAR), (2, START), (3, START - MINUTE)):
             put(tx, sat, at)
-        assert (balances.of(tx, "hot").confirmed_sat, balances.of(tx, "hot").read_at) == (2, START)
+        assert (wallets.balance_of(tx, "hot").confirmed_sat, wallets.balance_of(tx, "hot").read_at) == (2, START)
 
 
 def test_a_reconciliation_of_a_clock_ahead_is_not_the_last_one(store) -> None:

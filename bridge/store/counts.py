@@ -1,0 +1,148 @@
+"""What is counted: by day for the operators' pages, over a period for reports, in the queues for the metrics.
+
+Owns these reads; every one is bounded, by a limit or a window. Must not change or decide anything.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, or_, select, type_coerce
+
+from bridge.core.kinds import HOLDING
+from bridge.core.money import BTC
+from bridge.core.schedule import LOOK_CLASSES
+from bridge.store.tables import (
+    UtcTime,
+    deliveries,
+    delivery_attempts,
+    entries,
+    events,
+    inbox,
+    invoices,
+    journals,
+    payments,
+    quotes,
+    reviews,
+    unnumbered_events,
+)
+
+DAY_MICROSECONDS = 86_400_000_000
+# The newest tries say how deliveries go; older ones would only make the page slow.
+NEWEST_ATTEMPTS = 20_000
+
+
+def settled_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int, int]]:
+    """By day since 1970: invoices told as settled, their satoshi, and the sum of microseconds from first money to it."""
+    first = select(func.min(payments.c.first_seen_at)).where(payments.c.invoice_id == events.c.invoice_id)
+    told = type_coerce(events.c.created_at, BigInteger)
+    lag = told - func.coalesce(type_coerce(first.scalar_subquery(), BigInteger), told)
+    day = (told // DAY_MICROSECONDS).label("day")
+    query = (
+        select(day, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
+        .join(invoices, invoices.c.id == events.c.invoice_id)
+        .where(events.c.created_at >= since, events.c.type == "invoice.settled")
+        .group_by(day)
+    )
+    return {int(day): (int(count), int(sat), int(lag)) for day, count, sat, lag in tx.execute(query)}
+
+
+def attempts_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int]]:
+    """By day since 1970: tries of deliveries, and how many of them were accepted."""
+    newest = select(func.coalesce(func.max(delivery_attempts.c.id), 0)).scalar_subquery()
+    day = (type_coerce(delivery_attempts.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
+    good = func.sum(case((delivery_attempts.c.outcome == "delivered", 1), else_=0))
+    query = select(day, func.count(), good).where(
+        delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= since
+    )
+    return {int(day): (int(count), int(done)) for day, count, done in tx.execute(query.group_by(day))}
+
+
+def newest_currency(tx: Connection) -> str | None:
+    """The currency of the newest invoice, None before the first."""
+    return tx.execute(select(invoices.c.currency).order_by(invoices.c.created_at.desc()).limit(1)).scalar()
+
+
+def last_price(tx: Connection, currency: str, *, since: datetime, until: datetime) -> Row[Any, Any] | None:
+    """price_minor and samples of the first quote of the last invoice that was opened between two moments."""
+    opened = (invoices.c.created_at >= since, invoices.c.created_at < until, invoices.c.currency == currency)
+    last = select(invoices.c.id).where(*opened).order_by(invoices.c.created_at.desc()).limit(1).scalar_subquery()
+    first = select(quotes.c.price_minor, quotes.c.samples).where(quotes.c.invoice_id == last)
+    return tx.execute(first.where(quotes.c.currency == currency).order_by(quotes.c.version).limit(1)).one_or_none()
+
+
+def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, int]:
+    """By day since 1970: signed satoshi booked on an account."""
+    day = (type_coerce(journals.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
+    query = select(day, func.sum(entries.c.units)).join(journals, journals.c.id == entries.c.journal_id)
+    query = query.where(entries.c.account == account, entries.c.asset == BTC, journals.c.at >= since)
+    return {int(day): int(sat) for day, sat in tx.execute(query.group_by(day))}
+
+
+def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None) -> dict[str, int]:
+    """Invoices opened, and how many changes of each kind merchants heard of, in [from, to)."""
+
+    def of(table: Any, at: Any, *where: Any) -> int:
+        query = select(func.count()).select_from(table).where(at >= from_at, at < to_at, *where)
+        query = query.where(*([table.c.merchant == merchant] if merchant is not None else []))
+        return int(tx.execute(query).scalar_one())
+
+    told = {name: f"invoice.{name}" for name in ("settled", "expired", "cancelled", "invalid")}
+    return {
+        "opened": of(invoices, invoices.c.created_at),
+        **{name: of(events, events.c.created_at, events.c.type == kind) for name, kind in told.items()},
+        "reviews_opened": of(reviews, reviews.c.opened_at),
+        "reviews_open": _open_reviews(tx, at=to_at, merchant=merchant),
+    }
+
+
+def under_review_sat(tx: Connection, *, at: datetime, merchant: str | None) -> int:
+    """Satoshi that were nobody's yet before `at` on invoices that a person had to rule on then."""
+    held = select(reviews.c.invoice_id).where(_open_at(at), reviews.c.kind.in_(HOLDING))
+    query = (
+        select(func.coalesce(func.sum(entries.c.units), 0))
+        .join(journals, journals.c.id == entries.c.journal_id)
+        .where(entries.c.account == "customer:unallocated", entries.c.asset == BTC, journals.c.at < at)
+        .where(journals.c.invoice_id.in_(held))
+        .where(*([journals.c.merchant == merchant] if merchant is not None else []))
+    )
+    return -int(tx.execute(query).scalar_one())
+
+
+def _open_reviews(tx: Connection, *, at: datetime, merchant: str | None) -> int:
+    query = select(func.count()).select_from(reviews).where(_open_at(at))
+    query = query.where(*([reviews.c.merchant == merchant] if merchant is not None else []))
+    return int(tx.execute(query).scalar_one())
+
+
+def _open_at(at: datetime) -> Any:
+    return (reviews.c.opened_at < at) & or_(reviews.c.resolved_at.is_(None), reviews.c.resolved_at >= at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Rows of one queue that could be worked on now; `since` is when the oldest of them became due."""
+
+    depth: int
+    since: datetime | None
+
+
+def waiting(tx: Connection, *, now: datetime) -> dict[str, Waiting]:
+    """Every queue by its name."""
+    found = {name: tx.execute(query, {"now": now}).one() for name, query in _QUERIES.items()}
+    return {name: Waiting(depth=int(row.depth), since=row.since) for name, row in found.items()}
+
+
+def _count(at: Any, *where: Any) -> Any:
+    return select(func.count().label("depth"), func.min(at, type_=UtcTime).label("since")).where(*where)
+
+
+_NOW = bindparam("now", type_=UtcTime)
+_QUERIES = {
+    "doorbells": _count(inbox.c.received_at, inbox.c.state == "new"),
+    "looks": _count(invoices.c.next_look_at, invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= _NOW),
+    "deliveries": _count(deliveries.c.next_try_at, deliveries.c.state == "pending", deliveries.c.next_try_at <= _NOW),
+    "numbering": _count(events.c.created_at).select_from(
+        unnumbered_events.join(events, events.c.id == unnumbered_events.c.event_id)
+    ),
+}
