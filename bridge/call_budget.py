@@ -15,6 +15,8 @@ from bridge.store.db import Tx
 PROVIDER = "provider"
 # A second wider than a minute: a call leaves a moment after it was granted.
 WINDOW_SECONDS = 61
+# Nobody draws more at once than a tenth of a second of the whole budget.
+LOTS_PER_MINUTE = 600
 WAIT_STEPS, STEP_SECONDS = 2 * WINDOW_SECONDS, 1
 
 
@@ -40,10 +42,18 @@ def give_back(tx: Tx, *, calls: int) -> None:
     leases.refund(tx, PROVIDER, calls=calls)
 
 
-def require_call(tx: Tx, bridge: Bridge, *, now: datetime) -> None:
-    """Takes one urgent call in the caller's transaction. Raises Unavailable("call_budget_spent")."""
-    if not take_calls(tx, bridge, now=now, purpose="urgent"):
+def require_call_or_lot(tx: Tx, bridge: Bridge, *, now: datetime) -> int:
+    """Takes one urgent call: of those drawn ahead, or of a new lot. Raises Unavailable("call_budget_spent").
+
+    Returns how many more were drawn; `bridge.calls_ahead` keeps them as soon as this transaction is committed, not before.
+    """
+    if bridge.calls_ahead.take(now):
+        return 0
+    wanted = bridge.calls_ahead.next_lot(now, at_most=bridge.receiving.calls_per_minute // LOTS_PER_MINUTE)
+    granted = take_calls(tx, bridge, now=now, wanted=wanted, purpose="urgent")
+    if not granted:
         raise _spent()
+    return granted - 1
 
 
 def draw_call(bridge: Bridge, *, purpose: str = "plain") -> None:

@@ -4,10 +4,11 @@ Owns the port definitions and what one process remembers; must not name a concre
 """
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,6 +24,52 @@ from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryRules
 from bridge.metrics import Metrics
 from bridge.store.db import Store
+
+# Half of what the budget's window is longer than a minute: a call still leaves within the minute that counted it.
+GOOD_FOR = timedelta(seconds=0.5)
+
+
+class CallsAhead:
+    """Threads may share it. Only who used up the last lot in time draws more at once, so an idle process wastes nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left, self._lot = 0, 1
+        self._drawn_at = self._granted_at = datetime.min.replace(tzinfo=UTC)
+
+    def take(self, now: datetime) -> bool:
+        """One call that was drawn before, if there is one that is still good."""
+        with self._lock:
+            self._drop_old(now)
+            if not self._left:
+                return False
+            self._left -= 1
+            return True
+
+    def next_lot(self, now: datetime, *, at_most: int) -> int:
+        """How many calls to draw now: twice the last lot after a lot that was used up in time, else one."""
+        with self._lock:
+            is_used_up = not self._left and _is_fresh(self._drawn_at, now)
+            self._lot = max(min(2 * self._lot, at_most), 1) if is_used_up else 1
+            self._drawn_at = now
+            return self._lot
+
+    def keep(self, calls: int, now: datetime) -> None:
+        """Calls that were granted at `now` and not made, once their transaction is committed."""
+        with self._lock:
+            self._drop_old(now)
+            # Of two lots that were drawn at once the older says how long both are good.
+            self._granted_at = min(self._granted_at, now) if self._left else now
+            self._left += calls
+
+    def _drop_old(self, now: datetime) -> None:
+        if not _is_fresh(self._granted_at, now):
+            self._left = 0
+
+
+def _is_fresh(since: datetime, now: datetime) -> bool:
+    # Either way: a request reads the clock, waits for its turn, and may find a lot that was drawn a moment later.
+    return abs(now - since) < GOOD_FOR
 
 
 class Rates(Protocol):
@@ -136,8 +183,8 @@ def no_crash(_name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """Everything a flow works with. Immutable but for one memory of this process: `last_rates` only guards
-    against price jumps.
+    """Everything a flow works with. Immutable but for two memories of this process: `last_rates` only guards
+    against price jumps, `calls_ahead` only saves statements.
 
     It works by the policy version `policy_number`; 0 is what the file says, before anybody asked the store what is in
     force. `people.policy.in_force` gives the bridge of another version: the same parts under other rules.
@@ -169,6 +216,7 @@ class Bridge:
     treasury: TreasuryRules = field(default_factory=TreasuryRules)
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
+    calls_ahead: CallsAhead = field(default_factory=CallsAhead)
     # How old the newest block of a chain source may be; None where nobody mines unasked.
     oldest_tip: timedelta | None = None
     # Runs on whatever is done to the clock that people set.

@@ -7,12 +7,12 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.call_budget import require_call
+from bridge.call_budget import require_call_or_lot
 from bridge.context import Bridge, Merchant
 from bridge.core.credit import remaining_minor
 from bridge.core.currencies import check_taken
@@ -95,11 +95,15 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class _NeedsAddress:
-    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on."""
+    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on.
+
+    `calls_ahead` are calls of the budget that it drew for those who come next.
+    """
 
     rule: Rule
     quote: Quote
     owner: str
+    calls_ahead: int = 0
 
 
 class _IsKnown(Exception):
@@ -122,6 +126,8 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
         outcome = _claimed(bridge, asked)
         bridge.crash_point("open.claimed")
         if isinstance(outcome, _NeedsAddress):
+            if outcome.calls_ahead:
+                bridge.calls_ahead.keep(outcome.calls_ahead, asked.now)
             outcome = _with_fresh_address(bridge, asked, outcome)
         if isinstance(outcome, Answered):
             if outcome.status == 201 and not outcome.is_replay:
@@ -211,8 +217,7 @@ def _first_step(
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     _require_stage_room(tx, bridge, asked)
     if address is None:
-        require_call(tx, bridge, now=asked.now)
-        return needs
+        return replace(needs, calls_ahead=require_call_or_lot(tx, bridge, now=asked.now))
     return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
 
 
