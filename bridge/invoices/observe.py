@@ -46,7 +46,7 @@ SUSPICIOUS = {
 class Readings:
     """What one look brought home. None where a world did not answer; `suspicion` is a review kind to open.
 
-    `horizon` is what was known of the chain before it was asked.
+    `horizon` is what was known of the chain before it was asked; `target` was asked about, None: it has to be read.
     """
 
     asked_at: datetime
@@ -54,6 +54,7 @@ class Readings:
     chain: ChainReading | None
     suspicion: str | None = None
     horizon: Horizon = field(default_factory=Horizon)
+    target: Target | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,14 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
             log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
     if chain is not None and target.is_on_chain and chain.tip.height > question.horizon.height:
         note_tip(bridge, chain.tip, now=now)
-    return Readings(asked_at=now, provider=provider, chain=chain, suspicion=suspicion, horizon=question.horizon)
+    return Readings(
+        asked_at=now,
+        provider=provider,
+        chain=chain,
+        suspicion=suspicion,
+        horizon=question.horizon,
+        target=target,
+    )
 
 
 def _ask_gateway(
@@ -166,7 +174,7 @@ def take_in(
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    now, target = bridge.clock(), target_of(tx, bridge, row)
+    now, target = bridge.clock(), readings.target or target_of(tx, bridge, row)
     evidence = bridge.evidence_of(target)
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
@@ -189,7 +197,16 @@ def take_in(
         open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
     for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
         bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
-    return record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+    return record(
+        tx,
+        bridge,
+        row,
+        now=_reached(row, readings, now=now),
+        actor=actor,
+        action="observed",
+        facts=facts,
+        target=target,
+    )
 
 
 def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> None:
@@ -200,11 +217,20 @@ def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *
     bridge.metrics.looks.labels(outcome="unavailable").inc()
     if row is None:
         return
-    target = target_of(tx, bridge, row)
+    target = readings.target or target_of(tx, bridge, row)
     if bridge.evidence_of(target) is None:
         return
     if facts := _from_chain(tx, row, readings, target, {}, now=now):
-        record(tx, bridge, row, now=_reached(row, readings, now=now), actor=actor, action="observed", facts=facts)
+        record(
+            tx,
+            bridge,
+            row,
+            now=_reached(row, readings, now=now),
+            actor=actor,
+            action="observed",
+            facts=facts,
+            target=target,
+        )
 
 
 def _reached(row: Any, readings: Readings, *, now: datetime) -> datetime:

@@ -53,26 +53,23 @@ def record(
     actor: str,
     action: str,
     facts: Mapping[str, Any] | None = None,
+    target: Target | None = None,
 ) -> Recorded:
     """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
 
-    `row` must have been read in this transaction. Raises Conflict("invoice_changed") when somebody was faster.
+    `row` must have been read in this transaction; of `target`, which never changes, any reading will do. Raises
+    Conflict("invoice_changed") when somebody was faster.
     """
     facts, rule = dict(facts or {}), rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
     payments = invoices.payments_of(tx, row.id)
-    target = target_of(tx, bridge, row)
+    target = target or target_of(tx, bridge, row)
     has_evidence = bridge.evidence_of(target) is not None
     told_of = invoices.facts(tx, known, has_chain_evidence=has_evidence, is_told=target.is_told)
-    decision = decide(
-        told_of,
-        quotes=[invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency],
-        payments=payments,
-        now=now,
-        rule=rule,
-    )
+    quotes = [invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency]
+    decision = decide(told_of, quotes=quotes, payments=payments, now=now, rule=rule)
     facts |= _end_grace(tx, known, decision, now=now)
     told, together = _told(row, decision, facts), Together()
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
