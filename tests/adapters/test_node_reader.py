@@ -145,12 +145,12 @@ def test_an_earlier_birth_is_searched_for_again(place: Place) -> None:
 
 def test_a_long_search_goes_on_at_each_look_and_survives_a_restart(place: Place) -> None:
     place.pay(20 * DAY)
-    place.node.pace = 0.1
+    place.node.pace = 0.3
     place.pay(value=300)
     place.facts.pay((ADDRESS, 200))
     readings = []
     for _ in range(21):
-        place.reader = core_at(place.url)
+        place.reader = core_at(place.url, timeout_seconds=3)
         readings.append(place.read())
         if not readings[-1].gap:
             break

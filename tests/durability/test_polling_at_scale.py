@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from bridge.store import ahead, deliveries, idempotency, inbox, invoices, leases
+from bridge.store import ahead, deliveries, idempotency, inbox, invoices, leases, targets
 from tests.durability.crowd import gather
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -91,8 +91,8 @@ def test_what_still_waits_by_wallet_is_counted_in_the_index_however_many_ended_u
         tx.execute(text(f"UPDATE invoices SET status = 'expired', closed_at = 1 WHERE id NOT IN ({kept})"))
         if store.is_postgresql:
             tx.execute(text("ANALYZE"))
-        assert sum(invoices.open_by_wallet(tx).values()) == 30
-        (plan,) = explained(tx, invoices.open_by_wallet)
+        assert sum(targets.open_by_wallet(tx).values()) == 30
+        (plan,) = explained(tx, targets.open_by_wallet)
     assert "ix_invoices_open" in plan
     assert "closed_at" in plan
 
