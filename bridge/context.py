@@ -265,8 +265,10 @@ class Bridge:
 
     def evidence_of(self, target: Target) -> Evidence | None:
         """Who has facts about a target: for what stands in blocks the chain reader, whatever the settings say of its wallet."""
+        if target.is_on_chain:
+            return self.chain
         rail = self.rail_of(target.wallet_id)
-        return self.chain if target.is_on_chain else rail.evidence if rail is not None else None
+        return rail.evidence if rail is not None else None
 
     def can_read(self, wallet_id: str, witness: str) -> bool:
         """Whether money that was paid to a target of this wallet can be seen by its first witness."""

@@ -4,7 +4,7 @@ Owns its place among the rails: the wallet in use, the one for refunds, former o
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from typing import Any
 
 from bridge.config import ConfigError, FormerWallet, Settings, Subtc
 from bridge.core.rail import TOTAL_AND_CHAIN, Doorbell, Rail, Wallet, WalletReader
@@ -35,53 +35,26 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
         spares=subtc.spare_addresses,
         calls_per_minute=subtc.calls_per_minute,
         doorbell=_doorbell(settings),
+        callback_check=_callback_check(subtc),
     )
-    return (replace(receiving, callback_check=_callback_check(subtc)), *found)
+    return (receiving, *found)
 
 
-def receiving_rail(
-    wallet: Wallet,
-    wallet_id: str,
-    *,
-    fee_bps: int | None = None,
-    spares: int = 0,
-    calls_per_minute: int = 60,
-    doorbell: Doorbell | None = None,
-) -> Rail:
+def receiving_rail(wallet: Wallet, wallet_id: str, **more: Any) -> Rail:
     """The hot wallet: all that a gateway can do."""
-    return Rail(
-        name="subtc",
-        wallet_id=wallet_id,
-        role="hot",
-        witness=TOTAL_AND_CHAIN,
-        asks=lambda due_sat: wallet.create_inbox(expected_sat=due_sat),
-        spares=spares,
-        reader=wallet,
-        sends=wallet,
-        health=lambda: wallet.health(),
-        doorbell=doorbell,
-        calls_per_minute=calls_per_minute,
-        fee_bps=fee_bps,
+    return sending(
+        wallet, wallet_id, role="hot", asks=lambda due_sat: wallet.create_inbox(expected_sat=due_sat), **more
     )
 
 
-def sending(wallet: Wallet, wallet_id: str, *, role: str, fee_bps: int | None = None) -> Rail:
-    """A wallet that nobody pays to: refunds leave from it."""
-    return Rail(
-        name="subtc",
-        wallet_id=wallet_id,
-        role=role,
-        witness=TOTAL_AND_CHAIN,
-        reader=wallet,
-        sends=wallet,
-        health=lambda: wallet.health(),
-        fee_bps=fee_bps,
-    )
+def sending(wallet: Wallet, wallet_id: str, *, role: str, **more: Any) -> Rail:
+    """A wallet that refunds can leave from."""
+    return following(wallet, wallet_id, role=role, sends=wallet, health=lambda: wallet.health(), **more)
 
 
-def following(reader: WalletReader, wallet_id: str, *, role: str = "hot", doorbell: Doorbell | None = None) -> Rail:
-    """A wallet that takes no new payments: what was offered before is read to its end."""
-    return Rail(name="subtc", wallet_id=wallet_id, role=role, witness=TOTAL_AND_CHAIN, reader=reader, doorbell=doorbell)
+def following(reader: WalletReader, wallet_id: str, *, role: str = "hot", **more: Any) -> Rail:
+    """A wallet that is only read: what was offered before is followed to its end. `more` are fields of Rail."""
+    return Rail(name="subtc", wallet_id=wallet_id, role=role, witness=TOTAL_AND_CHAIN, reader=reader, **more)
 
 
 def _wallet(settings: Settings, subtc: Subtc, wallet_id: str) -> SubtcWallet:
