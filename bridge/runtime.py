@@ -175,7 +175,7 @@ def _chain(settings: Settings) -> Chain | None:
             password=chain.core_rpc.password.get_secret_value,
             network=settings.network,
         )
-    return EsploraReader(base_urls=chain.esplora) if chain.esplora else None
+    return EsploraReader(base_urls=chain.esplora, network=settings.network) if chain.esplora else None
 
 
 def _oldest_tip(settings: Settings) -> timedelta | None:

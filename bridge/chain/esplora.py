@@ -46,10 +46,17 @@ class EsploraReader:
     """Chain evidence from the first of several servers that answers and is not behind another. Threads may share it: what it
     remembers of a server is a number that a later answer replaces, whichever thread it came to.
 
-    Hosts named here are the operator's choice, so they may be private and speak plain http.
+    Hosts named here are the operator's choice, so they may be private and speak plain http. None of another `network` is read.
     """
 
-    def __init__(self, *, base_urls: Sequence[str], limits: Limits | None = None, outbound: Outbound | None = None):
+    def __init__(
+        self,
+        *,
+        base_urls: Sequence[str],
+        network: str | None = None,
+        limits: Limits | None = None,
+        outbound: Outbound | None = None,
+    ):
         if not base_urls:
             raise ValueError("a chain reader needs at least one URL")
         hosts = [urlsplit(url).hostname or "" for url in base_urls]
@@ -58,7 +65,7 @@ class EsploraReader:
         guard = Guard(allow_hosts=frozenset(hosts), plain_http=True)
         self._outbound = outbound or Outbound(limits=limits, guard=guard)
         self._servers = tuple(
-            EsploraServer(base_url=url.rstrip("/"), name=name, outbound=self._outbound)
+            EsploraServer(base_url=url.rstrip("/"), name=name, outbound=self._outbound, network=network)
             for url, name in zip(base_urls, _names(hosts), strict=True)
         )
         self._preferred = 0

@@ -27,6 +27,16 @@ _MAX_PAGES = 40
 _SHORTEST_FULL_PAGE = 10
 _KEPT_BLOCKS = 1_000
 _MAX_HEIGHT = 10**8
+# The first block of each network's chains: Bitcoin Core, src/kernel/chainparams.cpp. Every signet has the same one.
+_FIRST_BLOCKS = {
+    "main": {"000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"},
+    "test": {
+        "000000000933ea01ad0ee984209779baaec3ced90fa3f408719526f8d77f4943",
+        "00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043",
+    },
+    "signet": {"00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6"},
+    "regtest": {"0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +56,20 @@ class Spender:
 
 
 class EsploraServer:
-    """Answers of one server, checked. Every method raises Unavailable or ProtocolError; threads may share it."""
+    """Answers of one server, checked. Every method raises Unavailable or ProtocolError; threads may share it. Of a `network`
+    given, its tip has to be.
+    """
 
-    def __init__(self, *, base_url: str, name: str, outbound: Outbound):
+    def __init__(self, *, base_url: str, name: str, outbound: Outbound, network: str | None = None):
         self.name = name
+        self._first_blocks = _FIRST_BLOCKS[network] if network is not None else None
         self._base_url, self._outbound = base_url, outbound
         self._blocks: dict[str, Tip] = {}
 
     def tip(self) -> Tip:
         """Its best block. One call, and a second one when the block is new to us."""
-        return self.block(as_hash(self._text("/blocks/tip/hash")))
+        self._check_network()
+        return self.block(_hash_in(_good(self._call("/blocks/tip/hash"))))
 
     def block(self, block_hash: str) -> Tip:
         """The block with this hash, which is asked for once: a hash names its height and its time for ever."""
@@ -74,9 +88,21 @@ class EsploraServer:
             self._blocks[block_hash] = known
         return known
 
+    def _check_network(self) -> None:
+        """Once: a server of another network may show the higher chain, and would be taken for the one that is ahead.
+
+        One that does not know its first block is let be: that is no proof.
+        """
+        if self._first_blocks is None:
+            return
+        told = self._ask("/block-height/0", lacking=404)
+        if told is not None and _hash_in(told) not in self._first_blocks:
+            raise ProtocolError("wrong_network", "Its first block is that of another network.")
+        self._first_blocks = None
+
     def hash_at(self, height: int) -> str:
         """The block of its best chain at a height that is not above its tip."""
-        return as_hash(self._text(f"/block-height/{height}"))
+        return _hash_in(_good(self._call(f"/block-height/{height}")))
 
     def transaction(self, txid: str) -> Tx | None:
         """None when it knows no such transaction. One that only an undone block held may still be known, as unconfirmed."""
@@ -141,12 +167,6 @@ class EsploraServer:
         stats = (as_object(shown.get(name)) for name in ("chain_stats", "mempool_stats"))
         return sum(as_int(each.get("tx_count"), most=10**9) for each in stats)
 
-    def _text(self, path: str) -> str:
-        try:
-            return _good(self._call(path)).text().strip()
-        except ValueError:
-            raise unreadable() from None
-
     def _ask(self, path: str, *, lacking: int | None) -> Reply | None:
         """None when it answers with the status `lacking`."""
         reply = self._call(path)
@@ -166,6 +186,14 @@ def _good(reply: Reply) -> Reply:
         wait = reply.retry_after_seconds()
         raise Unavailable("chain_unavailable", f"It answered HTTP {reply.status}.", retry_after_seconds=wait)
     return reply
+
+
+def _hash_in(reply: Reply) -> str:
+    """A hash that is told as plain text."""
+    try:
+        return as_hash(reply.text().strip())
+    except ValueError:
+        raise unreadable() from None
 
 
 def _take_in(page: list[Tx], listed: dict[str, Tx]) -> bool:

@@ -684,3 +684,59 @@ def test_a_tip_of_another_shape_is_no_tip(facts: Facts, change: dict[str, Any]) 
 def test_a_tip_that_is_no_hash_is_no_tip(facts: Facts, text: bytes) -> None:
     with pytest.raises(Unavailable, match="Esplora shape"):
         reading_with(facts, "/blocks/tip/hash", text)
+
+
+# --- networks ----------------------------------------------------------------------------------------------------------
+
+FIRST_BLOCKS = {
+    "main": "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+    "test": "00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043",
+    "signet": "00000008819873e925422c1ff0f99f7cc9bbb232af63a077a480a3633bee1ef6",
+    "regtest": "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206",
+}
+
+
+class OfNetwork(Esplora):
+    """A server of one network, `None`: it does not know its first block."""
+
+    def __init__(self, facts: Facts, network: str | None):
+        super().__init__(facts)
+        self.first_block = FIRST_BLOCKS[network] if network else 404
+
+    def found(self, parts: list[str], after: str | None) -> Any:
+        return self.first_block if parts == ["block-height", "0"] else super().found(parts, after)
+
+
+def test_a_server_of_another_network_is_not_read_however_high_its_chain(facts: Facts) -> None:
+    facts.pay((ADDRESS, 20_000))
+    facts.mine()
+    elsewhere = Facts()
+    elsewhere.mine(500)
+    with served(OfNetwork(elsewhere, "test")) as wrong, served(OfNetwork(facts, "main")) as right:
+        reader = EsploraReader(base_urls=[wrong, right], network="main")
+        assert reader.tip().height == facts.tip
+        assert [o.amount_sat for o in read(reader).outputs] == [20_000]
+        reader.close()
+
+
+@pytest.mark.parametrize("network", FIRST_BLOCKS)
+def test_where_all_servers_are_of_another_network_that_is_said(facts: Facts, network: str) -> None:
+    for other in FIRST_BLOCKS:
+        with served(OfNetwork(facts, other)) as url:
+            reader = EsploraReader(base_urls=[url], network=network)
+            if other == network:
+                assert reader.tip().height == facts.tip
+            else:
+                with pytest.raises(Unavailable, match="another network"):
+                    reader.tip()
+            reader.close()
+
+
+def test_the_first_block_is_asked_for_once_and_need_not_be_known(facts: Facts) -> None:
+    server = OfNetwork(facts, None)
+    with served(server) as url:
+        reader = EsploraReader(base_urls=[url], network="main")
+        reader.tip()
+        read(reader)
+        assert server.paths.count("/block-height/0") == 1
+        reader.close()
