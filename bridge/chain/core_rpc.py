@@ -79,6 +79,7 @@ class CoreRpcReader:
         except WalletMissing:
             # The node was restarted without it; the next reading loads it.
             self._is_open = False
+            self._search.forget()
             raise
         return ChainReading(
             address=address,

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,21 @@ _YOUNG_SECONDS = 6 * 3_600
 _PIECE_BLOCKS = 144
 # This part of the time that one call may take is spent on further pieces of one look.
 _PART_OF_TIMEOUT = 4
+# Pieces that are remembered for others, and how long after one an address that comes new waits for those that follow.
+_KEPT_PIECES = 1_000
+_JOINS_WITHIN_SECONDS = 60
 _BUSY = frozenset({WALLET_REFUSES})
 _NOT_NOW = _BUSY | {MISCELLANEOUS}
 _MARK = re.compile(r"(searched|searching):([0-9]{1,11})(?::([0-9]{1,9}))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """Blocks that were searched for all addresses that the wallet knew at `began` of the monotonic clock."""
+
+    began: float
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,31 +76,48 @@ def mark_of(label: object) -> Mark | None:
 
 class Search:
     """The search for addresses in one wallet of a node. Threads and processes may search at once: the wallet lets one of
-    them at a time, and a piece that two have done is only done twice.
+    them at a time, and a piece that two have done is only done twice. Of one process many addresses share their pieces: after a
+    new node has taken over, the past is searched about once and not once for each of them.
     """
 
     def __init__(self, node: Node, *, path: str):
         self._node = node
         self._path = path
         self._piece_blocks = _PIECE_BLOCKS
+        self._pieces: deque[_Piece] = deque(maxlen=_KEPT_PIECES)
+        # Since when of the monotonic clock an address is known to be in the wallet, until its search is done.
+        self._in_wallet: dict[str, float] = {}
+
+    def forget(self) -> None:
+        """The wallet may be another from now on."""
+        self._pieces.clear()
+        self._in_wallet.clear()
 
     def bring_on(self, address: str, *, born: int, tip: Tip, lowest: int) -> Mark:
         """Makes the wallet know `address` and searches a bounded part of what is left since `born`; where it stands then.
 
         Raises Unavailable when the wallet does not know the address yet.
         """
+        asked = time.monotonic()
         known = self._node.ask("getaddressinfo", address, path=self._path)
         labels = known.get("labels")
         if not isinstance(labels, list):
             raise unreadable("getaddressinfo")
         mark = mark_of(labels[0]) if labels and known.get("ismine") is True else None
         if mark is None:
+            if address in self._in_wallet:
+                self.forget()
             mark = self._import(address, born=born, tip=tip)
+            self._in_wallet[address] = time.monotonic()
+            if not mark.is_done and self._is_searching():
+                return mark
         if mark.is_enough(born=born, lowest=lowest):
+            self._in_wallet.pop(address, None)
             return mark
+        known_since = self._in_wallet.setdefault(address, asked)
         if mark.is_done:
             mark = Mark(is_done=False, since=born)
-        return self._go_on(address, mark, born=born, tip=tip, lowest=lowest)
+        return self._go_on(address, mark, known_since=known_since, born=born, tip=tip, lowest=lowest)
 
     def _import(self, address: str, *, born: int, tip: Tip) -> Mark:
         """The wallet follows the address from now on, in the mempool too; a young one is searched with it."""
@@ -112,16 +142,16 @@ class Search:
         log.info("an address is watched at the node", extra={"action": "chain_address_imported", "address": address})
         return self._write(address, Mark(is_done=True, since=born)) if is_searched and is_young else mark
 
-    def _go_on(self, address: str, mark: Mark, *, born: int, tip: Tip, lowest: int) -> Mark:
+    def _go_on(self, address: str, mark: Mark, *, known_since: float, born: int, tip: Tip, lowest: int) -> Mark:
         """Searches piece by piece up to the tip, or until a look's time is spent. What comes later the wallet follows."""
         ends = time.monotonic() + self._node.timeout_seconds / _PART_OF_TIMEOUT
         since, height = self._place(mark, tip=tip, lowest=lowest)
         while height <= tip.height:
-            last = min(height + self._piece_blocks - 1, tip.height)
-            if not self._is_searched(height, last):
+            last = self._piece(height, tip, known_since=known_since)
+            if last is None:
                 log.info(
                     "the past of an address could not be searched now",
-                    extra={"action": "chain_search_held_up", "address": address, "height": height, "last": last},
+                    extra={"action": "chain_search_held_up", "address": address, "height": height},
                 )
                 return Mark(is_done=False, since=since, height=height)
             height = last + 1
@@ -129,16 +159,31 @@ class Search:
                 mark = self._write(address, Mark(is_done=False, since=since, height=height))
                 if time.monotonic() >= ends:
                     return mark
+        self._in_wallet.pop(address, None)
         return self._write(address, Mark(is_done=True, since=since, height=lowest if since > born else None))
 
-    def _is_searched(self, first: int, last: int) -> bool:
-        """Searches these blocks for all addresses; False when another search runs, a block is missing or time is up."""
+    def _is_searching(self) -> bool:
+        """Whether the past is being searched for another address: then a new one takes part in the pieces to come."""
+        return bool(self._pieces) and time.monotonic() - self._pieces[-1].began < _JOINS_WITHIN_SECONDS
+
+    def _piece(self, height: int, tip: Tip, *, known_since: float) -> int | None:
+        """Searches on from a height, unless that was done since the wallet knew the address. Up to which block that is, or None
+        when another search runs, a block is missing or time is up.
+        """
+        shared = [p.last for p in tuple(self._pieces) if p.began >= known_since and p.first <= height <= p.last]
+        if shared:
+            return max(shared)
+        last, began = min(height + self._piece_blocks - 1, tip.height), time.monotonic()
         try:
-            return self._node.call("rescanblockchain", first, last, path=self._path, known=_NOT_NOW) is not None
+            told = self._node.call("rescanblockchain", height, last, path=self._path, known=_NOT_NOW)
         except TooSlow:
             # The node goes on with it, but nobody will tell us how it ended.
             self._piece_blocks = max(1, self._piece_blocks // 2)
-            return False
+            return None
+        if told is None:
+            return None
+        self._pieces.append(_Piece(began=began, first=height, last=last))
+        return last
 
     def _place(self, mark: Mark, *, tip: Tip, lowest: int) -> tuple[int, int]:
         """Since when the search will be complete, and the block at which it goes on."""

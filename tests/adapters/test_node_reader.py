@@ -198,7 +198,66 @@ def test_while_the_node_searches_for_another_address_only_the_unsearched_are_in_
         place.read()
     assert error.value.code == "chain_scanning"
     place.node.scanning = False
-    assert shown(place.read()) == ([100], "")
+    assert in_the_end(place) == ([100], "")
+
+
+def addresses(count: int) -> list[str]:
+    return [f"address-{number}" for number in range(count)]
+
+
+def rounds_until_all_are_searched(place: Place, asked: list[str], *, at_most: int = 100) -> dict[str, list[int]]:
+    """What each address is shown to have received once its search is done, when all are looked at in turn."""
+    found: dict[str, list[int]] = {}
+    for _ in range(at_most):
+        for address in asked:
+            reading = place.read(address=address)
+            if not reading.gap:
+                found[address] = shown(reading)[0]
+        if len(found) == len(asked):
+            return found
+    raise AssertionError(f"searched to the end: {len(found)} of {len(asked)}")
+
+
+def blocks_searched(place: Place) -> int:
+    """Beside those that an import brings with it."""
+    return sum(last - first + 1 for first, last in place.node.searched if last - first < DAY)
+
+
+def test_many_addresses_of_a_new_node_search_its_past_together(place: Place) -> None:
+    """A node takes over while thirty invoices are open: each of them searching for itself would take thirty times as long."""
+    asked = addresses(30)
+    for number, address in enumerate(asked):
+        place.facts.pay((address, 100 + number))
+        place.facts.mine(HOUR)
+    place.facts.mine(20 * DAY)
+    found = rounds_until_all_are_searched(place, asked)
+    assert found == {address: [100 + number] for number, address in enumerate(asked)}
+    past = place.facts.tip - FIRST_BLOCK
+    assert blocks_searched(place) < 3 * past, "each by itself: thirty times as many"
+
+
+def test_a_piece_counts_for_no_address_that_the_wallet_did_not_know_when_it_began(place: Place) -> None:
+    place.facts.pay((OTHER, 700))
+    place.pay(9 * DAY)
+    assert is_complete(place.read(), place)
+    # The past was searched a moment ago, but not for this one.
+    assert rounds_until_all_are_searched(place, [OTHER]) == {OTHER: [700]}
+
+
+def test_what_was_searched_in_a_wallet_that_is_gone_counts_for_nobody(place: Place) -> None:
+    asked = addresses(3)
+    for address in asked:
+        place.facts.pay((address, 500))
+    place.facts.mine(9 * DAY)
+    place.node.misses = frozenset({FIRST_BLOCK + 5 * DAY})
+    for _ in range(2):
+        for address in asked:
+            assert place.read(address=address).gap == "not_searched"
+    place.node.lose_wallet()
+    with pytest.raises(Unavailable):
+        place.read(address=asked[0])
+    place.node.misses = frozenset()
+    assert rounds_until_all_are_searched(place, asked) == {address: [500] for address in asked}
 
 
 def test_a_block_that_the_node_lacks_keeps_the_gap_open_at_every_look(place: Place) -> None:
