@@ -13,6 +13,7 @@ from sandbox.billmanager.clock import Clock, monotonic
 from sandbox.billmanager.faults import FaultPlan
 from sandbox.billmanager.knobs import Knobs
 from sandbox.billmanager.records import Records
+from sandbox.clock import TURNED
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -71,7 +72,7 @@ class Runner:
         delay: float = 0.0,
     ) -> Outcome:
         """Run one executable in its own session, kill the whole group on timeout, and record the run."""
-        full = {"PATH": PATH, "MGR5_BASE": str(self.base), **environment}
+        full = {"PATH": PATH, "MGR5_BASE": str(self.base), **TURNED, **environment}
         started, begun = self.clock.stamp(), monotonic()
         outcome = _fake(fault) or _run(_wrapped(argv, fault, delay), stdin, full, cwd, timeout, fault)
         self.records.add(

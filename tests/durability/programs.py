@@ -73,7 +73,8 @@ class Zygote:
         self.root, self._lock = root, threading.Lock()
         own = root / ".venv" / "bin" / "python"
         self.python = str(own) if root != ROOT and own.exists() else sys.executable
-        self.environment = os.environ | {"PYTHONPATH": str(root)}
+        paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         self._running = subprocess.Popen(
             [self.python, "-m", "tests.durability.zygote"],
             cwd=root,

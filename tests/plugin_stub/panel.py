@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.clock import TURNED
+
 STUB = Path(__file__).resolve().parents[2] / "plugin_stub"
 HERE = Path(__file__).resolve().parent
 KEY = "mk_test_0123456789abcdef"
 SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS0wMDE="
 OLD_SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS1vbGQ="
-# A panel starts programs with an environment of its own; only a clock that `make later` has moved must be the same for all.
-CLOCK = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Panel:
         (self.base / "calls.jsonl").unlink(missing_ok=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **CLOCK, **more}
+        return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **TURNED, **more}
 
     def start(self, argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

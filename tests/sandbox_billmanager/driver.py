@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import requests
 
 from sandbox.billmanager import Running
+from sandbox.clock import TURNED
 
 SETTINGS = {"api_url": "http://gateway.example", "api_key": "made-up-key"}
 COIN = {"shop_id": "0012", "shop_key": "made-up-shop-key"}
@@ -35,7 +36,7 @@ class Billing:
     def run(self, *argv: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
         """The tree's mgrctl as a real command."""
         command = [str(self.running.base / "sbin/mgrctl"), *argv]
-        env = {"PATH": os.environ["PATH"], **environment}
+        env = {"PATH": os.environ["PATH"], **TURNED, **environment}
         return subprocess.run(command, env=env, capture_output=True, timeout=20, check=False)
 
     def mgrctl(self, func: str, peer: str = "pmtest", **params: Any) -> ET.Element:

@@ -1,6 +1,5 @@
 """The command, the wall-clock tick, and the control surface's own rules."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -34,8 +33,7 @@ def test_the_command_serves_ticks_by_the_wall_clock_and_ends_on_sigterm(tmp_path
         str(tmp_path / "mgr5"),
     ]
     command += ["--module-tree", str(MODULES / "python"), "--tick-seconds", "0.2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert f"http://127.0.0.1:{port}/" in running.stdout.readline()
         url, runs = f"http://127.0.0.1:{port}/_control/records?kind=module", []
