@@ -13,7 +13,7 @@ from bridge.core.money import minor_text
 from bridge.invoices.present import time_text
 from bridge.invoices.record import record, rule_of
 from bridge.permit import acting
-from bridge.store import grace, invoices
+from bridge.store import invoices, reviews
 
 NEEDS = "grace.grant"
 
@@ -31,7 +31,7 @@ def grant_grace(
         row = invoices.find(tx, lock=True, id=invoice_id)
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
-        if grace.find(tx, invoice_id) is not None:
+        if reviews.GRANTS.find(tx, invoice_id) is not None:
             raise Conflict("grace_given", "This payment had its grace already; there is one.")
         if _is_over(row):
             raise Refused("invoice_over", "Time helps only an invoice that is still to be paid.")
@@ -49,17 +49,17 @@ def grant_grace(
             "granted_at": now,
             "ends_at": until,
         }
-        grace.add(tx, values)
+        reviews.GRANTS.add(tx, values)
         detail = {"ends_at": time_text(until), "tier": row.rule, "remaining_sat": row.remaining_sat}
         act.audit("grace_granted", invoice_id=row.id, detail=detail)
         record(tx, bridge, row, now=now, actor=actor, action="observed", facts={"grace_until": until})
-        return grant_json(grace.find(tx, row.id))
+        return grant_json(reviews.GRANTS.find(tx, row.id))
 
 
 def list_grants(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> list[dict[str, Any]]:
     """Newest first; `match` may name state, merchant and invoice_id."""
     with bridge.store.read() as tx:
-        return [grant_json(row) for row in grace.listing(tx, match=match, limit=limit)]
+        return [grant_json(row) for row in reviews.GRANTS.listing(tx, match=match, limit=limit)]
 
 
 def may_have_grace(row: Any) -> bool:

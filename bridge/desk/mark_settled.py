@@ -14,7 +14,7 @@ from bridge.invoices.present import approvals_json, time_text
 from bridge.invoices.review_blocks import consequence
 from bridge.logs import log
 from bridge.permit import acting, refuse_same_person
-from bridge.store import audit, invoices, marks, reviews
+from bridge.store import audit, invoices, reviews
 from bridge.store.db import Tx
 
 MARK = "mark_settled"
@@ -25,13 +25,13 @@ STATES = ("proposed", "approved", "rejected", "lapsed")
 def list_marks(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> list[dict[str, Any]]:
     """Newest first; `match` may name state, review_id, invoice_id and merchant."""
     with bridge.store.read() as tx:
-        return [mark_json(tx, row) for row in marks.listing(tx, match=match, limit=limit)]
+        return [mark_json(tx, row) for row in reviews.MARKS.listing(tx, match=match, limit=limit)]
 
 
 def show_mark(bridge: Bridge, mark_id: str) -> dict[str, Any]:
     """One mark with its approvals. Raises Refused("unknown_mark")."""
     with bridge.store.read() as tx:
-        return mark_json(tx, _found(marks.find(tx, id=mark_id)))
+        return mark_json(tx, _found(reviews.MARKS.find(tx, id=mark_id)))
 
 
 def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
         "proposed_by": row.proposed_by,
         "reason": row.reason,
         "approvals_needed": row.approvals_needed,
-        "approvals": approvals_json(marks.approvals_of(tx, row.id)),
+        "approvals": approvals_json(reviews.approvals_of_mark(tx, row.id)),
         "proposed_at": time_text(row.proposed_at),
         "ended_at": time_text(row.ended_at) if row.ended_at else None,
     }
@@ -59,7 +59,7 @@ def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
 
 def propose_mark(tx: Tx, bridge: Bridge, item: Any, row: Any, *, actor: str, reason: str, now: datetime) -> None:
     """Keeps the proposal; nothing else happens yet. `item` and `row` are locked. Raises Conflict("mark_proposed")."""
-    if (waiting := marks.find(tx, review_id=item.id, state="proposed")) is not None:
+    if (waiting := reviews.MARKS.find(tx, review_id=item.id, state="proposed")) is not None:
         detail = f"{waiting.proposed_by} proposed this already; somebody else must approve it."
         raise Conflict("mark_proposed", detail)
     worth_sat = _worth_sat(tx, row)
@@ -79,8 +79,8 @@ def propose_mark(tx: Tx, bridge: Bridge, item: Any, row: Any, *, actor: str, rea
         "approvals_needed": bridge.marks.needed(worth_sat),
         "proposed_at": now,
     }
-    marks.propose(tx, values)
-    _note(tx, marks.find(tx, id=values["id"]), "mark_proposed", actor=actor, reason=reason, now=now)
+    reviews.MARKS.add(tx, values)
+    _note(tx, reviews.MARKS.find(tx, id=values["id"]), "mark_proposed", actor=actor, reason=reason, now=now)
 
 
 def approve_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -93,15 +93,15 @@ def approve_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> di
         tx, now = act.tx, act.now
         item, row, mark = _locked(tx, mark_id)
         _check_approvable(tx, mark, row, actor)
-        marks.approve(tx, mark, actor=actor, reason=reason, now=now)
-        if len(marks.approvals_of(tx, mark_id)) < mark.approvals_needed:
+        reviews.approve_mark(tx, mark, actor=actor, reason=reason, now=now)
+        if len(reviews.approvals_of_mark(tx, mark_id)) < mark.approvals_needed:
             _note(tx, mark, "mark_approval_given", actor=actor, reason=reason, now=now)
             return mark_json(tx, mark)
-        marks.end(tx, mark_id, state="approved", now=now)
+        reviews.end_mark(tx, mark_id, state="approved", now=now)
         _note(tx, mark, "mark_approved", actor=actor, reason=reason, now=now)
         carry_out(tx, bridge, item, row, decision=MARK, actor=actor, reason=reason, now=now)
         bridge.crash_point("ruling.committing")
-        approved = mark_json(tx, marks.find(tx, id=mark_id))
+        approved = mark_json(tx, reviews.MARKS.find(tx, id=mark_id))
     bridge.crash_point("ruling.committed")
     return approved
 
@@ -115,9 +115,9 @@ def reject_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dic
         tx, now = act.tx, act.now
         _item, _row, mark = _locked(tx, mark_id)
         _check_waiting(mark)
-        marks.end(tx, mark_id, state="rejected", now=now)
+        reviews.end_mark(tx, mark_id, state="rejected", now=now)
         _note(tx, mark, "mark_rejected", actor=actor, reason=reason, now=now)
-        return mark_json(tx, marks.find(tx, id=mark_id))
+        return mark_json(tx, reviews.MARKS.find(tx, id=mark_id))
 
 
 def _worth_sat(tx: Tx, row: Any) -> int:
@@ -128,15 +128,15 @@ def _worth_sat(tx: Tx, row: Any) -> int:
 
 def _locked(tx: Tx, mark_id: str) -> tuple[Any, Any, Any]:
     """Item, invoice and mark, locked in the order in which a ruling takes them, so that none waits crosswise."""
-    known = _found(marks.find(tx, id=mark_id))
+    known = _found(reviews.MARKS.find(tx, id=mark_id))
     item = reviews.find(tx, known.review_id, lock=True)
     row = invoices.find(tx, lock=True, id=known.invoice_id)
-    return item, row, _found(marks.find(tx, lock=True, id=mark_id))
+    return item, row, _found(reviews.MARKS.find(tx, lock=True, id=mark_id))
 
 
 def _check_approvable(tx: Tx, mark: Any, row: Any, actor: str) -> None:
     _check_waiting(mark)
-    refuse_same_person(actor, involved=[mark.proposed_by, *(a.actor for a in marks.approvals_of(tx, mark.id))])
+    refuse_same_person(actor, involved=[mark.proposed_by, *(a.actor for a in reviews.approvals_of_mark(tx, mark.id))])
     if any(getattr(row, name) != getattr(mark, name) for name in ("received_sat", "amount_minor", "currency")):
         raise Conflict("mark_changed", "Money or amount changed since this was proposed; reject it and look again.")
 

@@ -17,7 +17,7 @@ from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown
 from bridge.payouts.settle_unknown import payout_of_review, settle_unknown
 from bridge.permit import check_actor, require_words
-from bridge.store import events, invoices, ledger, marks, operators, reviews
+from bridge.store import events, invoices, ledger, operators, reviews
 from bridge.store.db import Tx
 
 DECISIONS = tuple(RULINGS)
@@ -36,7 +36,7 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
     with bridge.store.read() as tx:
         row = _found(reviews.find(tx, review_id))
         blocks = row.blocks | {"outcome": _outcome(tx, row)}
-        proposed = [mark_json(tx, mark) for mark in marks.listing(tx, match={"review_id": review_id}, limit=20)]
+        proposed = [mark_json(tx, mark) for mark in reviews.MARKS.listing(tx, match={"review_id": review_id}, limit=20)]
         return _shown(row, now) | {"blocks": blocks, "decision": row.decision, "note": row.note, "marks": proposed}
 
 
@@ -86,7 +86,9 @@ def _outcome(tx: Tx, row: Any) -> dict[str, Any] | None:
     """What came of the ruling: the person, the reason, and the journals and events of the same transaction."""
     if row.state != "resolved":
         return None
-    proposers = [m.proposed_by for m in marks.listing(tx, match={"review_id": row.id, "state": "approved"}, limit=1)]
+    proposers = [
+        m.proposed_by for m in reviews.MARKS.listing(tx, match={"review_id": row.id, "state": "approved"}, limit=1)
+    ]
     kinds = ledger.kinds_at(tx, row.invoice_id, at=row.resolved_at) if row.invoice_id else []
     told = [e.type for e in events.of_invoice(tx, row.invoice_id) if e.created_at == row.resolved_at]
     return {

@@ -24,7 +24,7 @@ from bridge.core.schedule import look_class, next_look_at
 from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
 from bridge.invoices.targets import target_of
-from bridge.store import audit, events, grace, idempotency, invoices, ledger, reviews, targets
+from bridge.store import audit, events, idempotency, invoices, ledger, reviews, targets
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
 
@@ -113,7 +113,7 @@ def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> dict
         return {}
     ended = outcome(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
     if ended is not None:
-        grace.end(tx, known.id, state=ended, now=now)
+        reviews.end_grace(tx, known.id, state=ended, now=now)
         detail = {"remaining_sat": decision.remaining_sat}
         audit.write(tx, at=now, actor="worker", action=f"grace_{ended}", invoice_id=known.id, detail=detail)
     return {} if ended is None else {"grace_until": None}

@@ -1,21 +1,25 @@
-"""The review queue: items that wait for a person.
+"""What waits for a person, and what persons gave: review items, manual marks with their approvals, time to pay.
 
-Owns its rows; what an item means for an invoice is `core.invoice`'s.
+Owns these rows; what an item means for an invoice is `core.invoice`'s, when a grace ends `core.grace`'s, who may propose and
+approve the desk's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from bridge.core.kinds import WITHDRAWN
-from bridge.store import marks
 from bridge.store.rows import Rows
-from bridge.store.tables import reviews
+from bridge.store.tables import grace_grants, mark_approvals, marks, reviews
 
 _REVIEWS = Rows(table=reviews, order=(reviews.c.due_at, reviews.c.id), told=reviews.c.opened_at)
 find, listing, of_invoice = _REVIEWS.find, _REVIEWS.listing, _REVIEWS.of_invoice
+# The database refuses a second mark that waits for the same item, and a second grant for an invoice.
+MARKS = Rows(table=marks, order=(marks.c.proposed_at.desc(), marks.c.id.desc()))
+GRANTS = Rows(table=grace_grants, order=(grace_grants.c.granted_at.desc(), grace_grants.c.invoice_id))
+_MARK_APPROVALS = Rows(table=mark_approvals, told=mark_approvals.c.id)
 
 
 def open_item(
@@ -52,7 +56,7 @@ def open_item(
 
 def resolve(tx: Connection, review_id: str, *, decision: str, actor: str, note: str, now: datetime) -> None:
     """Answers an item; a manual mark of it that still waits lapses."""
-    marks.lapse(tx, review_id, now=now)
+    MARKS.change(tx, {"state": "lapsed", "ended_at": now}, review_id=review_id, state="proposed")
     values = {"state": "resolved", "decision": decision, "actor": actor, "note": note, "resolved_at": now}
     _REVIEWS.change(tx, values, id=review_id, state="open")
 
@@ -77,3 +81,22 @@ def count_overdue(tx: Connection, *, now: datetime) -> int:
 def count_open_by_kind(tx: Connection) -> dict[str, int]:
     query = select(reviews.c.kind, func.count()).where(reviews.c.state == "open").group_by(reviews.c.kind)
     return {kind: int(count) for kind, count in tx.execute(query)}
+
+
+def approve_mark(tx: Connection, row: Row[Any], *, actor: str, reason: str, now: datetime) -> None:
+    """Keeps one person's approval; the database refuses the proposer's and anybody's second one."""
+    values = {"mark_id": row.id, "proposed_by": row.proposed_by, "actor": actor, "reason": reason, "at": now}
+    _MARK_APPROVALS.add(tx, values)
+
+
+def approvals_of_mark(tx: Connection, mark_id: str) -> Sequence[Row[Any]]:
+    """Oldest first."""
+    return _MARK_APPROVALS.of(tx, mark_id=mark_id)
+
+
+def end_mark(tx: Connection, mark_id: str, *, state: str, now: datetime) -> None:
+    MARKS.change(tx, {"state": state, "ended_at": now}, id=mark_id, state="proposed")
+
+
+def end_grace(tx: Connection, invoice_id: str, *, state: str, now: datetime) -> None:
+    GRANTS.change(tx, {"state": state, "ended_at": now}, invoice_id=invoice_id, state="open")

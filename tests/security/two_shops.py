@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from bridge.books.keep_books import number_events
 from bridge.payouts.request_refund import NewRefund, request_refund
-from bridge.store import marks
+from bridge.store import reviews
 from tests.builders import build_merchant
 from tests.payouts.desk import PAYER
 from tests.web.conftest import Site, build_site
@@ -91,4 +91,4 @@ def propose_mark(shops: TwoShops, merchant: str) -> None:
     row = {"invoice_id": ids["invoice_id"], "review_id": ids["review_id"], "merchant": merchant, "currency": "USD"}
     row |= {"id": f"mark_{merchant}", "state": "proposed", "proposed_by": "anna", "reason": "x", "proposed_at": now}
     with shops.site.bridge.store.write() as tx:
-        marks.propose(tx, row | sums)
+        reviews.MARKS.add(tx, row | sums)
