@@ -8,7 +8,7 @@ from datetime import timedelta
 from bridge.context import Bridge
 from bridge.logs import log
 from bridge.permit import acting
-from bridge.store import clock_jumps, leases
+from bridge.store import ahead, leases
 from bridge.store.purge import CLASSES, RecordClass, count_due, purge
 from bridge.turns import NOBODY, take_turn
 
@@ -52,7 +52,7 @@ def purge_due(bridge: Bridge) -> int:
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if leases.mode_of(tx) == "read_only" or clock_jumps.noticed(tx, now=now, within=timedelta(days=1)):
+        if leases.mode_of(tx) == "read_only" or ahead.jumps(tx, now=now, within=timedelta(days=1)):
             return 0
     if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=DAY_SECONDS):
         return 0

@@ -13,7 +13,7 @@ from typing import Any
 from bridge.core.clock import CLOCK_TOLERANCE, Witness, is_ahead
 from bridge.invoices.record import rule_of
 from bridge.logs import log
-from bridge.store import audit, clock_jumps, invoices
+from bridge.store import ahead, audit, invoices
 from bridge.store.db import Tx
 
 # A jump that was noticed longer ago has nothing to do with what lies ahead of now.
@@ -57,7 +57,7 @@ def _how_far(tx: Tx, row: Any, latest: datetime, *, now: datetime) -> timedelta:
     """
     begun = (row.created_at, *(quote.effective_from for quote in invoices.quotes_of(tx, row.id)))
     shown = min((at for at in begun if is_ahead(at, now=now)), default=latest)
-    jumps = [timedelta(seconds=jump.seconds) for jump in clock_jumps.noticed(tx, now=now, within=REMEMBERED)]
+    jumps = [timedelta(seconds=jump.seconds) for jump in ahead.jumps(tx, now=now, within=REMEMBERED)]
     return min([latest - now, *(jump for jump in jumps if jump >= shown - now - CLOCK_TOLERANCE)])
 
 

@@ -24,7 +24,7 @@ from bridge.payouts.present import refundable_of
 from bridge.payouts.steps import Terms, found, note, terms_of, void
 from bridge.payouts.treasury import owed_sat
 from bridge.permit import may_call_provider
-from bridge.store import clock_jumps, invoices, leases, payouts
+from bridge.store import ahead, invoices, leases, payouts
 from bridge.store.db import Tx
 
 WAIT_SECONDS = 60
@@ -55,7 +55,7 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
         wallet_id = rail.wallet_id
         with bridge.store.read() as tx:
             is_due = may_call_provider(tx, wallet_id) and payouts.is_due(tx, wallet_id=wallet_id, now=now)
-            is_cool = not clock_jumps.noticed(tx, now=now, within=cooling)
+            is_cool = not ahead.jumps(tx, now=now, within=cooling)
         if is_due and is_cool:
             done += _send_next(bridge, rail, owner=owner)
     return done

@@ -1,7 +1,8 @@
-"""Times that somebody waits for and that lie further ahead than any pause lasts: found, and brought back.
+"""What a wrong clock leaves: times further ahead than any pause lasts, found and brought back, and the jumps noticed so far.
 
-Owns which columns these are and how far ahead of now each may lie; must not judge whose clock is wrong, `upkeep.watch_clock`
-does. Leases need no bringing back: whoever wants one knows how long it lasts.
+Owns which columns these are, how far ahead of now each may lie, and the mark that nodes leave so that the next one can find a
+wrong clock; must not judge whose it is, `upkeep.watch_clock` does. Leases need no bringing back: whoever wants one knows how
+long it lasts.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE, is_ahead
 from bridge.core.retry import LONGEST_SECONDS as LONGEST_RETRY_SECONDS
@@ -22,10 +23,13 @@ from bridge.core.schedule import (
     SETTLED_FINAL_SECONDS,
     longest_awaiting,
 )
-from bridge.store.tables import UtcTime, deliveries, delivery_attempts, invoices, payouts, reviews
+from bridge.store.db import put_row
+from bridge.store.tables import UtcTime, clock_jumps, deliveries, delivery_attempts, invoices, leases, payouts, reviews
 
 _NOW: Any = bindparam("now")
 _LATEST: Any = bindparam("latest")
+# A lease of nobody: its end is when a worker last wrote, so that it outlives the worker and the node.
+_MARK = {"name": "clock"}
 
 
 def is_over(until: Any, now: Any = _NOW, latest: Any = _LATEST) -> Any:
@@ -174,3 +178,24 @@ def _by(row: Row[Any], lasts: Lasts) -> timedelta:
     written = [at - lasts.now for at in times if at is not None and is_ahead(at, now=lasts.now)]
     beyond: timedelta = row.at - row.longest + CLOCK_TOLERANCE
     return max(written, default=beyond)
+
+
+def add_jump(tx: Connection, *, noticed_by: str, seconds: int, now: datetime) -> None:
+    tx.execute(insert(clock_jumps).values(noticed_at=now, noticed_by=noticed_by, seconds=seconds))
+
+
+def jumps(tx: Connection, *, now: datetime, within: timedelta) -> Sequence[Row[Any]]:
+    """The jumps noticed of late, newest first; what was noticed ahead of now was noticed by a clock that was wrong."""
+    query = select(clock_jumps).where(clock_jumps.c.noticed_at > now - within)
+    query = query.where(clock_jumps.c.noticed_at <= now + CLOCK_TOLERANCE)
+    return tx.execute(query.order_by(clock_jumps.c.id.desc())).all()
+
+
+def mark_clock(tx: Connection, *, now: datetime) -> None:
+    """Says when a worker last wrote, by its own clock."""
+    put_row(tx, leases, _MARK, {"owner": "nobody", "lease_until": now})
+
+
+def clock_marked_at(tx: Connection) -> datetime | None:
+    at: datetime | None = tx.execute(select(leases.c.lease_until).where(leases.c.name == _MARK["name"])).scalar()
+    return at

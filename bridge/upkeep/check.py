@@ -19,7 +19,7 @@ from bridge.invoices.price import current_rate
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.payouts.treasury import old_balances
-from bridge.store import audit, clock_jumps, deliveries, invoices, leases, policies, reviews
+from bridge.store import ahead, audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
 from bridge.upkeep.readiness import chain_sight
 
@@ -145,14 +145,14 @@ def _stage_reached(seen: _Now, tx: Tx) -> str:
 
 def clock_faults(tx: Tx, bridge: Bridge, *, now: datetime, limits: Thresholds) -> list[str]:
     """What is stored that a right clock of this machine and of every node would not have left there."""
-    best, marked_at = leases.best_tip(tx, bridge.network), clock_jumps.marked_at(tx)
+    best, marked_at = leases.best_tip(tx, bridge.network), ahead.clock_marked_at(tx)
     behind = behind_chain(best.block_time if best is not None else None, now=now)
     faults = [clock_behind(behind)] if behind else []
     if marked_at is not None and is_ahead(marked_at, now=now):
         apart = f"a worker's clock stood {_whole(marked_at - now)} ahead of this one"
         is_ours = best is not None and best.block_time is not None and is_ahead(best.block_time, now=now)
         faults.append(f"{apart}, and so does the newest block: it is this one that is behind" if is_ours else apart)
-    jumps = clock_jumps.noticed(tx, now=now, within=timedelta(days=1))
+    jumps = ahead.jumps(tx, now=now, within=timedelta(days=1))
     if len(jumps) > limits.clock_jumps:
         last, way = jumps[0], "back" if jumps[0].seconds > 0 else "forward"
         told = f"the last by {timedelta(seconds=abs(last.seconds))} {way}, noticed {last.noticed_at:%Y-%m-%d %H:%M} UTC"

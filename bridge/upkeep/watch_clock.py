@@ -12,7 +12,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.clock import CLOCK_TOLERANCE, is_ahead
 from bridge.logs import log
-from bridge.store import ahead, audit, clock_jumps, leases
+from bridge.store import ahead, audit, leases
 from bridge.store.ahead import Lasts
 from bridge.store.db import Tx
 
@@ -63,7 +63,7 @@ def watch_clock(bridge: Bridge, watched: WatchedClock, *, owner: str) -> int:
             _say(tx, back, brought, owner=owner, now=now, is_seen=bool(jumped), is_behind=is_behind)
         # What a clock that is right has left stays there to tell this one of it.
         if not is_behind:
-            clock_jumps.mark(tx, now=now)
+            ahead.mark_clock(tx, now=now)
     # Only now: what fails on the way is found again on the next round.
     watched.remember(now, ticks)
     watched.look_at, watched.looks = ticks + LOOK_EVERY_SECONDS, watched.looks + 1
@@ -73,7 +73,7 @@ def watch_clock(bridge: Bridge, watched: WatchedClock, *, owner: str) -> int:
 def _found_ahead(bridge: Bridge, *, now: datetime, also_seldom: bool) -> timedelta:
     """How far ahead the stored times lie: by the mark that a worker left, of whatever node and run, or by what waits."""
     with bridge.store.read() as tx:
-        marked_at = clock_jumps.marked_at(tx)
+        marked_at = ahead.clock_marked_at(tx)
         marked = marked_at - now if marked_at is not None else timedelta(0)
         found = max(marked, ahead.furthest(tx, _lasts(bridge, now), also_seldom=also_seldom))
     return found if found > CLOCK_TOLERANCE else timedelta(0)
@@ -107,10 +107,10 @@ def _say(
     seconds = round(back.total_seconds())
     detail: dict[str, Any] = {"seconds": seconds, "brought_back": brought}
     log("clock.behind" if is_behind else "clock.jumped", level=logging.ERROR, owner=owner, **detail)
-    said = [row.seconds for row in clock_jumps.noticed(tx, now=now, within=SAID_AGAIN_AFTER)]
+    said = [row.seconds for row in ahead.jumps(tx, now=now, within=SAID_AGAIN_AFTER)]
     if not is_seen and seconds <= max(said, default=0) + CLOCK_TOLERANCE.total_seconds():
         return
-    clock_jumps.add(tx, noticed_by=owner, seconds=seconds, now=now)
+    ahead.add_jump(tx, noticed_by=owner, seconds=seconds, now=now)
     audit.write(tx, at=now, actor=owner, action="clock_jumped", detail=detail)
 
 
