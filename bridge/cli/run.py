@@ -7,7 +7,7 @@ import click
 
 from bridge.cli.opened import settings_of
 from bridge.runtime import database_name
-from bridge.store.copy import copy_all, count_rows
+from bridge.store.backup import copy_all, count_rows
 from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text
 
-from bridge.store.copy import copy_all
+from bridge.store.backup import copy_all
 from bridge.store.db import Store, migrate, open_store
 from bridge.store.tables import journals, reconciliations, reviews
 
