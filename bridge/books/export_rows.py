@@ -14,7 +14,7 @@ from bridge.context import Bridge
 from bridge.core.ledger import Books
 from bridge.invoices.present import COLUMNS
 from bridge.payouts.treasury import treasury_rows
-from bridge.store import exports, invoice_pages
+from bridge.store import invoice_pages, ledger
 from bridge.store.invoice_pages import InvoiceFacts
 
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -86,7 +86,7 @@ def _invoice_row(facts: InvoiceFacts) -> Row:
 
 
 _JOURNALS: dict[str, tuple[Callable[..., Sequence[Any]], Maker]] = {
-    "settlements": (exports.settlement_page, settlement_rows),
-    "payouts": (exports.payout_page, payout_rows),
-    "journal": (exports.journal_page, journal_rows),
+    "settlements": (ledger.settlement_page, settlement_rows),
+    "payouts": (ledger.payout_page, payout_rows),
+    "journal": (ledger.journal_page, journal_rows),
 }

@@ -9,7 +9,7 @@ from bridge.books.reconciliation_report import refresh_reconciliation_gauges
 from bridge.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.context import Bridge
 from bridge.invoices.stage import stage_uses
-from bridge.store import audit, counts, deliveries, events, invoices, leases, reconciliations, reviews, wallets
+from bridge.store import audit, counts, deliveries, events, invoices, leases, ledger, reviews, wallets
 from bridge.store.db import Tx
 
 LEASE_SECONDS = 30
@@ -58,7 +58,7 @@ def refresh_gauges(bridge: Bridge) -> None:
             bridge.metrics.reviews_open.labels(kind=kind).set(count)
         bridge.metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
         refresh_reconciliation_gauges(bridge, tx, now=now)
-        for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
+        for account, sat in ledger.sums(tx, ("provider_fee", "network_fee")).items():
             bridge.metrics.fees_sat.labels(account=account).set(sat)
         for row in wallets.balances(tx):
             bridge.metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)

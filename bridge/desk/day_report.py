@@ -14,7 +14,7 @@ from bridge.core.errors import Refused
 from bridge.core.ledger import RECEIVING
 from bridge.core.money import BTC, minor_text
 from bridge.invoices.present import time_text
-from bridge.store import counts, exports
+from bridge.store import counts, ledger
 
 Moved = Mapping[tuple[str, str, str], int]
 Balances = Mapping[tuple[str, str], int]
@@ -46,9 +46,9 @@ def report(bridge: Bridge, day: date, *, days: int = 1, merchant: str | None = N
 def period_report(bridge: Bridge, *, from_at: datetime, to_at: datetime, merchant: str | None = None) -> dict[str, Any]:
     """The same over any period: satoshi under "sat", expected money by currency, counts, and the sums that hold."""
     with bridge.store.read() as tx:
-        moved = exports.moved(tx, from_at=from_at, to_at=to_at, merchant=merchant)
-        opening = exports.balances_at(tx, from_at, merchant=merchant)
-        closing = exports.balances_at(tx, to_at, merchant=merchant)
+        moved = ledger.moved(tx, from_at=from_at, to_at=to_at, merchant=merchant)
+        opening = ledger.balances_at(tx, from_at, merchant=merchant)
+        closing = ledger.balances_at(tx, to_at, merchant=merchant)
         counted = counts.of_period(tx, from_at=from_at, to_at=to_at, merchant=merchant)
         review_sat = counts.under_review_sat(tx, at=to_at, merchant=merchant)
     sat = _satoshi(moved, opening, closing, review_sat)

@@ -130,7 +130,7 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
         settled, tries = counts.settled_by_day(tx, since=since), counts.attempts_by_day(tx, since=since)
         account = bridge.receiving.account
         moved = counts.moved_by_day(tx, account, since=since)
-        hot_sat = ledger.sums(tx, (account,)).get(account, 0)
+        hot_sat = ledger.sums(tx, (account,))[account]
         currency = counts.newest_currency(tx) or ""
         starts = [since + timedelta(days=place) for place in range(days)]
         prices = {

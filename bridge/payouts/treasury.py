@@ -20,7 +20,7 @@ from bridge.invoices.present import time_text
 from bridge.logs import log
 from bridge.payouts.steps import Terms, known_terms
 from bridge.permit import may_call_provider
-from bridge.store import exports, ledger, payouts, wallets
+from bridge.store import ledger, payouts, wallets
 from bridge.store.db import Tx
 from bridge.turns import take_turn
 
@@ -231,8 +231,8 @@ WALLETS = tuple(account for account in ASSETS if account.startswith("wallet:"))
 def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list[dict[str, Cell]]:
     """One row per wallet role, satoshi. opening + in - out - fees = closing; `out_sat` is without fees."""
     with bridge.store.read() as tx:
-        opening, closing = exports.balances_at(tx, from_at), exports.balances_at(tx, to_at)
-        moves = exports.wallet_moves(tx, from_at=from_at, to_at=to_at)
+        opening, closing = ledger.balances_at(tx, from_at), ledger.balances_at(tx, to_at)
+        moves = ledger.wallet_moves(tx, from_at=from_at, to_at=to_at)
         read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
         wanted = {account: len(bridge.readers_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
     read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}

@@ -1,20 +1,23 @@
-"""Journals and entries: posted once, summed often, never changed.
+"""Journals and entries: posted once, summed often, read in the order they were written, a page at a time; never changed.
 
-Owns their queries; which journals are due is said by `core.ledger`.
+Owns their queries; which journals are due is said by `core.ledger`. A period is [from, to) of the moment of the journal, which
+never changes: adjoining periods add up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, case, func, insert, select
 
 from bridge.core.ledger import Journal
 from bridge.core.money import BTC
-from bridge.store.tables import entries, journals
+from bridge.store.rows import page
+from bridge.store.tables import deliveries, entries, events, journals, payouts
 from bridge.store.together import Together
 
-RECEIPTS = "receipts"
+RECEIPTS, PAYOUT = "receipts", "payout"
+SETTLING = ("settle", "absorb", "over", "refund_due")
 _POST = insert(journals).returning(journals.c.id)
 _ENTER = insert(entries)
 _BALANCES = (
@@ -23,7 +26,7 @@ _BALANCES = (
     .where(journals.c.invoice_id == bindparam("invoice_id"), journals.c.family == bindparam("family"))
     .group_by(entries.c.account)
 )
-PAYOUT = "payout"
+_BOOKED = entries.join(journals, journals.c.id == entries.c.journal_id)
 
 
 def post(
@@ -79,41 +82,34 @@ def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict
 
 def owed(tx: Connection, invoice_id: str) -> dict[str, int]:
     """Signed satoshi on every account that any journal of this invoice touched, of all families together."""
-    return {account: units for (account, asset), units in totals(tx, invoice_id=invoice_id).items() if asset == BTC}
+    return _sums(tx, entries.c.account, where=(journals.c.invoice_id == invoice_id, entries.c.asset == BTC))
 
 
 def of_payout(tx: Connection, payout_id: str, *, kind: str) -> dict[str, int]:
     """What a payout's journals of one kind and their mirrors have left on each account."""
-    query = (
-        select(entries.c.account, func.sum(entries.c.units))
-        .join(journals, journals.c.id == entries.c.journal_id)
-        .where(journals.c.payout_id == payout_id, journals.c.kind.in_((kind, f"{kind}_reverse")))
-        .group_by(entries.c.account)
-    )
-    return {account: int(units) for account, units in tx.execute(query)}
+    its = (journals.c.payout_id == payout_id, journals.c.kind.in_((kind, f"{kind}_reverse")))
+    return _sums(tx, entries.c.account, where=its)
 
 
 def totals(
     tx: Connection, *, invoice_id: str | None = None, merchant: str | None = None, service_ref: str | None = None
 ) -> dict[tuple[str, str], int]:
     """Signed balance per (account, asset) over all journals, of one invoice, merchant or service where asked."""
-    query = select(entries.c.account, entries.c.asset, func.sum(entries.c.units)).group_by(
-        entries.c.account, entries.c.asset
-    )
-    of_journal = {journals.c.invoice_id: invoice_id, journals.c.merchant: merchant}
-    asked = [column == value for column, value in of_journal.items() if value is not None]
-    if asked:
-        query = query.join(journals, journals.c.id == entries.c.journal_id).where(*asked)
-    if service_ref is not None:
-        query = query.where(entries.c.service_ref == service_ref)
-    return {(account, asset): int(units) for account, asset, units in tx.execute(query)}
+    asked = {journals.c.invoice_id: invoice_id, journals.c.merchant: merchant, entries.c.service_ref: service_ref}
+    where = [column == value for column, value in asked.items() if value is not None]
+    return _sums(tx, entries.c.account, entries.c.asset, where=where)
 
 
-def sums(tx: Connection, accounts: tuple[str, ...]) -> dict[str, int]:
-    """Signed satoshi on some accounts over all journals."""
-    query = select(entries.c.account, func.sum(entries.c.units)).group_by(entries.c.account)
+def sums(tx: Connection, accounts: Sequence[str]) -> dict[str, int]:
+    """Signed satoshi on each of these accounts over all journals."""
     mine = (entries.c.account.in_(accounts), entries.c.asset == BTC)
-    return {account: int(units) for account, units in tx.execute(query.where(*mine))}
+    return dict.fromkeys(accounts, 0) | _sums(tx, entries.c.account, where=mine, of=entries)
+
+
+def _sums(tx: Connection, *by: Any, where: Iterable[Any], of: Any = _BOOKED) -> dict[Any, int]:
+    """Signed units by a column, or by several as a tuple, of the entries where it is so."""
+    query = select(*by, func.sum(entries.c.units)).select_from(of).where(*where).group_by(*by)
+    return {tuple(key) if len(by) > 1 else key[0]: int(units) for *key, units in tx.execute(query)}
 
 
 def kinds_at(tx: Connection, invoice_id: str, *, at: datetime) -> list[str]:
@@ -130,3 +126,103 @@ def _mirrored(tx: Connection, kind: str, invoice_id: str | None, payout_id: str 
     query = select(func.max(journals.c.id)).where(of, journals.c.kind == original)
     newest: int | None = tx.execute(query).scalar_one()
     return newest
+
+
+def journal_page(
+    tx: Connection,
+    *,
+    from_at: datetime,
+    to_at: datetime,
+    after: int,
+    limit: int,
+    family: str | None = None,
+    kinds: Sequence[str] = (),
+) -> Sequence[Row[Any]]:
+    """Journals above the id `after`; `kinds` and their mirrors only, where given."""
+    query = select(journals).where(journals.c.at >= from_at, journals.c.at < to_at)
+    if family is not None:
+        query = query.where(journals.c.family == family)
+    if kinds:
+        query = query.where(journals.c.kind.in_([*kinds, *(f"{kind}_reverse" for kind in kinds)]))
+    return page(tx, query, order=(journals.c.id,), cursor=(after,), limit=limit)
+
+
+def settlement_page(
+    tx: Connection, *, from_at: datetime, to_at: datetime, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    return journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=limit, family=RECEIPTS, kinds=SETTLING)
+
+
+def payout_page(tx: Connection, *, from_at: datetime, to_at: datetime, after: int, limit: int) -> Sequence[Row[Any]]:
+    return journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=limit, family=PAYOUT)
+
+
+def entries_of(tx: Connection, journal_ids: Iterable[int]) -> dict[int, list[Row[Any]]]:
+    """The legs of each journal."""
+    wanted = list(journal_ids)
+    found: dict[int, list[Row[Any]]] = {journal_id: [] for journal_id in wanted}
+    if wanted:
+        query = select(entries).where(entries.c.journal_id.in_(wanted)).order_by(entries.c.id)
+        for row in tx.execute(query):
+            found[row.journal_id].append(row)
+    return found
+
+
+def moved(
+    tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None = None
+) -> dict[tuple[str, str, str], int]:
+    """Signed units by (kind of journal, account, asset) of a period."""
+    where = [journals.c.at >= from_at, journals.c.at < to_at, *_of_merchant(merchant)]
+    return _sums(tx, journals.c.kind, entries.c.account, entries.c.asset, where=where)
+
+
+def balances_at(tx: Connection, at: datetime, *, merchant: str | None = None) -> dict[tuple[str, str], int]:
+    """Signed balance by (account, asset) of everything booked before `at`."""
+    return _sums(tx, entries.c.account, entries.c.asset, where=[journals.c.at < at, *_of_merchant(merchant)])
+
+
+def _of_merchant(merchant: str | None) -> list[Any]:
+    return [journals.c.merchant == merchant] if merchant is not None else []
+
+
+def wallet_moves(tx: Connection, *, from_at: datetime, to_at: datetime) -> Mapping[str, tuple[int, int, int]]:
+    """By wallet account: satoshi in, satoshi out, and how many of those out were fees, in a period."""
+    leg = entries.alias("leg")
+    fee_sat = func.coalesce(
+        select(func.sum(leg.c.units))
+        .where(leg.c.journal_id == entries.c.journal_id, leg.c.account.in_(("provider_fee", "network_fee")))
+        .scalar_subquery(),
+        0,
+    )
+    units = entries.c.units
+    query = (
+        select(
+            entries.c.account,
+            func.sum(case((units > 0, units), else_=0)),
+            func.sum(case((units < 0, -units), else_=0)),
+            func.sum(fee_sat),
+        )
+        .join(journals, journals.c.id == entries.c.journal_id)
+        .where(journals.c.at >= from_at, journals.c.at < to_at, entries.c.asset == BTC)
+        .where(entries.c.account.like("wallet:%"))
+        .group_by(entries.c.account)
+    )
+    return {account: (int(into), int(out), int(fees)) for account, into, out, fees in tx.execute(query)}
+
+
+def payouts_by_id(tx: Connection, ids: Iterable[str]) -> dict[str, Row[Any]]:
+    wanted = list(ids)
+    rows = tx.execute(select(payouts).where(payouts.c.id.in_(wanted))).all() if wanted else []
+    return {row.id: row for row in rows}
+
+
+def told_paid(tx: Connection, invoice_ids: Iterable[str]) -> dict[str, datetime]:
+    """When the billing system accepted each invoice's settlement: it answers so only after reading the payment back."""
+    query = (
+        select(deliveries.c.invoice_id, func.max(deliveries.c.finished_at))
+        .join(events, events.c.id == deliveries.c.event_id)
+        .where(deliveries.c.invoice_id.in_(list(invoice_ids)), deliveries.c.state == "delivered")
+        .where(events.c.type == "invoice.settled")
+        .group_by(deliveries.c.invoice_id)
+    )
+    return {invoice_id: at for invoice_id, at in tx.execute(query)}

@@ -10,12 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, insert, select
 
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.money import BTC
 from bridge.core.payout import IN_FLIGHT
 from bridge.core.reconciliation import Finding
 from bridge.store.rows import Rows
 from bridge.store.tables import (
-    entries,
     invoices,
     payouts,
     reconciliation_findings,
@@ -122,15 +120,6 @@ def summary_of(tx: Connection, reconciliation_id: str) -> dict[tuple[str, str, s
 
 def count_invoices(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(invoices)).scalar_one())
-
-
-def balance_of(tx: Connection, accounts: Sequence[str]) -> dict[str, int]:
-    """Signed satoshi of each account over all journals."""
-    query = select(entries.c.account, func.sum(entries.c.units)).where(
-        entries.c.account.in_(accounts), entries.c.asset == BTC
-    )
-    found = {account: int(units) for account, units in tx.execute(query.group_by(entries.c.account))}
-    return {account: found.get(account, 0) for account in accounts}
 
 
 def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
