@@ -17,7 +17,7 @@ from bridge.desk.receipt import sign
 from bridge.invoices.present import time_text
 from bridge.language import plain_texts
 from bridge.people.policy import versions_of
-from bridge.store import screenings
+from bridge.store import inbox
 from bridge.store.dossier import Dossier
 
 _HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key"})
@@ -31,7 +31,7 @@ def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, A
     """
     with bridge.store.read() as tx:
         found = dossier_of(tx, reference)
-        bundle = _bundle(found, screenings.of_invoice(tx, found.invoice.id))
+        bundle = _bundle(found, inbox.SCREENINGS.of_invoice(tx, found.invoice.id))
     told = story(bridge, found, plain_texts(lang))
     now = bridge.clock()
     bundle |= {"kind": "evidence", "issued_at": time_text(now), "issuer": bridge.public_url, "story": told}

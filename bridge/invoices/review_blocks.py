@@ -12,7 +12,7 @@ from bridge.core.kinds import review_of
 from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
 from bridge.invoices.present import time_text
 from bridge.language import plain_texts
-from bridge.store import idempotency, inbox, invoices, ledger, reviews, screenings
+from bridge.store import idempotency, inbox, invoices, ledger, reviews
 from bridge.store.db import Tx
 
 LAST = 20
@@ -49,7 +49,7 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
         },
         "screening": [
             {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
-            for s in screenings.of_invoice(tx, invoice.id)
+            for s in inbox.SCREENINGS.of_invoice(tx, invoice.id)
         ],
         "actions": shown_actions(kind),
     }

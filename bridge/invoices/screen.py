@@ -11,7 +11,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.evidence import ChainReading, ProviderReading
 from bridge.core.screening import Screened, Subject
-from bridge.store import screenings
+from bridge.store import inbox
 from bridge.store.db import Tx
 
 SETTLED_IN_MIND = frozenset({"clear", "hit"})
@@ -49,8 +49,8 @@ def keep(tx: Tx, bridge: Bridge, row: Any, screening: Screening | None, *, now: 
         return {"screening": "none"} if was_waiting else {}
     verdict = screening.screened.verdict
     is_new = (verdict, screening.subject_sha256) != (_told(row.screening), row.screened_sha256)
-    if is_new or (verdict == "pending" and screenings.pending_since(tx, row.id, now=now) is None):
-        screenings.add(
+    if is_new or (verdict == "pending" and inbox.screening_pending_since(tx, row.id, now=now) is None):
+        inbox.add_screening(
             tx,
             row.id,
             at=now,
@@ -59,7 +59,7 @@ def keep(tx: Tx, bridge: Bridge, row: Any, screening: Screening | None, *, now: 
             subject_sha256=screening.subject_sha256,
         )
         bridge.metrics.screenings.labels(verdict=verdict).inc()
-    since = screenings.pending_since(tx, row.id, now=now)
+    since = inbox.screening_pending_since(tx, row.id, now=now)
     if since is not None and now - since >= timedelta(seconds=bridge.screening_patience_seconds):
         verdict = "unanswered"
     return {"screening": verdict, "screened_sha256": screening.subject_sha256}

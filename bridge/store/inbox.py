@@ -1,6 +1,6 @@
-"""What we were told: raw callbacks, unique, kept before they are answered.
+"""What we were told: raw callbacks, unique, kept before they are answered, and what screenings said of payers.
 
-Owns the inbox rows; must not believe them.
+Owns these rows; must not believe a callback, nor say what a verdict means: that is `core.invoice`'s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, bindparam, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, func, literal_column, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE
+from bridge.core.screening import Screened
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows, between
-from bridge.store.tables import inbox, invoices
+from bridge.store.tables import inbox, invoices, screenings
 
 _INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=inbox.c.id)
 find, of_invoice = _INBOX.find, _INBOX.of_invoice
+SCREENINGS = Rows(table=screenings, told=screenings.c.id)
 # Statements are built once: building one costs several times its execution.
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
 _WAITING = _WAITING.limit(bindparam("most"))
@@ -72,10 +74,6 @@ def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:
     return tx.execute(_WAITING, {"most": limit}).all()
 
 
-def mark(tx: Connection, ids: Sequence[int], *, state: str, note: str) -> None:
-    tx.execute(update(inbox).where(inbox.c.id.in_(ids)).values(state=state, note=note))
-
-
 def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, now: datetime, note: str) -> list[datetime]:
     """Every doorbell of the invoice that rang before our read was asked has been answered by that read. When each rang."""
     answered = {"its_invoice": invoice_id, "up_to": up_to, "latest": now + CLOCK_TOLERANCE, "its_note": note}
@@ -87,3 +85,25 @@ def listing(
 ) -> Sequence[Row[Any]]:
     """Newest first; `match` may name invoice_id, source and state; times are inclusive."""
     return _INBOX.listing(tx, *between(inbox.c.received_at, since, until), match=match, limit=limit)
+
+
+def add_screening(
+    tx: Connection, invoice_id: str, *, at: datetime, screened: Screened, subject: str, subject_sha256: str
+) -> None:
+    said = {"verdict": screened.verdict, "matched": screened.matched, "detail": screened.detail}
+    asked = {"invoice_id": invoice_id, "at": at, "subject": subject, "subject_sha256": subject_sha256}
+    SCREENINGS.add(tx, asked | said)
+
+
+def screening_pending_since(tx: Connection, invoice_id: str, *, now: datetime) -> datetime | None:
+    """Since when no screening of the invoice could say anything; None when the newest one did, or there is none by now."""
+    said = select(func.max(screenings.c.id)).where(
+        screenings.c.invoice_id == invoice_id, screenings.c.verdict != "pending"
+    )
+    query = select(func.min(screenings.c.at)).where(
+        screenings.c.invoice_id == invoice_id,
+        screenings.c.id > func.coalesce(said.scalar_subquery(), 0),
+        screenings.c.at <= now + CLOCK_TOLERANCE,
+    )
+    since: datetime | None = tx.execute(query).scalar()
+    return since

@@ -6,6 +6,7 @@ never changes: adjoining periods add up.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, func, insert, select
@@ -147,14 +148,8 @@ def journal_page(
     return page(tx, query, order=(journals.c.id,), cursor=(after,), limit=limit)
 
 
-def settlement_page(
-    tx: Connection, *, from_at: datetime, to_at: datetime, after: int, limit: int
-) -> Sequence[Row[Any]]:
-    return journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=limit, family=RECEIPTS, kinds=SETTLING)
-
-
-def payout_page(tx: Connection, *, from_at: datetime, to_at: datetime, after: int, limit: int) -> Sequence[Row[Any]]:
-    return journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=limit, family=PAYOUT)
+settlement_page = partial(journal_page, family=RECEIPTS, kinds=SETTLING)
+payout_page = partial(journal_page, family=PAYOUT)
 
 
 def entries_of(tx: Connection, journal_ids: Iterable[int]) -> dict[int, list[Row[Any]]]:
