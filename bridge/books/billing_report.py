@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
-from bridge.store import billing_statuses
+from bridge.store import reconciliations
 
 MOST_PAYMENTS = 500
 
@@ -46,7 +46,7 @@ def take_billing_report(bridge: Bridge, merchant: str, report: BillingReport) ->
         raise Refused("too_many_payments", f"At most {MOST_PAYMENTS} payments in one page.", field="payments")
     now = bridge.clock()
     with bridge.store.write() as tx:
-        opened = billing_statuses.open_report(
+        opened = reconciliations.open_report(
             tx,
             report_id=report.report_id,
             merchant=merchant,
@@ -57,9 +57,9 @@ def take_billing_report(bridge: Bridge, merchant: str, report: BillingReport) ->
         if opened.merchant != merchant:
             raise Refused("report_of_another", "This report id is in use.", field="report_id")
         # A payment's word is as old as the beginning of its report: it was read at some moment since.
-        count = billing_statuses.put(tx, merchant=merchant, rows=_rows(report.payments), now=opened.started_at)
+        count = reconciliations.put_statuses(tx, merchant=merchant, rows=_rows(report.payments), now=opened.started_at)
         if report.is_last:
-            billing_statuses.finish_report(tx, report.report_id, now=now)
+            reconciliations.finish_report(tx, report.report_id, now=now)
     return {"report_id": report.report_id, "taken": count, "finished": report.is_last}
 
 

@@ -18,7 +18,7 @@ from bridge.invoices.present import time_text
 from bridge.invoices.record import open_loose_review, open_review
 from bridge.logs import log
 from bridge.permit import check_actor, require_words
-from bridge.store import audit, billing_statuses, invoice_pages, invoices, leases, reconciliations
+from bridge.store import audit, invoice_pages, invoices, leases, reconciliations
 
 PHASES = ("invoices", "billing", "wallet")
 PAGE = 200
@@ -141,7 +141,7 @@ def _invoices(bridge: Bridge, run: Run, limit: int) -> None:
     now = bridge.clock()
     with bridge.store.read() as tx:
         page = invoice_pages.page(tx, after=run.cursor, limit=limit)
-        covered = {merchant: billing_statuses.covered(tx, merchant, now=now) for merchant in bridge.merchants}
+        covered = {merchant: reconciliations.covered(tx, merchant, now=now) for merchant in bridge.merchants}
         held_to = horizon(tx, bridge, now=now)
     found, last_id = list[Findings](), run.cursor
     for facts in page:
@@ -210,7 +210,7 @@ def _billing(bridge: Bridge, run: Run, limit: int) -> None:
     """Payments that the billing system reported and that have no invoice here."""
     merchant, _, payment = run.cursor.partition("\x1f")
     with bridge.store.read() as tx:
-        rows = billing_statuses.without_invoice(tx, from_at=run.from_at, after=(merchant, payment), limit=limit)
+        rows = reconciliations.without_invoice(tx, from_at=run.from_at, after=(merchant, payment), limit=limit)
     found: dict[str, list[Finding]] = defaultdict(list)
     for row in rows:
         if finding := unknown_finding(row):

@@ -12,7 +12,7 @@ from bridge.core.errors import Refused
 from bridge.core.reconciliation import SIDES
 from bridge.invoices.present import time_text
 from bridge.permit import acting
-from bridge.store import billing_statuses, reconciliations, wallets
+from bridge.store import reconciliations, wallets
 from bridge.store.db import Tx
 
 
@@ -74,7 +74,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
     age = age_seconds(tx, now=now)
     if age is not None:
         bridge.metrics.recon_age_seconds.set(age)
-    for merchant, at in billing_statuses.newest_report_at(tx, now=now).items():
+    for merchant, at in reconciliations.newest_report_at(tx, now=now).items():
         bridge.metrics.billing_report_age_seconds.labels(merchant=merchant).set((now - at).total_seconds())
 
 

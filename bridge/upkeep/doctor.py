@@ -18,7 +18,7 @@ from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.people.decide_policy import show_policy
-from bridge.store import billing_statuses, deliveries, invoices, payouts, targets, wallets
+from bridge.store import deliveries, invoices, payouts, reconciliations, targets, wallets
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds
 from bridge.upkeep.readiness import readiness
 
@@ -345,7 +345,7 @@ def _both_ways(bridge: Bridge, merchant: Merchant, limits: Thresholds, *, tell_b
     try:
         with bridge.store.read() as tx:
             tried = deliveries.newest_attempt(tx, merchant.id)
-            reported_at = billing_statuses.newest_report_at(tx, now=now).get(merchant.id)
+            reported_at = reconciliations.newest_report_at(tx, now=now).get(merchant.id)
             opened_at = invoices.newest_created_at(tx, merchant.id)
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         yield _finding(f"billing:{merchant.id}", False, type(error).__name__)

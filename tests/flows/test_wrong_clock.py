@@ -14,7 +14,7 @@ from bridge.core.quote import Quote
 from bridge.invoices.open_invoice import OPENING_LEASE_SECONDS
 from bridge.invoices.pay import pay_view, requote
 from bridge.invoices.poll import sense_balance
-from bridge.store import billing_statuses, idempotency, invoices
+from bridge.store import idempotency, invoices, reconciliations
 from bridge.store.idempotency import Scope
 from bridge.store.together import Together
 from bridge.upkeep.check import Thresholds, clock_faults
@@ -380,12 +380,12 @@ def test_the_billing_systems_newer_word_counts_although_an_older_one_lies_ahead(
     said = {"billing_payment_id": "7", "amount_text": "10.00", "currency": "USD", "external_id": ""}
     with world.bridge.store.write() as tx:
         for at, status in ((now + FAR, 1), (now, 4)):
-            billing_statuses.put(tx, merchant="shop", rows=[said | {"status": status}], now=at)
+            reconciliations.put_statuses(tx, merchant="shop", rows=[said | {"status": status}], now=at)
         for name, at in (("wrong", now + FAR), ("right", now)):
-            billing_statuses.open_report(tx, report_id=name, merchant="shop", covers_from=now, now=at, source="test")
-            billing_statuses.finish_report(tx, name, now=at)
-        assert billing_statuses.covered(tx, "shop", now=now) == (now, now)
-        assert billing_statuses.newest_report_at(tx, now=now) == {"shop": now}
+            reconciliations.open_report(tx, report_id=name, merchant="shop", covers_from=now, now=at, source="test")
+            reconciliations.finish_report(tx, name, now=at)
+        assert reconciliations.covered(tx, "shop", now=now) == (now, now)
+        assert reconciliations.newest_report_at(tx, now=now) == {"shop": now}
     assert world.rows("SELECT status FROM billing_statuses") == [(4,)]
 
 
