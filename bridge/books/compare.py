@@ -35,7 +35,7 @@ from bridge.invoices.record import rule_of
 from bridge.invoices.targets import first_of
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import ledger, reconciliations, wallets
+from bridge.store import ledger, payouts, wallets
 from bridge.store.invoice_pages import InvoiceFacts
 
 _NEVER = ("expired", "invalid")
@@ -179,7 +179,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
         with bridge.store.read() as tx:
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
             baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in readers)
-            leaving_sat = sum(reconciliations.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in readers)
+            leaving_sat = sum(payouts.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in readers)
         balance = _together(bridge, role, readers)
         if balance is None:
             continue

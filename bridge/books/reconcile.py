@@ -75,7 +75,7 @@ def _begin(
     is_scheduled: bool = False,
 ) -> str:
     with bridge.store.read() as tx:
-        under_way, total = reconciliations.unfinished(tx), reconciliations.count_invoices(tx)
+        under_way, total = reconciliations.unfinished(tx), invoices.count(tx)
     if under_way is not None:
         return str(under_way.id)
     variances, _unread = wallet_variances(bridge)

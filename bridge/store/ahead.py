@@ -24,6 +24,7 @@ from bridge.core.schedule import (
     longest_awaiting,
 )
 from bridge.store.db import put_row
+from bridge.store.rows import moment
 from bridge.store.tables import UtcTime, clock_jumps, deliveries, delivery_attempts, invoices, leases, payouts, reviews
 
 _NOW: Any = bindparam("now")
@@ -197,5 +198,4 @@ def mark_clock(tx: Connection, *, now: datetime) -> None:
 
 
 def clock_marked_at(tx: Connection) -> datetime | None:
-    at: datetime | None = tx.execute(select(leases.c.lease_until).where(leases.c.name == _MARK["name"])).scalar()
-    return at
+    return moment(tx, select(leases.c.lease_until).where(leases.c.name == _MARK["name"]))

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, insert, select
 
 from bridge.store.db import put_row
-from bridge.store.rows import Rows
+from bridge.store.rows import Rows, moment
 from bridge.store.tables import audit, audit_chain, audit_checks
 from bridge.store.together import Together
 
-_AUDIT = Rows(table=audit, order=(audit.c.id.desc(),), told=audit.c.id)
+_AUDIT = Rows(table=audit, order=(audit.c.id.desc(),))
 _WITH_POSITION = select(audit, audit_chain.c.position)
 _WITH_POSITION = _WITH_POSITION.outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
 # A listing tells each row's place in the hash chain, None while it is not sealed.
-of_invoice, listing = _AUDIT.of_invoice, partial(_AUDIT.listing, query=_WITH_POSITION)
+listing = partial(_AUDIT.listing, query=_WITH_POSITION)
 GENESIS = "0" * 64
 # A transaction may commit after a later one was sealed; it is looked for this many ids back, not in the whole history.
 STRAGGLERS = 5_000
@@ -141,8 +141,7 @@ def note_check(tx: Connection, kind: str, found: Walk, *, at: datetime) -> None:
 
 
 def oldest_at(tx: Connection) -> datetime | None:
-    at: datetime | None = tx.execute(select(audit.c.at).order_by(audit.c.id).limit(1)).scalar()
-    return at
+    return moment(tx, select(audit.c.at).order_by(audit.c.id).limit(1))
 
 
 def any_unsealed(tx: Connection) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, or_, 
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
 from bridge.core.schedule import LOOK_CLASSES
+from bridge.store.rows import Rows
 from bridge.store.tables import (
     UtcTime,
     deliveries,
@@ -82,17 +83,15 @@ def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, 
 def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None) -> dict[str, int]:
     """Invoices opened, and how many changes of each kind merchants heard of, in [from, to)."""
 
-    def of(table: Any, at: Any, *where: Any) -> int:
-        query = select(func.count()).select_from(table).where(at >= from_at, at < to_at, *where)
-        query = query.where(*([table.c.merchant == merchant] if merchant is not None else []))
-        return int(tx.execute(query).scalar_one())
+    def of(at: Any, **match: str) -> int:
+        return Rows(table=at.table).count(tx, at >= from_at, at < to_at, **match, **_of(merchant))
 
     told = {name: f"invoice.{name}" for name in ("settled", "expired", "cancelled", "invalid")}
     return {
-        "opened": of(invoices, invoices.c.created_at),
-        **{name: of(events, events.c.created_at, events.c.type == kind) for name, kind in told.items()},
-        "reviews_opened": of(reviews, reviews.c.opened_at),
-        "reviews_open": _open_reviews(tx, at=to_at, merchant=merchant),
+        "opened": of(invoices.c.created_at),
+        **{name: of(events.c.created_at, type=kind) for name, kind in told.items()},
+        "reviews_opened": of(reviews.c.opened_at),
+        "reviews_open": Rows(table=reviews).count(tx, _open_at(to_at), **_of(merchant)),
     }
 
 
@@ -109,10 +108,8 @@ def under_review_sat(tx: Connection, *, at: datetime, merchant: str | None) -> i
     return -int(tx.execute(query).scalar_one())
 
 
-def _open_reviews(tx: Connection, *, at: datetime, merchant: str | None) -> int:
-    query = select(func.count()).select_from(reviews).where(_open_at(at))
-    query = query.where(*([reviews.c.merchant == merchant] if merchant is not None else []))
-    return int(tx.execute(query).scalar_one())
+def _of(merchant: str | None) -> dict[str, str]:
+    return {"merchant": merchant} if merchant is not None else {}
 
 
 def _open_at(at: datetime) -> Any:

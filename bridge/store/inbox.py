@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Text, bindparam, func, literal_column, o
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.screening import Screened
 from bridge.store.db import insert_into
-from bridge.store.rows import Rows, between
+from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings
 
 _INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=inbox.c.id)
@@ -105,5 +105,4 @@ def screening_pending_since(tx: Connection, invoice_id: str, *, now: datetime) -
         screenings.c.id > func.coalesce(said.scalar_subquery(), 0),
         screenings.c.at <= now + CLOCK_TOLERANCE,
     )
-    since: datetime | None = tx.execute(query).scalar()
-    return since
+    return moment(tx, query)

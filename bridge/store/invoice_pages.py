@@ -4,7 +4,7 @@ Owns these bulk reads; must not decide or change anything.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -93,14 +93,6 @@ def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
         )
         for row in known
     ]
-
-
-def walk(tx: Connection, *, limit: int) -> Iterator[InvoiceFacts]:
-    """Every invoice, in one transaction of the caller's."""
-    after = ""
-    while facts := page(tx, after=after, limit=limit):
-        yield from facts
-        after = facts[-1].row.id
 
 
 def _grouped(tx: Connection, query: Any) -> dict[str, list[Row[Any]]]:

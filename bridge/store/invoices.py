@@ -17,7 +17,7 @@ from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
-from bridge.store.rows import Rows
+from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
 from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
 from bridge.store.together import Part, Together
@@ -25,7 +25,7 @@ from bridge.store.together import Part, Together
 InvoiceRow = Row[Any]
 _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
 _SEEN = Rows(table=observations, told=observations.c.id)
-find, listing, observation_rows = _INVOICES.find, _INVOICES.listing, _SEEN.of_invoice
+find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INVOICES.count, _SEEN.of_invoice
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})
 RESTS_AT_MOST = timedelta(hours=1)
@@ -217,18 +217,14 @@ def fresh(values: Mapping[str, Any]) -> SimpleNamespace:
 
 def has_paid_before(tx: Connection, row: Any) -> bool:
     """Whether another invoice of the same customer was ever settled."""
-    others = (invoices.c.merchant == row.merchant, invoices.c.customer_id == row.customer_id, invoices.c.id != row.id)
-    query = select(invoices.c.id).where(*others, invoices.c.settled_at.is_not(None))
-    return tx.execute(query.limit(1)).first() is not None
+    of_another = (invoices.c.id != row.id, invoices.c.settled_at.is_not(None))
+    return _INVOICES.any(tx, *of_another, merchant=row.merchant, customer_id=row.customer_id)
 
 
 def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> datetime | None:
     """When the customer's first invoice was opened."""
-    query = select(func.min(invoices.c.created_at))
-    at: datetime | None = tx.execute(
-        query.where(invoices.c.merchant == merchant, invoices.c.customer_id == customer_id)
-    ).scalar()
-    return at
+    theirs = (invoices.c.merchant == merchant, invoices.c.customer_id == customer_id)
+    return moment(tx, select(func.min(invoices.c.created_at)).where(*theirs))
 
 
 def facts(tx: Connection, row: Any, *, has_chain_evidence: bool, is_told: bool) -> Invoice:
@@ -239,28 +235,14 @@ def facts(tx: Connection, row: Any, *, has_chain_evidence: bool, is_told: bool) 
 
 def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool, is_told: bool) -> Invoice:
     """The same from review rows (kind, state, decision) that were read already."""
-    return Invoice(
-        amount_minor=row.amount_minor,
-        expires_at=row.expires_at,
-        monitor_until=row.monitor_until,
-        status=row.status,
-        exception=row.exception,
-        hold=row.hold,
-        reason=row.reason,
-        settled_at=row.settled_at,
-        closed_at=row.closed_at,
+    return made(
+        Invoice,
+        row,
         open_reviews=frozenset(r.kind for r in kinds if r.state == "open"),
         released=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision not in _LETS_NOTHING_PASS),
         asked=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision == ASK_REMAINDER),
-        verdict=row.verdict,
-        billing_change=row.billing_change,
         has_chain_evidence=has_chain_evidence,
         has_gateway=is_told,
-        provider_sat=row.provider_sat,
-        disagrees_since=row.disagrees_since,
-        received_sat=row.received_sat,
-        screening=row.screening,
-        covered_until=row.covered_until,
         gap=None if row.gap is None else (row.gap_since, row.gap_at),
     )
 
@@ -283,19 +265,7 @@ def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -
 
 
 def quote_of_row(row: Row[Any]) -> Quote:
-    return Quote(
-        version=row.version,
-        kind=row.kind,
-        currency=row.currency,
-        base_minor=row.base_minor,
-        price_minor=row.price_minor,
-        risk_bps=row.risk_bps,
-        fee_buffer_minor=row.fee_buffer_minor,
-        due_sat=row.due_sat,
-        effective_from=row.effective_from,
-        expires_at=row.expires_at,
-        asset=row.asset,
-    )
+    return made(Quote, row)
 
 
 def payment_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
@@ -394,9 +364,7 @@ def lasting_gaps(tx: Connection, *, before: datetime) -> dict[str, tuple[int, da
 
 def newest_created_at(tx: Connection, merchant: str) -> datetime | None:
     """When the merchant's billing system last opened an invoice."""
-    query = select(func.max(invoices.c.created_at, type_=UtcTime))
-    at: datetime | None = tx.execute(query.where(invoices.c.merchant == merchant)).scalar()
-    return at
+    return moment(tx, select(func.max(invoices.c.created_at)).where(invoices.c.merchant == merchant))
 
 
 def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "") -> dict[str, tuple[int, int]]:
@@ -410,9 +378,7 @@ def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "
 
 def watched_until(tx: Connection, wallet_id: str) -> datetime | None:
     """When the last invoice of a wallet is, or was, watched closely for the last time; None when it never had one."""
-    query = select(func.max(invoices.c.monitor_until, type_=UtcTime))
-    until: datetime | None = tx.execute(query.where(invoices.c.wallet_id == wallet_id)).scalar()
-    return until
+    return moment(tx, select(func.max(invoices.c.monitor_until)).where(invoices.c.wallet_id == wallet_id))
 
 
 def count_by_status(tx: Connection) -> dict[str, int]:
@@ -426,9 +392,7 @@ def give_back(tx: Connection, *, owner: str) -> None:
 
 def count_stuck(tx: Connection, *, before: datetime) -> int:
     """Invoices with money under way that nothing has happened to since `before`."""
-    query = select(func.count()).select_from(invoices)
-    stuck = (invoices.c.status == "processing", invoices.c.updated_at < before, invoices.c.hold.is_(None))
-    return int(tx.execute(query.where(*stuck)).scalar_one())
+    return count(tx, invoices.c.updated_at < before, status="processing", hold=None)
 
 
 def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:

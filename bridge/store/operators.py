@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select
+from sqlalchemy import Connection, Row, delete, or_, select
 
 from bridge.store.rows import Rows
 from bridge.store.tables import operator_sessions, operator_tokens, operators
@@ -20,16 +20,13 @@ add_session, add_token = _SESSIONS.add, _TOKENS.add
 
 
 def any_exist(tx: Connection) -> bool:
-    return tx.execute(select(operators.c.name).limit(1)).first() is not None
+    return _OPERATORS.any(tx)
 
 
 def count_active(tx: Connection, *, role: str, besides: str = "", now: datetime | None = None) -> int:
     """How many hold a role and are enabled; with `now` only those whose access has not ended."""
-    query = select(func.count()).select_from(operators)
-    query = query.where(operators.c.role == role, operators.c.is_active.is_(True), operators.c.name != besides)
-    if now is not None:
-        query = query.where(or_(operators.c.expires_at.is_(None), operators.c.expires_at > now))
-    return int(tx.execute(query).scalar_one())
+    has_access = [or_(operators.c.expires_at.is_(None), operators.c.expires_at > now)] if now is not None else []
+    return _OPERATORS.count(tx, operators.c.name != besides, *has_access, role=role, is_active=True)
 
 
 def change(tx: Connection, name: str, values: Mapping[str, Any]) -> Row[Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, not_, select
+from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select
 
 from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
@@ -21,6 +21,9 @@ PayoutRow = Row[Any]
 _PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()))
 _APPROVALS = Rows(table=payout_approvals, told=payout_approvals.c.id)
 find, listing = _PAYOUTS.find, _PAYOUTS.listing
+_UNDER_WAY = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
+_TO_SEND = payouts.c.state.in_(("approved", "submitting"))
+_UNSENT = and_(payouts.c.state.in_(("requested", "approved")), payouts.c.attempts == 0)
 
 
 def add(tx: Connection, values: Mapping[str, Any]) -> tuple[PayoutRow, bool]:
@@ -53,50 +56,44 @@ def live_sat(tx: Connection, invoice_id: str, *, besides: str = "") -> int:
     What did not arrive of a sent one is still owed, and can be asked for again.
     """
     arrives_sat = case((payouts.c.sent_sat < payouts.c.net_sat, payouts.c.sent_sat), else_=payouts.c.net_sat)
-    query = select(func.coalesce(func.sum(arrives_sat), 0))
     mine = (payouts.c.invoice_id == invoice_id, payouts.c.state.in_(LIVE), payouts.c.id != besides)
-    return int(tx.execute(query.where(*mine)).scalar_one())
+    return _PAYOUTS.sum(tx, arrives_sat, *mine)
 
 
 def unbooked_sat(tx: Connection, invoice_id: str, *, besides: str) -> int:
     """Net satoshi of the invoice's approved refunds that still lie in refunds_payable, `besides` one."""
-    query = select(func.coalesce(func.sum(payouts.c.net_sat), 0))
-    states = ("approved", "submitting", "unknown")
-    mine = (payouts.c.invoice_id == invoice_id, payouts.c.state.in_(states), payouts.c.id != besides)
-    return int(tx.execute(query.where(*mine)).scalar_one())
+    unbooked = payouts.c.state.in_(("approved", "submitting", "unknown"))
+    return _PAYOUTS.sum(tx, payouts.c.net_sat, unbooked, payouts.c.id != besides, invoice_id=invoice_id)
 
 
 def promised_sat(tx: Connection, *, wallet_id: str) -> int:
     """Gross satoshi that payouts under way may still take from a wallet."""
-    query = select(func.coalesce(func.sum(payouts.c.gross_sat), 0))
-    under_way = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
-    return int(tx.execute(query.where(payouts.c.wallet_id == wallet_id, under_way)).scalar_one())
+    return _PAYOUTS.sum(tx, payouts.c.gross_sat, _UNDER_WAY, wallet_id=wallet_id)
+
+
+def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
+    """Gross satoshi of sends whose outcome is not booked yet."""
+    return _PAYOUTS.sum(tx, payouts.c.gross_sat, payouts.c.state.in_(IN_FLIGHT), wallet_id=wallet_id)
 
 
 def any_open_sweep(tx: Connection) -> bool:
     """Whether a sweep is proposed, approved, under way or uncertain: the next one waits for it."""
-    open_states = ("requested", "approved", "submitting", "unknown", "sent")
-    query = select(payouts.c.id).where(payouts.c.kind == "sweep", payouts.c.state.in_(open_states))
-    return tx.execute(query.limit(1)).first() is not None
+    return _PAYOUTS.any(tx, or_(_UNDER_WAY, payouts.c.state == "sent"), kind="sweep")
 
 
 def uses_of(tx: Connection, destination: str) -> int:
     """How many payouts went to an address: cold addresses take turns."""
-    query = select(func.count()).select_from(payouts).where(payouts.c.destination == destination)
-    return int(tx.execute(query).scalar_one())
+    return _PAYOUTS.count(tx, destination=destination)
 
 
 def any_work(tx: Connection, *, now: datetime) -> bool:
     """Whether the sender has anything to look at."""
-    due = and_(payouts.c.state.in_(("approved", "submitting")), payouts.c.next_try_at <= now)
-    return tx.execute(select(payouts.c.id).where(due).limit(1)).first() is not None
+    return _PAYOUTS.any(tx, _TO_SEND, payouts.c.next_try_at <= now)
 
 
 def is_due(tx: Connection, *, wallet_id: str, now: datetime) -> bool:
     """Whether a wallet has anything to send; not yet a claim."""
-    due = and_(payouts.c.state.in_(("approved", "submitting")), payouts.c.lease_until.is_(None))
-    mine = (payouts.c.wallet_id == wallet_id, due, payouts.c.next_try_at <= now)
-    return tx.execute(select(payouts.c.id).where(*mine).limit(1)).first() is not None
+    return _PAYOUTS.any(tx, _TO_SEND, payouts.c.next_try_at <= now, wallet_id=wallet_id, lease_until=None)
 
 
 def lapsed(tx: Connection, *, now: datetime, lease_seconds: int, lock: bool = False) -> Sequence[PayoutRow]:
@@ -118,9 +115,6 @@ def newest_fee(tx: Connection) -> PayoutRow | None:
     return tx.execute(select(payouts).where(*told).order_by(payouts.c.sent_at.desc()).limit(1)).one_or_none()
 
 
-_UNSENT = and_(payouts.c.state.in_(("requested", "approved")), payouts.c.attempts == 0)
-
-
 def unsent_of(tx: Connection, *, wallet_ids: Sequence[str], roles: Sequence[str]) -> Sequence[PayoutRow]:
     """Payouts of these wallets, in these roles, of which no call was ever made."""
     theirs = (payouts.c.wallet_id.in_(wallet_ids), payouts.c.role.in_(roles))
@@ -132,7 +126,7 @@ def unfinished_by_wallet(tx: Connection, *, following: Sequence[str] = (), roles
 
     Left out is what no call was made for, of the wallets `following` in these roles: another wallet takes it over.
     """
-    waiting = (payouts.c.state.in_(("requested", "approved", "submitting", "unknown")), payouts.c.role.in_(ROLES))
+    waiting = (_UNDER_WAY, payouts.c.role.in_(ROLES))
     follows = and_(_UNSENT, payouts.c.wallet_id.in_(following), payouts.c.role.in_(roles))
     query = select(payouts.c.wallet_id, func.count()).where(*waiting, payouts.c.kind != "write_off", not_(follows))
     return {wallet_id: int(count) for wallet_id, count in tx.execute(query.group_by(payouts.c.wallet_id))}
@@ -162,7 +156,7 @@ def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[Payout
 
 def unknown(tx: Connection) -> Sequence[PayoutRow]:
     """Payouts of which nobody knows whether they were sent: one per wallet at most."""
-    return tx.execute(select(payouts).where(payouts.c.state == "unknown")).all()
+    return listing(tx, match={"state": "unknown"})
 
 
 def cover(tx: Connection, payout_id: str, *, until: datetime) -> None:
@@ -173,15 +167,9 @@ def cover(tx: Connection, payout_id: str, *, until: datetime) -> None:
 def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: datetime) -> bool:
     """Keeps one person's approval of the present round; False when they approved it before."""
     values = {"payout_id": row.id, "round": row.round, "actor": actor, "reason": reason, "at": now}
-    return (
-        tx.execute(
-            insert_into(tx, payout_approvals)
-            .values(**values)
-            .on_conflict_do_nothing(index_elements=["payout_id", "round", "actor"])
-            .returning(payout_approvals.c.id)
-        ).one_or_none()
-        is not None
-    )
+    fresh = insert_into(tx, payout_approvals).values(**values)
+    fresh = fresh.on_conflict_do_nothing(index_elements=["payout_id", "round", "actor"])
+    return tx.execute(fresh.returning(payout_approvals.c.id)).one_or_none() is not None
 
 
 def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, exists, func, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.payout import IN_FLIGHT
 from bridge.core.reconciliation import Finding
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows, page
@@ -19,7 +18,6 @@ from bridge.store.tables import (
     billing_reports,
     billing_statuses,
     invoices,
-    payouts,
     reconciliation_findings,
     reconciliations,
 )
@@ -86,16 +84,6 @@ def summary_of(tx: Connection, reconciliation_id: str) -> dict[tuple[str, str, s
     query = select(f.side, f.kind, f.code, func.count(), size).where(f.reconciliation_id == reconciliation_id)
     rows = tx.execute(query.group_by(f.side, f.kind, f.code).order_by(f.side, f.kind, f.code))
     return {(side, kind, code): (int(count), int(sat)) for side, kind, code, count, sat in rows}
-
-
-def count_invoices(tx: Connection) -> int:
-    return int(tx.execute(select(func.count()).select_from(invoices)).scalar_one())
-
-
-def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
-    """Gross satoshi of sends whose outcome is not booked yet."""
-    query = select(func.coalesce(func.sum(payouts.c.gross_sat), 0))
-    return int(tx.execute(query.where(payouts.c.wallet_id == wallet_id, payouts.c.state.in_(IN_FLIGHT))).scalar_one())
 
 
 def open_report(

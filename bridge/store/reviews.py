@@ -68,14 +68,11 @@ def withdraw(tx: Connection, review_id: str, *, note: str, now: datetime) -> Non
 
 def is_ruled(tx: Connection, invoice_id: str, kind: str) -> bool:
     """Whether a person has ruled on an item of this kind before."""
-    ruled = (reviews.c.state == "resolved", reviews.c.decision != WITHDRAWN)
-    query = select(reviews.c.id).where(reviews.c.invoice_id == invoice_id, reviews.c.kind == kind, *ruled)
-    return tx.execute(query.limit(1)).first() is not None
+    return _REVIEWS.any(tx, reviews.c.decision != WITHDRAWN, invoice_id=invoice_id, kind=kind, state="resolved")
 
 
 def count_overdue(tx: Connection, *, now: datetime) -> int:
-    query = select(func.count()).select_from(reviews).where(reviews.c.state == "open", reviews.c.due_at < now)
-    return int(tx.execute(query).scalar_one())
+    return _REVIEWS.count(tx, reviews.c.due_at < now, state="open")
 
 
 def count_open_by_kind(tx: Connection) -> dict[str, int]:

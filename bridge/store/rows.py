@@ -3,10 +3,11 @@
 Owns the keyset pager and the guard of a change; must not know what a row means.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     UnaryExpression,
     and_,
     bindparam,
+    func,
     insert,
     or_,
     select,
@@ -25,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import desc_op
 
 Cursor = Sequence[Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +71,22 @@ class Rows:
         changed = update(self.table).where(*self._is(match), *where).values(**values)
         return tx.execute(changed.returning(self.table)).one_or_none()
 
+    def any(self, tx: Connection, *where: Any, **match: Any) -> bool:
+        return (
+            tx.execute(select(1).select_from(self.table).where(*self._is(match), *where).limit(1)).first() is not None
+        )
+
+    def count(self, tx: Connection, *where: Any, **match: Any) -> int:
+        return self._number(tx, func.count(), where, match)
+
+    def sum(self, tx: Connection, what: Any, *where: Any, **match: Any) -> int:
+        """The sum of a column or of what is made of columns, 0 without rows."""
+        return self._number(tx, func.coalesce(func.sum(what), 0), where, match)
+
+    def _number(self, tx: Connection, what: Any, where: Sequence[Any], match: Mapping[str, Any]) -> int:
+        query = select(what).select_from(self.table).where(*self._is(match), *where)
+        return int(tx.execute(query).scalar_one())
+
     @property
     def _key(self) -> Any:
         [key] = self.table.primary_key.columns
@@ -85,9 +104,25 @@ def page(
     return tx.execute(query.order_by(*order).limit(limit)).all()
 
 
+def made(kind: Callable[..., Made], row: Any, **other: Any) -> Made:
+    """The value whose fields are columns of the row, but for what `other` says."""
+    return kind(**{name: getattr(row, name) for name in _names(kind) if name not in other}, **other)
+
+
+def moment(tx: Connection, query: Select[Any]) -> datetime | None:
+    """The one time that a query finds."""
+    at: datetime | None = tx.execute(query).scalar()
+    return at
+
+
 def between(column: Any, since: Any | None, until: Any | None) -> list[Any]:
     """Both ends belong to it; one that is not given is open."""
     return [*([column >= since] if since else []), *([column <= until] if until else [])]
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 @cache

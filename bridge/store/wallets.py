@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, union_all, update
+from sqlalchemy import Connection, bindparam, func, or_, select, union_all, update
 
 from bridge.core.clock import CLOCK_TOLERANCE, believed
 from bridge.store.db import insert_into, put_row
@@ -23,8 +23,9 @@ from bridge.store.tables import (
 )
 
 _BALANCES = Rows(table=wallet_balances, order=(wallet_balances.c.role,))
-_DERIVED = Rows(table=derived_addresses)
-balance_of, balances, find_derived = _BALANCES.find, _BALANCES.listing, _DERIVED.find
+_BASELINES, _SPARE, _DERIVED = (Rows(table=each) for each in (wallet_baselines, spare_addresses, derived_addresses))
+balance_of, balances = _BALANCES.find, _BALANCES.listing
+find_derived = _DERIVED.find
 balance_mark = Rows(table=balance_marks).find
 # A copy may be this much older than what was given out since it was made.
 GAP_AFTER_RESTORE = 10_000
@@ -62,7 +63,7 @@ def mark_balance(tx: Connection, wallet_id: str, *, balance_sat: int, asked_at: 
 
 def set_baseline(tx: Connection, *, wallet_id: str, baseline_sat: int, now: datetime, actor: str, reason: str) -> None:
     values = {"wallet_id": wallet_id, "baseline_sat": baseline_sat, "at": now, "actor": actor, "reason": reason}
-    tx.execute(insert(wallet_baselines).values(**values))
+    _BASELINES.add(tx, values)
 
 
 def baseline_sat(tx: Connection, wallet_id: str) -> int:
@@ -71,7 +72,7 @@ def baseline_sat(tx: Connection, wallet_id: str) -> int:
 
 
 def add_spare(tx: Connection, *, address: str, wallet_id: str, network: str, now: datetime) -> None:
-    tx.execute(insert(spare_addresses).values(address=address, wallet_id=wallet_id, network=network, created_at=now))
+    _SPARE.add(tx, {"address": address, "wallet_id": wallet_id, "network": network, "created_at": now})
 
 
 def take_spare(tx: Connection, *, wallet_id: str, network: str, invoice_id: str) -> str | None:
@@ -95,12 +96,7 @@ def is_used(tx: Connection, address: str) -> bool:
 
 
 def count_spare(tx: Connection, *, wallet_id: str, network: str) -> int:
-    query = select(func.count()).where(
-        spare_addresses.c.wallet_id == wallet_id,
-        spare_addresses.c.network == network,
-        spare_addresses.c.invoice_id.is_(None),
-    )
-    return int(tx.execute(query).scalar_one())
+    return _SPARE.count(tx, wallet_id=wallet_id, network=network, invoice_id=None)
 
 
 def take_index(tx: Connection, wallet_id: str) -> int:
@@ -111,20 +107,9 @@ def take_index(tx: Connection, wallet_id: str) -> int:
     return int(tx.execute(counted.returning(address_counters.c.next_index)).scalar_one()) - 1
 
 
-def add_derived(
-    tx: Connection,
-    *,
-    address: str,
-    wallet_id: str,
-    network: str,
-    address_index: int,
-    purpose: str,
-    used_by: str,
-    now: datetime,
-) -> None:
-    """Raises IntegrityError when the address or the index was ever given out: then nothing may be committed."""
-    values = {"address": address, "wallet_id": wallet_id, "network": network, "address_index": address_index}
-    tx.execute(insert(derived_addresses).values(**values, purpose=purpose, used_by=used_by, created_at=now))
+def add_derived(tx: Connection, *, now: datetime, **given: Any) -> None:
+    """Raises Duplicate when the address or the index was ever given out: then nothing may be committed."""
+    _DERIVED.add(tx, {**given, "created_at": now})
 
 
 def use_of(tx: Connection, wallet_id: str) -> Use:
