@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, or_, 
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
 from bridge.core.schedule import LOOK_CLASSES
+from bridge.store import ledger
 from bridge.store.rows import Rows
 from bridge.store.tables import (
     UtcTime,
@@ -75,9 +76,8 @@ def last_price(tx: Connection, currency: str, *, since: datetime, until: datetim
 def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, int]:
     """By day since 1970: signed satoshi booked on an account."""
     day = (type_coerce(journals.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
-    query = select(day, func.sum(entries.c.units)).join(journals, journals.c.id == entries.c.journal_id)
-    query = query.where(entries.c.account == account, entries.c.asset == BTC, journals.c.at >= since)
-    return {int(day): int(sat) for day, sat in tx.execute(query.group_by(day))}
+    booked = (entries.c.account == account, entries.c.asset == BTC, journals.c.at >= since)
+    return ledger.units_by(tx, day, where=booked)
 
 
 def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None) -> dict[str, int]:

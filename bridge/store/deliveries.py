@@ -18,7 +18,7 @@ from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, 
 _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
 # A page ends at a moment and an id: a sequence is each invoice's own.
 _PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
-_ATTEMPTS = Rows(table=delivery_attempts, told=delivery_attempts.c.id)
+_ATTEMPTS = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,))
 _WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
 # Newest first, each with its event's type.
 listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)

@@ -14,7 +14,7 @@ from bridge.store.rows import Rows, between
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 from bridge.store.together import Together
 
-_EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=events.c.sequence)
+_EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=(events.c.sequence,))
 _FEED = Rows(table=event_positions, order=(event_positions.c.position,))
 find, of_invoice = _EVENTS.find, _EVENTS.of_invoice
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)

@@ -14,6 +14,7 @@ from bridge.core.clock import latest_end, still_holds
 from bridge.core.errors import Conflict, Refused
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into
+from bridge.store.rows import Rows
 from bridge.store.tables import idempotency, openings
 from bridge.store.together import Part, Together
 
@@ -27,12 +28,7 @@ class Scope:
     key: str
 
 
-def _is(scope: Scope) -> Any:
-    return (
-        (idempotency.c.merchant == scope.merchant)
-        & (idempotency.c.operation == scope.operation)
-        & (idempotency.c.key == scope.key)
-    )
+_KEYS = Rows(table=idempotency)
 
 
 # Statements are built once: building one costs several times its execution.
@@ -84,7 +80,7 @@ def begun_before(
 
     Raises Refused("idempotency_mismatch") for another body, Conflict("idempotency_in_progress") while the first still runs.
     """
-    row = tx.execute(select(idempotency).where(_is(scope)).with_for_update()).one_or_none()
+    row = _KEYS.find(tx, lock=True, **vars(scope))
     if row is None:
         # It failed without an effect and freed its key between our claim and this look.
         raise _in_progress()
@@ -97,7 +93,7 @@ def begun_before(
     if still_holds(row.lease_until, now=now, lasts_seconds=lease_seconds):
         raise _in_progress()
     # The first holder died: its lease is over, so this request takes its place.
-    tx.execute(update(idempotency).where(_is(scope)).values(lease_until=now + timedelta(seconds=lease_seconds)))
+    _KEYS.change(tx, {"lease_until": now + timedelta(seconds=lease_seconds)}, **vars(scope))
     return None
 
 
@@ -105,29 +101,10 @@ def _in_progress() -> Conflict:
     return Conflict("idempotency_in_progress", "The first request with this key still runs.", retry_after_seconds=1)
 
 
-def finish(
-    tx: Connection | Together,
-    scope: Scope,
-    *,
-    answer_status: int,
-    answer: str,
-    invoice_id: str,
-    quote_version: int,
-    address: str,
-    settlement_status: str,
-) -> None:
-    """Keeps the answer for ever with what it stood for: quote version, address and settlement status."""
-    values = {
-        "state": "done",
-        "answer_status": answer_status,
-        "answer": answer,
-        "invoice_id": invoice_id,
-        "quote_version": quote_version,
-        "address": address,
-        "settlement_status": settlement_status,
-    }
-    its_scope = {"its_merchant": scope.merchant, "its_operation": scope.operation, "its_key": scope.key}
-    tx.execute(_FINISH, values | its_scope)
+def finish(tx: Connection | Together, scope: Scope, **kept: Any) -> None:
+    """Keeps the answer and its status for ever with what it stood for: invoice, quote version, address, settlement status."""
+    its_scope = {f"its_{name}": value for name, value in vars(scope).items()}
+    tx.execute(_FINISH, {"state": "done"} | kept | its_scope)
 
 
 def keys_of(tx: Connection, invoice_id: str) -> list[str]:
@@ -138,7 +115,7 @@ def keys_of(tx: Connection, invoice_id: str) -> list[str]:
 
 def forget(tx: Connection, scope: Scope) -> None:
     """Frees a key whose request failed without an effect, so that the caller may try it again."""
-    tx.execute(delete(idempotency).where(_is(scope), idempotency.c.state == "running"))
+    _KEYS.remove(tx, **vars(scope), state="running")
 
 
 _SET_SETTLEMENT = update(idempotency).where(idempotency.c.invoice_id == bindparam("its_invoice"))

@@ -16,9 +16,9 @@ from bridge.store.db import insert_into
 from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings
 
-_INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=inbox.c.id)
+_INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=(inbox.c.id,))
 find, of_invoice = _INBOX.find, _INBOX.of_invoice
-SCREENINGS = Rows(table=screenings, told=screenings.c.id)
+SCREENINGS = Rows(table=screenings, told=(screenings.c.id,))
 # Statements are built once: building one costs several times its execution.
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
 _WAITING = _WAITING.limit(bindparam("most"))

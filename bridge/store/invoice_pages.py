@@ -16,9 +16,8 @@ from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 from bridge.store import invoices as invoice_rows
-from bridge.store import rows
+from bridge.store import ledger, rows
 from bridge.store import targets as target_rows
-from bridge.store.ledger import RECEIPTS
 from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, quotes, reviews
 
 
@@ -103,15 +102,12 @@ def _grouped(tx: Connection, query: Any) -> dict[str, list[Row[Any]]]:
 
 
 def _balances(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    query = (
-        select(journals.c.invoice_id, entries.c.account, func.sum(entries.c.units))
-        .join(journals, journals.c.id == entries.c.journal_id)
-        .where(journals.c.invoice_id.in_(ids), journals.c.family == RECEIPTS)
-        .group_by(journals.c.invoice_id, entries.c.account)
-    )
+    of_these = (journals.c.invoice_id.in_(ids), journals.c.family == ledger.RECEIPTS)
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for invoice_id, account, units in tx.execute(query):
-        found[invoice_id][account] = int(units)
+    for (invoice_id, account), units in ledger.units_by(
+        tx, journals.c.invoice_id, entries.c.account, where=of_these
+    ).items():
+        found[invoice_id][account] = units
     return found
 
 

@@ -24,8 +24,11 @@ from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
 _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
-_SEEN = Rows(table=observations, told=observations.c.id)
+_SEEN = Rows(table=observations, told=(observations.c.id,))
 find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INVOICES.count, _SEEN.of_invoice
+# In the order in which they were offered, and first seen.
+quote_rows = Rows(table=quotes, told=(quotes.c.version,)).of_invoice
+payment_rows = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key)).of_invoice
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})
 RESTS_AT_MOST = timedelta(hours=1)
@@ -47,9 +50,6 @@ _BEFORE_OPENING = select(
     select(modes.c.mode).where(modes.c.scope == bindparam("wallet_scope")).scalar_subquery().label("wallet_mode"),
     _COUNT_OPEN.scalar_subquery().label("open_now"),
 )
-_QUOTES = select(quotes).where(quotes.c.invoice_id == bindparam("invoice_id")).order_by(quotes.c.version)
-_PAYMENTS = select(payments).where(payments.c.invoice_id == bindparam("invoice_id"))
-_PAYMENTS = _PAYMENTS.order_by(payments.c.first_seen_at, payments.c.key)
 _IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
 _ANY_DUE = select(invoices.c.id).where(_IS_CLASSED, invoices.c.next_look_at <= bindparam("now")).limit(1)
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
@@ -74,7 +74,7 @@ def change(together: Together, row: InvoiceRow, values: Mapping[str, Any]) -> Pa
 
 def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:
     """Makes the invoice due for a look at once. Not a change of the invoice: the version stays."""
-    tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(next_look_at=now))
+    _INVOICES.change(tx, {"next_look_at": now}, id=invoice_id)
 
 
 def wake_confirming(tx: Connection, *, now: datetime) -> int:
@@ -255,10 +255,6 @@ def add_quote(
     tx.execute(_ADD_QUOTE, vars(quote) | shared)
 
 
-def quote_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(_QUOTES, {"invoice_id": invoice_id}).all()
-
-
 def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -> list[Quote]:
     """All versions in order; with `currency` only those in it: a quote in another currency can value nothing."""
     return [quote_of_row(row) for row in quote_rows(tx, invoice_id) if currency in (None, row.currency)]
@@ -266,10 +262,6 @@ def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -
 
 def quote_of_row(row: Row[Any]) -> Quote:
     return made(Quote, row)
-
-
-def payment_rows(tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-    return tx.execute(_PAYMENTS, {"invoice_id": invoice_id}).all()
 
 
 def payments_of(tx: Connection, invoice_id: str) -> list[Payment]:
@@ -348,7 +340,7 @@ def _is_unwatched(now: datetime, watch_seconds: int) -> Any:
 
 
 def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
-    tx.execute(update(invoices).where(invoices.c.id == invoice_id).values(watched_until=until))
+    _INVOICES.change(tx, {"watched_until": until}, id=invoice_id)
 
 
 def newest(tx: Connection) -> InvoiceRow | None:

@@ -83,13 +83,13 @@ def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict
 
 def owed(tx: Connection, invoice_id: str) -> dict[str, int]:
     """Signed satoshi on every account that any journal of this invoice touched, of all families together."""
-    return _sums(tx, entries.c.account, where=(journals.c.invoice_id == invoice_id, entries.c.asset == BTC))
+    return units_by(tx, entries.c.account, where=(journals.c.invoice_id == invoice_id, entries.c.asset == BTC))
 
 
 def of_payout(tx: Connection, payout_id: str, *, kind: str) -> dict[str, int]:
     """What a payout's journals of one kind and their mirrors have left on each account."""
     its = (journals.c.payout_id == payout_id, journals.c.kind.in_((kind, f"{kind}_reverse")))
-    return _sums(tx, entries.c.account, where=its)
+    return units_by(tx, entries.c.account, where=its)
 
 
 def totals(
@@ -98,16 +98,16 @@ def totals(
     """Signed balance per (account, asset) over all journals, of one invoice, merchant or service where asked."""
     asked = {journals.c.invoice_id: invoice_id, journals.c.merchant: merchant, entries.c.service_ref: service_ref}
     where = [column == value for column, value in asked.items() if value is not None]
-    return _sums(tx, entries.c.account, entries.c.asset, where=where)
+    return units_by(tx, entries.c.account, entries.c.asset, where=where)
 
 
 def sums(tx: Connection, accounts: Sequence[str]) -> dict[str, int]:
     """Signed satoshi on each of these accounts over all journals."""
     mine = (entries.c.account.in_(accounts), entries.c.asset == BTC)
-    return dict.fromkeys(accounts, 0) | _sums(tx, entries.c.account, where=mine, of=entries)
+    return dict.fromkeys(accounts, 0) | units_by(tx, entries.c.account, where=mine, of=entries)
 
 
-def _sums(tx: Connection, *by: Any, where: Iterable[Any], of: Any = _BOOKED) -> dict[Any, int]:
+def units_by(tx: Connection, *by: Any, where: Iterable[Any], of: Any = _BOOKED) -> dict[Any, int]:
     """Signed units by a column, or by several as a tuple, of the entries where it is so."""
     query = select(*by, func.sum(entries.c.units)).select_from(of).where(*where).group_by(*by)
     return {tuple(key) if len(by) > 1 else key[0]: int(units) for *key, units in tx.execute(query)}
@@ -168,12 +168,12 @@ def moved(
 ) -> dict[tuple[str, str, str], int]:
     """Signed units by (kind of journal, account, asset) of a period."""
     where = [journals.c.at >= from_at, journals.c.at < to_at, *_of_merchant(merchant)]
-    return _sums(tx, journals.c.kind, entries.c.account, entries.c.asset, where=where)
+    return units_by(tx, journals.c.kind, entries.c.account, entries.c.asset, where=where)
 
 
 def balances_at(tx: Connection, at: datetime, *, merchant: str | None = None) -> dict[tuple[str, str], int]:
     """Signed balance by (account, asset) of everything booked before `at`."""
-    return _sums(tx, entries.c.account, entries.c.asset, where=[journals.c.at < at, *_of_merchant(merchant)])
+    return units_by(tx, entries.c.account, entries.c.asset, where=[journals.c.at < at, *_of_merchant(merchant)])
 
 
 def _of_merchant(merchant: str | None) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, or_, select
+from sqlalchemy import Connection, Row, or_, select
 
 from bridge.store.rows import Rows
 from bridge.store.tables import operator_sessions, operator_tokens, operators
@@ -51,15 +51,15 @@ def touch_session(tx: Connection, token_sha256: str, *, now: datetime) -> None:
 
 
 def end_session(tx: Connection, token_sha256: str) -> None:
-    tx.execute(delete(operator_sessions).where(operator_sessions.c.token_sha256 == token_sha256))
+    _SESSIONS.remove(tx, token_sha256=token_sha256)
 
 
 def end_sessions_of(tx: Connection, name: str) -> None:
-    tx.execute(delete(operator_sessions).where(operator_sessions.c.operator == name))
+    _SESSIONS.remove(tx, operator=name)
 
 
 def end_old_sessions(tx: Connection, *, now: datetime) -> None:
-    tx.execute(delete(operator_sessions).where(operator_sessions.c.expires_at < now))
+    _SESSIONS.remove(tx, operator_sessions.c.expires_at < now)
 
 
 def token(tx: Connection, token_sha256: str) -> Row[Any] | None:

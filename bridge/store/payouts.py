@@ -19,7 +19,7 @@ from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
 _PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()))
-_APPROVALS = Rows(table=payout_approvals, told=payout_approvals.c.id)
+_APPROVALS = Rows(table=payout_approvals, told=(payout_approvals.c.id,))
 find, listing = _PAYOUTS.find, _PAYOUTS.listing
 _UNDER_WAY = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
 _TO_SEND = payouts.c.state.in_(("approved", "submitting"))

@@ -17,7 +17,7 @@ from bridge.store.tables import audit, policy_approvals, policy_versions
 
 VersionRow = Row[Any]
 _VERSIONS = Rows(table=policy_versions, order=(policy_versions.c.number.desc(),))
-_APPROVALS = Rows(table=policy_approvals, told=policy_approvals.c.id)
+_APPROVALS = Rows(table=policy_approvals, told=(policy_approvals.c.id,))
 FIRST, MOST = 1, 2**31 - 1
 # The audit's words for how a version came into being, and for how it came into force.
 MADE = ("policy_adopted", "policy_proposed", "policy_changed")

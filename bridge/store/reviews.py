@@ -14,12 +14,12 @@ from bridge.core.kinds import WITHDRAWN
 from bridge.store.rows import Rows
 from bridge.store.tables import grace_grants, mark_approvals, marks, reviews
 
-_REVIEWS = Rows(table=reviews, order=(reviews.c.due_at, reviews.c.id), told=reviews.c.opened_at)
+_REVIEWS = Rows(table=reviews, order=(reviews.c.due_at, reviews.c.id), told=(reviews.c.opened_at,))
 find, listing, of_invoice = _REVIEWS.find, _REVIEWS.listing, _REVIEWS.of_invoice
 # The database refuses a second mark that waits for the same item, and a second grant for an invoice.
 MARKS = Rows(table=marks, order=(marks.c.proposed_at.desc(), marks.c.id.desc()))
 GRANTS = Rows(table=grace_grants, order=(grace_grants.c.granted_at.desc(), grace_grants.c.invoice_id))
-_MARK_APPROVALS = Rows(table=mark_approvals, told=mark_approvals.c.id)
+_MARK_APPROVALS = Rows(table=mark_approvals, told=(mark_approvals.c.id,))
 
 
 def open_item(

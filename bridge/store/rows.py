@@ -18,6 +18,7 @@ from sqlalchemy import (
     UnaryExpression,
     and_,
     bindparam,
+    delete,
     func,
     insert,
     or_,
@@ -36,12 +37,12 @@ class Rows:
 
     table: Table
     order: tuple[Any, ...] = ()
-    told: Any = None
+    told: tuple[Any, ...] = ()
 
     def find(self, tx: Connection, key: Any = None, /, *, lock: bool = False, **match: Any) -> Row[Any] | None:
         """The one row with this key, or with these unique columns; `lock` keeps other writers of it waiting until `tx` ends."""
         match = match or {self._key.name: key}
-        return tx.execute(_find(self.table, tuple(match), lock), match).one_or_none()
+        return tx.execute(_find(self.table, tuple(match), lock=lock), match).one_or_none()
 
     def listing(
         self,
@@ -58,7 +59,7 @@ class Rows:
 
     def of(self, tx: Connection, **match: Any) -> Sequence[Row[Any]]:
         """All rows with these columns, from the first."""
-        return tx.execute(select(self.table).where(*self._is(match)).order_by(self.told)).all()
+        return tx.execute(_find(self.table, tuple(match), order=self.told), match).all()
 
     def of_invoice(self, tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
         return self.of(tx, invoice_id=invoice_id)
@@ -86,6 +87,9 @@ class Rows:
     def _number(self, tx: Connection, what: Any, where: Sequence[Any], match: Mapping[str, Any]) -> int:
         query = select(what).select_from(self.table).where(*self._is(match), *where)
         return int(tx.execute(query).scalar_one())
+
+    def remove(self, tx: Connection, *where: Any, **match: Any) -> None:
+        tx.execute(delete(self.table).where(*self._is(match), *where))
 
     @property
     def _key(self) -> Any:
@@ -126,9 +130,9 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 @cache
-def _find(table: Table, names: tuple[str, ...], lock: bool) -> Select[Any]:
+def _find(table: Table, names: tuple[str, ...], *, order: tuple[Any, ...] = (), lock: bool = False) -> Select[Any]:
     """Statements are built once: building one costs several times its execution."""
-    query = select(table).where(*(table.c[name] == bindparam(name) for name in names))
+    query = select(table).where(*(table.c[name] == bindparam(name) for name in names)).order_by(*order)
     return query.with_for_update() if lock else query
 
 
