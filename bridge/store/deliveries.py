@@ -98,17 +98,14 @@ def record_attempt(
     owner: str,
     at: datetime,
     outcome: str,
-    status: int | None,
-    latency_ms: int,
-    body_sha256: str,
-    answer_excerpt: str,
-    error: str,
     next_try_at: datetime | None,
+    **answered: Any,
 ) -> bool:
-    """Logs one try and moves the delivery on. False when the lease was lost: then only the try is logged."""
-    attempt = {"delivery_id": row.id, "at": at, "outcome": outcome, "status": status, "latency_ms": latency_ms}
-    attempt |= {"body_sha256": body_sha256, "answer_excerpt": answer_excerpt, "error": error}
-    tx.execute(_ATTEMPT, attempt)
+    """Logs one try and moves the delivery on. False when the lease was lost: then only the try is logged.
+
+    `answered`: status, latency_ms, body_sha256, answer_excerpt and error.
+    """
+    tx.execute(_ATTEMPT, {"delivery_id": row.id, "at": at, "outcome": outcome, **answered})
     values: dict[str, Any] = {"attempts": row.attempts + 1, "lease_until": None, "lease_owner": None}
     if outcome == "retry" and next_try_at is not None:
         values["next_try_at"] = next_try_at

@@ -3,21 +3,23 @@
 Owns these three small tables; must not know which jobs exist.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Text, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Text, bindparam, case, delete, func, or_, select, update
 
 from bridge.core.clock import latest_end
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
+from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, budget_calls, budgets, chain_tips, leases, modes
 from bridge.store.together import Together
 
-_BEST_TIP = select(chain_tips).where(chain_tips.c.network == bindparam("network"))
-_MODE = select(modes.c.mode).where(modes.c.scope == bindparam("scope"))
+_MODES = Rows(table=modes, order=(modes.c.scope,))
+all_modes = _MODES.listing
+# The highest block that any source has shown: height, block_time (None before release 0.3.0), seen_at.
+best_tip = Rows(table=chain_tips).find
 
 
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
@@ -84,11 +86,6 @@ def _grant(dialect: str) -> Any:
     return kept.on_conflict_do_update(index_elements=["name", "at"], set_=more)
 
 
-def best_tip(tx: Connection, network: str) -> Row[Any] | None:
-    """The highest block that any source has shown: height, block_time (None before release 0.3.0), seen_at."""
-    return tx.execute(_BEST_TIP, {"network": network}).one_or_none()
-
-
 def set_tip(tx: Connection, network: str, *, height: int, block_time: datetime, now: datetime) -> None:
     put_row(tx, chain_tips, {"network": network}, {"height": height, "block_time": block_time, "seen_at": now})
 
@@ -101,15 +98,12 @@ def calls_in_window(tx: Connection, name: str, *, since: datetime) -> int:
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
-    return tx.execute(_MODE, {"scope": scope}).scalar() or "normal"
+    row = _MODES.find(tx, scope)
+    return str(row.mode) if row is not None else "normal"
 
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:
     put_row(tx, modes, {"scope": scope}, {"mode": mode, "since": now, "actor": actor, "reason": reason})
-
-
-def all_modes(tx: Connection) -> Sequence[Row[Any]]:
-    return tx.execute(select(modes).order_by(modes.c.scope)).all()
 
 
 def is_free(tx: Connection, name: str, *, now: datetime, lease_seconds: int) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, case, func, insert, select
 
 from bridge.core.ledger import Journal
 from bridge.core.money import BTC
-from bridge.store.rows import page
+from bridge.store.rows import Rows
 from bridge.store.tables import deliveries, entries, events, journals, payouts
 from bridge.store.together import Together
 
@@ -27,6 +27,7 @@ _BALANCES = (
     .where(journals.c.invoice_id == bindparam("invoice_id"), journals.c.family == bindparam("family"))
     .group_by(entries.c.account)
 )
+_JOURNALS = Rows(table=journals, order=(journals.c.id,))
 _BOOKED = entries.join(journals, journals.c.id == entries.c.journal_id)
 
 
@@ -71,7 +72,11 @@ def mirrored(
     tx: Connection, posted: Iterable[Journal], *, invoice_id: str | None, payout_id: str | None = None
 ) -> dict[str, int]:
     """The newest journal of the kind that each `…_reverse` among them mirrors, by the reversing kind."""
-    found = {journal.kind: _mirrored(tx, journal.kind, invoice_id, payout_id) for journal in posted}
+    of = journals.c.payout_id == payout_id if payout_id is not None else journals.c.invoice_id == invoice_id
+    found = {}
+    for kind in (journal.kind for journal in posted if journal.kind.endswith("_reverse")):
+        query = select(func.max(journals.c.id)).where(of, journals.c.kind == kind.removesuffix("_reverse"))
+        found[kind] = tx.execute(query).scalar_one()
     return {kind: journal_id for kind, journal_id in found.items() if journal_id is not None}
 
 
@@ -119,16 +124,6 @@ def kinds_at(tx: Connection, invoice_id: str, *, at: datetime) -> list[str]:
     return list(tx.execute(query.order_by(journals.c.id)).scalars())
 
 
-def _mirrored(tx: Connection, kind: str, invoice_id: str | None, payout_id: str | None) -> int | None:
-    original, is_reverse = kind.removesuffix("_reverse"), kind.endswith("_reverse")
-    if not is_reverse:
-        return None
-    of = journals.c.payout_id == payout_id if payout_id is not None else journals.c.invoice_id == invoice_id
-    query = select(func.max(journals.c.id)).where(of, journals.c.kind == original)
-    newest: int | None = tx.execute(query).scalar_one()
-    return newest
-
-
 def journal_page(
     tx: Connection,
     *,
@@ -140,12 +135,10 @@ def journal_page(
     kinds: Sequence[str] = (),
 ) -> Sequence[Row[Any]]:
     """Journals above the id `after`; `kinds` and their mirrors only, where given."""
-    query = select(journals).where(journals.c.at >= from_at, journals.c.at < to_at)
-    if family is not None:
-        query = query.where(journals.c.family == family)
-    if kinds:
-        query = query.where(journals.c.kind.in_([*kinds, *(f"{kind}_reverse" for kind in kinds)]))
-    return page(tx, query, order=(journals.c.id,), cursor=(after,), limit=limit)
+    where = [journals.c.at >= from_at, journals.c.at < to_at]
+    where += [journals.c.family == family] if family is not None else []
+    where += [journals.c.kind.in_([*kinds, *(f"{kind}_reverse" for kind in kinds)])] if kinds else []
+    return _JOURNALS.listing(tx, *where, cursor=(after,), limit=limit)
 
 
 settlement_page = partial(journal_page, family=RECEIPTS, kinds=SETTLING)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, case, exists, func, or_, select
 
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.reconciliation import Finding
@@ -24,6 +24,7 @@ from bridge.store.tables import (
 
 _RUNS = Rows(table=reconciliations, order=(reconciliations.c.started_at.desc(),))
 _FINDINGS = Rows(table=reconciliation_findings, order=(reconciliation_findings.c.id,))
+_REPORTS = Rows(table=billing_reports)
 find, listing = _RUNS.find, _RUNS.listing
 
 
@@ -32,20 +33,10 @@ def start(tx: Connection, *, reconciliation_id: str, now: datetime, **asked: Any
     _RUNS.add(tx, {"id": reconciliation_id, "started_at": now, "stepped_at": now, **asked})
 
 
-def advance(
-    tx: Connection,
-    reconciliation_id: str,
-    *,
-    phase: str,
-    cursor: str,
-    counts: Mapping[str, Any],
-    now: datetime,
-    is_over: bool,
-) -> None:
-    values: dict[str, Any] = {"phase": phase, "cursor": cursor, "stepped_at": now, "counts": dict(counts)}
-    if is_over:
-        values["finished_at"] = now
-    _RUNS.change(tx, values, id=reconciliation_id)
+def advance(tx: Connection, reconciliation_id: str, *, now: datetime, is_over: bool, **reached: Any) -> None:
+    """`reached`: phase, cursor and counts."""
+    finished = {"finished_at": now} if is_over else {}
+    _RUNS.change(tx, {"stepped_at": now, **reached, **finished}, id=reconciliation_id)
 
 
 def unfinished(tx: Connection) -> Row[Any] | None:
@@ -92,12 +83,11 @@ def open_report(
     """The report of this id, begun now if it is new; a repeated page of one report changes nothing about it."""
     values = {"merchant": merchant, "covers_from": covers_from, "started_at": now, "source": source}
     tx.execute(insert_into(tx, billing_reports).values(id=report_id, **values).on_conflict_do_nothing())
-    return tx.execute(select(billing_reports).where(billing_reports.c.id == report_id)).one()
+    return _REPORTS.of(tx, id=report_id)[0]
 
 
 def finish_report(tx: Connection, report_id: str, *, now: datetime) -> None:
-    over = update(billing_reports).where(billing_reports.c.id == report_id, billing_reports.c.finished_at.is_(None))
-    tx.execute(over.values(finished_at=now))
+    _REPORTS.change(tx, {"finished_at": now}, id=report_id, finished_at=None)
 
 
 def put_statuses(tx: Connection, *, merchant: str, rows: Iterable[Mapping[str, Any]], now: datetime) -> int:

@@ -103,6 +103,22 @@ def _one_where(name: str, column: str, condition: str) -> Index:
     return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
+def _approvals(name: str, key: Column[Any], *, of: str) -> Table:
+    """What persons approved. The proposer stands in the row, so that the database itself refuses their own approval."""
+    proposed = [of, f"{of.partition('.')[0]}.proposed_by"]
+    return Table(
+        name,
+        metadata,
+        Column("id", Serial, primary_key=True),
+        key,
+        *_columns(Text, "proposed_by", "actor", "reason"),
+        Column("at", UtcTime, nullable=False),
+        ForeignKeyConstraint([key.name, "proposed_by"], proposed, name=f"fk_{name}_of"),
+        UniqueConstraint(key.name, "actor"),
+        CheckConstraint("actor <> proposed_by", name="somebody_else"),
+    )
+
+
 invoices = Table(
     "invoices",
     metadata,
@@ -650,17 +666,7 @@ grace_grants = Table(
     Index("ix_grace_grants_granted", "granted_at"),
 )
 
-# The proposer stands in the row, so that the database itself refuses their own approval.
-mark_approvals = Table(
-    "mark_approvals",
-    metadata,
-    Column("id", Serial, primary_key=True),
-    *_columns(Text, "mark_id", "proposed_by", "actor", "reason"),
-    Column("at", UtcTime, nullable=False),
-    ForeignKeyConstraint(["mark_id", "proposed_by"], ["marks.id", "marks.proposed_by"], name="fk_mark_approvals_of"),
-    UniqueConstraint("mark_id", "actor"),
-    CheckConstraint("actor <> proposed_by", name="somebody_else"),
-)
+mark_approvals = _approvals("mark_approvals", Column("mark_id", Text, nullable=False), of="marks.id")
 
 # What the billing system says it has paid back by itself: absolute, so that hearing it twice changes nothing.
 billing_refunds = Table(
@@ -741,21 +747,8 @@ policy_versions = Table(
     _one_where("uq_policy_versions_proposed", "sha256", "status = 'proposed'"),
 )
 
-# The proposer stands in the row, so that the database itself refuses their own approval.
-policy_approvals = Table(
-    "policy_approvals",
-    metadata,
-    Column("id", Serial, primary_key=True),
-    Column("number", Integer, nullable=False),
-    *_columns(Text, "proposed_by", "actor", "reason"),
-    Column("at", UtcTime, nullable=False),
-    ForeignKeyConstraint(
-        ["number", "proposed_by"],
-        ["policy_versions.number", "policy_versions.proposed_by"],
-        name="fk_policy_approvals_of",
-    ),
-    UniqueConstraint("number", "actor"),
-    CheckConstraint("actor <> proposed_by", name="somebody_else"),
+policy_approvals = _approvals(
+    "policy_approvals", Column("number", Integer, nullable=False), of="policy_versions.number"
 )
 
 APPEND_ONLY = (
