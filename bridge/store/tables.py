@@ -103,12 +103,15 @@ def _one_where(name: str, column: str, condition: str) -> Index:
     return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
+def _table(name: str, *parts: Any) -> Table:
+    return Table(name, metadata, *parts)
+
+
 def _approvals(name: str, key: Column[Any], *, of: str) -> Table:
     """What persons approved. The proposer stands in the row, so that the database itself refuses their own approval."""
     proposed = [of, f"{of.partition('.')[0]}.proposed_by"]
-    return Table(
+    return _table(
         name,
-        metadata,
         Column("id", Serial, primary_key=True),
         key,
         *_columns(Text, "proposed_by", "actor", "reason"),
@@ -119,9 +122,8 @@ def _approvals(name: str, key: Column[Any], *, of: str) -> Table:
     )
 
 
-invoices = Table(
+invoices = _table(
     "invoices",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("public_id", Text, nullable=False, unique=True),
     *_columns(Text, "merchant", "billing_payment_id"),
@@ -170,9 +172,8 @@ invoices = Table(
 )
 
 # Where an invoice is paid to, over which rail. An invoice's own address and wallet_id are those of its first one.
-targets = Table(
+targets = _table(
     "targets",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("rail", Text, nullable=False),
@@ -188,9 +189,8 @@ targets = Table(
     CheckConstraint("witness IN ('chain','total+chain','rail')", name="witness"),
 )
 
-quotes = Table(
+quotes = _table(
     "quotes",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("version", Integer, nullable=False),
@@ -205,9 +205,8 @@ quotes = Table(
     CheckConstraint("due_sat > 0 AND base_minor > 0 AND price_minor > 0", name="positive"),
 )
 
-payments = Table(
+payments = _table(
     "payments",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("key", Text, nullable=False),
@@ -227,9 +226,8 @@ payments = Table(
     Index("ix_payments_key", "key"),
 )
 
-observations = Table(
+observations = _table(
     "observations",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("source", Text, nullable=False),
@@ -237,9 +235,8 @@ observations = Table(
     Column("body", Text, nullable=False),
 )
 
-journals = Table(
+journals = _table(
     "journals",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(nullable=True),
     Column("payout_id", Text, ForeignKey("payouts.id"), index=True),
@@ -249,9 +246,8 @@ journals = Table(
     Column("reverses_id", BigInteger),
 )
 
-entries = Table(
+entries = _table(
     "entries",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("journal_id", BigInteger, ForeignKey("journals.id"), nullable=False, index=True),
     Column("account", Text, nullable=False, index=True),
@@ -260,9 +256,8 @@ entries = Table(
     Column("service_ref", Text, nullable=False, server_default=""),
 )
 
-audit = Table(
+audit = _table(
     "audit",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(nullable=True),
     Column("at", UtcTime, nullable=False),
@@ -272,9 +267,8 @@ audit = Table(
 )
 
 # The hash chain is laid over committed audit rows by one leased job: chaining inside the writers' transactions would queue them all.
-audit_chain = Table(
+audit_chain = _table(
     "audit_chain",
-    metadata,
     Column("position", Serial, primary_key=True),
     Column("audit_id", BigInteger, ForeignKey("audit.id"), nullable=False, unique=True),
     Column("sha256", Text, nullable=False),
@@ -282,9 +276,8 @@ audit_chain = Table(
 
 # Up to where the chain was last walked: "full" from the beginning, "recent" from where the walk before it had ended. A walk
 # from the beginning believes neither, so that a forged row here hides nothing from it.
-audit_checks = Table(
+audit_checks = _table(
     "audit_checks",
-    metadata,
     Column("kind", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
@@ -293,9 +286,8 @@ audit_checks = Table(
     CheckConstraint("kind IN ('full','recent')", name="kind"),
 )
 
-events = Table(
+events = _table(
     "events",
-    metadata,
     Column("id", Text, primary_key=True),
     _invoice_id(nullable=True),
     *_columns(Text, "merchant", "type"),
@@ -306,9 +298,8 @@ events = Table(
     UniqueConstraint("invoice_id", "sequence"),
 )
 
-event_positions = Table(
+event_positions = _table(
     "event_positions",
-    metadata,
     Column("position", Serial, primary_key=True),
     Column("event_id", Text, ForeignKey("events.id"), nullable=False, unique=True),
     Column("merchant", Text, nullable=False),
@@ -316,15 +307,13 @@ event_positions = Table(
 )
 
 # Events that have no position yet: a small queue, so that numbering never searches the whole history.
-unnumbered_events = Table(
+unnumbered_events = _table(
     "unnumbered_events",
-    metadata,
     Column("event_id", Text, ForeignKey("events.id"), primary_key=True),
 )
 
-deliveries = Table(
+deliveries = _table(
     "deliveries",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("event_id", Text, ForeignKey("events.id"), nullable=False, index=True),
     _invoice_id(nullable=True),
@@ -341,9 +330,8 @@ deliveries = Table(
     CheckConstraint("state IN ('pending','delivered','parked')", name="state"),
 )
 
-delivery_attempts = Table(
+delivery_attempts = _table(
     "delivery_attempts",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("delivery_id", Text, ForeignKey("deliveries.id"), nullable=False, index=True),
     Column("at", UtcTime, nullable=False),
@@ -354,9 +342,8 @@ delivery_attempts = Table(
     Column("error", Text, nullable=False, server_default=""),
 )
 
-inbox = Table(
+inbox = _table(
     "inbox",
-    metadata,
     Column("id", Serial, primary_key=True),
     *_columns(Text, "source", "event_key"),
     _invoice_id(nullable=True),
@@ -370,9 +357,8 @@ inbox = Table(
     Index("ix_inbox_waiting", "state", "id"),
 )
 
-idempotency = Table(
+idempotency = _table(
     "idempotency",
-    metadata,
     Column("merchant", Text, primary_key=True),
     Column("operation", Text, primary_key=True),
     Column("key", Text, primary_key=True),
@@ -385,18 +371,16 @@ idempotency = Table(
     Column("answer", Text),
 )
 
-openings = Table(
+openings = _table(
     "openings",
-    metadata,
     Column("merchant", Text, primary_key=True),
     Column("billing_payment_id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("lease_until", UtcTime, nullable=False),
 )
 
-spare_addresses = Table(
+spare_addresses = _table(
     "spare_addresses",
-    metadata,
     Column("address", Text, primary_key=True),
     *_columns(Text, "wallet_id", "network"),
     Column("created_at", UtcTime, nullable=False),
@@ -405,9 +389,8 @@ spare_addresses = Table(
 )
 
 # Addresses of the shop's own wallets, by their place in the descriptor: given out once, for one thing, for ever.
-derived_addresses = Table(
+derived_addresses = _table(
     "derived_addresses",
-    metadata,
     Column("address", Text, primary_key=True),
     *_columns(Text, "wallet_id", "network"),
     Column("address_index", BigInteger, nullable=False),
@@ -417,16 +400,14 @@ derived_addresses = Table(
     CheckConstraint("purpose IN ('invoice','sweep')", name="purpose"),
 )
 
-address_counters = Table(
+address_counters = _table(
     "address_counters",
-    metadata,
     Column("wallet_id", Text, primary_key=True),
     Column("next_index", BigInteger, nullable=False),
 )
 
-reviews = Table(
+reviews = _table(
     "reviews",
-    metadata,
     Column("id", Text, primary_key=True),
     _invoice_id(nullable=True),
     *_columns(Text, "merchant", "kind", "severity", "state"),
@@ -440,27 +421,24 @@ reviews = Table(
     CheckConstraint("state IN ('open','resolved')", name="state"),
 )
 
-modes = Table(
+modes = _table(
     "modes",
-    metadata,
     Column("scope", Text, primary_key=True),
     Column("mode", Text, nullable=False),
     Column("since", UtcTime, nullable=False),
     *_columns(Text, "actor", "reason"),
 )
 
-leases = Table(
+leases = _table(
     "leases",
-    metadata,
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("lease_until", UtcTime, nullable=False),
 )
 
 # The highest block that any source has shown, and when one last did.
-chain_tips = Table(
+chain_tips = _table(
     "chain_tips",
-    metadata,
     Column("network", Text, primary_key=True),
     Column("height", Integer, nullable=False),
     Column("seen_at", UtcTime, nullable=False),
@@ -468,9 +446,8 @@ chain_tips = Table(
 )
 
 # Each time that the clock of a node was found to have been wrong; `seconds` is by how much it is set back.
-clock_jumps = Table(
+clock_jumps = _table(
     "clock_jumps",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("noticed_at", UtcTime, nullable=False),
     Column("noticed_by", Text, nullable=False),
@@ -478,34 +455,30 @@ clock_jumps = Table(
 )
 
 # When calls were granted: a budget counts those of the last minute, whichever minute that is.
-budget_calls = Table(
+budget_calls = _table(
     "budget_calls",
-    metadata,
     Column("name", Text, primary_key=True),
     Column("at", UtcTime, primary_key=True),
     Column("spent", Integer, nullable=False),
 )
 
 # What the gateway said the whole wallet holds, and since when that has been so: a hint which addresses can wait.
-balance_marks = Table(
+balance_marks = _table(
     "balance_marks",
-    metadata,
     Column("wallet_id", Text, primary_key=True),
     Column("balance_sat", BigInteger, nullable=False),
     *_columns(UtcTime, "asked_at", "changed_at"),
 )
 
-budgets = Table(
+budgets = _table(
     "budgets",
-    metadata,
     Column("name", Text, primary_key=True),
     Column("window_start", UtcTime, nullable=False),
     Column("spent", Integer, nullable=False),
 )
 
-screenings = Table(
+screenings = _table(
     "screenings",
-    metadata,
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("at", UtcTime, nullable=False),
@@ -514,9 +487,8 @@ screenings = Table(
 )
 
 # What the billing system says of its own payments, newest report wins; a finished report says that nothing was left out.
-billing_reports = Table(
+billing_reports = _table(
     "billing_reports",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("merchant", Text, nullable=False),
     *_columns(UtcTime, "covers_from", "started_at"),
@@ -525,9 +497,8 @@ billing_reports = Table(
     Index("ix_billing_reports_newest", "merchant", "finished_at"),
 )
 
-billing_statuses = Table(
+billing_statuses = _table(
     "billing_statuses",
-    metadata,
     Column("merchant", Text, primary_key=True),
     Column("billing_payment_id", Text, primary_key=True),
     Column("status", Integer, nullable=False),
@@ -537,9 +508,8 @@ billing_statuses = Table(
     Column("reported_at", UtcTime, nullable=False, index=True),
 )
 
-reconciliations = Table(
+reconciliations = _table(
     "reconciliations",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("actor", Text, nullable=False),
     Column("is_scheduled", Boolean, nullable=False),
@@ -552,9 +522,8 @@ reconciliations = Table(
     Column("counts", Json, nullable=False, server_default="{}"),
 )
 
-reconciliation_findings = Table(
+reconciliation_findings = _table(
     "reconciliation_findings",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("reconciliation_id", Text, ForeignKey("reconciliations.id"), nullable=False, index=True),
     _invoice_id(nullable=True),
@@ -565,9 +534,8 @@ reconciliation_findings = Table(
 )
 
 # Money in the gateway's wallet that is not the bridge's: said by a person, the newest row counts.
-wallet_baselines = Table(
+wallet_baselines = _table(
     "wallet_baselines",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("wallet_id", Text, nullable=False, index=True),
     Column("baseline_sat", BigInteger, nullable=False),
@@ -575,9 +543,8 @@ wallet_baselines = Table(
     *_columns(Text, "actor", "reason"),
 )
 
-payouts = Table(
+payouts = _table(
     "payouts",
-    metadata,
     Column("id", Text, primary_key=True),
     *_columns(Text, "kind", "state"),
     _invoice_id(nullable=True),
@@ -620,9 +587,8 @@ payouts = Table(
     _one_where("uq_payouts_in_flight", "wallet_id", "state IN ('submitting','unknown')"),
 )
 
-payout_approvals = Table(
+payout_approvals = _table(
     "payout_approvals",
-    metadata,
     Column("id", Serial, primary_key=True),
     Column("payout_id", Text, ForeignKey("payouts.id"), nullable=False),
     Column("round", Integer, nullable=False),
@@ -632,9 +598,8 @@ payout_approvals = Table(
 )
 
 # A person's word that an invoice counts as paid, and who else must say so before it does. One waits per review item.
-marks = Table(
+marks = _table(
     "marks",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("review_id", Text, ForeignKey("reviews.id"), nullable=False),
     _invoice_id(),
@@ -652,9 +617,8 @@ marks = Table(
 )
 
 # Time to pay that a person gave, once per billing payment; it ends settled or lapsed, and forgives nothing.
-grace_grants = Table(
+grace_grants = _table(
     "grace_grants",
-    metadata,
     Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
     *_columns(Text, "merchant", "billing_payment_id", "tier"),
     Column("amount_minor", BigInteger, nullable=False),
@@ -669,17 +633,15 @@ grace_grants = Table(
 mark_approvals = _approvals("mark_approvals", Column("mark_id", Text, nullable=False), of="marks.id")
 
 # What the billing system says it has paid back by itself: absolute, so that hearing it twice changes nothing.
-billing_refunds = Table(
+billing_refunds = _table(
     "billing_refunds",
-    metadata,
     Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
     Column("refunded_minor", BigInteger, nullable=False),
     Column("at", UtcTime, nullable=False),
 )
 
-wallet_balances = Table(
+wallet_balances = _table(
     "wallet_balances",
-    metadata,
     Column("role", Text, primary_key=True),
     Column("wallet_id", Text, nullable=False),
     *_columns(BigInteger, "confirmed_sat", "unconfirmed_sat"),
@@ -688,9 +650,8 @@ wallet_balances = Table(
     Column("read_at", UtcTime, nullable=False),
 )
 
-operators = Table(
+operators = _table(
     "operators",
-    metadata,
     Column("name", Text, primary_key=True),
     Column("role", Text, nullable=False),
     Column("is_active", Boolean, nullable=False),
@@ -702,18 +663,16 @@ operators = Table(
     Column("created_by", Text, nullable=False),
 )
 
-operator_sessions = Table(
+operator_sessions = _table(
     "operator_sessions",
-    metadata,
     Column("token_sha256", Text, primary_key=True),
     Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
     Column("csrf_token", Text, nullable=False),
     *_columns(UtcTime, "created_at", "seen_at", "expires_at"),
 )
 
-operator_tokens = Table(
+operator_tokens = _table(
     "operator_tokens",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("operator", Text, ForeignKey("operators.name"), nullable=False, index=True),
     Column("role", Text, nullable=False),
@@ -726,9 +685,8 @@ operator_tokens = Table(
 )
 
 # What the settings file says about money, version by version. At most one is active, and none proposed twice at a time.
-policy_versions = Table(
+policy_versions = _table(
     "policy_versions",
-    metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     *_columns(Text, "sha256", "document"),
     Column("base_number", Integer),
