@@ -1,4 +1,4 @@
-"""Rows of a table: one found, many listed by the page, added, changed. Said once for every table.
+"""Rows of a table: one found, many listed by the page, counted, added, changed, removed. Said once for every table.
 
 Owns the keyset pager and the guard of a change; must not know what a row means.
 """
@@ -73,9 +73,8 @@ class Rows:
         return tx.execute(changed.returning(self.table)).one_or_none()
 
     def any(self, tx: Connection, *where: Any, **match: Any) -> bool:
-        return (
-            tx.execute(select(1).select_from(self.table).where(*self._is(match), *where).limit(1)).first() is not None
-        )
+        query = select(1).select_from(self.table).where(*self._is(match), *where)
+        return tx.execute(query.limit(1)).first() is not None
 
     def count(self, tx: Connection, *where: Any, **match: Any) -> int:
         return self._number(tx, func.count(), where, match)

@@ -55,6 +55,22 @@ def test_a_change_gives_the_row_as_it_is_then_and_nothing_to_who_came_too_late(s
     assert found == changed
 
 
+def test_rows_are_counted_summed_asked_for_and_removed_by_the_same_words(store: Store) -> None:
+    has_failed = operators.c.failures > 0
+    with store.write() as tx:
+        nobody = (_PEOPLE.count(tx), _PEOPLE.sum(tx, operators.c.failures), _PEOPLE.any(tx))
+        for name, failures in (("anna", 0), ("boris", 2), ("clara", 3)):
+            _PEOPLE.add(tx, person(name, failures=failures))
+        found = (_PEOPLE.count(tx, has_failed), _PEOPLE.sum(tx, operators.c.failures), _PEOPLE.any(tx, name="boris"))
+        _PEOPLE.remove(tx, has_failed, name="boris")
+        left = (_PEOPLE.count(tx, role="viewer"), _PEOPLE.sum(tx, operators.c.failures), _PEOPLE.any(tx, name="boris"))
+        nothing_locked = _PEOPLE.count(tx, locked_until=None)
+    assert nobody == (0, 0, False)
+    assert found == (2, 5, True)
+    assert left == (2, 3, False)
+    assert nothing_locked == 2
+
+
 def test_a_key_that_is_nothing_finds_nothing(store: Store) -> None:
     with store.write() as tx:
         _PEOPLE.add(tx, person("anna"))
