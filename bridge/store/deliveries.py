@@ -81,8 +81,6 @@ _CLAIMED = select(deliveries, events.c.body, events.c.type, func.coalesce(invoic
 _CLAIMED = _CLAIMED.join(events, events.c.id == deliveries.c.event_id)
 _CLAIMED = _CLAIMED.outerjoin(invoices, invoices.c.id == deliveries.c.invoice_id)
 _CLAIMED = _CLAIMED.where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-_ANY_DUE = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
-_ANY_DUE = _ANY_DUE.limit(1)
 _ATTEMPT = insert(delivery_attempts)
 _MOVE_ON = update(deliveries).where(
     deliveries.c.id == bindparam("its_id"),
@@ -138,4 +136,4 @@ def depth(tx: Connection) -> dict[str, int]:
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
+    return _DELIVERIES.any(tx, deliveries.c.next_try_at <= now, state="pending")

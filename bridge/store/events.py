@@ -18,7 +18,6 @@ _EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequenc
 _FEED = Rows(table=event_positions, order=(event_positions.c.position,))
 find, of_invoice = _EVENTS.find, _EVENTS.of_invoice
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
-_ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
 
 
 def append(
@@ -78,4 +77,4 @@ def listing(
 
 
 def any_unnumbered(tx: Connection) -> bool:
-    return tx.execute(_ANY_UNNUMBERED).first() is not None
+    return Rows(table=unnumbered_events).any(tx)

@@ -104,9 +104,8 @@ def _grouped(tx: Connection, query: Any) -> dict[str, list[Row[Any]]]:
 def _balances(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
     of_these = (journals.c.invoice_id.in_(ids), journals.c.family == ledger.RECEIPTS)
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for (invoice_id, account), units in ledger.units_by(
-        tx, journals.c.invoice_id, entries.c.account, where=of_these
-    ).items():
+    sums = ledger.units_by(tx, journals.c.invoice_id, entries.c.account, where=of_these)
+    for (invoice_id, account), units in sums.items():
         found[invoice_id][account] = units
     return found
 

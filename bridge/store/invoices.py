@@ -5,6 +5,7 @@ Owns their queries and the version guard; must not decide anything about them.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INV
 # In the order in which they were offered, and first seen.
 quote_rows = Rows(table=quotes, told=(quotes.c.version,)).of_invoice
 payment_rows = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key)).of_invoice
+quote_of_row = partial(made, Quote)
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})
 RESTS_AT_MOST = timedelta(hours=1)
@@ -51,7 +53,6 @@ _BEFORE_OPENING = select(
     _COUNT_OPEN.scalar_subquery().label("open_now"),
 )
 _IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
-_ANY_DUE = select(invoices.c.id).where(_IS_CLASSED, invoices.c.next_look_at <= bindparam("now")).limit(1)
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 
@@ -260,10 +261,6 @@ def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -
     return [quote_of_row(row) for row in quote_rows(tx, invoice_id) if currency in (None, row.currency)]
 
 
-def quote_of_row(row: Row[Any]) -> Quote:
-    return made(Quote, row)
-
-
 def payments_of(tx: Connection, invoice_id: str) -> list[Payment]:
     return [payment_of_row(row) for row in payment_rows(tx, invoice_id)]
 
@@ -308,7 +305,7 @@ def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: d
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
+    return _INVOICES.any(tx, _IS_CLASSED, invoices.c.next_look_at <= now)
 
 
 def watch_due(

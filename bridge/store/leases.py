@@ -92,8 +92,7 @@ def set_tip(tx: Connection, network: str, *, height: int, block_time: datetime, 
 
 def calls_in_window(tx: Connection, name: str, *, since: datetime) -> int:
     """Calls that a budget granted after `since`, over all nodes."""
-    spent = select(func.coalesce(func.sum(budget_calls.c.spent), 0))
-    return int(tx.execute(spent.where(budget_calls.c.name == name, budget_calls.c.at > since)).scalar_one())
+    return Rows(table=budget_calls).sum(tx, budget_calls.c.spent, budget_calls.c.at > since, name=name)
 
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:

@@ -1,7 +1,7 @@
 """What may be purged, and nothing else: the classes, the tables, the columns.
 
-Owns the only statements that remove records; `KEPT` names every table that they never touch, a test compares both with
-the schema and the docs.
+Owns the only statements that remove records; a test names every table that they never touch, and compares both with the
+schema and the docs.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from bridge.store.tables import (
     billing_statuses,
     inbox,
     invoices,
-    metadata,
     observations,
     operator_sessions,
 )
@@ -33,6 +32,7 @@ class RecordClass:
     only: Callable[[], Any] | None = None
 
 
+# Invoices and callbacks stay as rows: what identifies them and when they came is never emptied.
 CLASSES = (
     RecordClass(
         name="callback_bodies",
@@ -63,13 +63,6 @@ CLASSES = (
     RecordClass(name="billing_statuses", table=billing_reports, age="started_at", emptied={}),
     RecordClass(name="operator_sessions", table=operator_sessions, age="expires_at", emptied={}),
 )
-# Small tables of the machinery that hold no record of anything that happened.
-MACHINERY = frozenset(
-    {"unnumbered_events", "openings", "leases", "budgets", "budget_calls", "balance_marks", "chain_tips"}
-    | {"spare_addresses", "address_counters", "wallet_balances", "modes", "audit_checks"}
-)
-# Invoices and callbacks stay as rows: what identifies them and when they came is never emptied.
-KEPT = frozenset(metadata.tables) - {each.table.name for each in CLASSES if not each.emptied} - MACHINERY
 
 
 def purge(tx: Connection, each: RecordClass, *, before: datetime, limit: int) -> int:
