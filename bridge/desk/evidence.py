@@ -31,7 +31,7 @@ def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, A
     """
     with bridge.store.read() as tx:
         found = dossier_of(tx, reference)
-        bundle = _bundle(found, inbox.SCREENINGS.of_invoice(tx, found.invoice.id))
+        bundle = _bundle(found, inbox.screenings_of(tx, found.invoice.id))
     told = story(bridge, found, plain_texts(lang))
     now = bridge.clock()
     bundle |= {"kind": "evidence", "issued_at": time_text(now), "issuer": bridge.public_url, "story": told}

@@ -49,7 +49,7 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
         },
         "screening": [
             {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
-            for s in inbox.SCREENINGS.of_invoice(tx, invoice.id)
+            for s in inbox.screenings_of(tx, invoice.id)
         ],
         "actions": shown_actions(kind),
     }

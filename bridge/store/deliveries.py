@@ -18,7 +18,7 @@ from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, 
 _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
 # A page ends at a moment and an id: a sequence is each invoice's own.
 _PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
-_ATTEMPTS = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,))
+attempts_of = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,), under="delivery_id").of
 _WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
 # Newest first, each with its event's type.
 listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)
@@ -110,10 +110,6 @@ def record_attempt(
     else:
         values |= {"state": "delivered" if outcome == "delivered" else "parked", "finished_at": at}
     return tx.execute(_MOVE_ON, values | {"its_id": row.id, "its_owner": owner}).rowcount == 1
-
-
-def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:
-    return _ATTEMPTS.of(tx, delivery_id=delivery_id)
 
 
 def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:

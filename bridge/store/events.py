@@ -16,7 +16,7 @@ from bridge.store.together import Together
 
 _EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=(events.c.sequence,))
 _FEED = Rows(table=event_positions, order=(event_positions.c.position,))
-find, of_invoice = _EVENTS.find, _EVENTS.of_invoice
+find, of_invoice = _EVENTS.find, _EVENTS.of
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
 
 

@@ -17,8 +17,9 @@ from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings
 
 _INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=(inbox.c.id,))
-find, of_invoice = _INBOX.find, _INBOX.of_invoice
-SCREENINGS = Rows(table=screenings, told=(screenings.c.id,))
+find, of_invoice = _INBOX.find, _INBOX.of
+_SCREENINGS = Rows(table=screenings, told=(screenings.c.id,))
+screenings_of = _SCREENINGS.of
 # Statements are built once: building one costs several times its execution.
 _WAITING = select(inbox.c.id, inbox.c.invoice_id).where(inbox.c.state == "new").order_by(inbox.c.id)
 _WAITING = _WAITING.limit(bindparam("most"))
@@ -92,7 +93,7 @@ def add_screening(
 ) -> None:
     said = {"verdict": screened.verdict, "matched": screened.matched, "detail": screened.detail}
     asked = {"invoice_id": invoice_id, "at": at, "subject": subject, "subject_sha256": subject_sha256}
-    SCREENINGS.add(tx, asked | said)
+    _SCREENINGS.add(tx, asked | said)
 
 
 def screening_pending_since(tx: Connection, invoice_id: str, *, now: datetime) -> datetime | None:

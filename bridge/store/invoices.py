@@ -26,10 +26,10 @@ from bridge.store.together import Part, Together
 InvoiceRow = Row[Any]
 _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
 _SEEN = Rows(table=observations, told=(observations.c.id,))
-find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INVOICES.count, _SEEN.of_invoice
+find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INVOICES.count, _SEEN.of
 # In the order in which they were offered, and first seen.
-quote_rows = Rows(table=quotes, told=(quotes.c.version,)).of_invoice
-payment_rows = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key)).of_invoice
+quote_rows = Rows(table=quotes, told=(quotes.c.version,)).of
+payment_rows = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key)).of
 quote_of_row = partial(made, Quote)
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})

@@ -19,7 +19,8 @@ from bridge.store.tables import billing_refunds, payout_approvals, payouts
 
 PayoutRow = Row[Any]
 _PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()))
-_APPROVALS = Rows(table=payout_approvals, told=(payout_approvals.c.id,))
+# Every approval of every round, oldest first.
+approvals_of = Rows(table=payout_approvals, told=(payout_approvals.c.id,), under="payout_id").of
 find, listing = _PAYOUTS.find, _PAYOUTS.listing
 _UNDER_WAY = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
 _TO_SEND = payouts.c.state.in_(("approved", "submitting"))
@@ -170,11 +171,6 @@ def approve(tx: Connection, row: PayoutRow, *, actor: str, reason: str, now: dat
     fresh = insert_into(tx, payout_approvals).values(**values)
     fresh = fresh.on_conflict_do_nothing(index_elements=["payout_id", "round", "actor"])
     return tx.execute(fresh.returning(payout_approvals.c.id)).one_or_none() is not None
-
-
-def approvals_of(tx: Connection, payout_id: str) -> Sequence[Row[Any]]:
-    """Every approval of every round, oldest first."""
-    return _APPROVALS.of(tx, payout_id=payout_id)
 
 
 def set_billing_refund(tx: Connection, invoice_id: str, *, refunded_minor: int, now: datetime) -> None:

@@ -17,7 +17,7 @@ from bridge.store.tables import audit, policy_approvals, policy_versions
 
 VersionRow = Row[Any]
 _VERSIONS = Rows(table=policy_versions, order=(policy_versions.c.number.desc(),))
-_APPROVALS = Rows(table=policy_approvals, told=(policy_approvals.c.id,))
+_APPROVALS = Rows(table=policy_approvals, told=(policy_approvals.c.id,), under="number")
 FIRST, MOST = 1, 2**31 - 1
 # The audit's words for how a version came into being, and for how it came into force.
 MADE = ("policy_adopted", "policy_proposed", "policy_changed")
@@ -73,16 +73,12 @@ def newest_of(tx: Connection, sha256: str) -> VersionRow | None:
     return next(iter(_VERSIONS.listing(tx, match={"sha256": sha256}, limit=1)), None)
 
 
-listing = _VERSIONS.listing
+listing, approvals_of = _VERSIONS.listing, _APPROVALS.of
 
 
 def approve(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
     """The database refuses the proposer's own approval and a second one of the same person."""
     _APPROVALS.add(tx, {"number": row.number, "proposed_by": row.proposed_by, **values})
-
-
-def approvals_of(tx: Connection, number: int) -> Sequence[Row[Any]]:
-    return _APPROVALS.of(tx, number=number)
 
 
 def is_intact(row: VersionRow) -> bool:

@@ -83,7 +83,7 @@ def open_report(
     """The report of this id, begun now if it is new; a repeated page of one report changes nothing about it."""
     values = {"merchant": merchant, "covers_from": covers_from, "started_at": now, "source": source}
     tx.execute(insert_into(tx, billing_reports).values(id=report_id, **values).on_conflict_do_nothing())
-    return _REPORTS.of(tx, id=report_id)[0]
+    return tx.execute(select(billing_reports).where(billing_reports.c.id == report_id)).one()
 
 
 def finish_report(tx: Connection, report_id: str, *, now: datetime) -> None:

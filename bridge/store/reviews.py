@@ -4,7 +4,7 @@ Owns these rows; what an item means for an invoice is `core.invoice`'s, when a g
 approve the desk's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,11 +15,12 @@ from bridge.store.rows import Rows
 from bridge.store.tables import grace_grants, mark_approvals, marks, reviews
 
 _REVIEWS = Rows(table=reviews, order=(reviews.c.due_at, reviews.c.id), told=(reviews.c.opened_at,))
-find, listing, of_invoice = _REVIEWS.find, _REVIEWS.listing, _REVIEWS.of_invoice
+find, listing, of_invoice = _REVIEWS.find, _REVIEWS.listing, _REVIEWS.of
 # The database refuses a second mark that waits for the same item, and a second grant for an invoice.
 MARKS = Rows(table=marks, order=(marks.c.proposed_at.desc(), marks.c.id.desc()))
 GRANTS = Rows(table=grace_grants, order=(grace_grants.c.granted_at.desc(), grace_grants.c.invoice_id))
-_MARK_APPROVALS = Rows(table=mark_approvals, told=(mark_approvals.c.id,))
+_MARK_APPROVALS = Rows(table=mark_approvals, told=(mark_approvals.c.id,), under="mark_id")
+approvals_of_mark = _MARK_APPROVALS.of
 
 
 def open_item(
@@ -84,11 +85,6 @@ def approve_mark(tx: Connection, row: Row[Any], *, actor: str, reason: str, now:
     """Keeps one person's approval; the database refuses the proposer's and anybody's second one."""
     values = {"mark_id": row.id, "proposed_by": row.proposed_by, "actor": actor, "reason": reason, "at": now}
     _MARK_APPROVALS.add(tx, values)
-
-
-def approvals_of_mark(tx: Connection, mark_id: str) -> Sequence[Row[Any]]:
-    """Oldest first."""
-    return _MARK_APPROVALS.of(tx, mark_id=mark_id)
 
 
 def end_mark(tx: Connection, mark_id: str, *, state: str, now: datetime) -> None:

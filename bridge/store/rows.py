@@ -33,11 +33,12 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """The rows of one table. People page through them in `order`; `told` is how the story of one thing is told."""
+    """The rows of one table. People page through them in `order`; `told` is how the story of what they stand `under` is told."""
 
     table: Table
     order: tuple[Any, ...] = ()
     told: tuple[Any, ...] = ()
+    under: str = "invoice_id"
 
     def find(self, tx: Connection, key: Any = None, /, *, lock: bool = False, **match: Any) -> Row[Any] | None:
         """The one row with this key, or with these unique columns; `lock` keeps other writers of it waiting until `tx` ends."""
@@ -57,12 +58,9 @@ class Rows:
         query = (select(self.table) if query is None else query).where(*self._is(match or {}), *where)
         return page(tx, query, order=self.order, cursor=cursor, limit=limit)
 
-    def of(self, tx: Connection, **match: Any) -> Sequence[Row[Any]]:
-        """All rows with these columns, from the first."""
-        return tx.execute(_find(self.table, tuple(match), order=self.told), match).all()
-
-    def of_invoice(self, tx: Connection, invoice_id: str) -> Sequence[Row[Any]]:
-        return self.of(tx, invoice_id=invoice_id)
+    def of(self, tx: Connection, parent: Any, /) -> Sequence[Row[Any]]:
+        """All rows under one invoice, or whatever they stand under, from the first."""
+        return tx.execute(_find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
 
     def add(self, tx: Connection, values: Mapping[str, Any]) -> Row[Any]:
         return tx.execute(insert(self.table).values(**values).returning(self.table)).one()
