@@ -3,7 +3,6 @@
 Owns these reads; every one is bounded, by a limit or a window. Must not change or decide anything.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -98,14 +97,9 @@ def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: s
 def under_review_sat(tx: Connection, *, at: datetime, merchant: str | None) -> int:
     """Satoshi that were nobody's yet before `at` on invoices that a person had to rule on then."""
     held = select(reviews.c.invoice_id).where(_open_at(at), reviews.c.kind.in_(HOLDING))
-    query = (
-        select(func.coalesce(func.sum(entries.c.units), 0))
-        .join(journals, journals.c.id == entries.c.journal_id)
-        .where(entries.c.account == "customer:unallocated", entries.c.asset == BTC, journals.c.at < at)
-        .where(journals.c.invoice_id.in_(held))
-        .where(*([journals.c.merchant == merchant] if merchant is not None else []))
-    )
-    return -int(tx.execute(query).scalar_one())
+    where = [entries.c.account == "customer:unallocated", entries.c.asset == BTC, journals.c.at < at]
+    where += [journals.c.invoice_id.in_(held), *(journals.c[name] == value for name, value in _of(merchant).items())]
+    return -sum(ledger.units_by(tx, entries.c.account, where=where).values())
 
 
 def _of(merchant: str | None) -> dict[str, str]:
@@ -116,18 +110,9 @@ def _open_at(at: datetime) -> Any:
     return (reviews.c.opened_at < at) & or_(reviews.c.resolved_at.is_(None), reviews.c.resolved_at >= at)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Rows of one queue that could be worked on now; `since` is when the oldest of them became due."""
-
-    depth: int
-    since: datetime | None
-
-
-def waiting(tx: Connection, *, now: datetime) -> dict[str, Waiting]:
-    """Every queue by its name."""
-    found = {name: tx.execute(query, {"now": now}).one() for name, query in _QUERIES.items()}
-    return {name: Waiting(depth=int(row.depth), since=row.since) for name, row in found.items()}
+def waiting(tx: Connection, *, now: datetime) -> dict[str, Row[Any]]:
+    """Every queue by its name: `depth` rows could be worked on now, the oldest became due at `since`, None without one."""
+    return {name: tx.execute(query, {"now": now}).one() for name, query in _QUERIES.items()}
 
 
 def _count(at: Any, *where: Any) -> Any:
