@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 
 from bridge.core.clock import latest_end
 from bridge.store import ahead
@@ -18,7 +18,8 @@ from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, 
 _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
 # A page ends at a moment and an id: a sequence is each invoice's own.
 _PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
-attempts_of = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,), under="delivery_id").of
+_ATTEMPTS = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,), under="delivery_id")
+attempts_of = _ATTEMPTS.of
 _WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
 # Newest first, each with its event's type.
 listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)
@@ -81,12 +82,6 @@ _CLAIMED = select(deliveries, events.c.body, events.c.type, func.coalesce(invoic
 _CLAIMED = _CLAIMED.join(events, events.c.id == deliveries.c.event_id)
 _CLAIMED = _CLAIMED.outerjoin(invoices, invoices.c.id == deliveries.c.invoice_id)
 _CLAIMED = _CLAIMED.where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-_ATTEMPT = insert(delivery_attempts)
-_MOVE_ON = update(deliveries).where(
-    deliveries.c.id == bindparam("its_id"),
-    deliveries.c.lease_owner == bindparam("its_owner"),
-    deliveries.c.state == "pending",
-)
 
 
 def record_attempt(
@@ -103,13 +98,13 @@ def record_attempt(
 
     `answered`: status, latency_ms, body_sha256, answer_excerpt and error.
     """
-    tx.execute(_ATTEMPT, {"delivery_id": row.id, "at": at, "outcome": outcome, **answered})
+    _ATTEMPTS.add(tx, {"delivery_id": row.id, "at": at, "outcome": outcome, **answered})
     values: dict[str, Any] = {"attempts": row.attempts + 1, "lease_until": None, "lease_owner": None}
     if outcome == "retry" and next_try_at is not None:
         values["next_try_at"] = next_try_at
     else:
         values |= {"state": "delivered" if outcome == "delivered" else "parked", "finished_at": at}
-    return tx.execute(_MOVE_ON, values | {"its_id": row.id, "its_owner": owner}).rowcount == 1
+    return _DELIVERIES.change(tx, values, id=row.id, lease_owner=owner, state="pending") is not None
 
 
 def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:

@@ -176,17 +176,13 @@ def hurry(tx: Connection, ids: Sequence[str], *, now: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id.in_(ids)).values(look_class=URGENT, next_look_at=now))
 
 
-_RELEASE = update(invoices).where(
-    invoices.c.id == bindparam("its_id"), invoices.c.lease_owner == bindparam("its_owner")
-)
-
-
 def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: datetime | None = None) -> None:
     """Gives a lease back, if it still is ours."""
     values: dict[str, Any] = {"lease_until": None, "lease_owner": None}
     if next_look_at is not None:
         values["next_look_at"] = next_look_at
-    tx.execute(_RELEASE, values | {"its_id": invoice_id, "its_owner": owner})
+    its = (invoices.c.id == invoice_id, invoices.c.lease_owner == owner)
+    tx.execute(update(invoices).where(*its).values(**values))
 
 
 def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
