@@ -94,10 +94,11 @@ def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
     ]
 
 
-def _grouped(tx: Connection, query: Any) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
+def _grouped(tx: Connection, query: Any, column: str = "") -> dict[str, list[Any]]:
+    """The rows of each invoice, or of each row this column alone."""
+    found: dict[str, list[Any]] = defaultdict(list)
     for row in tx.execute(query):
-        found[row.invoice_id].append(row)
+        found[row.invoice_id].append(getattr(row, column) if column else row)
     return found
 
 
@@ -118,10 +119,7 @@ def _unbalanced(tx: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
         .group_by(journals.c.invoice_id, journals.c.id, entries.c.asset)
         .having(func.sum(entries.c.units) != 0)
     )
-    found: dict[str, list[int]] = defaultdict(list)
-    for invoice_id, journal_id in tx.execute(query):
-        found[invoice_id].append(journal_id)
-    return found
+    return _grouped(tx, query, "id")
 
 
 def _settled_events(tx: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -140,10 +138,7 @@ def _shared_outputs(tx: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
         .where(payments.c.invoice_id.in_(ids), payments.c.key.contains(":"))
         .distinct()
     )
-    found: dict[str, list[str]] = defaultdict(list)
-    for invoice_id, key in tx.execute(query):
-        found[invoice_id].append(key)
-    return found
+    return _grouped(tx, query, "key")
 
 
 def _billing(tx: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
