@@ -5,6 +5,7 @@ Owns their queries and the version guard; must not decide about a payout, `core.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select
@@ -22,6 +23,8 @@ _PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.i
 # Every approval of every round, oldest first.
 approvals_of = Rows(table=payout_approvals, told=(payout_approvals.c.id,), under="payout_id").of
 find, listing = _PAYOUTS.find, _PAYOUTS.listing
+# Payouts of which nobody knows whether they were sent: one per wallet at most.
+unknown = partial(listing, match={"state": "unknown"})
 _UNDER_WAY = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))
 _TO_SEND = payouts.c.state.in_(("approved", "submitting"))
 _UNSENT = and_(payouts.c.state.in_(("requested", "approved")), payouts.c.attempts == 0)
@@ -153,11 +156,6 @@ def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[Payout
     """Sent payouts whose chain evidence is due."""
     due = (payouts.c.state == "sent", payouts.c.next_try_at <= now)
     return tx.execute(select(payouts).where(*due).order_by(payouts.c.next_try_at).limit(limit)).all()
-
-
-def unknown(tx: Connection) -> Sequence[PayoutRow]:
-    """Payouts of which nobody knows whether they were sent: one per wallet at most."""
-    return listing(tx, match={"state": "unknown"})
 
 
 def cover(tx: Connection, payout_id: str, *, until: datetime) -> None:

@@ -4,7 +4,8 @@ Owns their queries; must not decide which version is active, `people.policy` and
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -18,6 +19,9 @@ from bridge.store.tables import audit, policy_approvals, policy_versions
 VersionRow = Row[Any]
 _VERSIONS = Rows(table=policy_versions, order=(policy_versions.c.number.desc(),))
 _APPROVALS = Rows(table=policy_approvals, told=(policy_approvals.c.id,), under="number")
+listing, approvals_of, active = _VERSIONS.listing, _APPROVALS.of, partial(_VERSIONS.find, status="active")
+# What waits for people, newest first.
+proposed = partial(_VERSIONS.listing, match={"status": "proposed"})
 FIRST, MOST = 1, 2**31 - 1
 # The audit's words for how a version came into being, and for how it came into force.
 MADE = ("policy_adopted", "policy_proposed", "policy_changed")
@@ -27,10 +31,6 @@ ACTIVATED = ("policy_adopted", "policy_changed", "policy_approved")
 def active_number(tx: Connection) -> int | None:
     """The number of the version in force, None before the first start: one look into a small index."""
     return tx.execute(_ACTIVE_NUMBER).scalar_one_or_none()
-
-
-def active(tx: Connection) -> VersionRow | None:
-    return _VERSIONS.find(tx, status="active")
 
 
 def find(tx: Connection, number: int) -> VersionRow | None:
@@ -63,17 +63,9 @@ def change(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> Versio
     return after
 
 
-def proposed(tx: Connection) -> Sequence[VersionRow]:
-    """What waits for people, newest first."""
-    return _VERSIONS.listing(tx, match={"status": "proposed"})
-
-
 def newest_of(tx: Connection, sha256: str) -> VersionRow | None:
     """The newest version with this content."""
     return next(iter(_VERSIONS.listing(tx, match={"sha256": sha256}, limit=1)), None)
-
-
-listing, approvals_of = _VERSIONS.listing, _APPROVALS.of
 
 
 def approve(tx: Connection, row: VersionRow, values: Mapping[str, Any]) -> None:
