@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bridge.actions.fields import Body, Limit, Option, Shape, Whole
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.people import decide_policy
+from bridge.people import policy
 
 PROPOSE, APPROVE = "policy.propose", "policy.approve"
 
@@ -93,18 +93,18 @@ def decided(version: dict[str, Any]) -> Iterable[str]:
 
 ROWS: tuple[Row, ...] = (
     Read(
-        decide_policy.show_policy,
+        policy.show_policy,
         api=Api("/v1/policy", "What is in force", PolicyShape),
         command=ByHand("policy show", "shows a version too, when it is named"),
     ),
     Read(
-        decide_policy.list_versions,
+        policy.list_versions,
         asks=VersionsQuery,
         api=Api("/v1/policy/versions", "List versions", PolicyVersionsShape),
         command=Command("policy list", "List versions, newest first.", version_lines),
     ),
     Action(
-        decide_policy.propose,
+        policy.propose,
         needs=(PROPOSE,),
         api=Api("/v1/policy/versions", "Propose what the file says", PolicyVersionShape, statuses=(201,)),
         command=Command(
@@ -121,12 +121,12 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Read(
-        decide_policy.show_version,
+        policy.show_version,
         api=Api("/v1/policy/versions/<int:number>", "One version", PolicyVersionShape),
         command=ByHand("policy show", "shows what is in force, when no version is named"),
     ),
     Action(
-        decide_policy.approve,
+        policy.approve,
         needs=(APPROVE,),
         api=Api("/v1/policy/versions/<int:number>/approve", "Approve", PolicyVersionShape),
         command=Command(
@@ -142,7 +142,7 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Action(
-        decide_policy.reject,
+        policy.reject,
         needs=(APPROVE, PROPOSE),
         api=Api("/v1/policy/versions/<int:number>/reject", "Reject", PolicyVersionShape),
         command=Command("policy reject", "End a proposal, or take your own back; what is in force stays.", decided),

@@ -9,7 +9,7 @@ import click
 
 from bridge.cli.opened import opened, reading, show
 from bridge.context import Bridge
-from bridge.people import decide_policy
+from bridge.people.policy import compare_versions, show_policy, show_version
 
 
 @click.group()
@@ -22,7 +22,7 @@ def policy() -> None:
 @reading
 def policy_show(bridge: Bridge, number: int | None) -> None:
     """Show version NUMBER, or what is in force, what waits for people and whether the file says the same."""
-    show(decide_policy.show_policy(bridge) if number is None else decide_policy.show_version(bridge, number))
+    show(show_policy(bridge) if number is None else show_version(bridge, number))
 
 
 @policy.command("diff")
@@ -34,10 +34,11 @@ def policy_diff(ctx: click.Context, before: int | None, after: int | None) -> No
     if (before is None) != (after is None):
         raise click.UsageError("Name two versions, or none.")
     with opened(ctx) as bridge:
-        if before is None or after is None:
-            changes = decide_policy.show_policy(bridge)["file_changes"]
-        else:
-            changes = decide_policy.compare_versions(bridge, before, after)
+        changes = (
+            show_policy(bridge)["file_changes"]
+            if before is None or after is None
+            else compare_versions(bridge, before, after)
+        )
     for each in changes:
         click.echo(f"{each['setting']}: {_or_nothing(each['before'])} → {_or_nothing(each['after'])}")
     sys.exit(1 if changes else 0)

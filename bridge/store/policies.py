@@ -1,6 +1,6 @@
 """Policy versions and their approvals: rows in and out, and the queue of those who change them.
 
-Owns their queries; must not decide which version is active, `people.policy` and `people.decide_policy` do.
+Owns their queries; must not decide which version is active, `people.policy` does.
 """
 
 import json

@@ -17,8 +17,8 @@ from bridge.core.rail import AddressSource
 from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
-from bridge.people.decide_policy import show_policy
-from bridge.store import deliveries, invoices, payouts, reconciliations, targets, wallets
+from bridge.people.policy import show_policy
+from bridge.store import billing_statuses, deliveries, invoices, payouts, targets, wallets
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds
 from bridge.upkeep.readiness import readiness
 

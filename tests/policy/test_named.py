@@ -8,8 +8,7 @@ import pytest
 from bridge.desk.desk import invoice_dossier
 from bridge.desk.evidence import evidence
 from bridge.desk.explain import explain
-from bridge.people.decide_policy import approve, propose
-from bridge.people.policy import in_force, take_file
+from bridge.people.policy import approve, in_force, propose, take_file
 from bridge.runtime import build
 from tests.flows.world import World, open_world, settings_for
 from tests.policy.conftest import STAFF, hire, risk

@@ -23,8 +23,8 @@ from bridge.actions.policy import PolicyShape, PolicyVersionShape, PolicyVersion
 from bridge.cli import main
 from bridge.context import Bridge
 from bridge.core.credentials import token_sha256
-from bridge.people.decide_policy import approve, propose
 from bridge.people.operators import change_operator, issue_token
+from bridge.people.policy import approve, propose
 from bridge.store import operators
 from bridge.web import create_app
 from bridge.web.admin.door import COOKIE

@@ -10,9 +10,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from bridge.books.verify_audit import verify_audit
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.people.decide_policy import approve, list_versions, propose, reject, show_policy, show_version
 from bridge.people.operators import change_operator
-from bridge.people.policy import in_force, take_file
+from bridge.people.policy import approve, in_force, list_versions, propose, reject, show_policy, show_version, take_file
 from tests.policy.conftest import STAFF, Nodes, hire, risk, risk_of
 
 

@@ -23,10 +23,9 @@ from bridge.invoices.poll import sense_balance
 from bridge.invoices.targets import fill_spare_addresses
 from bridge.payouts.sweep import propose_sweep
 from bridge.payouts.treasury import read_balances
-from bridge.people.decide_policy import approve, propose
 from bridge.people.login import log_in
 from bridge.people.operators import issue_token
-from bridge.people.policy import in_force, take_file
+from bridge.people.policy import approve, in_force, propose, take_file
 from bridge.permit import set_mode
 from bridge.runtime import build
 from tests.books.runs import reconcile, report_of, told
