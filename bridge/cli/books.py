@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from bridge.books import export as exporting
-from bridge.books import journals as beancount_flow
-from bridge.books.export_rows import KINDS
+from bridge.books.export import KINDS
 from bridge.books.purge import check_may_purge, purge_step
 from bridge.books.reconcile import start_reconciliation, start_scheduled, step
 from bridge.books.reconciliation_report import show_reconciliation
@@ -98,7 +97,7 @@ def export(
     chosen = load_column_map(columns) if columns else None
     with opened(ctx) as bridge:
         if form == "beancount":
-            _write(beancount_flow.beancount(bridge, is_bare=bare, **period), output)
+            _write(exporting.beancount(bridge, is_bare=bare, **period), output)
         else:
             _write(exporting.export(bridge, kind=kind, format=form, columns=chosen, **period), output)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from bridge.books.cells import NO_TXID, txids_of
+from bridge.books.export import NO_TXID, txids_of
 from bridge.context import Bridge
 from bridge.desk.explain import dossier_of, story
 from bridge.desk.receipt import sign

@@ -5,7 +5,7 @@ Owns its content; the signature is the port's. Nothing in it is about anybody bu
 
 from typing import Any
 
-from bridge.books.cells import NO_TXID
+from bridge.books.export import NO_TXID
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text

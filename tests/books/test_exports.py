@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.books.export import export
-from bridge.books.export_rows import FIELDS, KINDS
-from bridge.books.journals import account_name, beancount
+from bridge.books.export import FIELDS, KINDS, account_name, beancount, export
 from bridge.config import ConfigError, load_column_map
 from bridge.core.columns import Column, ColumnMap, safe_text
 from bridge.core.errors import Refused

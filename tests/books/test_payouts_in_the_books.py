@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.books.export_rows import rows_of
+from bridge.books.export import rows_of
 from bridge.books.keep_books import refresh_gauges
 from bridge.desk.day_report import period_report
 from bridge.desk.evidence import evidence
