@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from bench.table import Report
-from bridge.books.reconcile import start_reconciliation, step
-from bridge.books.reconciliation_report import show_reconciliation
+from bridge.books.reconcile import show_reconciliation, start_reconciliation, step
 from bridge.context import Bridge
 from bridge.core.evidence import ChainReading, KnownOutput, Tip, WalletBalance
 from bridge.invoices.observe import look

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from bridge.books.keep_books import number_events, seal_audit
-from bridge.books.purge import purge_due
+from bridge.books.keep_books import number_events, purge_due, seal_audit
 from bridge.books.reconcile import reconcile_due
-from bridge.books.verify_audit import verify_due
+from bridge.books.verify import verify_due
 from bridge.context import Bridge
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.deliver import deliver_due

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import verify_audit
 from bridge.turns import take_turn
 from bridge.worker import ROUNDS, Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)

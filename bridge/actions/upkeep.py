@@ -24,8 +24,7 @@ from bridge.actions.fields import (
     Whole,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
-from bridge.books.reconcile import start_reconciliation
-from bridge.books.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.books.reconcile import list_reconciliations, set_baseline, show_reconciliation, start_reconciliation
 from bridge.context import Bridge
 from bridge.desk.desk import audit_page, switches
 from bridge.invoices.check_again import check_again

@@ -1,46 +1,60 @@
-"""Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, counting gauges.
+"""Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, purging what its record
+class no longer needs. And counting gauges, for whoever scrapes them.
 
-Owns their leases; must not touch invoices.
+Owns their leases and pace; what may go at all is said by `store.purge`. Must not touch invoices.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from bridge.books.reconciliation_report import refresh_reconciliation_gauges
+from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.context import Bridge
 from bridge.invoices.stage import stage_uses
-from bridge.store import audit, counts, deliveries, events, invoices, leases, ledger, reviews, wallets
+from bridge.logs import log
+from bridge.permit import acting
+from bridge.store import (
+    audit,
+    clock_jumps,
+    counts,
+    deliveries,
+    events,
+    invoices,
+    leases,
+    reconciliations,
+    reviews,
+    wallets,
+)
 from bridge.store.db import Tx
+from bridge.store.purge import CLASSES, RecordClass, count_due, purge
+from bridge.turns import NOBODY, take_turn
 
 LEASE_SECONDS = 30
 
 
 def number_events(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
     """Gives positions to committed events. One at a time, so that no reader of the feed ever skips one."""
-    now = bridge.clock()
-    with bridge.store.read() as tx:
-        if not events.any_unnumbered(tx):
-            return 0
-    with bridge.store.write() as tx:
-        if not leases.take(tx, "number_events", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
-            return 0
-        numbered = events.number(tx, limit=limit)
-        bridge.crash_point("number.committing")
-        return numbered
+    return _alone(bridge, "number_events", events.any_unnumbered, events.number, owner=owner, limit=limit)
 
 
 def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
     """Lays the hash chain over audit rows that have been committed."""
+    return _alone(bridge, "seal_audit", audit.any_unsealed, audit.seal, owner=owner, limit=limit)
+
+
+def _alone(
+    bridge: Bridge, name: str, is_work: Callable[[Tx], bool], work: Callable[..., int], *, owner: str, limit: int
+) -> int:
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if not audit.any_unsealed(tx):
+        if not is_work(tx):
             return 0
     with bridge.store.write() as tx:
-        if not leases.take(tx, "seal_audit", owner=owner, now=now, lease_seconds=LEASE_SECONDS):
+        if not leases.take(tx, name, owner=owner, now=now, lease_seconds=LEASE_SECONDS):
             return 0
-        sealed = audit.seal(tx, limit=limit)
-        bridge.crash_point("seal.committing")
-        return sealed
+        done = work(tx, limit=limit)
+        bridge.crash_point(f"{name.partition('_')[0]}.committing")
+        return done
 
 
 def refresh_gauges(bridge: Bridge) -> None:
@@ -90,3 +104,60 @@ def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
     since = now - timedelta(seconds=WINDOW_SECONDS)
     bridge.metrics.calls_spent.set(leases.calls_in_window(tx, PROVIDER, since=since))
     bridge.metrics.calls_limit.set(bridge.receiving.calls_per_minute)
+
+
+PAGE = 500
+LEASE = "purge"
+DAY_SECONDS = 86_400
+MOST_A_DAY = 10_000
+
+
+def purge_step(bridge: Bridge, *, dry_run: bool = False, limit: int = PAGE) -> dict[str, int]:
+    """Purges up to `limit` records of each class and says how many of which; empty when nothing is due any more.
+
+    With `dry_run` it only counts all that is due.
+    """
+    done: dict[str, int] = {}
+    for each in CLASSES:
+        before = bridge.clock() - timedelta(days=_days(bridge, each))
+        if dry_run:
+            with bridge.store.read() as tx:
+                count = count_due(tx, each, before=before)
+        else:
+            with bridge.store.write() as tx:
+                count = purge(tx, each, before=before, limit=limit)
+        if count:
+            done[each.name] = done.get(each.name, 0) + count
+    if done and not dry_run:
+        log("purge.done", removed=done)
+    return done
+
+
+def check_may_purge(bridge: Bridge, *, actor: str, reason: str) -> None:
+    """A person purges now what the worker would purge at night, audited. Raises Refused."""
+    with acting(bridge, "mode.set", actor=actor, reason=reason) as act:
+        act.audit("purge_asked")
+
+
+def purge_due(bridge: Bridge) -> int:
+    """Purges what is due, at most once a day over all workers. Returns how many records.
+
+    What was purged is gone: while a clock has just jumped nobody knows how old anything is.
+    """
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if leases.mode_of(tx) == "read_only" or clock_jumps.noticed(tx, now=now, within=timedelta(days=1)):
+            return 0
+    if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=DAY_SECONDS):
+        return 0
+    total = 0
+    while done := purge_step(bridge):
+        total += sum(done.values())
+        if total >= MOST_A_DAY:
+            break
+    return total
+
+
+def _days(bridge: Bridge, each: RecordClass) -> int:
+    """The configured days. A class that no setting names is over when its own time says so: operators' sessions."""
+    return getattr(bridge.retention_days, each.name, 0)

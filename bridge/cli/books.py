@@ -15,9 +15,8 @@ import click
 
 from bridge.books import export as exporting
 from bridge.books.export import KINDS
-from bridge.books.purge import check_may_purge, purge_step
-from bridge.books.reconcile import start_reconciliation, start_scheduled, step
-from bridge.books.reconciliation_report import show_reconciliation
+from bridge.books.keep_books import check_may_purge, purge_step
+from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
 from bridge.cli.opened import MOMENT, opened, reading, settings_of, show
 from bridge.config import load_column_map
 from bridge.context import Bridge

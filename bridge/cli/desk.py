@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from bridge.books.check_books import balances, book_differences
-from bridge.books.verify_audit import verify_audit as verify
+from bridge.books.verify import balances, book_differences
+from bridge.books.verify import verify_audit as verify
 from bridge.cli.opened import acting, given, reading, show
 from bridge.context import Bridge
 from bridge.desk import explain as explaining

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bridge.books.reconciliation_report import age_seconds
-from bridge.books.verify_audit import first_recent_break
+from bridge.books.reconcile import age_seconds
+from bridge.books.verify import first_recent_break
 from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import behind_chain, is_ahead

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import text
 
 from bridge.books.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
-from bridge.books.reconcile import start_reconciliation, step
-from bridge.books.reconciliation_report import show_reconciliation
+from bridge.books.reconcile import show_reconciliation, start_reconciliation, step
 from bridge.context import Bridge
 from tests.flows.world import World
 

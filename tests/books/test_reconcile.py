@@ -7,8 +7,14 @@ import pytest
 from sqlalchemy import event
 
 from bridge.books.keep_books import refresh_gauges
-from bridge.books.reconcile import reconcile_due, start_reconciliation, step
-from bridge.books.reconciliation_report import list_reconciliations, set_baseline, show_reconciliation
+from bridge.books.reconcile import (
+    list_reconciliations,
+    reconcile_due,
+    set_baseline,
+    show_reconciliation,
+    start_reconciliation,
+    step,
+)
 from bridge.context import Chain
 from bridge.core.errors import Refused
 from bridge.core.evidence import ChainReading

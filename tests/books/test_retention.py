@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from bridge.books.purge import purge_due, purge_step
-from bridge.books.verify_audit import verify_audit
+from bridge.books.keep_books import purge_due, purge_step
+from bridge.books.verify import verify_audit
 from bridge.core.books import RetentionDays
 from bridge.desk.evidence import evidence
 from bridge.invoices.inbox import receive_callback

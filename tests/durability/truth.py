@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bridge.books.check_books import balances, book_differences
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import balances, book_differences, verify_audit
 from bridge.config import load_settings
 from bridge.context import Bridge
 from bridge.runtime import build

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import verify_audit
 from bridge.cli.opened import build
 from bridge.config import load_settings
 from bridge.desk.explain import explain

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from bridge.books import verify_audit as walks
+from bridge.books import verify as walks
 from bridge.books.keep_books import seal_audit
-from bridge.books.verify_audit import verify_audit, verify_due
+from bridge.books.verify import verify_audit, verify_due
 from bridge.upkeep.check import alerts
 from tests.flows.world import World
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.books.keep_books import number_events, refresh_gauges, seal_audit
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import verify_audit
 from bridge.core.errors import Refused
 from bridge.invoices.read_invoices import list_invoices, read_feed
 from bridge.store import events, leases

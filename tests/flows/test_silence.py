@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.books.reconcile import start_reconciliation, step
-from bridge.books.reconciliation_report import show_reconciliation
+from bridge.books.reconcile import show_reconciliation, start_reconciliation, step
 from bridge.chain.esplora import EsploraReader
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import ChainReading, KnownOutput, Tip

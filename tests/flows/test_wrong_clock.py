@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from bridge.books.keep_books import seal_audit
-from bridge.books.purge import purge_due
+from bridge.books.keep_books import purge_due, seal_audit
 from bridge.core.quote import Quote
 from bridge.invoices.open_invoice import OPENING_LEASE_SECONDS
 from bridge.invoices.pay import pay_view, requote

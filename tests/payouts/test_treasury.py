@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import verify_audit
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.payouts.change_refund import change_address

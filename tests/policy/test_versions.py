@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import verify_audit
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.people.operators import change_operator

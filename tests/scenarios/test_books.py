@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge.books.check_books import balances, book_differences
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import balances, book_differences, verify_audit
 from bridge.desk.explain import find
 from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.store import invoices

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge.books.check_books import book_differences
 from bridge.books.keep_books import seal_audit
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import book_differences, verify_audit
 from bridge.desk.explain import explain
 from bridge.invoices.observe import look
 from sandbox.bitcoin import Served, serve_in_thread

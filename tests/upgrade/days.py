@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.books.keep_books import number_events, seal_audit
-from bridge.books.reconciliation_report import set_baseline
-from bridge.books.verify_audit import verify_due
+from bridge.books.reconcile import set_baseline
+from bridge.books.verify import verify_due
 from bridge.core.evidence import Answer
 from bridge.desk.grant_grace import grant_grace
 from bridge.desk.mark_settled import approve_mark, list_marks

@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Connection, Inspector, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge.books.check_books import balances, book_differences
-from bridge.books.verify_audit import verify_audit
+from bridge.books.verify import balances, book_differences, verify_audit
 from bridge.store import tables
 from bridge.store.db import migrate
 from tests.flows.world import World

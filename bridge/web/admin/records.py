@@ -8,9 +8,8 @@ from datetime import timedelta
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.books.reconcile import start_reconciliation
-from bridge.books.reconciliation_report import list_reconciliations, show_reconciliation
-from bridge.books.verify_audit import verify_audit
+from bridge.books.reconcile import list_reconciliations, show_reconciliation, start_reconciliation
+from bridge.books.verify import verify_audit
 from bridge.core.errors import Refused
 from bridge.desk.desk import audit_page, switches
 from bridge.permit import MODES, WALLET_MODES

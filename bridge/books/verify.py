@@ -1,17 +1,21 @@
-"""Checking the hash chain over the audit, and the policy versions against it: all of it, or what came since the last time.
+"""Looking through what was written down: the audit's hash chain with the policy versions, and the journals of every invoice.
 
-Owns the walks, their pace and the report; the chain is `store.audit`'s. What a walk notes in the database only saves time: a
-walk from the beginning believes none of it, and an anchor kept elsewhere shows whether the whole chain was written anew.
+Owns the walks, their pace and the reports; the chain is `store.audit`'s. Must not post or repair anything: a difference is for a
+person. What a walk notes in the database only saves time: a walk from the beginning believes none of it, and an anchor kept
+elsewhere shows whether the whole chain was written anew.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+from bridge.books.compare import rebuilt_books
 from bridge.context import Bridge
+from bridge.core.ledger import Books
 from bridge.logs import log
-from bridge.store import audit, policies
+from bridge.store import audit, invoice_pages, ledger, policies
 from bridge.store.audit import Link, Walk
 from bridge.store.db import Tx
+from bridge.store.invoice_pages import InvoiceFacts
 from bridge.turns import NOBODY, take_turn
 
 PAGE = 2_000
@@ -97,3 +101,51 @@ def _to_the_end(tx: Tx, start: Link) -> Walk:
     while not found.is_over:
         found = audit.walk(tx, found.end, limit=PAGE)
     return found
+
+
+INVOICES_PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookDifference:
+    """One figure of one invoice whose journals say something else than its facts, in the unit of the figure's suffix."""
+
+    invoice_id: str
+    figure: str
+    booked: int
+    rebuilt: int
+
+
+def book_differences(bridge: Bridge) -> list[BookDifference]:
+    """Rebuilds the books of every invoice from quotes, payments and rulings; empty when the journals say the same."""
+    found: list[BookDifference] = []
+    after = ""
+    while True:
+        with bridge.store.read() as tx:
+            page = invoice_pages.page(tx, after=after, limit=INVOICES_PAGE)
+        found += [difference for facts in page for difference in _differences(bridge, facts)]
+        if len(page) < INVOICES_PAGE:
+            return found
+        after = page[-1].row.id
+
+
+def balances(
+    bridge: Bridge, *, invoice_id: str | None = None, merchant: str | None = None, service_ref: str | None = None
+) -> dict[str, dict[str, int]]:
+    """Signed balance by asset and account (debit positive): of one invoice, merchant or service, or of everything."""
+    with bridge.store.read() as tx:
+        totals = ledger.totals(tx, invoice_id=invoice_id, merchant=merchant, service_ref=service_ref)
+    shown: dict[str, dict[str, int]] = {}
+    for (account, asset), units in sorted(totals.items()):
+        shown.setdefault(asset, {})[account] = units
+    return shown
+
+
+def _differences(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
+    booked = asdict(Books.of_balances(facts.balances))
+    rebuilt = asdict(rebuilt_books(bridge, facts))
+    return [
+        BookDifference(invoice_id=facts.row.id, figure=figure, booked=booked[figure], rebuilt=rebuilt[figure])
+        for figure in booked
+        if booked[figure] != rebuilt[figure]
+    ]
