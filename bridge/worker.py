@@ -21,9 +21,8 @@ from bridge.invoices.deliver import deliver_due
 from bridge.invoices.poll import answer_doorbells, arm_watches, poll_due, sense_balance
 from bridge.invoices.targets import fill_spare_addresses
 from bridge.logs import log
-from bridge.payouts.outcome import confirm_payouts
+from bridge.payouts.outcome import confirm_payouts, watch_unknown
 from bridge.payouts.send_payouts import send_payouts
-from bridge.payouts.settle_unknown import watch_unknown
 from bridge.payouts.sweep import sweep_due
 from bridge.payouts.treasury import read_balances
 from bridge.people.policy import in_force, take_file

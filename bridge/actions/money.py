@@ -27,8 +27,8 @@ from bridge.actions.fields import (
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.payouts import decide_payout, sweep
-from bridge.payouts.change_refund import change_address, record_own_send
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, change_address, record_own_send, request_refund
+from bridge.payouts.steps import ApprovalShape, PayoutView
 from bridge.payouts.treasury import treasury_view
 
 PROPOSE, APPROVE = "payout.propose", "payout.approve"
@@ -99,60 +99,13 @@ class PayoutQuery(Matching):
     cursor: Cursor = None
 
 
-class ApprovalShape(Shape):
-    """One person's approval; `round` counts how often the payout was changed."""
-
-    actor: str
-    reason: str
-    at: str
-    round: int | None = None
-
-
-class PayoutShape(Shape):
+class PayoutShape(PayoutView):
     """Money that leaves: `gross_sat` from the wallet, `fee_sat` to the gateway, `net_sat` arrives.
 
     While nobody names the gateway's fee, `fee_bps` and `fee_sat` are null and `net_sat` is the most that can arrive. What did,
     `sent_sat` and `paid_fee_sat` say after the send; `still_owed_sat` is what did not arrive of a refund.
     """
 
-    id: str
-    kind: str
-    state: str
-    merchant: str
-    invoice_id: str | None
-    billing_payment_id: str
-    customer_id: str
-    service_ref: str
-    variant: str
-    amount: str | None
-    currency: str
-    rate: str | None
-    role: str
-    destination: str | None
-    destination_set_by: str
-    gross_sat: int
-    fee_bps: int | None
-    fee_sat: int | None
-    net_sat: int
-    txid: str | None
-    sent_sat: int | None
-    paid_fee_sat: int | None
-    still_owed_sat: int
-    proposed_by: str
-    reason: str
-    approvals_needed: int
-    approvals: list[ApprovalShape]
-    attempts: int
-    waiting: str
-    balance_before_sat: int | None
-    balance_after_sat: int | None
-    review_id: str | None
-    requested_at: str
-    approved_at: str | None
-    send_after: str | None
-    sent_at: str | None
-    finished_at: str | None
-    updated_at: str
     address_form_url: str | None = None
     round: int | None = None
     all_approvals: list[ApprovalShape] | None = None

@@ -23,10 +23,10 @@ from bridge.actions.fields import (
     Txid,
     UtcTime,
 )
-from bridge.actions.money import ApprovalShape
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.desk import grant_grace, mark_settled, resolve_review
+from bridge.payouts.steps import ApprovalShape
 
 
 class RulingBody(Body):

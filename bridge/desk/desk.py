@@ -18,7 +18,7 @@ from bridge.desk.grant_grace import grant_json, may_have_grace
 from bridge.invoices.present import about, cells, time_text
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.language import plain_texts
-from bridge.payouts.present import payout_with, refundable_in
+from bridge.payouts.steps import payout_with, refundable_in
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
 from bridge.store import audit, counts, deliveries, dossier, leases, ledger, reviews

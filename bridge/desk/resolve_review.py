@@ -15,7 +15,7 @@ from bridge.desk.rulings import carry_out
 from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown
-from bridge.payouts.settle_unknown import payout_of_review, settle_unknown
+from bridge.payouts.outcome import payout_of_review, settle_unknown
 from bridge.permit import check_actor, require_words
 from bridge.store import events, invoices, ledger, operators, reviews
 from bridge.store.db import Tx

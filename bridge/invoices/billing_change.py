@@ -11,7 +11,7 @@ from bridge.core.errors import Refused
 from bridge.core.money import to_minor
 from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import open_review, record
-from bridge.payouts.present import refundable_of
+from bridge.payouts.steps import refundable_of
 from bridge.store import audit, invoices, payouts
 from bridge.store.db import Tx
 

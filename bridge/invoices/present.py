@@ -42,10 +42,19 @@ class Column:
     """A column of the exports of invoices and settlements."""
 
 
-class QuoteShape(BaseModel):
-    """One locked price."""
+class View(BaseModel):
+    """Something as it is seen: its fields are the JSON, in this order, and its part of /openapi.json."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def of(cls, row: Any, /, **made: Any) -> dict[str, Any]:
+        """A field is the row's column of that name, unless it is made."""
+        return {name: made[name] if name in made else plain(row, name) for name in cls.model_fields}
+
+
+class QuoteShape(View):
+    """One locked price."""
 
     version: int
     due_sat: int
@@ -54,12 +63,11 @@ class QuoteShape(BaseModel):
     expires_at: str
 
 
-class InvoiceShape(BaseModel):
+class InvoiceShape(View):
     """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
 
-    # What the module sees: these fields are the JSON, in this order, and its part of /openapi.json. A field is the invoice's column
-    # of that name, unless `invoice_json` makes it. One that earlier events lack has a default.
-    model_config = ConfigDict(extra="forbid")
+    # What the module sees. A field is the invoice's column of that name, unless `invoice_json` makes it. One that earlier events
+    # lack has a default.
 
     id: str
     billing_payment_id: Annotated[str, Column()]
@@ -127,19 +135,20 @@ def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> 
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
     }
-    return {name: made[name] if name in made else _plain(row, name) for name in InvoiceShape.model_fields}
+    return InvoiceShape.of(row, **made)
 
 
 def about(row: Any) -> dict[str, Any]:
     """What an InvoiceView has besides the JSON."""
-    return {name: _plain(row, name) for name in _ABOUT}
+    return {name: plain(row, name) for name in _ABOUT}
 
 
 def cells(row: Any) -> list[tuple[str, Any]]:
     """The desk's cells: label and value."""
-    return [(label, _plain(row, name)) for label, name in _CELLS]
+    return [(label, plain(row, name)) for label, name in _CELLS]
 
 
-def _plain(row: Any, name: str) -> Any:
+def plain(row: Any, name: str) -> Any:
+    """A column as JSON says it: times as text, the rest as it is."""
     value = getattr(row, name)
     return time_text(value) if isinstance(value, datetime) else value

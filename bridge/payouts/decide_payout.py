@@ -3,7 +3,7 @@
 Owns the second pair of eyes; must not send, `payouts.send_payouts` does when the cooling time is over.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from bridge.context import Bridge
@@ -11,10 +11,9 @@ from bridge.core.errors import Conflict, Refused
 from bridge.core.payout import ROLES, approve_journal, write_off_journal
 from bridge.invoices.present import time_text
 from bridge.invoices.read_invoices import next_cursor, read_cursor
-from bridge.payouts.present import payout_json, refundable_of
 from bridge.payouts.send_payouts import refund_waits
-from bridge.payouts.steps import found, note, post, release
-from bridge.permit import acting, refuse_same_person
+from bridge.payouts.steps import found, move, note, payout_json, post, refundable_of, release
+from bridge.permit import Act, acting, refuse_same_person
 from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx
 
@@ -52,35 +51,31 @@ def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -
     Conflict("not_waiting") when there is nothing to approve any more.
     """
     with acting(bridge, "payout.approve", actor=actor, reason=reason, unless="read_only") as act:
-        tx, now = act.tx, act.now
+        tx = act.tx
         _lock_invoice(tx, payout_id)
         row = found(payouts.find(tx, lock=True, id=payout_id))
-        _check_approvable(tx, row, actor)
-        payouts.approve(tx, row, actor=actor, reason=reason, now=now)
-        given = [a for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
-        if len(given) < row.approvals_needed:
-            note(tx, bridge, row, "payout_approval_given", actor=actor, reason=reason, now=now, before=row.state)
-            return payout_json(tx, row)
-        return payout_json(tx, carry_out_approval(tx, bridge, row, actor=actor, reason=reason, now=now))
+        given = [a.actor for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
+        _check_approvable(tx, row, actor, given)
+        payouts.approve(tx, row, actor=actor, reason=reason, now=act.now)
+        if len(given) + 1 >= row.approvals_needed:
+            return payout_json(tx, carry_out_approval(act, bridge, row))
+        note(act, bridge, row, "payout_approval_given", before=row.state)
+        return payout_json(tx, row)
 
 
-def carry_out_approval(tx: Tx, bridge: Bridge, row: Any, *, actor: str, reason: str, now: datetime) -> Any:
+def carry_out_approval(act: Act, bridge: Bridge, row: Any) -> Any:
     """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
-    send_after = now + timedelta(seconds=bridge.payouts.cooling_seconds)
-    values: dict[str, Any] = {"state": "approved", "approved_at": now, "next_try_at": send_after}
-    values["waiting"] = "own_send" if row.role not in ROLES else ""
-    approved = payouts.change(tx, row, values, now=now)
-    if row.kind == "refund":
-        journal = approve_journal(row.net_sat, owed=_owed(tx, row))
-        if journal is not None:
-            post(tx, row, journal, now=now)
-    note(tx, bridge, approved, "payout_approved", actor=actor, reason=reason, now=now, before=row.state)
+    send_after = act.now + timedelta(seconds=bridge.payouts.cooling_seconds)
+    waiting = "own_send" if row.role not in ROLES else ""
+    values = {"state": "approved", "approved_at": act.now, "next_try_at": send_after, "waiting": waiting}
+    journal = approve_journal(row.net_sat, owed=_owed(act.tx, row)) if row.kind == "refund" else None
+    approved = move(act, bridge, row, "payout_approved", values)
+    if journal is not None:
+        post(act, row, journal)
     if row.kind != "write_off":
         return approved
-    post(tx, row, write_off_journal(row.gross_sat, role=row.role), now=now)
-    done = payouts.change(tx, approved, {"state": "confirmed", "finished_at": now}, now=now)
-    note(tx, bridge, done, "payout_confirmed", actor=actor, reason=reason, now=now, before="approved")
-    return done
+    post(act, row, write_off_journal(row.gross_sat, role=row.role))
+    return move(act, bridge, approved, "payout_confirmed", {"state": "confirmed", "finished_at": act.now})
 
 
 def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -91,21 +86,18 @@ def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) ->
     with acting(
         bridge, "payout.propose", or_may="payout.approve", actor=actor, reason=reason, unless="read_only"
     ) as act:
-        tx, now = act.tx, act.now
-        row = found(payouts.find(tx, lock=True, id=payout_id))
+        row = found(payouts.find(act.tx, lock=True, id=payout_id))
         is_idle = row.state == "submitting" and not row.maybe_sent and row.lease_until is None
         if row.state not in ("requested", "approved") and not is_idle:
             raise Conflict("maybe_sent", f"This payout is {row.state}; it can no longer be stopped.")
-        release(tx, row, now=now)
-        after = payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
-        note(tx, bridge, after, "payout_rejected", actor=actor, reason=reason, now=now, before=row.state)
-        return payout_json(tx, after)
+        release(act, row)
+        ended = {"state": "rejected", "finished_at": act.now, "waiting": ""}
+        return payout_json(act.tx, move(act, bridge, row, "payout_rejected", ended))
 
 
-def _check_approvable(tx: Tx, row: Any, actor: str) -> None:
+def _check_approvable(tx: Tx, row: Any, actor: str, given: list[str]) -> None:
     if row.state != "requested":
         raise Conflict("not_waiting", f"This payout is {row.state}; there is nothing to approve.")
-    given = [a.actor for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
     refuse_same_person(actor, involved=[row.proposed_by, row.destination_set_by, *given])
     if row.destination is None and row.kind != "write_off":
         raise Refused("destination_missing", "There is no address to send to yet.", field="destination")

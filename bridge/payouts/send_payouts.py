@@ -20,11 +20,10 @@ from bridge.invoices.record import rule_of
 from bridge.invoices.targets import is_pinned
 from bridge.logs import log
 from bridge.payouts.outcome import book_failed, book_sent, book_unknown
-from bridge.payouts.present import refundable_of
-from bridge.payouts.steps import Terms, found, note, terms_of, void
+from bridge.payouts.steps import Terms, by_worker, found, move, note, refundable_of, terms_of, void
 from bridge.payouts.treasury import owed_sat
-from bridge.permit import may_call_provider
-from bridge.store import ahead, invoices, leases, payouts
+from bridge.permit import Act, may_call_provider
+from bridge.store import clock_jumps, invoices, leases, payouts
 from bridge.store.db import Tx
 
 WAIT_SECONDS = 60
@@ -67,11 +66,12 @@ def _follow_wallets(bridge: Bridge, *, now: datetime) -> None:
     Only of wallets that this node's settings call former, so that a node with older settings does not take it back.
     """
     with bridge.store.write() as tx:
+        act = by_worker(tx, now, "another wallet sends now")
         for row in _of_former(tx, bridge):
-            wallet_id, reason = bridge.senders[row.role].wallet_id, "another wallet sends now"
+            wallet_id = bridge.senders[row.role].wallet_id
             after = payouts.change(tx, row, {"wallet_id": wallet_id}, now=now)
             more = {"wallet_before": row.wallet_id, "wallet_after": wallet_id}
-            note(tx, bridge, after, "payout_wallet_changed", actor="worker", reason=reason, now=now, more=more)
+            note(act, bridge, after, "payout_wallet_changed", more=more)
 
 
 def _of_former(tx: Tx, bridge: Bridge) -> Sequence[Any]:
@@ -112,7 +112,7 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
 def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, now: datetime) -> Any:
     """Commits what is about to be sent, or why it waits; the row to send, or None."""
     if not row.maybe_sent and _is_astray(tx, bridge, row):
-        _refuse(tx, bridge, row, "sweep_refused", reason="destination_not_pinned", now=now)
+        _refuse(by_worker(tx, now, "destination_not_pinned"), bridge, row, "sweep_refused")
         return None
     if row.attempts == 0 and _fee_changed(row, reading):
         _void_for_new_fee(tx, bridge, row, reading, now=now)
@@ -122,7 +122,7 @@ def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, n
         values = {"waiting": waiting, "next_try_at": now + timedelta(seconds=WAIT_SECONDS)}
         after = payouts.change(tx, row, values, now=now)
         if waiting != row.waiting:
-            note(tx, bridge, after, "payout_waits", actor="worker", reason=waiting, now=now, before=row.state)
+            note(by_worker(tx, now, waiting), bridge, after, "payout_waits", before=row.state)
         return None
     values = {
         "state": "submitting",
@@ -132,9 +132,7 @@ def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, n
         "lease_owner": owner,
         "lease_until": now + timedelta(seconds=bridge.payouts.lease_seconds),
     }
-    after = payouts.change(tx, row, values, now=now)
-    note(tx, bridge, after, "payout_intended", actor="worker", reason="", now=now, before=row.state)
-    return after
+    return move(by_worker(tx, now), bridge, row, "payout_intended", values)
 
 
 def _why_wait(tx: Tx, bridge: Bridge, row: Any, reading: Reading) -> str:
@@ -206,20 +204,20 @@ def _call(bridge: Bridge, row: Any, *, owner: str) -> None:
     with bridge.store.write() as tx:
         fresh = found(payouts.find(tx, lock=True, id=row.id))
         if isinstance(outcome, Sent):
-            book_sent(tx, bridge, fresh, outcome, actor="worker", reason="", now=now)
+            book_sent(by_worker(tx, now), bridge, fresh, outcome)
         elif fresh.version != row.version:
             log("payout.answered_late", level=logging.WARNING, payout_id=row.id)
         elif isinstance(outcome, Unavailable):
-            _try_again(tx, bridge, fresh, outcome, now=now)
+            _try_again(tx, fresh, outcome, now=now)
         elif is_uncertain:
-            book_unknown(tx, bridge, fresh, why=outcome.detail, balance_after_sat=after_sat, now=now)
+            book_unknown(by_worker(tx, now, outcome.detail), bridge, fresh, balance_after_sat=after_sat)
         else:
-            book_failed(tx, bridge, fresh, actor="worker", reason=outcome.detail, now=now)
+            book_failed(by_worker(tx, now, outcome.detail), bridge, fresh)
         bridge.crash_point("payout.committing")
     bridge.crash_point("payout.committed")
 
 
-def _try_again(tx: Tx, bridge: Bridge, row: Any, error: Unavailable, *, now: datetime) -> None:
+def _try_again(tx: Tx, row: Any, error: Unavailable, *, now: datetime) -> None:
     """Surely nothing was sent by this call: the same key and body again, later."""
     pause = max(error.retry_after_seconds or 0, WAIT_SECONDS)
     values = {"lease_until": None, "lease_owner": None, "waiting": error.code}
@@ -237,9 +235,9 @@ def _give_up_lapsed(bridge: Bridge, *, now: datetime) -> int:
     after_sat = {wallet_id: _balance_after(bridge, wallet_id) for wallet_id in wallet_ids}
     with bridge.store.write() as tx:
         rows = payouts.lapsed(tx, now=now, lease_seconds=bridge.payouts.lease_seconds, lock=True)
+        act = by_worker(tx, now, "the process that was sending it died before it heard the answer")
         for row in rows:
-            why = "the process that was sending it died before it heard the answer"
-            book_unknown(tx, bridge, row, why=why, balance_after_sat=after_sat.get(row.wallet_id), now=now)
+            book_unknown(act, bridge, row, balance_after_sat=after_sat.get(row.wallet_id))
     return len(rows)
 
 
@@ -265,10 +263,9 @@ def _fee_changed(row: Any, reading: Reading) -> bool:
     return told_bps is not None and row.fee_bps != told_bps
 
 
-def _refuse(tx: Tx, bridge: Bridge, row: Any, action: str, *, reason: str, now: datetime) -> None:
+def _refuse(act: Act, bridge: Bridge, row: Any, action: str) -> None:
     """Ends a sweep of which no call was ever made."""
-    after = payouts.change(tx, row, {"state": "rejected", "finished_at": now, "waiting": ""}, now=now)
-    note(tx, bridge, after, action, actor="worker", reason=reason, now=now, before=row.state)
+    move(act, bridge, row, action, {"state": "rejected", "finished_at": act.now, "waiting": ""})
 
 
 def _void_for_new_fee(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, now: datetime) -> None:
@@ -277,11 +274,10 @@ def _void_for_new_fee(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, now
     if row.kind == "sweep":
         before = "unknown" if row.fee_bps is None else f"{row.fee_bps} bps"
         reason = f"the fee changed from {before} to {fee_bps} bps"
-        _refuse(tx, bridge, row, "payout_rejected", reason=reason, now=now)
+        _refuse(by_worker(tx, now, reason), bridge, row, "payout_rejected")
         return
     amounts = amounts_for_net(row.net_sat, fee_bps=fee_bps)
     values: dict[str, Any] = {"fee_bps": fee_bps, "gross_sat": amounts.gross_sat, "fee_sat": amounts.fee_sat}
     values["approvals_needed"] = bridge.payouts.needed(amounts.gross_sat)
     more = {"fee_bps_before": row.fee_bps, "fee_bps_after": fee_bps}
-    reason = "the gateway's fee changed"
-    void(tx, bridge, row, "payout_fee_changed", values, actor="worker", reason=reason, now=now, more=more)
+    void(by_worker(tx, now, "the gateway's fee changed"), bridge, row, "payout_fee_changed", values, more=more)

@@ -1,9 +1,11 @@
-"""The steps that every payout flow shares: the gateway's terms, destinations, journals, audit.
+"""What every payout flow shares: the gateway's terms, destinations, journals, audit; a payout as the outside sees it, and what
+an invoice may still give back.
 
-Owns them; must not decide which step is next.
+Owns these steps, that shape and the reading of the refundable sum; must not decide which step is next.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +17,14 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
-from bridge.core.payout import OWN_MIN_SEND_SAT, ROLES, mirrored
+from bridge.core.money import minor_text
+from bridge.core.payout import LIVE, OWN_MIN_SEND_SAT, ROLES, Refundable, billing_refund_sat, mirrored
+from bridge.invoices.present import View, approvals_json, time_text
 from bridge.logs import log
+from bridge.permit import Act
 from bridge.store import audit, invoices, ledger, payouts, wallets
 from bridge.store.db import Tx, announce_work
+from bridge.store.dossier import Dossier
 from bridge.store.ledger import PAYOUT
 
 # Of a wallet that has nothing to say about itself.
@@ -84,7 +90,7 @@ def checked_destination(tx: Tx, bridge: Bridge, address: str) -> str:
     return checked
 
 
-def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: str, reason: str, now: datetime) -> Any:
+def set_destination(act: Act, bridge: Bridge, row: Any, *, address: str) -> Any:
     """Names or changes where a refund goes, and returns its row. Whatever was approved was approved for the old address, and is void.
 
     Raises Refused (fixed_destination, already_submitted, bad_address, wrong_network, own_address).
@@ -93,87 +99,201 @@ def set_destination(tx: Tx, bridge: Bridge, row: Any, *, address: str, actor: st
         raise Refused("fixed_destination", "Only a refund's address can be named.", field="address")
     if row.state not in ("requested", "approved") or row.attempts:
         raise Refused("already_submitted", "This refund can no longer be changed.", field="address")
-    checked = checked_destination(tx, bridge, address)
+    checked = checked_destination(act.tx, bridge, address)
     if checked == row.destination:
         return row
-    values = {"destination": checked, "destination_set_at": now, "destination_set_by": actor}
+    values = {"destination": checked, "destination_set_at": act.now, "destination_set_by": act.actor}
     detail = {"before": row.destination or "", "after": checked, "voided": row.state == "approved"}
-    return void(tx, bridge, row, "refund_address_set", values, actor=actor, reason=reason, now=now, more=detail)
+    return void(act, bridge, row, "refund_address_set", values, more=detail)
 
 
-def void(
-    tx: Tx,
-    bridge: Bridge,
-    row: Any,
-    action: str,
-    values: dict[str, Any],
-    *,
-    actor: str,
-    reason: str,
-    now: datetime,
-    more: dict[str, Any] | None = None,
-) -> Any:
+def void(act: Act, bridge: Bridge, row: Any, action: str, values: dict[str, Any], *, more: dict[str, Any]) -> Any:
     """Changes what people approved: the approvals of this round are void, and their money is back where it came from."""
-    release(tx, row, now=now)
+    release(act, row)
     values = values | {"state": "requested", "round": row.round + 1, "approved_at": None, "waiting": ""}
-    after = payouts.change(tx, row, values, now=now)
-    note(tx, bridge, after, action, actor=actor, reason=reason, now=now, before=row.state, more=more)
-    return after
+    return move(act, bridge, row, action, values, more=more)
 
 
-def release(tx: Tx, row: Any, *, now: datetime) -> None:
+def release(act: Act, row: Any) -> None:
     """Takes the money that an approval moved to refunds_payable back to where it came from."""
-    reverse = mirrored("refund_approve", ledger.of_payout(tx, row.id, kind="refund_approve"))
+    reverse = mirrored("refund_approve", ledger.of_payout(act.tx, row.id, kind="refund_approve"))
     if reverse is not None:
-        post(tx, row, reverse, now=now)
+        post(act, row, reverse)
 
 
-def post(tx: Tx, row: Any, *journals: Journal, now: datetime) -> None:
+def post(act: Act, row: Any, *journals: Journal) -> None:
     """Appends a payout's journals to the books."""
     memo = {"payout": row.id, "currency": row.currency, "price_minor": row.price_minor}
     ledger.post(
-        tx,
+        act.tx,
         journals,
         invoice_id=row.invoice_id,
         merchant=row.merchant,
         service_ref=row.service_ref,
-        at=now,
+        at=act.now,
         memo=memo,
         family=PAYOUT,
         payout_id=row.id,
     )
 
 
-def note(
-    tx: Tx,
+def move(
+    act: Act,
     bridge: Bridge,
     row: Any,
     action: str,
+    values: dict[str, Any],
     *,
-    actor: str,
-    reason: str,
-    now: datetime,
-    before: str = "",
     more: dict[str, Any] | None = None,
+) -> Any:
+    """Changes a payout and notes that step of it. Returns its row as it is then; raises Conflict when it was changed meanwhile."""
+    after = payouts.change(act.tx, row, values, now=act.now)
+    note(act, bridge, after, action, before=row.state, more=more)
+    return after
+
+
+def by_worker(tx: Tx, now: datetime, reason: str = "") -> Act:
+    """What the worker does by itself, and why."""
+    return Act(tx=tx, actor="worker", reason=reason, now=now)
+
+
+def note(
+    act: Act, bridge: Bridge, row: Any, action: str, *, before: str = "", more: dict[str, Any] | None = None
 ) -> None:
     """Audits one step of a payout, counts it and wakes whoever works on it."""
     detail = {"payout": row.id, "payout_kind": row.kind, "net_sat": row.net_sat, "gross_sat": row.gross_sat}
     detail |= {"fee_bps": row.fee_bps}
-    trace_id = invoices.trace_of(tx, row.invoice_id) if row.invoice_id else tracing.current()
+    trace_id = invoices.trace_of(act.tx, row.invoice_id) if row.invoice_id else tracing.current()
     detail |= {"destination": row.destination or "", "trace_id": trace_id} | (more or {})
     audit.write(
-        tx,
-        at=now,
-        actor=actor,
+        act.tx,
+        at=act.now,
+        actor=act.actor,
         action=action,
         invoice_id=row.invoice_id,
         from_status=before,
         to_status=row.state,
-        reason=reason,
+        reason=act.reason,
         policy_version=str(bridge.policy_number or ""),
         detail=detail,
     )
     bridge.metrics.payouts.labels(kind=row.kind, to=row.state).inc()
     ids = {"payout_id": row.id, "invoice_id": row.invoice_id, "trace_id": trace_id}
-    log(action.replace("_", ".", 1), state=row.state, actor=actor, **ids)
-    announce_work(tx)
+    log(action.replace("_", ".", 1), state=row.state, actor=act.actor, **ids)
+    announce_work(act.tx)
+
+
+class ApprovalShape(View):
+    """One person's approval; `round` counts how often the payout was changed."""
+
+    actor: str
+    reason: str
+    at: str
+    round: int | None = None
+
+
+class PayoutView(View):
+    """A payout with the approvals of its present round."""
+
+    id: str
+    kind: str
+    state: str
+    merchant: str
+    invoice_id: str | None
+    billing_payment_id: str
+    customer_id: str
+    service_ref: str
+    variant: str
+    amount: str | None
+    currency: str
+    rate: str | None
+    role: str
+    destination: str | None
+    destination_set_by: str
+    gross_sat: int
+    fee_bps: int | None
+    fee_sat: int | None
+    net_sat: int
+    txid: str | None
+    sent_sat: int | None
+    paid_fee_sat: int | None
+    still_owed_sat: int
+    proposed_by: str
+    reason: str
+    approvals_needed: int
+    approvals: list[ApprovalShape]
+    attempts: int
+    waiting: str
+    balance_before_sat: int | None
+    balance_after_sat: int | None
+    review_id: str | None
+    requested_at: str
+    approved_at: str | None
+    send_after: str | None
+    sent_at: str | None
+    finished_at: str | None
+    updated_at: str
+
+
+def payout_json(tx: Tx, row: Any) -> dict[str, Any]:
+    """The absolute payout with the approvals of its present round."""
+    return payout_with(row, payouts.approvals_of(tx, row.id))
+
+
+def payout_with(row: Any, approvals: Iterable[Any]) -> dict[str, Any]:
+    """The same from approvals of any round that were read already."""
+    approvals = [each for each in approvals if each.round == row.round]
+    is_to_be_sent = row.state in ("approved", "submitting")
+    made = {
+        "amount": minor_text(row.fiat_minor, row.currency) if row.fiat_minor is not None else None,
+        "rate": minor_text(row.price_minor, row.currency) if row.price_minor is not None else None,
+        "fee_sat": row.fee_sat if row.fee_bps is not None else None,
+        "still_owed_sat": _still_owed_sat(row),
+        "approvals": approvals_json(approvals),
+        "send_after": time_text(row.next_try_at) if is_to_be_sent else None,
+    }
+    return PayoutView.of(row, **made)
+
+
+def _still_owed_sat(row: Any) -> int:
+    """What did not arrive of a sent refund: it stays owed to the payer."""
+    is_sent_refund = row.kind == "refund" and row.sent_sat is not None
+    return max(row.net_sat - row.sent_sat, 0) if is_sent_refund else 0
+
+
+def refundable_of(tx: Tx, invoice: Any, *, besides: str = "") -> Refundable:
+    """What came on the invoice, and what was promised or paid back already, here and in the billing system."""
+    live_sat = payouts.live_sat(tx, invoice.id, besides=besides)
+    return _refundable(invoice, refunded_minor=payouts.billing_refunded_minor(tx, invoice.id), live_sat=live_sat)
+
+
+def refundable_in(dossier: Dossier) -> Refundable:
+    """The same as the dossier has it: to be shown, not to pay by."""
+    live = [row for row in dossier.payouts if row.state in LIVE]
+    live_sat = sum(row.net_sat if row.sent_sat is None else min(row.sent_sat, row.net_sat) for row in live)
+    return _refundable(dossier.invoice, refunded_minor=dossier.refunded_minor, live_sat=live_sat)
+
+
+def _refundable(invoice: Any, *, refunded_minor: int, live_sat: int) -> Refundable:
+    refunded_minor = min(refunded_minor, invoice.amount_minor)
+    used_sat = max(invoice.confirmed_sat - invoice.excess_sat, 0)
+    return Refundable(
+        came_sat=invoice.confirmed_sat,
+        excess_sat=invoice.excess_sat,
+        live_sat=live_sat,
+        billing_sat=billing_refund_sat(
+            refunded_minor=refunded_minor, amount_minor=invoice.amount_minor, used_sat=used_sat
+        ),
+    )
+
+
+def address_form_url(bridge: Bridge, invoice: Any, payout: Any) -> str | None:
+    """Where the payer names the address, while there is none; for who asked for the refund, to hand on."""
+    if payout.destination is not None:
+        return None
+    return f"{bridge.public_url}/pay/{invoice.public_id}/refund?proof={refund_proof(bridge, payout.id)}"
+
+
+def refund_proof(bridge: Bridge, payout_id: str) -> str:
+    """What shows that its bearer was handed the form by the billing system or an operator: 128 bits, never stored."""
+    return bridge.callback_token(f"refund:{payout_id}")

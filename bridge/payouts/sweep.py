@@ -7,7 +7,7 @@ Owns the schedule, the proposal and the write-off; whether a sweep is worth it i
 import hashlib
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,11 @@ from bridge.core.treasury import HotWallet, SweepPlan, TreasuryRules, plan_sweep
 from bridge.invoices.targets import next_address
 from bridge.logs import log
 from bridge.payouts.decide_payout import carry_out_approval
-from bridge.payouts.present import payout_json
-from bridge.payouts.request_refund import new_send_key
-from bridge.payouts.steps import note, terms_of
+from bridge.payouts.refunds import new_payout
+from bridge.payouts.steps import note, payout_json, terms_of
 from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
-from bridge.permit import acting, require_words
-from bridge.store import audit, leases, ledger, payouts
+from bridge.permit import Act, acting, require_words
+from bridge.store import leases, ledger, payouts
 from bridge.store.db import Tx
 from bridge.turns import take_turn
 
@@ -68,7 +67,7 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
     if _read(bridge) is None:
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
     with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
-        tx, now = act.tx, act.now
+        tx = act.tx
         known = payouts.find(tx, merchant="", request_key=key)
         if known is not None:
             return payout_json(tx, known)
@@ -77,7 +76,7 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
             raise Refused("nothing_to_sweep", f"Nothing can be swept now: {plan.reason}.")
         if payouts.any_open_sweep(tx):
             raise Conflict("sweep_open", "Another sweep is not finished yet.")
-        return payout_json(tx, _add_sweep(tx, bridge, plan.amounts, key=key, actor=actor, reason=reason, now=now))
+        return payout_json(tx, _add_sweep(act, bridge, plan.amounts, key=key))
 
 
 def _read(bridge: Bridge) -> HotWallet | None:
@@ -105,13 +104,12 @@ def propose_write_off(
     if role not in bridge.senders or gross_sat == 0:
         raise Refused("bad_write_off", "Name a wallet and more than nothing.", field="role")
     with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
-        tx, now = act.tx, act.now
-        seen = hot_wallet(tx, bridge, role)
+        seen = hot_wallet(act.tx, bridge, role)
         if seen is None or gross_sat >= seen.min_send_sat:
             raise Refused("not_dust", "Only what is below the minimum send can be written off.", field="gross_sat")
         amounts = Amounts(gross_sat=gross_sat, fee_sat=0, net_sat=gross_sat)
-        values = _values(bridge, "write_off", amounts, role=role, fee_bps=0, key=key, now=now)
-        return payout_json(tx, _add(tx, bridge, values, actor=actor, reason=reason, now=now))
+        values = _values(bridge, "write_off", amounts, role=role, fee_bps=0, key=key, now=act.now)
+        return payout_json(act.tx, _add(act, bridge, values))
 
 
 def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str, reason: str) -> None:
@@ -122,10 +120,9 @@ def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
     memo = {"txid": txid, "actor": actor}
     with acting(bridge, "books.export", actor=actor, reason=reason) as act:
-        tx, now = act.tx, act.now
-        journal = Journal(kind="funding", entries=entries)
+        journal, family = Journal(kind="funding", entries=entries), ledger.PAYOUT
         ledger.post(
-            tx, (journal,), invoice_id=None, merchant="", service_ref="", at=now, memo=memo, family=ledger.PAYOUT
+            act.tx, (journal,), invoice_id=None, merchant="", service_ref="", at=act.now, memo=memo, family=family
         )
         act.audit("wallet_funded", detail={"role": role, "sat": sat, "txid": txid})
 
@@ -135,15 +132,14 @@ def _scheduled(tx: Tx, bridge: Bridge, *, now: datetime) -> None:
     plan = _plan(tx, bridge, rules)
     detail = plan_json(plan) | {"mode": rules.sweep_mode}
     log("sweep.planned", **detail)
-    audit.write(tx, at=now, actor=POLICY, action="sweep_planned", reason=plan.reason or "due", detail=detail)
+    act = Act(tx=tx, actor=POLICY, reason="scheduled", now=now)
+    replace(act, reason=plan.reason or "due").audit("sweep_planned", detail=detail)
     if plan.amounts is None or rules.sweep_mode == "dry_run" or payouts.any_open_sweep(tx):
         return
-    key = f"sweep-{int(now.timestamp())}"
-    reason = "scheduled"
-    row = _add_sweep(tx, bridge, plan.amounts, key=key, actor=POLICY, reason=reason, now=now)
+    row = _add_sweep(act, bridge, plan.amounts, key=f"sweep-{int(now.timestamp())}")
     if rules.sweep_mode == "auto" and row.fee_bps is not None:
         # The pinned address and the rules were decided by people when they wrote the configuration; an unknown fee was not.
-        carry_out_approval(tx, bridge, row, actor=POLICY, reason="sweep_mode auto", now=now)
+        carry_out_approval(replace(act, reason="sweep_mode auto"), bridge, row)
 
 
 def _plan(tx: Tx, bridge: Bridge, rules: TreasuryRules) -> SweepPlan:
@@ -152,13 +148,14 @@ def _plan(tx: Tx, bridge: Bridge, rules: TreasuryRules) -> SweepPlan:
     return plan_sweep(seen or nothing, rules)
 
 
-def _add_sweep(tx: Tx, bridge: Bridge, amounts: Amounts, *, key: str, actor: str, reason: str, now: datetime) -> Any:
-    seen = hot_wallet(tx, bridge)
+def _add_sweep(act: Act, bridge: Bridge, amounts: Amounts, *, key: str) -> Any:
+    seen = hot_wallet(act.tx, bridge)
     fee_bps = seen.fee_bps if seen is not None else None
-    values = _values(bridge, "sweep", amounts, role="hot", fee_bps=fee_bps, key=key, now=now)
-    address = _cold_address(tx, bridge, payout_id=values["id"], now=now)
-    values |= {"destination": address, "destination_set_at": now, "destination_set_by": POLICY}
-    return _add(tx, bridge, values, actor=actor, reason=reason, now=now)
+    values = _values(bridge, "sweep", amounts, role="hot", fee_bps=fee_bps, key=key, now=act.now)
+    address = _cold_address(act.tx, bridge, payout_id=values["id"], now=act.now)
+    return _add(
+        act, bridge, values | {"destination": address, "destination_set_at": act.now, "destination_set_by": POLICY}
+    )
 
 
 def _cold_address(tx: Tx, bridge: Bridge, *, payout_id: str, now: datetime) -> str:
@@ -169,10 +166,10 @@ def _cold_address(tx: Tx, bridge: Bridge, *, payout_id: str, now: datetime) -> s
     return min(bridge.treasury.cold_addresses, key=lambda each: payouts.uses_of(tx, each))
 
 
-def _add(tx: Tx, bridge: Bridge, values: dict[str, Any], *, actor: str, reason: str, now: datetime) -> Any:
-    row, is_new = payouts.add(tx, values | {"proposed_by": actor, "reason": reason})
+def _add(act: Act, bridge: Bridge, values: dict[str, Any]) -> Any:
+    row, is_new = payouts.add(act.tx, values | {"proposed_by": act.actor, "reason": act.reason})
     if is_new:
-        note(tx, bridge, row, f"{values['kind']}_requested", actor=actor, reason=reason, now=now)
+        note(act, bridge, row, f"{values['kind']}_requested")
     elif row.request_sha256 != values["request_sha256"]:
         raise Refused("idempotency_mismatch", "This key was used for another request.", field="Idempotency-Key")
     return row
@@ -182,10 +179,7 @@ def _values(
     bridge: Bridge, kind: str, amounts: Amounts, *, role: str, fee_bps: int | None, key: str, now: datetime
 ) -> dict[str, Any]:
     asked = json.dumps([kind, role, amounts.gross_sat])
-    return asdict(amounts) | {
-        "id": bridge.new_id("pay"),
-        "kind": kind,
-        "state": "requested",
+    return new_payout(bridge, kind, amounts, role=role, fee_bps=fee_bps, now=now) | {
         "invoice_id": None,
         "merchant": "",
         "billing_payment_id": "",
@@ -193,14 +187,4 @@ def _values(
         "service_ref": "",
         "request_key": key,
         "request_sha256": hashlib.sha256(asked.encode()).hexdigest(),
-        "role": role,
-        "wallet_id": bridge.senders[role].wallet_id,
-        "network": bridge.network,
-        "fee_bps": fee_bps,
-        "approvals_needed": bridge.payouts.needed(amounts.gross_sat),
-        "idempotency_key": new_send_key(),
-        "maybe_sent": False,
-        "requested_at": now,
-        "updated_at": now,
-        "next_try_at": now,
     }

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody
 from bridge.core.errors import Refused
 from bridge.payouts import decide_payout
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.permit import MODULE
 from bridge.web.actions_api import query_keywords
 from bridge.web.auth import merchant_or_operator

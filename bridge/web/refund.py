@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Refused
 from bridge.invoices.pay import pay_view
-from bridge.payouts.change_refund import refund_form, set_refund_address
+from bridge.payouts.refunds import refund_form, set_refund_address
 from bridge.web.context import here
 from bridge.web.figures import groups_of_four
 from bridge.web.look import clean, look, render, texts_for

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, update
 
 from bridge.core.money import BTC
-from bridge.payouts.present import refundable_in, refundable_of
+from bridge.payouts.steps import refundable_in, refundable_of
 from bridge.store import dossier, invoices, ledger
 from bridge.store import payouts as payout_rows
 from bridge.store.tables import payouts

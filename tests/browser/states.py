@@ -15,8 +15,7 @@ from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
 from bridge.desk.grant_grace import grant_grace
 from bridge.desk.resolve_review import list_reviews, resolve
-from bridge.payouts.change_refund import set_refund_address
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund, set_refund_address
 from bridge.store.db import migrate
 from bridge.web import Shop
 from tests.builders import World, build_merchant

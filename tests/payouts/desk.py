@@ -13,7 +13,7 @@ from bridge.desk.mark_settled import approve_mark, reject_mark
 from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.payouts.decide_payout import approve_payout, reject_payout, show_payout
 from bridge.payouts.outcome import confirm_payouts
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.payouts.send_payouts import send_payouts
 from bridge.payouts.sweep import record_funding
 from bridge.store import ledger, operators

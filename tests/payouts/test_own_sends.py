@@ -8,7 +8,7 @@ from threading import Barrier, BrokenBarrierError
 import pytest
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.payouts.change_refund import record_own_send
+from bridge.payouts.refunds import record_own_send
 from bridge.store import payouts
 from bridge.store.db import Tx
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY

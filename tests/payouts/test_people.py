@@ -277,7 +277,7 @@ def test_only_approvers_approve(desk: Desk, actor: str) -> None:
 
 
 def test_who_named_the_address_does_not_approve_it(desk: Desk) -> None:
-    from bridge.payouts.change_refund import change_address
+    from bridge.payouts.refunds import change_address
     from tests.payouts.desk import TAPROOT
 
     payout = desk.ask(desk.settled())

@@ -6,8 +6,7 @@ import pytest
 
 from bridge.core.errors import Conflict, Refused
 from bridge.invoices.billing_change import note_billing_change
-from bridge.payouts.change_refund import change_address, refund_form, set_refund_address
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, change_address, refund_form, request_refund, set_refund_address
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, TAPROOT, Desk
 
 # Arithmetic and rules: the engine cannot change them; what it can change is in test_sending.py.

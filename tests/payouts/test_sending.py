@@ -182,7 +182,7 @@ def test_a_killed_sender_leaves_a_question_and_no_second_send(desk: Desk, point:
 
 
 def test_a_request_that_dies_before_its_commit_asked_for_nothing(desk: Desk) -> None:
-    from bridge.payouts.request_refund import NewRefund, request_refund
+    from bridge.payouts.refunds import NewRefund, request_refund
 
     invoice = desk.settled()
     wanted = {"merchant_id": "shop", "key": "k", "actor": "fay", "reason": "asked"}

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from bridge.books.verify import verify_audit
 from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.payouts.change_refund import change_address
 from bridge.payouts.decide_payout import list_payouts
+from bridge.payouts.refunds import change_address
 from bridge.payouts.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
 from bridge.payouts.treasury import old_balances, read_balances, treasury_view
 from bridge.store import wallets

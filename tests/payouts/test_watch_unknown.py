@@ -8,7 +8,7 @@ import pytest
 from bridge.context import Chain
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import ChainReading
-from bridge.payouts.settle_unknown import watch_unknown
+from bridge.payouts.outcome import watch_unknown
 from bridge.worker import Worker
 from tests.payouts.desk import PAYER, Desk
 

@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import given
 from schemathesis import GenerationMode
 
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.people.operators import issue_token
 from bridge.store import operators
 from tests.payouts.desk import PAYER

@@ -19,7 +19,7 @@ from ecc.ecc import dsa
 from bridge.core.payout import STATES
 from bridge.language import Languages
 from bridge.payouts.decide_payout import reject_payout, show_payout
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.store import dossier, operators
 from tests.web.test_pay_page import Page
 
