@@ -3,7 +3,7 @@
 Owns the check of every action by a person and the modes of bridge and wallets; what a mode stops, each job asks here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,10 +32,9 @@ class Act:
     reason: str
     now: datetime
 
-    def audit(self, action: str, *, detail: Mapping[str, Any] | None = None, invoice_id: str | None = None) -> None:
-        """Writes down who did what and why, in the transaction of the change."""
-        who = {"actor": self.actor, "reason": self.reason}
-        audit.write(self.tx, at=self.now, action=action, **who, invoice_id=invoice_id, detail=detail)
+    def audit(self, action: str, **what: Any) -> None:
+        """Writes down who did what and why, in the transaction of the change; `what` are the other words of `audit.write`."""
+        audit.write(self.tx, at=self.now, action=action, actor=self.actor, reason=self.reason, **what)
 
 
 @contextmanager

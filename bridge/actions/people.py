@@ -13,7 +13,7 @@ from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.core.roles import ROLES
 from bridge.people import operators
-from bridge.people.operators import MANAGE
+from bridge.people.operators import MANAGE, OperatorView, TokenShape
 
 Role = Literal["viewer", "support", "finance", "approver", "admin"]
 ROLE_NAMES = tuple(sorted(ROLES))
@@ -74,28 +74,9 @@ class TokenQuery(Body):
     operator: Annotated[Id | None, Option(help="Only this operator's.")] = None
 
 
-class TokenShape(Shape):
-    """An API token of an operator, without the token."""
-
-    id: str
-    operator: str
-    role: str
-    note: str
-    starts_at: str
-    ends_at: str
-    revoked_at: str | None
-
-
-class OperatorShape(Shape):
+class OperatorShape(OperatorView):
     """A person who may act, or might once."""
 
-    name: str
-    role: str
-    is_active: bool
-    is_locked: bool
-    expires_at: str | None
-    created_at: str
-    created_by: str
     tokens: list[TokenShape] | None = None
 
 

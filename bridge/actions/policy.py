@@ -11,6 +11,7 @@ from pydantic import Field
 from bridge.actions.fields import Body, Limit, Option, Shape, Whole
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.people import policy
+from bridge.people.policy import PolicyVersionView
 
 PROPOSE, APPROVE = "policy.propose", "policy.approve"
 
@@ -24,14 +25,6 @@ class VersionsQuery(Body):
     ] = None
 
 
-class PolicyApprovalShape(Shape):
-    """One person's approval."""
-
-    actor: str
-    reason: str
-    at: str
-
-
 class PolicyChangeShape(Shape):
     """One setting, before and after; null where there was or is none."""
 
@@ -40,21 +33,9 @@ class PolicyChangeShape(Shape):
     after: str | None
 
 
-class PolicyVersionShape(Shape):
+class PolicyVersionShape(PolicyVersionView):
     """One version; `base_number` was in force when it was proposed, and `changes` says what differs from that."""
 
-    number: int
-    status: str
-    sha256: str
-    base_number: int | None
-    proposed_by: str
-    proposed_at: str
-    reason: str
-    approvals_needed: int
-    approvals: list[PolicyApprovalShape]
-    decided_by: str
-    decided_at: str | None
-    decision_reason: str
     document: str | None = None
     changes: list[PolicyChangeShape] | None = None
 

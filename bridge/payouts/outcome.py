@@ -24,7 +24,7 @@ from bridge.invoices.review_blocks import review_blocks, shown_actions
 from bridge.logs import log
 from bridge.payouts.steps import by_worker, found, move, payout_json, post, release
 from bridge.permit import Act
-from bridge.store import audit, invoices, payouts, reviews
+from bridge.store import invoices, payouts, reviews
 from bridge.turns import take_turn
 
 _IDLE: dict[str, Any] = {"lease_until": None, "lease_owner": None, "waiting": ""}
@@ -246,18 +246,9 @@ def settle_unknown(
         if item is None or item.state != "open" or fresh.version != row.version:
             raise Conflict("review_resolved", "Somebody settled this already.")
         reviews.resolve(tx, review_id, decision=decision, actor=actor, note=reason, now=now)
-        detail_of = {"review": review_id, "decision": decision, "payout": row.id, "txid": txid}
-        audit.write(
-            tx,
-            at=now,
-            actor=actor,
-            action="payout_ruled",
-            invoice_id=row.invoice_id,
-            from_status="unknown",
-            reason=reason,
-            detail=detail_of,
-        )
         act = Act(tx=tx, actor=actor, reason=reason, now=now)
+        ruled = {"review": review_id, "decision": decision, "payout": row.id, "txid": txid}
+        act.audit("payout_ruled", invoice_id=row.invoice_id, from_status="unknown", detail=ruled)
         if sent is not None:
             book_sent(act, bridge, fresh, sent)
         elif decision == "payout_failed":

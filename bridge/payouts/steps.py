@@ -22,7 +22,7 @@ from bridge.core.payout import LIVE, OWN_MIN_SEND_SAT, ROLES, Refundable, billin
 from bridge.invoices.present import View, approvals_json, time_text
 from bridge.logs import log
 from bridge.permit import Act
-from bridge.store import audit, invoices, ledger, payouts, wallets
+from bridge.store import invoices, ledger, payouts, wallets
 from bridge.store.db import Tx, announce_work
 from bridge.store.dossier import Dossier
 from bridge.store.ledger import PAYOUT
@@ -165,18 +165,8 @@ def note(
     detail |= {"fee_bps": row.fee_bps}
     trace_id = invoices.trace_of(act.tx, row.invoice_id) if row.invoice_id else tracing.current()
     detail |= {"destination": row.destination or "", "trace_id": trace_id} | (more or {})
-    audit.write(
-        act.tx,
-        at=act.now,
-        actor=act.actor,
-        action=action,
-        invoice_id=row.invoice_id,
-        from_status=before,
-        to_status=row.state,
-        reason=act.reason,
-        policy_version=str(bridge.policy_number or ""),
-        detail=detail,
-    )
+    moved = {"from_status": before, "to_status": row.state, "policy_version": str(bridge.policy_number or "")}
+    act.audit(action, invoice_id=row.invoice_id, detail=detail, **moved)
     bridge.metrics.payouts.labels(kind=row.kind, to=row.state).inc()
     ids = {"payout_id": row.id, "invoice_id": row.invoice_id, "trace_id": trace_id}
     log(action.replace("_", ".", 1), state=row.state, actor=act.actor, **ids)

@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge import permit
 from bridge.context import Bridge
 from bridge.core.credentials import check_name, check_password, enrolment_url, hash_password, token_sha256
 from bridge.core.errors import Conflict, Refused
 from bridge.core.roles import ROLES
-from bridge.invoices.present import time_text
+from bridge.invoices.present import View, time_text
 from bridge.logs import log
-from bridge.permit import Act, acting, check_actor_in, is_locked, require_words
+from bridge.permit import Act, acting, check_actor_in, require_words
 from bridge.store import operators
 
 MANAGE = "operator.manage"
@@ -28,6 +29,30 @@ class NewToken:
 
     id: str
     token: str = field(repr=False)
+
+
+class TokenShape(View):
+    """An API token of an operator, without the token."""
+
+    id: str
+    operator: str
+    role: str
+    note: str
+    starts_at: str
+    ends_at: str
+    revoked_at: str | None
+
+
+class OperatorView(View):
+    """A person who may act, or might once; no hash of anything."""
+
+    name: str
+    role: str
+    is_active: bool
+    is_locked: bool
+    expires_at: str | None
+    created_at: str
+    created_by: str
 
 
 def add_operator(
@@ -43,7 +68,7 @@ def add_operator(
     check_password(password)
     if role not in ROLES:
         raise Refused("unknown_role", f"The role must be one of {', '.join(ROLES)}.", field="role")
-    password_hash, nonce = hash_password(password, salt=secrets.token_bytes(16)), _nonce()
+    password_hash, nonce = hash_password(password, salt=secrets.token_bytes(16)), secrets.token_hex(16)
     with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
         if operators.find(act.tx, name) is not None:
             raise Conflict("operator_exists", "There is an operator of this name, maybe a disabled one.")
@@ -56,7 +81,7 @@ def add_operator(
 
 
 def list_operators(bridge: Bridge) -> list[dict[str, Any]]:
-    """Everybody, the disabled too; no hash of anything."""
+    """Everybody, the disabled too."""
     now = bridge.clock()
     with bridge.store.read() as tx:
         return [_shown(bridge, row, now) for row in operators.listing(tx)]
@@ -119,7 +144,7 @@ def set_password(bridge: Bridge, name: str, *, password: str, actor: str, reason
 
 def renew_totp(bridge: Bridge, name: str, *, actor: str, reason: str) -> str:
     """A new one-time secret, for a lost telephone; returns the URL for the authenticator app, shown once."""
-    nonce = _nonce()
+    nonce = secrets.token_hex(16)
     with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
         _found(operators.find(act.tx, name, lock=True))
         operators.change(act.tx, name, {"totp_nonce": nonce, "last_totp_step": 0})
@@ -164,18 +189,7 @@ def issue_token(
 def list_tokens(bridge: Bridge, operator: str | None = None) -> list[dict[str, Any]]:
     """Ids, roles and periods; the tokens themselves nobody has."""
     with bridge.store.read() as tx:
-        return [
-            {
-                "id": row.id,
-                "operator": row.operator,
-                "role": row.role,
-                "note": row.note,
-                "starts_at": time_text(row.starts_at),
-                "ends_at": time_text(row.ends_at),
-                "revoked_at": time_text(row.revoked_at) if row.revoked_at else None,
-            }
-            for row in operators.tokens_of(tx, operator)
-        ]
+        return [TokenShape.of(row) for row in operators.tokens_of(tx, operator)]
 
 
 def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> None:
@@ -206,19 +220,7 @@ def _found(row: Any) -> Any:
 
 
 def _shown(bridge: Bridge, row: Any, now: datetime) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "role": row.role,
-        "is_active": row.is_active and (row.expires_at is None or now < row.expires_at),
-        "is_locked": is_locked(bridge, row, now),
-        "expires_at": time_text(row.expires_at) if row.expires_at else None,
-        "created_at": time_text(row.created_at),
-        "created_by": row.created_by,
-    }
-
-
-def _nonce() -> str:
-    return secrets.token_hex(16)
+    return OperatorView.of(row, is_active=permit.is_active(row, now), is_locked=permit.is_locked(bridge, row, now))
 
 
 def _issuer(bridge: Bridge) -> str:

@@ -4,19 +4,19 @@ Owns the versions, people's decisions about them, and bringing one into force on
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from bridge.context import Bridge, PolicyFile
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.policy_document import differences, sha256_of
-from bridge.invoices.present import approvals_json, time_text
+from bridge.invoices.present import View, approvals_json
 from bridge.language import Texts
 from bridge.logs import log
-from bridge.permit import acting, refuse_same_person, require_words
-from bridge.store import audit, operators, policies
+from bridge.permit import Act, acting, refuse_same_person, require_words
+from bridge.store import operators, policies
 from bridge.store.db import Tx
 from bridge.store.dossier import Dossier
 
@@ -26,26 +26,34 @@ FILE = "config"
 SKEW = timedelta(minutes=5)
 
 
-def version_json(tx: Tx, row: Any) -> dict[str, Any]:
+class PolicyApprovalShape(View):
+    """One person's approval."""
+
+    actor: str
+    reason: str
+    at: str
+
+
+class PolicyVersionView(View):
     """One version without its document; `base_number` is the version that was active when it was proposed."""
-    return _version(row, policies.approvals_of(tx, row.number))
+
+    number: int
+    status: str
+    sha256: str
+    base_number: int | None
+    proposed_by: str
+    proposed_at: str
+    reason: str
+    approvals_needed: int
+    approvals: list[PolicyApprovalShape]
+    decided_by: str
+    decided_at: str | None
+    decision_reason: str
 
 
-def _version(row: Any, approvals: Iterable[Any]) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "status": row.status,
-        "sha256": row.sha256,
-        "base_number": row.base_number,
-        "proposed_by": row.proposed_by,
-        "proposed_at": time_text(row.proposed_at),
-        "reason": row.reason,
-        "approvals_needed": row.approvals_needed,
-        "approvals": approvals_json(approvals),
-        "decided_by": row.decided_by,
-        "decided_at": time_text(row.decided_at) if row.decided_at is not None else None,
-        "decision_reason": row.decision_reason,
-    }
+def version_json(tx: Tx, row: Any) -> dict[str, Any]:
+    """A PolicyVersionView."""
+    return PolicyVersionView.of(row, approvals=approvals_json(policies.approvals_of(tx, row.number)))
 
 
 def comparison(before: Any, after: Any) -> list[dict[str, str | None]]:
@@ -57,7 +65,10 @@ def versions_of(dossier: Dossier) -> dict[str, dict[str, Any]]:
     """The versions that an invoice and the decisions about it name, by the text that names them."""
     latest = dossier.invoice.created_at + SKEW
     known = [row for row in dossier.policies if row.decided_at is not None and row.decided_at <= latest]
-    return {str(row.number): _version(row, dossier.policy_approvals[row.number]) for row in known}
+    return {
+        str(row.number): PolicyVersionView.of(row, approvals=approvals_json(dossier.policy_approvals[row.number]))
+        for row in known
+    }
 
 
 def policy_words(name: str, versions: Mapping[str, dict[str, Any]], words: Texts) -> str:
@@ -129,7 +140,7 @@ def take_file(bridge: Bridge) -> Bridge:
         policies.lock(tx)
         active = policies.active(tx)
         if not says_the_same(file, active):
-            _take(tx, file, active, now=now)
+            _take(Act(tx=tx, actor=FILE, reason=EDITED, now=now), file, active)
     return in_force(current)
 
 
@@ -143,63 +154,53 @@ def approvals_asked(row: Any) -> int:
     return int(json.loads(row.document)["approvals"])
 
 
-def _take(tx: Tx, file: PolicyFile, active: Any, *, now: datetime) -> None:
-    known = policies.newest_of(tx, sha256_of(file.document))
+def _take(act: Act, file: PolicyFile, active: Any) -> None:
+    known = policies.newest_of(act.tx, sha256_of(file.document))
     if not approvals_asked(active):
-        put_in_force(tx, file, active, actor=FILE, reason=EDITED, now=now)
+        _put_in_force(act, file, active)
     elif known is None or known.status == "superseded" or known.number < active.number:
-        propose_in(tx, file, active, actor=FILE, reason=EDITED, now=now)
+        _propose(act, file, active)
 
 
-def put_in_force(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> Any:
+def _put_in_force(act: Act, file: PolicyFile, active: Any) -> Any:
     """A new version without approvals; the caller holds the lock. Returns its row."""
     file.terms_of(file.document)
-    policies.change(tx, active, {"status": "superseded"})
-    supersede_waiting(tx, now=now)
-    decided = {"status": "active", "decided_by": actor, "decided_at": now, "decision_reason": reason}
-    values = _new(file, active, actor=actor, reason=reason, now=now) | {"approvals_needed": 0} | decided
-    row = policies.add(tx, values)
-    note(tx, "policy_changed", row, active, actor=actor, reason=reason, now=now)
+    policies.change(act.tx, active, {"status": "superseded"})
+    _supersede_waiting(act)
+    row = policies.add(act.tx, _new(act, file, active) | {"approvals_needed": 0} | _decided(act, "active"))
+    _note(act, "policy_changed", row, active)
     return row
 
 
-def propose_in(tx: Tx, file: PolicyFile, active: Any, *, actor: str, reason: str, now: datetime) -> Any:
+def _propose(act: Act, file: PolicyFile, active: Any) -> Any:
     """A version that waits for people; the caller holds the lock. Returns its row.
 
     What nobody put a name to needs one person more: its first approver may have been its author.
     """
     file.terms_of(file.document)
-    for row in policies.proposed(tx):
+    for row in policies.proposed(act.tx):
         if row.proposed_by == FILE:
-            end(tx, row, "superseded", actor=actor, reason=REPLACED, now=now)
-    needed = approvals_asked(active) + (actor == FILE)
-    waiting = {"status": "proposed", "approvals_needed": needed}
-    row = policies.add(tx, _new(file, active, actor=actor, reason=reason, now=now) | waiting)
-    note(tx, "policy_proposed", row, active, actor=actor, reason=reason, now=now)
+            _end(replace(act, reason=REPLACED), row, "superseded")
+    needed = approvals_asked(active) + (act.actor == FILE)
+    row = policies.add(act.tx, _new(act, file, active) | {"status": "proposed", "approvals_needed": needed})
+    _note(act, "policy_proposed", row, active)
     return row
 
 
-def supersede_waiting(tx: Tx, *, now: datetime) -> None:
+def _supersede_waiting(act: Act) -> None:
     """What still waits was made against the version that just went, and would undo the new one."""
-    for row in policies.proposed(tx):
-        end(tx, row, "superseded", actor=FILE, reason=OVERTAKEN, now=now)
+    for row in policies.proposed(act.tx):
+        _end(replace(act, actor=FILE, reason=OVERTAKEN), row, "superseded")
 
 
-def end(tx: Tx, row: Any, status: str, *, actor: str, reason: str, now: datetime) -> None:
+def _end(act: Act, row: Any, status: str) -> None:
     """A proposal that never comes into force."""
-    policies.change(tx, row, {"status": status, "decided_by": actor, "decided_at": now, "decision_reason": reason})
-    audit.write(
-        tx,
-        at=now,
-        actor=actor,
-        action=f"policy_{status}",
-        reason=reason,
-        policy_version=str(row.number),
-        detail={"before": "proposed", "after": status, "sha256": row.sha256},
-    )
+    policies.change(act.tx, row, _decided(act, status))
+    detail = {"before": "proposed", "after": status, "sha256": row.sha256}
+    act.audit(f"policy_{status}", detail=detail, policy_version=str(row.number))
 
 
-def note(tx: Tx, action: str, row: Any, before: Any, *, actor: str, reason: str, now: datetime) -> None:
+def _note(act: Act, action: str, row: Any, before: Any) -> None:
     """Who did what to which version, with every setting that it changes: before and after."""
     changes = comparison(before, row)
     detail = {
@@ -208,28 +209,31 @@ def note(tx: Tx, action: str, row: Any, before: Any, *, actor: str, reason: str,
         "after": row.number,
         "changes": changes,
     }
-    audit.write(tx, at=now, actor=actor, action=action, reason=reason, policy_version=str(row.number), detail=detail)
-    log(action.replace("policy_", "policy."), number=row.number, actor=actor, changes=len(changes))
+    act.audit(action, detail=detail, policy_version=str(row.number))
+    log(action.replace("policy_", "policy."), number=row.number, actor=act.actor, changes=len(changes))
 
 
 def _adopt(bridge: Bridge, file: PolicyFile) -> None:
     now = bridge.clock()
-    decided = {"status": "active", "decided_by": FILE, "decided_at": now, "decision_reason": ADOPTED}
-    values = _new(file, None, actor=FILE, reason=ADOPTED, now=now) | {"approvals_needed": 0} | decided
     with bridge.store.write() as tx:
-        row = policies.add_first(tx, values)
+        act = Act(tx=tx, actor=FILE, reason=ADOPTED, now=now)
+        row = policies.add_first(tx, _new(act, file, None) | {"approvals_needed": 0} | _decided(act, "active"))
         if row is not None:
-            note(tx, "policy_adopted", row, None, actor=FILE, reason=ADOPTED, now=now)
+            _note(act, "policy_adopted", row, None)
 
 
-def _new(file: PolicyFile, base: Any, *, actor: str, reason: str, now: datetime) -> dict[str, Any]:
+def _decided(act: Act, status: str) -> dict[str, Any]:
+    return {"status": status, "decided_by": act.actor, "decided_at": act.now, "decision_reason": act.reason}
+
+
+def _new(act: Act, file: PolicyFile, base: Any) -> dict[str, Any]:
     return {
         "document": file.document,
         "sha256": sha256_of(file.document),
         "base_number": base.number if base is not None else None,
-        "proposed_by": actor,
-        "proposed_at": now,
-        "reason": reason,
+        "proposed_by": act.actor,
+        "proposed_at": act.now,
+        "reason": act.reason,
     }
 
 
@@ -292,7 +296,7 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
     if file is None or actor == FILE:
         raise Refused("bad_name", "Say which person proposes this.", field="actor")
     with acting(bridge, "policy.propose", actor=actor, reason=reason, unless="read_only") as act:
-        tx, now = act.tx, act.now
+        tx = act.tx
         policies.lock(tx)
         active = _found(policies.active(tx))
         if says_the_same(file, active):
@@ -302,8 +306,8 @@ def propose(bridge: Bridge, *, actor: str, reason: str) -> dict[str, Any]:
         waiting = policies.newest_of(tx, sha256_of(file.document))
         if waiting is not None and waiting.status == "proposed" and waiting.proposed_by != FILE:
             raise Conflict("already_proposed", f"{waiting.proposed_by} has proposed this as version {waiting.number}.")
-        make = propose_in if approvals_asked(active) else put_in_force
-        return version_json(tx, make(tx, file, active, actor=actor, reason=reason, now=now))
+        make = _propose if approvals_asked(active) else _put_in_force
+        return version_json(tx, make(act, file, active))
 
 
 def approve(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str, Any]:
@@ -313,14 +317,21 @@ def approve(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str
     Unavailable("policy_unreadable") for a version that this program could not work by.
     """
     with acting(bridge, "policy.approve", actor=actor, reason=reason, unless="read_only") as act:
-        tx, now = act.tx, act.now
+        tx = act.tx
         policies.lock(tx)
-        row = _waiting(tx, number)
-        refuse_same_person(actor, involved=[row.proposed_by, *(a.actor for a in policies.approvals_of(tx, number))])
+        row, active = _waiting(tx, number), _found(policies.active(tx))
+        given = [a.actor for a in policies.approvals_of(tx, number)]
+        refuse_same_person(actor, involved=[row.proposed_by, *given])
         if bridge.policy_file is not None:
             bridge.policy_file.terms_of(row.document)
-        policies.approve(tx, row, {"actor": actor, "reason": reason, "at": now})
-        _count(tx, row, actor=actor, reason=reason, now=now)
+        policies.approve(tx, row, {"actor": actor, "reason": reason, "at": act.now})
+        if len(given) + 1 < row.approvals_needed:
+            _note(act, "policy_approval_given", row, active)
+        else:
+            policies.change(tx, active, {"status": "superseded"})
+            policies.change(tx, row, _decided(act, "active"))
+            _supersede_waiting(act)
+            _note(act, "policy_approved", row, active)
         return version_json(tx, policies.find(tx, number))
 
 
@@ -332,23 +343,9 @@ def reject(bridge: Bridge, number: int, *, actor: str, reason: str) -> dict[str,
     with acting(
         bridge, "policy.propose", or_may="policy.approve", actor=actor, reason=reason, unless="read_only"
     ) as act:
-        tx, now = act.tx, act.now
-        policies.lock(tx)
-        end(tx, _waiting(tx, number), "rejected", actor=actor, reason=reason, now=now)
-        return version_json(tx, policies.find(tx, number))
-
-
-def _count(tx: Tx, row: Any, *, actor: str, reason: str, now: datetime) -> None:
-    """Another approval, or the last one that was missing: then the version takes the place of the active one."""
-    active = _found(policies.active(tx))
-    if len(policies.approvals_of(tx, row.number)) < row.approvals_needed:
-        note(tx, "policy_approval_given", row, active, actor=actor, reason=reason, now=now)
-        return
-    decided = {"status": "active", "decided_by": actor, "decided_at": now, "decision_reason": reason}
-    policies.change(tx, active, {"status": "superseded"})
-    policies.change(tx, row, decided)
-    supersede_waiting(tx, now=now)
-    note(tx, "policy_approved", row, active, actor=actor, reason=reason, now=now)
+        policies.lock(act.tx)
+        _end(act, _waiting(act.tx, number), "rejected")
+        return version_json(act.tx, policies.find(act.tx, number))
 
 
 def _waiting(tx: Tx, number: int) -> Any:
