@@ -40,7 +40,7 @@ from bridge.context import (
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
 from bridge.core.rail import Chain
-from bridge.counters import metrics_from_zero
+from bridge.metrics import Metrics
 from bridge.rails import rails_of
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
@@ -103,7 +103,7 @@ def build(settings: Settings) -> Bridge:
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
-        metrics=metrics_from_zero(m.id for m in settings.merchants),
+        metrics=Metrics(m.id for m in settings.merchants),
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),

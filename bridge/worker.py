@@ -26,7 +26,7 @@ from bridge.payouts.send_payouts import send_payouts
 from bridge.payouts.sweep import sweep_due
 from bridge.payouts.treasury import read_balances
 from bridge.people.policy import in_force, take_file
-from bridge.upkeep.after_restore import give_back_leases
+from bridge.turns import give_back_leases
 from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.

@@ -4,8 +4,10 @@ class no longer needs. And counting gauges, for whoever scrapes them.
 Owns their leases and pace; what may go at all is said by `store.purge`. Must not touch invoices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+
+from prometheus_client import Gauge
 
 from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.call_budget import PROVIDER, WINDOW_SECONDS
@@ -59,23 +61,17 @@ def _alone(
 
 def refresh_gauges(bridge: Bridge) -> None:
     """Sets the gauges that are counts of rows and the age of prices; asked for by whoever scrapes the metrics."""
-    now = bridge.clock()
-    of_rows = (bridge.metrics.open_invoices, bridge.metrics.deliveries_waiting, bridge.metrics.reviews_open)
-    for gauge in (*of_rows, bridge.metrics.stage_limit, bridge.metrics.stage_used):
-        gauge.clear()  # what no row or rule is in any more must not keep its last figure
+    now, metrics = bridge.clock(), bridge.metrics
     with bridge.store.read() as tx:
-        for status, count in invoices.count_by_status(tx).items():
-            bridge.metrics.open_invoices.labels(status=status).set(count)
-        for state, count in deliveries.depth(tx).items():
-            bridge.metrics.deliveries_waiting.labels(state=state).set(count)
-        for kind, count in reviews.count_open_by_kind(tx).items():
-            bridge.metrics.reviews_open.labels(kind=kind).set(count)
-        bridge.metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
+        _set(metrics.open_invoices, invoices.count_by_status(tx))
+        _set(metrics.deliveries_waiting, deliveries.depth(tx))
+        _set(metrics.reviews_open, reviews.count_open_by_kind(tx))
+        metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
         refresh_reconciliation_gauges(bridge, tx, now=now)
-        for account, sat in ledger.sums(tx, ("provider_fee", "network_fee")).items():
-            bridge.metrics.fees_sat.labels(account=account).set(sat)
+        for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
+            metrics.fees_sat.labels(account=account).set(sat)
         for row in wallets.balances(tx):
-            bridge.metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
+            metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
         _refresh_queues(bridge, tx, now=now)
         _refresh_stages(bridge, tx, now=now)
     bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
@@ -86,7 +82,16 @@ def refresh_gauges(bridge: Bridge) -> None:
         bridge.metrics.rate_spread_bps.labels(currency=currency).set(spread_bps)
 
 
+def _set(gauge: Gauge, counted: Mapping[str, int]) -> None:
+    """What no row is in any more does not keep its last figure."""
+    gauge.clear()
+    for label, count in counted.items():
+        gauge.labels(label).set(count)
+
+
 def _refresh_stages(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
+    bridge.metrics.stage_limit.clear()
+    bridge.metrics.stage_used.clear()
     for use in stage_uses(tx, bridge, now=now):
         limits = {"invoices": use.stage.invoices_per_day, **use.stage.minor_per_day}
         used = {"invoices": use.used.invoices, **use.used.minor}

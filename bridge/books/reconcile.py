@@ -4,7 +4,7 @@ Owns the runs, their order, and what they found as people, gauges and the alert 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -376,3 +376,36 @@ def _run_json(row: Any) -> dict[str, Any]:
         "variance_sat": {side: counts.get(f"{side}_variance_sat", 0) for side in SIDES},
         "is_clean": row.finished_at is not None and not counts.get("findings") and not counts.get("unread"),
     }
+
+
+MOST_PAYMENTS = 500
+
+
+def take_billing_report(
+    bridge: Bridge,
+    merchant: str,
+    *,
+    report_id: str,
+    covers_from: datetime,
+    payments: Sequence[Mapping[str, Any]],
+    is_last: bool,
+    source: str = "module",
+) -> dict[str, Any]:
+    """Keeps one page of what the billing system says of its payments: every one created since `covers_from`; `is_last` ends it.
+
+    Each says billing_payment_id, status, amount_text (its decimal), currency and external_id, what it keeps of ours. It is not
+    believed: a difference is a question for a person, never a change of an invoice. Repeating a page is harmless.
+    Raises Refused: too_many_payments, and report_of_another when the id is another merchant's.
+    """
+    if len(payments) > MOST_PAYMENTS:
+        raise Refused("too_many_payments", f"At most {MOST_PAYMENTS} payments in one page.", field="payments")
+    now, of = bridge.clock(), {"merchant": merchant, "source": source}
+    with bridge.store.write() as tx:
+        opened = billing_statuses.open_report(tx, report_id=report_id, covers_from=covers_from, now=now, **of)
+        if opened.merchant != merchant:
+            raise Refused("report_of_another", "This report id is in use.", field="report_id")
+        # A payment's word is as old as the beginning of its report: it was read at some moment since.
+        count = billing_statuses.put(tx, merchant=merchant, rows=payments, now=opened.started_at)
+        if is_last:
+            billing_statuses.finish_report(tx, report_id, now=now)
+    return {"report_id": report_id, "taken": count, "finished": is_last}

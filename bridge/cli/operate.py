@@ -16,10 +16,10 @@ from bridge.cli.settings_text import compared, place_of, shown
 from bridge.config import cautions, load_settings
 from bridge.context import Bridge
 from bridge.invoices.check_again import check_again, check_all_again
+from bridge.permit import come_up_read_only
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
 from bridge.store.db import migrate
-from bridge.upkeep.after_restore import come_up_read_only
 from bridge.upkeep.check import OWNERS, Alert, alerts
 from bridge.upkeep.doctor import FAIL, WARN, examine
 

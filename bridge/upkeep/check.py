@@ -1,27 +1,30 @@
-"""The alert rules: what must make somebody look, evaluated on demand.
+"""The alert rules: what must make somebody look, evaluated on demand; and whether the bridge can do its work now.
 
-Owns the rules, what trips them and whom they call; must not change anything but take its calls to the gateway from the
-budget. The thresholds are the operator's.
+Owns the rules, what trips them and whom they call, and the checks of readiness; must not change anything but take its calls to
+the gateway from the budget. The thresholds are the operator's.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from bridge.books.reconcile import age_seconds
 from bridge.books.verify import first_recent_break
 from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import behind_chain, is_ahead
-from bridge.core.errors import BridgeError, Refused
-from bridge.core.evidence import WalletBalance
+from bridge.core.coverage import gap_of
+from bridge.core.errors import BridgeError, Refused, Unavailable
+from bridge.core.evidence import Health, WalletBalance
+from bridge.core.rail import Chain
+from bridge.invoices.chain import horizon
 from bridge.invoices.price import current_rate
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.payouts.treasury import old_balances
 from bridge.store import ahead, audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
-from bridge.upkeep.readiness import chain_sight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +213,7 @@ def _chain_down(seen: _Now) -> str:
 
 
 def _price_down(seen: _Now) -> str:
-    for currency in sorted({c for m in seen.bridge.merchants.values() for c in m.currencies}):
+    for currency in _currencies(seen.bridge):
         try:
             current_rate(seen.bridge, currency, seen.now)
         except BridgeError as error:
@@ -343,3 +346,65 @@ def clock_skew_seconds(bridge: Bridge) -> int | None:
     health = bridge.receiving.health
     told = health().server_time if health is not None else None
     return int((bridge.clock() - told).total_seconds()) if told is not None else None
+
+
+def chain_sight(bridge: Bridge, chain: Chain, *, now: datetime) -> str:
+    """What the reader sees, in words. Raises Unavailable, with the gap as its code when silence would say nothing."""
+    with bridge.store.read() as tx:
+        newest, held_to = invoices.newest(tx), horizon(tx, bridge, now=now)
+    if newest is None:
+        return f"height {chain.tip().height}; no invoice yet whose history could be asked"
+    reading = chain.read(newest.address, born_at=newest.created_at, asked_at=now)
+    if gap := gap_of(reading, born_at=newest.created_at, horizon=held_to):
+        seen = f"{reading.source} shows height {reading.tip.height} of {reading.tip.time:%Y-%m-%d %H:%M} UTC"
+        raise Unavailable(gap, f"{seen}; the highest known is {max(held_to.height, reading.tip.height)}.")
+    return f"height {reading.tip.height}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must work. `detail` says what is wrong, never a secret."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+def readiness(bridge: Bridge) -> list[Check]:
+    """Runs every check; each fails alone."""
+    asked: dict[str, Callable[[], str]] = {"database": partial(_database, bridge)}
+    if bridge.receiving.health is not None:
+        asked["provider"] = partial(_provider, bridge.receiving.health)
+    asked |= {f"price_{each}": partial(_price, bridge, each) for each in _currencies(bridge)}
+    if bridge.chain is not None:
+        asked["chain"] = partial(chain_sight, bridge, bridge.chain, now=bridge.clock())
+    return [_check(name, attempt) for name, attempt in asked.items()]
+
+
+def _currencies(bridge: Bridge) -> list[str]:
+    return sorted({currency for merchant in bridge.merchants.values() for currency in merchant.currencies})
+
+
+def _check(name: str, attempt: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, detail=attempt())
+    except BridgeError as error:
+        return Check(name=name, ok=False, detail=error.code)
+    except Exception as error:  # a driver's own error: say what kind, not what it printed
+        return Check(name=name, ok=False, detail=type(error).__name__)
+
+
+def _database(bridge: Bridge) -> str:
+    with bridge.store.read() as tx:
+        return f"mode {leases.mode_of(tx)}"
+
+
+def _provider(ask: Callable[[], Health]) -> str:
+    if not ask().ok:
+        raise BridgeError("provider_unhealthy", "The gateway says that it is not well.")
+    return "ok"
+
+
+def _price(bridge: Bridge, currency: str) -> str:
+    rate = current_rate(bridge, currency, bridge.clock())
+    return f"{len(rate.samples)} sources"

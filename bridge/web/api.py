@@ -8,7 +8,7 @@ import secrets
 
 from flask import Blueprint, Response, jsonify, request
 
-from bridge.books.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
+from bridge.books.reconcile import take_billing_report
 from bridge.core.currencies import check_taken
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
@@ -91,23 +91,25 @@ def post_billing_statuses() -> Response:
     """Take one page of what the billing system says of its payments, for reconciliation."""
     merchant = require_merchant()
     told = read_json(BillingStatusesBody, read_body())
-    payments = (
-        BillingPaymentStatus(
-            billing_payment_id=p.billing_payment_id,
-            status=p.status,
-            amount_text=p.amount,
-            currency=p.currency,
-            external_id=p.externalid,
-        )
+    payments = [
+        {
+            "billing_payment_id": p.billing_payment_id,
+            "status": p.status,
+            "amount_text": p.amount,
+            "currency": p.currency,
+            "external_id": p.externalid,
+        }
         for p in told.payments
-    )
-    report = BillingReport(
+    ]
+    taken = take_billing_report(
+        here().bridge,
+        merchant.id,
         report_id=told.report_id,
         covers_from=told.covers_from,
-        payments=tuple(payments),
+        payments=payments,
         is_last=told.last,
     )
-    return jsonify(take_billing_report(here().bridge, merchant.id, report))
+    return jsonify(taken)
 
 
 @routes.post("/check")

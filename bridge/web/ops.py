@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from bridge.books.keep_books import refresh_gauges
 from bridge.core.errors import Refused
-from bridge.upkeep.readiness import readiness
+from bridge.upkeep.check import readiness
 from bridge.web.auth import is_insider, require_merchant
 from bridge.web.context import here
 from bridge.web.openapi import document

@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bridge.books.billing_report import BillingPaymentStatus, BillingReport, take_billing_report
-from bridge.books.reconcile import show_reconciliation, start_reconciliation, step
+from bridge.books.reconcile import show_reconciliation, start_reconciliation, step, take_billing_report
 from bridge.context import Bridge
 from tests.flows.world import World
 
@@ -49,13 +48,10 @@ def paid(world: World, billing_payment_id: str = "7", **request: Any) -> dict[st
 
 def report_of(world: World, rows: list[dict[str, Any]], *, report_id: str = "r1", is_last: bool = True) -> None:
     """What the billing system says of all its payments of the last thirty days."""
-    report = BillingReport(
-        report_id=report_id,
-        covers_from=world.bridge.clock() - timedelta(days=30),
-        payments=tuple(BillingPaymentStatus(**row) for row in rows),
-        is_last=is_last,
-    )
-    take_billing_report(world.bridge, "shop", report)
+    covers_from = world.bridge.clock() - timedelta(days=30)
+    payments = [{"external_id": ""} | row for row in rows]
+    page = {"report_id": report_id, "covers_from": covers_from, "payments": payments, "is_last": is_last}
+    take_billing_report(world.bridge, "shop", **page)
 
 
 def told(invoice: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bridge.books.reconcile import (
     show_reconciliation,
     start_reconciliation,
     step,
+    take_billing_report,
 )
 from bridge.context import Chain
 from bridge.core.errors import Refused
@@ -350,11 +351,9 @@ def test_a_run_needs_somebody_and_a_period(world):
 @ONE_ENGINE
 def test_a_report_of_another_merchants_id_is_refused(world):
     report_of(world, [], report_id="r1")
-    from bridge.books.billing_report import BillingReport, take_billing_report
-
-    stolen = BillingReport(report_id="r1", covers_from=world.bridge.clock(), payments=(), is_last=True)
+    stolen = {"report_id": "r1", "covers_from": world.bridge.clock(), "payments": (), "is_last": True}
     with pytest.raises(Refused):
-        take_billing_report(world.bridge, "other", stolen)
+        take_billing_report(world.bridge, "other", **stolen)
 
 
 @ONE_ENGINE

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.invoices.check_again import check_all_again
+from bridge.permit import come_up_read_only
 from bridge.store import backup, leases
 from bridge.store.db import migrate, open_store
-from bridge.upkeep.after_restore import come_up_read_only
 from tests.flows.world import World, open_world, until
 
 AT = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)

@@ -15,10 +15,9 @@ from bridge.desk.evidence import evidence
 from bridge.desk.explain import explain
 from bridge.payouts.sweep import propose_sweep, sweep_due
 from bridge.payouts.treasury import read_balances, treasury_rows, treasury_view
-from bridge.upkeep.after_restore import come_up_read_only
-from bridge.upkeep.check import alerts
+from bridge.permit import come_up_read_only
+from bridge.upkeep.check import alerts, readiness
 from bridge.upkeep.doctor import Place, examine
-from bridge.upkeep.readiness import readiness
 from bridge.worker import Worker
 from tests.books.runs import change, codes, paid, reconcile
 from tests.flows.world import World

@@ -9,7 +9,7 @@ from bridge.core.schedule import URGENT
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.poll import answer_doorbells, look_and_release, poll_due, sense_balance
 from bridge.store import invoices
-from bridge.upkeep.after_restore import give_back_leases
+from bridge.turns import give_back_leases
 from tests.builders import with_rail
 from tests.flows.world import World
 

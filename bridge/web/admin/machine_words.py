@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.language import Texts
-from bridge.upkeep.check import Alert
-from bridge.upkeep.readiness import Check
+from bridge.upkeep.check import Alert, Check
 
 # Fields of a review item whose value is a word of ours, and the groups that may know it.
 _WORDS_OF = ("kind", "status", "state", "reason", "access", "billing_told", "client_told", "source")

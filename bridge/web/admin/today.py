@@ -17,8 +17,7 @@ from bridge.desk.explain import find
 from bridge.desk.mark_settled import list_marks
 from bridge.invoices.read_invoices import list_invoices
 from bridge.language import Texts
-from bridge.upkeep.check import alerts
-from bridge.upkeep.readiness import readiness
+from bridge.upkeep.check import alerts, readiness
 from bridge.web.admin.charts import Chart, bars, levels
 from bridge.web.admin.door import bridge, page, render, texts
 from bridge.web.admin.lists import chosen
