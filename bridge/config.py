@@ -493,22 +493,14 @@ class Settings(_Section):
 
 def policy_terms(settings: Settings) -> PolicyTerms:
     """What the file says about money."""
-    return PolicyTerms(
-        approvals=settings.policy_changes.approvals,
-        merchants={
-            m.id: MerchantTerms(
-                currencies=m.currencies,
-                open_invoices_per_customer=m.open_invoices_per_customer,
-                policy=m.policy,
-                stage=m.stage,
-            )
-            for m in settings.merchants
-        },
-        prices=settings.prices,
-        payouts=settings.payouts,
-        marks=settings.marks,
-        treasury=settings.treasury,
-    )
+    merchants = {m.id: MerchantTerms(**_words_of(m, MerchantTerms)) for m in settings.merchants}
+    approvals = settings.policy_changes.approvals
+    return PolicyTerms(**_words_of(settings, PolicyTerms) | {"approvals": approvals, "merchants": merchants})
+
+
+def _words_of(section: _Section, terms: type[_Section]) -> dict[str, Any]:
+    """What a section says under the names of the terms."""
+    return {name: getattr(section, name) for name in terms.model_fields if name in type(section).model_fields}
 
 
 def read_policy(document: str) -> PolicyTerms:

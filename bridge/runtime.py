@@ -21,7 +21,6 @@ from bridge.chain.esplora import EsploraReader
 from bridge.config import (
     ConfigError,
     MerchantSettings,
-    MerchantTerms,
     PolicyTerms,
     Settings,
     policy_terms,
@@ -31,7 +30,6 @@ from bridge.config import (
 from bridge.context import (
     CRASH_POINTS,
     PAYOUT_CRASH_POINTS,
-    Billing,
     Bridge,
     Merchant,
     PolicyFile,
@@ -98,7 +96,7 @@ def build(settings: Settings) -> Bridge:
         store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
         rails=rails_of(settings),
         chain=_chain(settings),
-        billing=_billing(settings),
+        billing=MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts))),
         clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
@@ -122,7 +120,9 @@ def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
     """The Bridge's fields that a policy version decides. A merchant is served when both the file and the version know it."""
     known, prices = [m for m in settings.merchants if m.id in terms.merchants], terms.asked_prices()
     return {
-        "merchants": {m.id: _merchant(m, terms.merchants[m.id]) for m in known},
+        "merchants": {
+            m.id: Merchant(id=m.id, wants_push=m.notify_url is not None, **dict(terms.merchants[m.id])) for m in known
+        },
         "rates": RateReader(sources_of(prices, resolved), keep_seconds=prices.keep_seconds),
         "guards": prices,
         "payouts": terms.payouts,
@@ -185,10 +185,6 @@ def _oldest_tip(settings: Settings) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _billing(settings: Settings) -> Billing:
-    return MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts)))
-
-
 def _signer(settings: Settings) -> DocumentSigner | None:
     if settings.receipt_key is None:
         return None
@@ -205,17 +201,6 @@ def _screening(settings: Settings) -> Screenings | None:
     if wanted.command:
         parts.append(CommandScreening(wanted.command, timeout_seconds=wanted.timeout_seconds))
     return Screenings(parts) if parts else None
-
-
-def _merchant(settings: MerchantSettings, terms: MerchantTerms) -> Merchant:
-    return Merchant(
-        id=settings.id,
-        currencies=terms.currencies,
-        policy=terms.policy,
-        wants_push=settings.notify_url is not None,
-        open_invoices_per_customer=terms.open_invoices_per_customer,
-        stage=terms.stage,
-    )
 
 
 def _token_maker(secret: str) -> Callable[[str], str]:

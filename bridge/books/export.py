@@ -21,7 +21,7 @@ from bridge.core.money import BTC, SAT_PER_BTC, minor_text
 from bridge.invoices.present import COLUMNS, time_text
 from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
-from bridge.store import exports, invoice_pages
+from bridge.store import invoice_pages, ledger
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
 
@@ -76,8 +76,8 @@ class Known:
 
     def __init__(self, tx: Tx, journals: Sequence[Any]):
         self.invoices = invoice_pages.of_ids(tx, {j.invoice_id for j in journals if j.invoice_id})
-        self.payouts = exports.payouts_by_id(tx, {j.payout_id for j in journals if j.payout_id})
-        self.agreed = exports.told_paid(tx, self.invoices)
+        self.payouts = ledger.payouts_by_id(tx, {j.payout_id for j in journals if j.payout_id})
+        self.agreed = ledger.told_paid(tx, self.invoices)
 
 
 def journal_pages(
@@ -87,7 +87,7 @@ def journal_pages(
     while True:
         with bridge.store.read() as tx:
             journals = page_of(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
-            legs, known = exports.entries_of(tx, [j.id for j in journals]), Known(tx, journals)
+            legs, known = ledger.entries_of(tx, [j.id for j in journals]), Known(tx, journals)
         yield [row for journal in journals for row in make(journal, legs[journal.id], known)]
         if len(journals) < PAGE:
             return
@@ -244,9 +244,9 @@ def _invoice_row(facts: InvoiceFacts) -> Row:
 
 
 _JOURNALS: dict[str, tuple[Callable[..., Sequence[Any]], Maker]] = {
-    "settlements": (exports.settlement_page, settlement_rows),
-    "payouts": (exports.payout_page, payout_rows),
-    "journal": (exports.journal_page, journal_rows),
+    "settlements": (ledger.settlement_page, settlement_rows),
+    "payouts": (ledger.payout_page, payout_rows),
+    "journal": (ledger.journal_page, journal_rows),
 }
 
 
@@ -335,8 +335,8 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
     after = 0
     while True:
         with bridge.store.read() as tx:
-            journals = exports.journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
-            legs = exports.entries_of(tx, [journal.id for journal in journals])
+            journals = ledger.journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
+            legs = ledger.entries_of(tx, [journal.id for journal in journals])
         yield "".join(_transaction(journal, legs[journal.id]) for journal in journals)
         if len(journals) < PAGE:
             return

@@ -16,14 +16,14 @@ from bridge.invoices.stage import stage_uses
 from bridge.logs import log
 from bridge.permit import acting
 from bridge.store import (
+    ahead,
     audit,
-    clock_jumps,
     counts,
     deliveries,
     events,
     invoices,
     leases,
-    reconciliations,
+    ledger,
     reviews,
     wallets,
 )
@@ -68,7 +68,7 @@ def refresh_gauges(bridge: Bridge) -> None:
         _set(metrics.reviews_open, reviews.count_open_by_kind(tx))
         metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
         refresh_reconciliation_gauges(bridge, tx, now=now)
-        for account, sat in reconciliations.balance_of(tx, ("provider_fee", "network_fee")).items():
+        for account, sat in ledger.sums(tx, ("provider_fee", "network_fee")).items():
             metrics.fees_sat.labels(account=account).set(sat)
         for row in wallets.balances(tx):
             metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
@@ -151,7 +151,7 @@ def purge_due(bridge: Bridge) -> int:
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        if leases.mode_of(tx) == "read_only" or clock_jumps.noticed(tx, now=now, within=timedelta(days=1)):
+        if leases.mode_of(tx) == "read_only" or ahead.jumps(tx, now=now, within=timedelta(days=1)):
             return 0
     if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=DAY_SECONDS):
         return 0

@@ -19,7 +19,7 @@ from bridge.invoices.present import time_text
 from bridge.invoices.record import open_loose_review, open_review
 from bridge.logs import log
 from bridge.permit import acting, check_actor, require_words
-from bridge.store import audit, billing_statuses, invoice_pages, invoices, leases, reconciliations, wallets
+from bridge.store import audit, invoice_pages, invoices, leases, reconciliations, wallets
 from bridge.store.db import Tx
 
 PHASES = ("invoices", "billing", "wallet")
@@ -353,7 +353,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
     age = age_seconds(tx, now=now)
     if age is not None:
         bridge.metrics.recon_age_seconds.set(age)
-    for merchant, at in billing_statuses.newest_report_at(tx, now=now).items():
+    for merchant, at in reconciliations.newest_report_at(tx, now=now).items():
         bridge.metrics.billing_report_age_seconds.labels(merchant=merchant).set((now - at).total_seconds())
 
 
@@ -401,11 +401,11 @@ def take_billing_report(
         raise Refused("too_many_payments", f"At most {MOST_PAYMENTS} payments in one page.", field="payments")
     now, of = bridge.clock(), {"merchant": merchant, "source": source}
     with bridge.store.write() as tx:
-        opened = billing_statuses.open_report(tx, report_id=report_id, covers_from=covers_from, now=now, **of)
+        opened = reconciliations.open_report(tx, report_id=report_id, covers_from=covers_from, now=now, **of)
         if opened.merchant != merchant:
             raise Refused("report_of_another", "This report id is in use.", field="report_id")
         # A payment's word is as old as the beginning of its report: it was read at some moment since.
-        count = billing_statuses.put(tx, merchant=merchant, rows=payments, now=opened.started_at)
+        count = reconciliations.put_statuses(tx, merchant=merchant, rows=payments, now=opened.started_at)
         if is_last:
-            billing_statuses.finish_report(tx, report_id, now=now)
+            reconciliations.finish_report(tx, report_id, now=now)
     return {"report_id": report_id, "taken": count, "finished": is_last}

@@ -23,7 +23,7 @@ from bridge.payouts.outcome import book_failed, book_sent, book_unknown
 from bridge.payouts.steps import Terms, by_worker, found, move, note, refundable_of, terms_of, void
 from bridge.payouts.treasury import owed_sat
 from bridge.permit import Act, may_call_provider
-from bridge.store import clock_jumps, invoices, leases, payouts
+from bridge.store import ahead, invoices, leases, payouts
 from bridge.store.db import Tx
 
 WAIT_SECONDS = 60

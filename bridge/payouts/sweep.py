@@ -89,12 +89,6 @@ def _read(bridge: Bridge) -> HotWallet | None:
     return read_balance(bridge, "hot")
 
 
-def sweep_plan(bridge: Bridge) -> dict[str, Any]:
-    """What the schedule would do now, by the last balance read."""
-    with bridge.store.read() as tx:
-        return plan_json(_plan(tx, bridge, bridge.treasury))
-
-
 def propose_write_off(
     bridge: Bridge, *, role: str, gross_sat: int, actor: str, reason: str, key: str
 ) -> dict[str, Any]:

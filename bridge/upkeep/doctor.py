@@ -18,7 +18,7 @@ from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.people.policy import show_policy
-from bridge.store import billing_statuses, deliveries, invoices, payouts, targets, wallets
+from bridge.store import deliveries, invoices, payouts, reconciliations, targets, wallets
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds, readiness
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"

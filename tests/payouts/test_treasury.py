@@ -11,7 +11,7 @@ from bridge.core.descriptors import checksum_of, parse_descriptor
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.payouts.decide_payout import list_payouts
 from bridge.payouts.refunds import change_address
-from bridge.payouts.sweep import propose_sweep, propose_write_off, record_funding, sweep_due, sweep_plan
+from bridge.payouts.sweep import propose_sweep, propose_write_off, record_funding, sweep_due
 from bridge.payouts.treasury import old_balances, read_balances, treasury_view
 from bridge.store import wallets
 from tests.flows.test_own_wallet import BODY
@@ -77,7 +77,10 @@ def test_money_promised_to_payers_is_not_swept(desk: Desk) -> None:
     invoice = desk.settled()
     payout = desk.ask(invoice)
     read_balances(desk.world.bridge, owner="w1")
-    assert sweep_plan(desk.world.bridge)["free_sat"] == FLOAT_SAT + invoice["received_sat"] - payout["gross_sat"]
+    assert (
+        treasury_view(desk.world.bridge)["sweep"]["free_sat"]
+        == FLOAT_SAT + invoice["received_sat"] - payout["gross_sat"]
+    )
 
 
 def test_a_sweep_does_not_repeat_within_its_period_nor_beside_an_open_one(desks: Callable[..., Desk]) -> None:
@@ -106,7 +109,7 @@ def test_a_sweep_does_not_repeat_within_its_period_nor_beside_an_open_one(desks:
 def test_a_sweep_that_is_not_worth_it_says_why(desks: Callable[..., Desk], rules: dict, reason: str) -> None:
     desk = desks(treasury=rules)
     read_balances(desk.world.bridge, owner="w1")
-    assert sweep_plan(desk.world.bridge)["reason"] == reason
+    assert treasury_view(desk.world.bridge)["sweep"]["reason"] == reason
 
 
 def test_cold_addresses_take_turns(desks: Callable[..., Desk]) -> None:

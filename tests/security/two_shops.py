@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from bridge.books.keep_books import number_events
 from bridge.payouts.refunds import NewRefund, request_refund
-from bridge.store import marks
+from bridge.store import reviews
 from tests.builders import build_merchant
 from tests.payouts.desk import PAYER
 from tests.web.conftest import Site, build_site
