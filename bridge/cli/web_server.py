@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger
 from bridge import tracing
 from bridge.config import Settings
 from bridge.logs import JsonLines, log
-from bridge.web.traced import ROUTE_KEY
+from bridge.web.around import ROUTE_KEY
 from bridge.wsgi import application
 
 

@@ -12,10 +12,8 @@ from bridge.actions.fields import Body, given_of, matched
 from bridge.actions.row import Action, Api, Row
 from bridge.actions.table import ROWS
 from bridge.web.auth import require_operator
-from bridge.web.bodies import read_json, read_query
+from bridge.web.bodies import idempotency_key, read_body, read_json, read_query
 from bridge.web.context import here
-from bridge.web.keys import idempotency_key
-from bridge.web.limits import read_body
 
 routes = Blueprint("actions", __name__)
 View = Callable[..., tuple[Response, int]]

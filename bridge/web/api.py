@@ -22,12 +22,12 @@ from bridge.web.bodies import (
     FeedQuery,
     ListQuery,
     NewInvoiceBody,
+    idempotency_key,
+    read_body,
     read_json,
     read_query,
 )
 from bridge.web.context import here
-from bridge.web.keys import idempotency_key
-from bridge.web.limits import read_body
 
 routes = Blueprint("api", __name__, url_prefix="/v1")
 

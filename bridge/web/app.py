@@ -13,16 +13,13 @@ from bridge.upkeep.check import Watching
 from bridge.web import (
     actions_api,
     api,
+    around,
     callbacks,
     errors,
-    headers,
-    limits,
     ops,
     pay,
     payouts_api,
-    policy_watch,
     receipts,
-    traced,
 )
 from bridge.web import admin as desk
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
@@ -63,11 +60,8 @@ def create_app(
     app.extensions["look"] = Look(shop)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    traced.register(app)
-    limits.register(app, requests_per_minute=requests_per_minute)
+    around.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
-    policy_watch.register(app)
-    headers.register(app)
     rooms = (api, actions_api, payouts_api, callbacks, pay, receipts, ops)
     for room in rooms:
         app.register_blueprint(room.routes)

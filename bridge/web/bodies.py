@@ -1,18 +1,20 @@
-"""The JSON bodies and queries of the module's API, and how any body or query is read.
+"""What a request brings: its bytes, its key, the JSON bodies and queries of the module's API.
 
-Owns their shapes; must not judge an amount, a currency or a state: the flows do.
+Owns their shapes and limits; must not judge an amount, a currency or a state, nor what a repeated key means: the flows do.
 """
 
 import re
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from flask import abort, request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.actions.fields import Body, DecimalText, Text, UtcTime, Whole
 from bridge.core.errors import Refused
 
+MAX_BODY_BYTES = 65_536
 LONGEST_DESCRIPTION = 10_000
 _LINK = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x1f\x7f]+")
 
@@ -141,3 +143,29 @@ def _refused(error: ValidationError) -> Refused:
     path = ".".join(str(part) for part in fault["loc"])[:100]
     code = _CODES.get(fault["type"], "invalid_field")
     return Refused(code, f"{path or 'body'}: {fault['msg']}"[:300], field=path or None)
+
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def idempotency_key() -> str:
+    """The request's key. Raises Refused("idempotency_key_missing") or ("idempotency_key_invalid")."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        raise Refused("idempotency_key_missing", "Send an Idempotency-Key header.", field="Idempotency-Key")
+    if not _KEY.fullmatch(key):
+        detail = "An Idempotency-Key is 1 to 64 letters, digits, '-' or '_'."
+        raise Refused("idempotency_key_invalid", detail, field="Idempotency-Key")
+    return key
+
+
+def read_body() -> bytes:
+    """The raw body, at most MAX_BODY_BYTES. Aborts with 413 above that, with or without a Content-Length.
+
+    Werkzeug cuts a chunked body off at its limit without a word; so its limit is one byte higher and that byte tells.
+    """
+    request.max_content_length = MAX_BODY_BYTES + 1
+    body = request.get_data(cache=False)
+    if len(body) > MAX_BODY_BYTES:
+        abort(413)
+    return body

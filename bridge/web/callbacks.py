@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.invoices.inbox import receive_callback
+from bridge.web.bodies import read_body
 from bridge.web.context import here
-from bridge.web.limits import read_body
 
 routes = Blueprint("callbacks", __name__, url_prefix="/callbacks")
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the interface, made from the same models that read the bodies.
+"""The OpenAPI document of the interface, made from the same models and rows that read the bodies.
 
 Owns the description; must not describe what no route serves: a test compares both.
 """
@@ -10,19 +10,107 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from bridge.actions.fields import Shape
+from bridge.actions.row import Action, Api, Row
+from bridge.actions.table import ROWS
 from bridge.invoices.present import InvoiceShape
 from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
-from bridge.web.openapi_actions import action_models, action_paths
-from bridge.web.openapi_parts import (
-    KEY_SCHEMA,
-    REF,
-    ProblemShape,
-    json_of,
-    operation_of,
-    path_of,
-    query_of,
-    text_of,
-)
+
+REF = "#/components/schemas/{model}"
+
+
+class ProblemShape(Shape):
+    """Problem details (RFC 9457). `code` is stable; `field` names the input at fault; `trace` finds the log line."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | None = None
+    trace: str | None = None
+
+
+KEY_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+
+
+def operation_of(
+    summary: str,
+    answers: dict[str, Any],
+    *,
+    body: type[BaseModel] | None = None,
+    parameters: list[dict[str, Any]] | None = None,
+    secured: bool = False,
+    problem: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One operation; every error it does not name is a problem."""
+    operation: dict[str, Any] = {"summary": summary, "responses": answers | {"default": problem or problem_of()}}
+    if parameters:
+        operation["parameters"] = parameters
+    if body is not None:
+        content = {"application/json": {"schema": {"$ref": REF.format(model=body.__name__)}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if secured:
+        operation["security"] = [{"api_key": []}]
+    return operation
+
+
+def json_of(model: type[BaseModel]) -> dict[str, Any]:
+    """An answer of this shape."""
+    schema = {"$ref": REF.format(model=model.__name__)}
+    return {"description": (model.__doc__ or "").split("\n")[0], "content": {"application/json": {"schema": schema}}}
+
+
+def problem_of() -> dict[str, Any]:
+    """The answer to everything that went wrong."""
+    schema = {"$ref": REF.format(model=ProblemShape.__name__)}
+    return {"description": "An error", "content": {"application/problem+json": {"schema": schema}}}
+
+
+def text_of(mimetype: str) -> dict[str, Any]:
+    """An answer that is no JSON."""
+    return {"description": "A document", "content": {mimetype: {}}}
+
+
+def path_of(name: str) -> dict[str, Any]:
+    """A part of the path."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The members of a query's model, none of them required."""
+    properties = model.model_json_schema()["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+
+
+KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
+
+
+def action_models() -> list[type[BaseModel]]:
+    """Bodies and answers of every row."""
+    bodies = [row.asks for row in ROWS if row.api and isinstance(row, Action)]
+    return [*bodies, *(row.api.answer for row in ROWS if row.api)]
+
+
+def action_paths() -> dict[str, Any]:
+    """What operators call with their tokens; the module asks for refunds and sees its own payouts too."""
+    paths: dict[str, Any] = {}
+    for row in ROWS:
+        if row.api:
+            path = row.api.path.replace("<int:", "<").translate(str.maketrans("<>", "{}"))
+            paths.setdefault(path, {})[row.method.lower()] = _operation(row, row.api)
+    return paths
+
+
+def _operation(row: Row, api: Api) -> dict[str, Any]:
+    answers = {str(status): json_of(api.answer) for status in api.statuses}
+    parameters, body = [path_of(name) for name in api.places], None
+    if isinstance(row, Action):
+        body = row.asks
+        parameters += [KEY] if row.keyed else []
+    elif row.asks.model_fields:
+        parameters += query_of(row.asks)
+    return operation_of(api.summary, answers, body=body, parameters=parameters, secured=True)
+
 
 VERSION = "1"
 

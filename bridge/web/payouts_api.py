@@ -12,10 +12,8 @@ from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.permit import MODULE
 from bridge.web.actions_api import query_keywords
 from bridge.web.auth import merchant_or_operator
-from bridge.web.bodies import read_json
+from bridge.web.bodies import idempotency_key, read_body, read_json
 from bridge.web.context import here
-from bridge.web.keys import idempotency_key
-from bridge.web.limits import read_body
 
 routes = Blueprint("payouts", __name__, url_prefix="/v1")
 

@@ -85,7 +85,7 @@ class Person:
 def test_two_web_nodes_and_a_worker_go_by_the_new_version_only_when_it_is_approved(
     node: Bridge, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.web.policy_watch.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("bridge.web.around.PAUSE_SECONDS", 0)
     monkeypatch.setattr("bridge.worker.POLICY_PAUSE_SECONDS", 0)
     webs = [app_of(nodes(takes=False, **risk(100))), app_of(nodes(takes=False, **risk(300)))]
     with working(nodes(takes=False, **risk(300))) as worker:

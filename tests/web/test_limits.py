@@ -1,6 +1,6 @@
 """The count per address."""
 
-from bridge.web.limits import PerAddressLimit
+from bridge.web.around import PerAddressLimit
 
 
 def test_requests_above_the_limit_wait_for_the_next_minute():

@@ -18,9 +18,9 @@ from bridge.core.roles import may
 from bridge.language import Texts, languages
 from bridge.people.login import Session, session_of
 from bridge.web.admin.machine_words import machine_words
+from bridge.web.bodies import MAX_BODY_BYTES
 from bridge.web.context import here
 from bridge.web.errors import status_of
-from bridge.web.limits import MAX_BODY_BYTES
 from bridge.web.look import look
 
 routes = Blueprint("admin", __name__, url_prefix="/admin")
