@@ -20,7 +20,6 @@ MAY_NAME_A_RAIL = (
     "cli/first_config.py",
     "cli/settings_text.py",
     "store/migrations/versions/",
-    "web/callbacks.py",
     "invoices/inbox.py",
 )
 EVERYTHING = frozenset({"*"})

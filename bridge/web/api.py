@@ -1,22 +1,32 @@
-"""The API of the billing system's module.
+"""What programs call: the billing system's module with its key, the gateway's doorbell, whoever checks a receipt.
 
-Owns the way from HTTP to flows; must not decide anything, nor answer before the flow has committed.
+Owns these rows and the routes that no row makes; must not decide anything, believe a callback, nor answer before the flow has committed.
 """
 
 import hashlib
 import secrets
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict
 
+from bridge.actions.fields import Shape, given_of
+from bridge.actions.row import Api, Read, Row
 from bridge.books.reconcile import take_billing_report
+from bridge.context import Bridge
 from bridge.core.currencies import check_taken
+from bridge.desk.receipt import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
+from bridge.invoices.inbox import receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
-from bridge.invoices.present import time_text
+from bridge.invoices.present import InvoiceShape, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
+from bridge.web.actions_api import serve
 from bridge.web.auth import require_merchant
 from bridge.web.bodies import (
     BillingChangeBody,
+    BillingPaymentBody,
     BillingStatusesBody,
     CheckBody,
     FeedQuery,
@@ -25,14 +35,126 @@ from bridge.web.bodies import (
     idempotency_key,
     read_body,
     read_json,
-    read_query,
 )
 from bridge.web.context import here
 
-routes = Blueprint("api", __name__, url_prefix="/v1")
+routes = Blueprint("api", __name__)
 
 
-@routes.post("/invoices")
+class InvoicePageShape(Shape):
+    """Invoices, newest first; ask again with `next_cursor` for the next page."""
+
+    invoices: list[InvoiceShape]
+    next_cursor: str | None
+
+
+class EventShape(Shape):
+    """Something that happened to an invoice, with the whole invoice as it was then."""
+
+    id: str
+    type: str
+    sequence: int
+    created_at: str
+    position: int
+    invoice: InvoiceShape | None = None
+
+
+class FeedShape(Shape):
+    """Events in the order of their positions; ask again after `next_after`."""
+
+    events: list[EventShape]
+    next_after: int
+    has_more: bool
+
+
+class CheckedShape(Shape):
+    """Signed with the merchant's notify secret in the headers of Standard Webhooks."""
+
+    merchant: str
+    network: str
+    currencies: list[str]
+    time: str
+    nonce: str
+
+
+class TakenShape(Shape):
+    """A page of a billing report was kept."""
+
+    report_id: str
+    taken: int
+    finished: bool
+
+
+class FormerKeyShape(Shape):
+    """A key that signed before; `key_id` is what those receipts name."""
+
+    key_id: str
+    public_key: str
+
+
+class ReceiptKeyShape(Shape):
+    """The public key (PEM) that checks receipts, and the former ones that check receipts of their time."""
+
+    algorithm: str
+    key_id: str
+    public_key: str
+    former: list[FormerKeyShape]
+
+
+class ReceiptShape(BaseModel):
+    """The payment receipt as a document; "signature" covers everything else in canonical JSON."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    is_tax_document: bool
+    invoice_id: str
+    amount: str
+    currency: str
+    received_sat: int
+
+
+class Call(Row):
+    """What a program posts: a body, and nobody's reason."""
+
+    method: ClassVar[str] = "POST"
+
+
+def _note(bridge: Bridge, merchant: str, invoice_id: str, *, billing_status: int | None, **told: Any) -> dict[str, Any]:
+    return note_billing_change(bridge, merchant, invoice_id, **told)
+
+
+def _take(bridge: Bridge, merchant: str, *, payments: tuple[BillingPaymentBody, ...], **told: Any) -> dict[str, Any]:
+    return take_billing_report(bridge, merchant, payments=[given_of(each) for each in payments], **told)
+
+
+# The module's: the flow gets its merchant before what the path names.
+MODULE: tuple[Row, ...] = (
+    Read(list_invoices, asks=ListQuery, api=Api("/v1/invoices", "List invoices", InvoicePageShape)),
+    Read(invoice_by_id, api=Api("/v1/invoices/<invoice_id>", "One invoice", InvoiceShape)),
+    Call(
+        _note,
+        asks=BillingChangeBody,
+        api=Api("/v1/invoices/<invoice_id>/billing-changes", "The billing payment changed", InvoiceShape),
+    ),
+    Read(read_feed, asks=FeedQuery, api=Api("/v1/events", "The ordered feed", FeedShape)),
+    Call(_take, asks=BillingStatusesBody, api=Api("/v1/billing-statuses", "What the billing system says", TakenShape)),
+    Call(
+        check_taken,
+        asks=CheckBody,
+        api=Api("/v1/check", "Prove the secret", CheckedShape, by_hand="the proof is in the answer's headers"),
+    ),
+)
+# Anybody's.
+PUBLIC: tuple[Row, ...] = (
+    Read(receipt, api=Api("/pay/<public_id>/receipt.json", "The receipt as a signed document", ReceiptShape)),
+    Read(public_key, api=Api("/.well-known/subtc-bridge-receipt-key", "The key of receipts", ReceiptKeyShape)),
+)
+serve(routes, MODULE, lambda _: ((require_merchant().id,), {}))
+serve(routes, PUBLIC, lambda _: ((), {}))
+
+
+@routes.post("/v1/invoices")
 def create_invoice() -> Response:
     """Open, re-open or find the invoice of a billing payment."""
     merchant = require_merchant()
@@ -50,69 +172,14 @@ def create_invoice() -> Response:
     return response
 
 
-@routes.get("/invoices/<invoice_id>")
-def get_invoice(invoice_id: str) -> Response:
-    """One invoice of the calling merchant."""
-    return jsonify(invoice_by_id(here().bridge, require_merchant().id, invoice_id))
+def _new_invoice(body: NewInvoiceBody) -> NewInvoice:
+    """A field of the body is called as the invoice's column, one of the customer as that without `customer_`."""
+    asked = body.model_dump(exclude={"amount", "customer"})
+    customer = {f"customer_{name}": text for name, text in body.customer.model_dump(exclude={"tier"}).items()}
+    return NewInvoice.of(amount_text=body.amount, tier=body.customer.tier, **asked, **customer)
 
 
-@routes.get("/invoices")
-def get_invoices() -> Response:
-    """The calling merchant's invoices, newest first, a page at a time."""
-    merchant = require_merchant()
-    query = read_query(ListQuery, request.args.to_dict())
-    match = {"billing_payment_id": query.billing_payment_id, "status": query.status}
-    wanted = {name: value for name, value in match.items() if value is not None}
-    return jsonify(list_invoices(here().bridge, merchant.id, match=wanted, limit=query.limit, cursor=query.cursor))
-
-
-@routes.get("/events")
-def get_events() -> Response:
-    """The ordered feed: everything that happened behind a position."""
-    merchant = require_merchant()
-    query = read_query(FeedQuery, request.args.to_dict())
-    return jsonify(read_feed(here().bridge, merchant.id, after=query.after, limit=query.limit))
-
-
-@routes.post("/invoices/<invoice_id>/billing-changes")
-def post_billing_change(invoice_id: str) -> Response:
-    """Hear that the billing payment was cancelled, deleted, changed or restored."""
-    merchant = require_merchant()
-    told = read_json(BillingChangeBody, read_body())
-    return jsonify(
-        note_billing_change(
-            here().bridge, merchant.id, invoice_id, change=told.change, amount_text=told.amount, currency=told.currency
-        )
-    )
-
-
-@routes.post("/billing-statuses")
-def post_billing_statuses() -> Response:
-    """Take one page of what the billing system says of its payments, for reconciliation."""
-    merchant = require_merchant()
-    told = read_json(BillingStatusesBody, read_body())
-    payments = [
-        {
-            "billing_payment_id": p.billing_payment_id,
-            "status": p.status,
-            "amount_text": p.amount,
-            "currency": p.currency,
-            "external_id": p.externalid,
-        }
-        for p in told.payments
-    ]
-    taken = take_billing_report(
-        here().bridge,
-        merchant.id,
-        report_id=told.report_id,
-        covers_from=told.covers_from,
-        payments=payments,
-        is_last=told.last,
-    )
-    return jsonify(taken)
-
-
-@routes.post("/check")
+@routes.post("/v1/check")
 def post_check() -> Response:
     """Say who we are, signed with the secret that notifications carry, so that the module can prove it has the same."""
     merchant, bridge = require_merchant(), here().bridge
@@ -132,8 +199,17 @@ def post_check() -> Response:
     return response
 
 
-def _new_invoice(body: NewInvoiceBody) -> NewInvoice:
-    """A field of the body is called as the invoice's column, one of the customer as that without `customer_`."""
-    asked = body.model_dump(exclude={"amount", "customer"})
-    customer = {f"customer_{name}": text for name, text in body.customer.model_dump(exclude={"tier"}).items()}
-    return NewInvoice.of(amount_text=body.amount, tier=body.customer.tier, **asked, **customer)
+@routes.post("/callbacks/subtc/<token>")
+def ring(token: str) -> Response:
+    """Keep the bytes, answer 200 once they are durable (SUBTC contract 6); the worker then reads for itself."""
+    body = read_body()
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    receive_callback(here().bridge, token=token, headers=headers, body=body, signature=_signature(headers, body))
+    return jsonify(ok=True)
+
+
+def _signature(headers: Mapping[str, str], body: bytes) -> str:
+    check = here().callback_check
+    if check is None:
+        return "unchecked"
+    return "valid" if check(headers, body) else "invalid"

@@ -14,12 +14,9 @@ from bridge.web import (
     actions_api,
     api,
     around,
-    callbacks,
     errors,
     ops,
     pay,
-    payouts_api,
-    receipts,
 )
 from bridge.web import admin as desk
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
@@ -62,7 +59,7 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     around.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
-    rooms = (api, actions_api, payouts_api, callbacks, pay, receipts, ops)
+    rooms = (api, actions_api, pay, ops)
     for room in rooms:
         app.register_blueprint(room.routes)
     if admin:

@@ -11,7 +11,7 @@ from flask import abort, request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from bridge.actions.fields import Body, DecimalText, Text, UtcTime, Whole
+from bridge.actions.fields import Body, DecimalText, Matching, Text, UtcTime, Whole
 from bridge.core.errors import Refused
 
 MAX_BODY_BYTES = 65_536
@@ -67,7 +67,7 @@ class BillingChangeBody(Body):
 
     change: Literal["cancelled", "deleted", "amount", "restored", "refunded"]
     billing_status: int | None = None
-    amount: DecimalText | None = None
+    amount_text: Annotated[DecimalText | None, Field(alias="amount")] = None
     currency: Currency | None = None
 
 
@@ -76,9 +76,9 @@ class BillingPaymentBody(Body):
 
     billing_payment_id: BillingPaymentId
     status: Annotated[int, Field(ge=0, le=10_000)]
-    amount: DecimalText
+    amount_text: Annotated[DecimalText, Field(alias="amount")]
     currency: Currency
-    externalid: Annotated[Text, Field(max_length=200)] = ""
+    external_id: Annotated[Text, Field(max_length=200, alias="externalid")] = ""
 
 
 class BillingStatusesBody(Body):
@@ -87,7 +87,7 @@ class BillingStatusesBody(Body):
     report_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     covers_from: UtcTime
     payments: Annotated[tuple[BillingPaymentBody, ...], Field(max_length=500)]
-    last: bool
+    is_last: Annotated[bool, Field(alias="last")]
 
 
 class CheckBody(Body):
@@ -97,7 +97,7 @@ class CheckBody(Body):
     currency: Currency = ""
 
 
-class ListQuery(Body):
+class ListQuery(Matching):
     """Which invoices, and which page of them."""
 
     billing_payment_id: BillingPaymentId | None = None

@@ -3,17 +3,19 @@
 Owns the description; must not describe what no route serves: a test compares both.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge.actions.fields import Shape
 from bridge.actions.row import Action, Api, Row
 from bridge.actions.table import ROWS
 from bridge.invoices.present import InvoiceShape
-from bridge.web.bodies import BillingChangeBody, BillingStatusesBody, CheckBody, FeedQuery, ListQuery, NewInvoiceBody
+from bridge.web.api import MODULE, PUBLIC
+from bridge.web.bodies import NewInvoiceBody
 
 REF = "#/components/schemas/{model}"
 
@@ -31,6 +33,7 @@ class ProblemShape(Shape):
 
 
 KEY_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
 
 
 def operation_of(
@@ -82,110 +85,7 @@ def query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
 
 
-KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
-
-
-def action_models() -> list[type[BaseModel]]:
-    """Bodies and answers of every row."""
-    bodies = [row.asks for row in ROWS if row.api and isinstance(row, Action)]
-    return [*bodies, *(row.api.answer for row in ROWS if row.api)]
-
-
-def action_paths() -> dict[str, Any]:
-    """What operators call with their tokens; the module asks for refunds and sees its own payouts too."""
-    paths: dict[str, Any] = {}
-    for row in ROWS:
-        if row.api:
-            path = row.api.path.replace("<int:", "<").translate(str.maketrans("<>", "{}"))
-            paths.setdefault(path, {})[row.method.lower()] = _operation(row, row.api)
-    return paths
-
-
-def _operation(row: Row, api: Api) -> dict[str, Any]:
-    answers = {str(status): json_of(api.answer) for status in api.statuses}
-    parameters, body = [path_of(name) for name in api.places], None
-    if isinstance(row, Action):
-        body = row.asks
-        parameters += [KEY] if row.keyed else []
-    elif row.asks.model_fields:
-        parameters += query_of(row.asks)
-    return operation_of(api.summary, answers, body=body, parameters=parameters, secured=True)
-
-
 VERSION = "1"
-
-
-class InvoicePageShape(Shape):
-    """Invoices, newest first; ask again with `next_cursor` for the next page."""
-
-    invoices: list[InvoiceShape]
-    next_cursor: str | None
-
-
-class EventShape(Shape):
-    """Something that happened to an invoice, with the whole invoice as it was then."""
-
-    id: str
-    type: str
-    sequence: int
-    created_at: str
-    position: int
-    invoice: InvoiceShape | None = None
-
-
-class FeedShape(Shape):
-    """Events in the order of their positions; ask again after `next_after`."""
-
-    events: list[EventShape]
-    next_after: int
-    has_more: bool
-
-
-class CheckedShape(Shape):
-    """Signed with the merchant's notify secret in the headers of Standard Webhooks."""
-
-    merchant: str
-    network: str
-    currencies: list[str]
-    time: str
-    nonce: str
-
-
-class TakenShape(Shape):
-    """A page of a billing report was kept."""
-
-    report_id: str
-    taken: int
-    finished: bool
-
-
-class FormerKeyShape(Shape):
-    """A key that signed before; `key_id` is what those receipts name."""
-
-    key_id: str
-    public_key: str
-
-
-class ReceiptKeyShape(Shape):
-    """The public key (PEM) that checks receipts, and the former ones that check receipts of their time."""
-
-    algorithm: str
-    key_id: str
-    public_key: str
-    former: list[FormerKeyShape]
-
-
-class ReceiptShape(BaseModel):
-    """The payment receipt as a document; "signature" covers everything else in canonical JSON."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str
-    is_tax_document: bool
-    invoice_id: str
-    amount: str
-    currency: str
-    received_sat: int
 
 
 class PayStatusShape(Shape):
@@ -238,35 +138,31 @@ class ReadyShape(Shape):
     checks: list[CheckShape]
 
 
-_BODIES: tuple[type[BaseModel], ...] = (NewInvoiceBody, BillingChangeBody, BillingStatusesBody, CheckBody)
-_ANSWERS: tuple[type[BaseModel], ...] = (
-    InvoiceShape,
-    InvoicePageShape,
-    FeedShape,
-    CheckedShape,
-    TakenShape,
-    ReceiptKeyShape,
-    ReceiptShape,
-    PayStatusShape,
-    HeardShape,
-    ReadyShape,
-    ProblemShape,
-)
+# The tables of rows, and whether their callers show a key.
+_TABLES = ((ROWS, True), (MODULE, True), (PUBLIC, False))
+_BY_HAND: tuple[type[BaseModel], ...] = (NewInvoiceBody, PayStatusShape, HeardShape, ReadyShape, ProblemShape)
 
 
 @cache
 def document(public_url: str) -> dict[str, Any]:
     """The whole document for a bridge that is reached at `public_url`; made once, for that takes a tenth of a second."""
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*_BODIES, *_ANSWERS, *action_models())],
+        [(model, "validation") for model in (*_BY_HAND, *_models())],
         ref_template=REF,
         title="Schemas",
     )
+    paths = _public_paths()
+    for rows, is_secured in _TABLES:
+        for row in rows:
+            if row.api:
+                path = row.api.path.replace("<int:", "<").translate(str.maketrans("<>", "{}"))
+                paths.setdefault(path, {})[row.method.lower()] = _operation(row, row.api, is_secured=is_secured)
+    paths["/v1/invoices"]["post"] = _opening()
     return {
         "openapi": "3.1.0",
         "info": {"title": "SUBTC bridge for BILLmanager", "version": VERSION},
         "servers": [{"url": public_url}],
-        "paths": _api_paths() | action_paths() | _public_paths(),
+        "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
             "securitySchemes": {"api_key": {"type": "http", "scheme": "bearer"}},
@@ -274,50 +170,30 @@ def document(public_url: str) -> dict[str, Any]:
     }
 
 
-def _api_paths() -> dict[str, Any]:
-    """What the billing system calls with its API key."""
-    invoice, invoice_id = json_of(InvoiceShape), path_of("invoice_id")
-    opened = invoice | {"headers": {"Idempotent-Replayed": {"schema": {"type": "string", "enum": ["true"]}}}}
-    key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": KEY_SCHEMA}
-    return {
-        "/v1/invoices": {
-            "post": operation_of(
-                "Open or find an invoice",
-                {"200": opened, "201": opened},
-                body=NewInvoiceBody,
-                parameters=[key],
-                secured=True,
-            ),
-            "get": operation_of(
-                "List invoices", {"200": json_of(InvoicePageShape)}, parameters=query_of(ListQuery), secured=True
-            ),
-        },
-        "/v1/invoices/{invoice_id}": {
-            "get": operation_of("One invoice", {"200": invoice}, parameters=[invoice_id], secured=True)
-        },
-        "/v1/invoices/{invoice_id}/billing-changes": {
-            "post": operation_of(
-                "The billing payment changed",
-                {"200": invoice},
-                body=BillingChangeBody,
-                parameters=[invoice_id],
-                secured=True,
-            )
-        },
-        "/v1/events": {
-            "get": operation_of(
-                "The ordered feed", {"200": json_of(FeedShape)}, parameters=query_of(FeedQuery), secured=True
-            )
-        },
-        "/v1/billing-statuses": {
-            "post": operation_of(
-                "What the billing system says", {"200": json_of(TakenShape)}, body=BillingStatusesBody, secured=True
-            )
-        },
-        "/v1/check": {
-            "post": operation_of("Prove the secret", {"200": json_of(CheckedShape)}, body=CheckBody, secured=True)
-        },
-    }
+def _models() -> Iterator[type[BaseModel]]:
+    """Bodies and answers of every row."""
+    for row in (row for rows, _ in _TABLES for row in rows):
+        if row.api:
+            yield from (row.api.answer, row.asks) if row.method == "POST" else (row.api.answer,)
+
+
+def _operation(row: Row, api: Api, *, is_secured: bool) -> dict[str, Any]:
+    answers = {str(status): json_of(api.answer) for status in api.statuses}
+    parameters, body = [path_of(name) for name in api.places], None
+    if row.method == "POST":
+        body = row.asks
+        parameters += [KEY] if isinstance(row, Action) and row.keyed else []
+    elif row.asks.model_fields:
+        parameters += query_of(row.asks)
+    return operation_of(api.summary, answers, body=body, parameters=parameters, secured=is_secured)
+
+
+def _opening() -> dict[str, Any]:
+    """The one route of the module whose answer has a header of its own."""
+    replayed = {"headers": {"Idempotent-Replayed": {"schema": {"type": "string", "enum": ["true"]}}}}
+    opened = json_of(InvoiceShape) | replayed
+    answers = {"200": opened, "201": opened}
+    return operation_of("Open or find an invoice", answers, body=NewInvoiceBody, parameters=[KEY], secured=True)
 
 
 def _public_paths() -> dict[str, Any]:
@@ -342,12 +218,6 @@ def _public_paths() -> dict[str, Any]:
         },
         "/pay/{public_id}/receipt": {
             "get": operation_of("The payment receipt", {"200": page} | back, parameters=[public], problem=page)
-        },
-        "/pay/{public_id}/receipt.json": {
-            "get": operation_of("The receipt as a signed document", {"200": json_of(ReceiptShape)}, parameters=[public])
-        },
-        "/.well-known/subtc-bridge-receipt-key": {
-            "get": operation_of("The key of receipts", {"200": json_of(ReceiptKeyShape)})
         },
         "/healthz": {"get": operation_of("Alive", {"200": json_of(HeardShape)})},
         "/readyz": {"get": operation_of("Ready", ready)},
