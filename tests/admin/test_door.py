@@ -6,8 +6,7 @@ import re
 import pytest
 
 from bridge.core.roles import ROLES, TWO_PEOPLE, may
-from bridge.web.admin.door import COOKIE, NEEDS, OPEN
-from bridge.web.admin.login import FORM_COOKIE, safe_next
+from bridge.web.admin.door import COOKIE, FORM_COOKIE, NEEDS, OPEN, safe_next
 from tests.admin.office import DAY, FORM, PASSWORD, STAFF, Office, refusal
 from tests.web.conftest import build_site
 

@@ -1,12 +1,13 @@
-"""The door of the operators' pages: session, permission of each route, form token, language, errors.
+"""The door of the operators' pages: logging in and out, session, permission of each route, form token, language, errors.
 
 Owns the table of what each route needs; a route that is not in it opens to nobody. Must not know a page.
 """
 
+import hmac
 import secrets
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -17,7 +18,9 @@ from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may
 from bridge.language import Texts, languages
 from bridge.people.login import Session, session_of
-from bridge.web.admin.machine_words import machine_words
+from bridge.people.login import log_in as open_session
+from bridge.people.login import log_out as end_session
+from bridge.web.admin.machine_words import desk_words, machine_words
 from bridge.web.bodies import MAX_BODY_BYTES
 from bridge.web.context import here
 from bridge.web.errors import status_of
@@ -183,27 +186,6 @@ def render(template: str, **values: Any) -> str:
     )
 
 
-def desk_words(chosen: Texts) -> dict[str, Callable[[str], str]]:
-    """The sentences of a code, for kinds of review, rulings and reasons. A code of a later version is shown as it is."""
-    kinds, rulings = chosen.section("kinds"), chosen.section("rulings")
-
-    def said(group: Any, code: str, name: str) -> str:
-        return _begun(group[code][name]) if name in group.get(code, {}) else code
-
-    return {
-        "kind_name": lambda kind: kinds.get(kind, {}).get("name", kind),
-        "review_is": lambda kind: said(kinds, kind, "is"),
-        "review_do": lambda kind: said(kinds, kind, "do"),
-        "ruling": lambda decision: _begun(rulings.get(decision, {}).get("is", decision)),
-        # A reason with figures in it is told by the story, with them.
-        "why_so": lambda code: "" if "{" in kinds.get(code, {}).get("reason", "{") else said(kinds, code, "reason"),
-    }
-
-
-def _begun(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
 def done(what: str, endpoint: str, **values: Any) -> AnyResponse:
     """After a form: back to the page that shows what came of it, so that a reload does nothing."""
     return redirect(url_for(f"admin.{endpoint}", done=what, **values), code=303)
@@ -214,3 +196,57 @@ def set_cookie(response: AnyResponse, name: str, text: str, *, seconds: int | No
     is_loopback = request.host.rpartition(":")[0] in _LOOPBACK or request.host in _LOOPBACK
     is_https = request.is_secure or (bridge().public_url.startswith("https:") and not is_loopback)
     response.set_cookie(name, text, max_age=seconds, path="/admin", httponly=True, samesite="Strict", secure=is_https)
+
+
+# The form of somebody who has no session yet carries the same random text as this cookie.
+FORM_COOKIE = "subtc_desk_form"
+
+
+@page("/login")
+def login_form() -> Response:
+    """Name, password and one-time code."""
+    return _form()
+
+
+@form("/login", "read")
+def log_in() -> AnyResponse:
+    """Opens a session; the answer to every wrong try is the same."""
+    kept, given = request.cookies.get(FORM_COOKIE, ""), request.form.get("form_token", "")
+    if not kept or not hmac.compare_digest(kept.encode(), given.encode("utf-8", "replace")):
+        return _form(fault="bad_csrf_token", status=403)
+    fields = {name: request.form.get(name, "") for name in ("name", "password", "code")}
+    try:
+        opened = open_session(bridge(), **fields)
+    except Refused as error:
+        return _form(fault=error.code, status=401)
+    response = redirect(safe_next(request.form.get("next", "")), code=303)
+    set_cookie(response, COOKIE, opened.token)
+    response.delete_cookie(FORM_COOKIE, path="/admin")
+    return response
+
+
+@form("/logout", "read")
+def log_out() -> AnyResponse:
+    """Ends the session on the server too."""
+    end_session(bridge(), request.cookies.get(COOKIE, ""))
+    response = redirect(url_for("admin.login_form"), code=303)
+    response.delete_cookie(COOKIE, path="/admin")
+    return response
+
+
+def safe_next(wanted: str) -> str:
+    """A path of these pages, never another server's."""
+    parts = urlsplit(wanted)
+    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/admin/") and "\\" not in wanted
+    return wanted if is_ours and wanted.isprintable() else "/admin/"
+
+
+def _form(*, fault: str = "", status: int = 200) -> Response:
+    token = secrets.token_urlsafe(24)
+    wanted = request.values.get("next", "")
+    body = render(
+        "login.html", fault=fault, form_token=token, next=safe_next(wanted), name=request.form.get("name", "")
+    )
+    response = Response(body, status, mimetype="text/html")
+    set_cookie(response, FORM_COOKIE, token, seconds=3_600)
+    return response

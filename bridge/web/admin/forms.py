@@ -3,7 +3,7 @@
 Owns how texts of a form become a flow's keywords; must not know an action, nor judge what was written.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import request
@@ -11,10 +11,16 @@ from pydantic import SecretStr
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.actions.fields import Asked, asked_of
+from bridge.actions.money import APPROVE
 from bridge.actions.row import Action, Form
 from bridge.actions.table import ACTIONS
+from bridge.books.reconcile import start_reconciliation
 from bridge.core.errors import Refused
-from bridge.web.admin.door import actor, bridge, done, form, reason
+from bridge.payouts.decide_payout import approve_payout, show_payout
+from bridge.people import operators
+from bridge.people.operators import MANAGE
+from bridge.web.admin.door import actor, bridge, done, form, reason, render, texts
+from bridge.web.qr import plain_qr_svg
 
 # Longer than an address or a txid: cut at its own length, a wrong one could become a right one.
 LEAST_CUT = 200
@@ -70,6 +76,101 @@ def form_key() -> str:
     if not (8 <= len(key) <= 64 and key.isascii() and key.isalnum()):
         raise Refused("bad_form_key", "Open the page again and fill in the form once more.", field="key")
     return f"desk-{key}"
+
+
+@form("/payouts/<payout_id>/approve", APPROVE)
+def approve(payout_id: str) -> AnyResponse:
+    """This person's approval of what the page showed: of that address and that sum, and of nothing newer."""
+    found = show_payout(bridge(), payout_id)
+    seen = (request.form.get("destination", ""), request.form.get("gross_sat", ""))
+    if seen != (found["destination"] or "", str(found["gross_sat"])):
+        raise Refused("payout_changed", "The payout is not what you saw any more; look at it again.")
+    approve_payout(bridge(), payout_id, actor=actor(), reason=reason())
+    return done("approved", "payout", payout_id=payout_id)
+
+
+@form("/reconciliation/run", "books.export")
+def reconcile_now() -> AnyResponse:
+    """Begins a run; the worker carries it on and the page shows how far it is."""
+    days = request.form.get("days", "7")
+    if not (days.isascii() and days.isdecimal() and len(days) < 6 and 1 <= int(days) <= 3_660):
+        raise Refused("bad_period", "Between one day and ten years.", field="days")
+    from_at = bridge().clock() - timedelta(days=int(days))
+    run_id = start_reconciliation(bridge(), from_at=from_at, actor=actor(), reason=reason())
+    return done("run_started", "reconciliation_run", run_id=run_id)
+
+
+@form("/people/add", MANAGE)
+def add_person() -> str:
+    """Adds somebody; the answer shows the one-time secret of their authenticator app, this once."""
+    name = request.form.get("name", "").strip()
+    url = operators.add_operator(
+        bridge(),
+        name=name,
+        role=request.form.get("role", ""),
+        password=request.form.get("password", ""),
+        expires_at=moment("expires"),
+        actor=actor(),
+        reason=reason(),
+    )
+    return _shown_once("totp", name, url)
+
+
+@form("/people/<name>/change", MANAGE)
+def change_person(name: str) -> AnyResponse:
+    """Another role or another end; an empty end is none."""
+    expires_at = moment("expires")
+    operators.change_operator(
+        bridge(),
+        name,
+        role=request.form.get("role") or None,
+        expires_at=expires_at,
+        is_endless=expires_at is None,
+        actor=actor(),
+        reason=reason(),
+    )
+    return done("person_changed", "person", name=name)
+
+
+@form("/people/<name>/access", MANAGE)
+def set_access(name: str) -> AnyResponse:
+    """Locks somebody out at once, or lets them in again."""
+    wanted = request.form.get("access", "")
+    if wanted not in ("enabled", "disabled"):
+        raise Refused("bad_access", "Enabled or disabled.", field="access")
+    operators.change_operator(bridge(), name, is_active=wanted, actor=actor(), reason=reason())
+    return done("person_changed", "person", name=name)
+
+
+@form("/people/<name>/totp", MANAGE)
+def renew_totp(name: str) -> str:
+    """A new one-time secret, for a lost telephone; the answer shows it, this once."""
+    return _shown_once("totp", name, operators.renew_totp(bridge(), name, actor=actor(), reason=reason()))
+
+
+@form("/people/<name>/tokens", MANAGE)
+def issue_token(name: str) -> str:
+    """An API token; the answer shows it, this once."""
+    ends_at = moment("ends")
+    if ends_at is None:
+        raise Refused("bad_period", "A token has an end.", field="ends")
+    made = operators.issue_token(
+        bridge(),
+        operator=name,
+        role=request.form.get("role", ""),
+        starts_at=moment("starts"),
+        ends_at=ends_at,
+        note=request.form.get("note", "").strip()[:200],
+        actor=actor(),
+        reason=reason(),
+    )
+    return _shown_once("token", name, made.token)
+
+
+def _shown_once(what: str, name: str, secret: str) -> str:
+    """The page with a secret. It answers the form itself: nothing keeps it, and a reload asks before it makes another."""
+    code = plain_qr_svg(secret, label=texts()("desk.people.qr")) if what == "totp" else ""
+    return render("secret.html", what=what, name=name, secret=secret, qr_svg=code)
 
 
 for each in ACTIONS:

@@ -66,3 +66,24 @@ def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: 
 def _journal_name(chosen: Texts, kind: str) -> str:
     name = str(chosen.section("desk.journals").get(kind.removesuffix("_reverse"), kind))
     return chosen("desk.reversed", name=name) if kind.endswith("_reverse") else name
+
+
+def desk_words(chosen: Texts) -> dict[str, Callable[[str], str]]:
+    """The sentences of a code, for kinds of review, rulings and reasons. A code of a later version is shown as it is."""
+    kinds, rulings = chosen.section("kinds"), chosen.section("rulings")
+
+    def said(group: Any, code: str, name: str) -> str:
+        return _begun(group[code][name]) if name in group.get(code, {}) else code
+
+    return {
+        "kind_name": lambda kind: kinds.get(kind, {}).get("name", kind),
+        "review_is": lambda kind: said(kinds, kind, "is"),
+        "review_do": lambda kind: said(kinds, kind, "do"),
+        "ruling": lambda decision: _begun(rulings.get(decision, {}).get("is", decision)),
+        # A reason with figures in it is told by the story, with them.
+        "why_so": lambda code: "" if "{" in kinds.get(code, {}).get("reason", "{") else said(kinds, code, "reason"),
+    }
+
+
+def _begun(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

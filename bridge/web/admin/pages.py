@@ -1,0 +1,272 @@
+"""What there is to look at: today and the search, then invoices, reviews, deliveries, money, records, policy, people.
+
+Owns the pages; must not change, judge or decide anything: what a page does not offer the flows refuse.
+"""
+
+from datetime import UTC, date
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.books.reconciliation_report import list_reconciliations, show_reconciliation
+from bridge.books.verify_audit import verify_audit
+from bridge.core.errors import Refused
+from bridge.core.kinds import review_of
+from bridge.core.payout import KINDS, STATES, VARIANTS
+from bridge.core.roles import ROLES, may, permission_of_ruling
+from bridge.desk.day_report import report
+from bridge.desk.desk import (
+    audit_page,
+    deliveries_page,
+    delivery_counts,
+    invoice_dossier,
+    open_review_counts,
+    policies,
+    reviews_page,
+    series,
+    switches,
+)
+from bridge.desk.explain import find
+from bridge.desk.mark_settled import list_marks
+from bridge.desk.resolve_review import show_review
+from bridge.invoices.deliver import show_delivery
+from bridge.invoices.inbox import show_event
+from bridge.invoices.read_invoices import list_invoices
+from bridge.payouts.decide_payout import list_payouts, show_payout
+from bridge.payouts.treasury import treasury_view
+from bridge.people import decide_policy, operators
+from bridge.people.operators import MANAGE
+from bridge.permit import MODES, WALLET_MODES
+from bridge.upkeep.check import alerts
+from bridge.upkeep.readiness import readiness
+from bridge.web.admin.charts import Chart, charts
+from bridge.web.admin.door import actor, bridge, page, render, role, texts
+from bridge.web.context import here
+
+# Where ids of other things than invoices are shown, by how they begin.
+PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation"}
+
+
+@page("/")
+def today() -> str:
+    """The UTC day in figures that add up."""
+    now = bridge().clock().astimezone(UTC)
+    day = _day(request.args.get("day", "")) or now.date()
+    days = series(bridge())
+    return render(
+        "today.html",
+        report=report(bridge(), day),
+        day=day,
+        is_today=day == now.date(),
+        reviews=open_review_counts(bridge()),
+        marks=len(list_marks(bridge(), match={"state": "proposed"})),
+        deliveries=delivery_counts(bridge()),
+        days=days,
+        charts=charts(days),
+    )
+
+
+@page("/health")
+def health() -> str:
+    """Readiness and alerts, asked outside now: a part of its own, so that the figures need not wait for it."""
+    part = "health_part.html" if "part" in request.args else "health.html"
+    return render(part, checks=readiness(bridge()), alerts=alerts(bridge(), **vars(here().watching())))
+
+
+@page("/search")
+def search() -> AnyResponse:
+    """One invoice opens at once, several are listed; any reference will do."""
+    wanted = request.args.get("q", "").strip()[:200]
+    found = find(bridge(), wanted) if wanted else []
+    if len(found) == 1:
+        return redirect(url_for("admin.invoice", invoice_id=found[0]["id"]), code=303)
+    if wanted[:4] in PLACES and not found:
+        return redirect(f"/admin/{PLACES[wanted[:4]]}/{quote(wanted, safe='')}", code=303)
+    return Response(render("search.html", wanted=wanted, found=found), mimetype="text/html")
+
+
+@page("/invoices")
+def invoice_list() -> str:
+    """A merchant's invoices, newest first."""
+    merchants = list(bridge().merchants)
+    match = chosen("status")
+    merchant = request.args.get("merchant", merchants[0])
+    if merchant not in merchants:
+        raise Refused("unknown_merchant", "There is no such merchant.", field="merchant")
+    found = list_invoices(bridge(), merchant, match=match, limit=50, cursor=request.args.get("cursor") or None)
+    return render(
+        "invoices.html",
+        invoices=found["invoices"],
+        next_cursor=found["next_cursor"],
+        merchants=merchants,
+        merchant=merchant,
+        match=match,
+    )
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+@page("/invoices/<invoice_id>")
+def invoice(invoice_id: str) -> str:
+    """Everything about one invoice."""
+    found = invoice_dossier(bridge(), invoice_id, lang=texts().code)
+    return render("invoice.html", variants=VARIANTS, **found)
+
+
+@page("/inbox/<event_id>")
+def inbox_row(event_id: str) -> str:
+    """What we were told, byte for byte."""
+    return render("event.html", event=show_event(bridge(), event_id))
+
+
+FIRST = ("what", "payout", "findings", "money", "service_impact", "wallet_history", "quote", "session", "screening")
+
+
+@page("/reviews")
+def review_list() -> str:
+    """Open items, most urgent first; resolved ones on request."""
+    match = {"state": "open"} | chosen("state", "kind", "merchant")
+    found = reviews_page(bridge(), match=match, cursor=request.args.get("cursor", ""))
+    waiting = list_marks(bridge(), match={"state": "proposed"})
+    return render("reviews.html", page=found, match=match, counts=open_review_counts(bridge()), marks=waiting)
+
+
+@page("/reviews/<review_id>")
+def review(review_id: str) -> str:
+    """One item with what a person must see, and the rulings that this person may give."""
+    item = show_review(bridge(), review_id)
+    asked = review_of(item["kind"])
+    rulings = asked.rulings if item["invoice_id"] or asked.is_about_payout else ("acknowledge",)
+    allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
+    waiting = next((each for each in item["marks"] if each["state"] == "proposed"), None)
+    return render(
+        "review.html",
+        item=item,
+        rulings=rulings,
+        allowed=allowed,
+        blocks=ordered(item["blocks"]),
+        mark=waiting,
+    )
+
+
+def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The blocks that say something, the most telling first; a block of a later version comes last."""
+    names = [*(name for name in FIRST if name in blocks), *(name for name in blocks if name not in FIRST)]
+    return [(name, blocks[name]) for name in names if blocks[name] and name not in ("actions", "outcome")]
+
+
+@page("/deliveries")
+def delivery_list() -> str:
+    """Newest first; parked ones are a click away."""
+    match = chosen("state", "merchant")
+    found = deliveries_page(bridge(), match=match, cursor=request.args.get("cursor", ""))
+    pushed = [each.id for each in bridge().merchants.values() if each.wants_push]
+    return render("deliveries.html", page=found, match=match, counts=delivery_counts(bridge()), merchants=pushed)
+
+
+@page("/deliveries/<delivery_id>")
+def delivery(delivery_id: str) -> str:
+    """One message with every try and its body."""
+    found = show_delivery(bridge(), delivery_id)
+    return render("delivery.html", delivery=found, event=show_event(bridge(), found["event_id"]))
+
+
+@page("/payouts")
+def payout_list() -> str:
+    """Newest first; those that wait for an approval are a click away."""
+    match = chosen("state", "kind", "merchant", "invoice_id")
+    found = list_payouts(bridge(), match=match, cursor=request.args.get("cursor") or None)
+    is_sent = bool(bridge().senders)
+    return render("payouts.html", found=found, match=match, states=STATES, kinds=KINDS, is_sent=is_sent)
+
+
+@page("/payouts/<payout_id>")
+def payout(payout_id: str) -> str:
+    """One payout with its approvals, and what this person may do about it."""
+    return render("payout.html", payout=show_payout(bridge(), payout_id))
+
+
+@page("/treasury")
+def treasury() -> str:
+    """The wallets by role, what is owed, what is free, the next sweep."""
+    view = treasury_view(bridge())
+    sweeps = list_payouts(bridge(), match={"kind": "sweep"}, limit=10)["payouts"]
+    return render("treasury.html", view=view, sweeps=sweeps, chart=_hot_chart())
+
+
+def _hot_chart() -> Chart:
+    return next(chart for chart in charts(series(bridge())) if chart.name in ("hot", "own"))
+
+
+@page("/reconciliation")
+def reconciliation() -> str:
+    """The last runs, newest first."""
+    return render("reconciliation.html", runs=list_reconciliations(bridge(), limit=20))
+
+
+@page("/reconciliation/<run_id>")
+def reconciliation_run(run_id: str) -> str:
+    """One run: how far it is, and what differs."""
+    after = request.args.get("cursor", "0")
+    if not (after.isascii() and after.isdecimal() and len(after) < 19):
+        raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
+    return render("run.html", run=show_reconciliation(bridge(), run_id, after=int(after), limit=50))
+
+
+@page("/audit")
+def audit() -> str:
+    """Who did what, newest first; the chain is checked on request, for that reads all of it."""
+    match = chosen("actor", "action", "invoice_id")
+    found = audit_page(bridge(), match=match, cursor=request.args.get("cursor", ""))
+    report = verify_audit(bridge()) if "verify" in request.args else None
+    return render("audit.html", page=found, match=match, report=report)
+
+
+@page("/modes")
+def modes() -> str:
+    """The switches of the bridge and its wallets."""
+    return render("modes.html", switches=switches(bridge()), modes=MODES, wallet_modes=WALLET_MODES)
+
+
+@page("/policy")
+def policy() -> str:
+    """What is in force and what waits; then every merchant's rules as they are in force."""
+    before = request.args.get("before", "")
+    if before and not (before.isascii() and before.isdecimal() and len(before) < 10):
+        raise Refused("invalid_cursor", "Use the next_before of the page before.", field="before")
+    found = decide_policy.list_versions(bridge(), limit=20, before=int(before) if before else None)
+    # A bridge that was put together without a settings file has no versions.
+    state = decide_policy.show_policy(bridge()) if bridge().policy_number else None
+    return render("policy.html", state=state, found=found, policies=policies(bridge()))
+
+
+@page("/policy/<int:number>")
+def policy_version(number: int) -> str:
+    """One version with everything that it changed, and what this person may do about it."""
+    return render("policy_version.html", version=decide_policy.show_version(bridge(), number))
+
+
+@page("/people", needs=MANAGE)
+def people() -> str:
+    """Everybody, the disabled too."""
+    return render("people.html", people=operators.list_operators(bridge()), roles=list(ROLES))
+
+
+@page("/people/<name>", needs=MANAGE)
+def person(name: str) -> str:
+    """One person: role, end, access, password, authenticator, tokens."""
+    found = operators.show_operator(bridge(), name)
+    roles = [found["role"], "viewer"] if found["role"] != "viewer" else ["viewer"]
+    return render("person.html", person=found, roles=list(ROLES), token_roles=roles, is_me=name == actor())
+
+
+def chosen(*names: str) -> dict[str, str]:
+    """The filters that the address names, those left empty not."""
+    return {name: request.args[name].strip()[:100] for name in names if request.args.get(name, "").strip()}
