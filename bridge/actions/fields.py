@@ -42,8 +42,9 @@ DecimalText = Annotated[str, Field(max_length=64, examples=["10.00"])]
 Whole = Annotated[int, BeforeValidator(_whole)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 Reason = Annotated[Text, Field(min_length=1, max_length=1_000)]
-Address = Annotated[Text, Field(max_length=100)]
-Txid = Annotated[Text, Field(max_length=64)]
+CODE = "code"  # of a text: written for machines, so nobody's spelling
+Address = Annotated[Text, Field(max_length=100), CODE]
+Txid = Annotated[Text, Field(max_length=64), CODE]
 Sat = Annotated[int, Field(ge=1, le=2_100_000_000_000_000)]
 Id = Annotated[Text, Field(max_length=64)]
 Password = Annotated[SecretStr, Field(max_length=1_024)]
@@ -118,6 +119,7 @@ class Asked:
     by: Argument | Option | None
     input_name: str
     longest: int
+    is_code: bool
 
 
 def asked_of(model: type[BaseModel]) -> Iterator[Asked]:
@@ -135,6 +137,7 @@ def asked_of(model: type[BaseModel]) -> Iterator[Asked]:
             by=next((each for each in info.metadata if isinstance(each, Argument | Option)), None),
             input_name=next((each.name for each in info.metadata if isinstance(each, Input)), name),
             longest=max((getattr(each, "max_length", 0) for each in info.metadata), default=0),
+            is_code=CODE in info.metadata,
         )
 
 

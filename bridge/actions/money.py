@@ -215,21 +215,6 @@ ROWS: tuple[Row, ...] = (
         form=ByHand("approve", "approves the address and the sum that the page showed, and nothing newer"),
     ),
     Action(
-        decide_payout.reject_payout,
-        needs=(APPROVE, PROPOSE),
-        api=Api("/v1/payouts/<payout_id>/reject", "Reject", PayoutShape),
-        command=Command("payouts reject", "End a payout that was surely not sent."),
-        form=Form("/payouts/<payout_id>/reject", "reject", done="rejected", page="payout"),
-    ),
-    Action(
-        change_address,
-        asks=AddressBody,
-        needs=(PROPOSE,),
-        api=Api("/v1/payouts/<payout_id>/address", "Name the address", PayoutShape),
-        command=Command("payouts address", "Name or change where a refund goes; approvals given before are void."),
-        form=Form("/payouts/<payout_id>/address", "set_address", done="address_set", page="payout"),
-    ),
-    Action(
         record_own_send,
         asks=OwnSendBody,
         needs=(PROPOSE,),
@@ -237,7 +222,43 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "payouts sent", "State by which transaction you sent a refund from your own wallet; the chain must show it."
         ),
-        form=Form("/payouts/<payout_id>/sent", "own_send", done="own_sent", page="payout"),
+        form=Form(
+            "/payouts/<payout_id>/sent",
+            "own_send",
+            done="own_sent",
+            page="payout",
+            shown=lambda page: page["payout"]["waiting"] == "own_send",
+            look="open",
+        ),
+    ),
+    Action(
+        change_address,
+        asks=AddressBody,
+        needs=(PROPOSE,),
+        api=Api("/v1/payouts/<payout_id>/address", "Name the address", PayoutShape),
+        command=Command("payouts address", "Name or change where a refund goes; approvals given before are void."),
+        form=Form(
+            "/payouts/<payout_id>/address",
+            "set_address",
+            done="address_set",
+            page="payout",
+            shown=lambda page: (
+                page["payout"]["kind"] == "refund" and page["payout"]["state"] in ("requested", "approved")
+            ),
+        ),
+    ),
+    Action(
+        decide_payout.reject_payout,
+        needs=(APPROVE, PROPOSE),
+        api=Api("/v1/payouts/<payout_id>/reject", "Reject", PayoutShape),
+        command=Command("payouts reject", "End a payout that was surely not sent."),
+        form=Form(
+            "/payouts/<payout_id>/reject",
+            "reject",
+            done="rejected",
+            page="payout",
+            shown=lambda page: page["payout"]["state"] in ("requested", "approved"),
+        ),
     ),
     Read(
         treasury_view,

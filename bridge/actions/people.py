@@ -4,13 +4,15 @@ Owns these rows; what is shown once (a token, a one-time secret) is in no other 
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.actions.fields import Argument, Body, Id, Option, Password, Reason, Shape, Text, UtcTime
+from bridge.actions.fields import Argument, Body, Id, Input, Option, Password, Reason, Shape, Text, UtcTime
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
+from bridge.core.errors import Refused
 from bridge.core.roles import ROLES
 from bridge.people import operators
 from bridge.people.operators import MANAGE, OperatorView, TokenShape
@@ -26,7 +28,7 @@ class NewOperatorBody(Body):
     name: Annotated[Id, Argument()]
     role: Annotated[Role, Option(choices=ROLE_NAMES)]
     password: Password
-    expires_at: Annotated[UtcTime | None, Option(flag="--expires", help=UNTIL)] = None
+    expires_at: Annotated[UtcTime | None, Option(flag="--expires", help=UNTIL), Input(name="expires")] = None
     reason: Reason
 
 
@@ -61,9 +63,11 @@ class NewTokenBody(Body):
 
     role: Annotated[Role, Option(help="The operator's own role, or viewer.", choices=ROLE_NAMES)]
     starts_at: Annotated[
-        UtcTime | None, Option(flag="--from", help="Good from this day on, UTC (default: at once).")
+        UtcTime | None,
+        Option(flag="--from", help="Good from this day on, UTC (default: at once)."),
+        Input(name="starts"),
     ] = None
-    ends_at: Annotated[UtcTime, Option(flag="--until", help="Good until this day, UTC.")]
+    ends_at: Annotated[UtcTime, Option(flag="--until", help="Good until this day, UTC."), Input(name="ends")]
     note: Annotated[Text, Field(max_length=200), Option(help="What it is for.")] = ""
     reason: Reason
 
@@ -131,8 +135,11 @@ def renew_totp(bridge: Bridge, name: str, **asked: Any) -> dict[str, Any]:
     return {"name": name, "totp_url": operators.renew_totp(bridge, name, **asked)}
 
 
-def issue_token(bridge: Bridge, name: str, **asked: Any) -> dict[str, Any]:
-    made = operators.issue_token(bridge, operator=name, **asked)
+def issue_token(bridge: Bridge, name: str, *, ends_at: datetime | None, **asked: Any) -> dict[str, Any]:
+    # Only a form can leave it empty.
+    if ends_at is None:
+        raise Refused("bad_period", "A token has an end.", field="ends")
+    made = operators.issue_token(bridge, operator=name, ends_at=ends_at, **asked)
     return {"id": made.id, "token": made.token}
 
 
@@ -154,7 +161,6 @@ GROUPS = {
     "operator": "People who may act, and what each of them may do.",
     "operator token": "API tokens of operators.",
 }
-SECRET_PAGE = "the answer shows a secret, this once, instead of leading to another page"
 
 ROWS: tuple[Row, ...] = (
     Read(
@@ -173,7 +179,7 @@ ROWS: tuple[Row, ...] = (
             "Add an operator; the password is asked for, or read from standard input. The first one must be an admin.",
             lambda made: ["Added. For the authenticator app, shown this once:", made["totp_url"]],
         ),
-        form=ByHand("add_person", SECRET_PAGE),
+        form=Form("/people/add", "add_person", page="person", once="totp_url"),
     ),
     Read(
         operators.show_operator,
@@ -233,7 +239,7 @@ ROWS: tuple[Row, ...] = (
             "Make a new one-time secret for a lost authenticator.",
             lambda made: ["For the authenticator app, shown this once:", made["totp_url"]],
         ),
-        form=ByHand("renew_totp", SECRET_PAGE),
+        form=Form("/people/<name>/totp", "renew_totp", page="person", once="totp_url"),
     ),
     Action(
         issue_token,
@@ -243,7 +249,7 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "operator token add", "Make a token; it is shown this once.", lambda made: [made["id"], made["token"]]
         ),
-        form=ByHand("issue_token", SECRET_PAGE),
+        form=Form("/people/<name>/tokens", "issue_token", page="person", once="token"),
     ),
     Read(
         operators.list_tokens,

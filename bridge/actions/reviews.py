@@ -269,7 +269,14 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "grace grant", "Give the payer of INVOICE_ID time; once per billing payment, for tiers that have grace."
         ),
-        form=Form("/invoices/<invoice_id>/grace", "give_time", done="grace_granted", page="invoice"),
+        form=Form(
+            "/invoices/<invoice_id>/grace",
+            "give_time",
+            done="grace_granted",
+            page="invoice",
+            shown=lambda page: page["may_have_grace"],
+            look="quiet",
+        ),
     ),
     Read(
         grant_grace.list_grants,

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -62,13 +62,19 @@ class Form:
     """Where a form is sent, and which page follows with which sentence (`done`, a code).
 
     `values` of that page's address are found among the form's own and the result's; without it they are those of `path`.
+    `once`: no page follows, the answer itself shows this secret of the result.
+    `shown`: where this is true of what the page has, the page draws the form by itself, in its slot, in the way of `look`;
+    its words are desk.forms.<endpoint>. Without it a template draws it.
     """
 
     path: str
     endpoint: str
-    done: str | Callable[[Any], str] = field(kw_only=True)
+    done: str | Callable[[Any], str] = field(default="", kw_only=True)
     page: str = field(kw_only=True)
     values: Mapping[str, str] | None = field(default=None, kw_only=True)
+    once: str = field(default="", kw_only=True)
+    shown: Callable[[Mapping[str, Any]], bool] | None = field(default=None, kw_only=True)
+    look: Literal["open", "quiet", "folded"] = field(default="folded", kw_only=True)
 
 
 @dataclass(frozen=True)

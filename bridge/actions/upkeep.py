@@ -277,6 +277,8 @@ ROWS: tuple[Row, ...] = (
             "check_invoice",
             done=lambda is_answered: "checked" if is_answered else "no_answer",
             page="invoice",
+            shown=lambda _: True,
+            look="quiet",
         ),
     ),
     Action(
@@ -289,6 +291,8 @@ ROWS: tuple[Row, ...] = (
             "redeliver_one",
             done=lambda is_queued: "queued" if is_queued else "under_way",
             page="delivery",
+            shown=lambda page: page["delivery"]["state"] != "pending",
+            look="open",
         ),
     ),
     Action(
@@ -315,6 +319,7 @@ ROWS: tuple[Row, ...] = (
             "replay_callback",
             done=lambda outcome: REPLAYED.get(outcome, "replayed"),
             page="inbox_row",
+            shown=lambda page: page["event"]["id"].startswith("in:") and page["event"]["state"] != "dead",
         ),
     ),
     Action(

@@ -1,15 +1,21 @@
 """What people may do they may do on a page, over HTTP and on the command line: every action is in every one of them."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import pytest
 
+import bridge.web
+from bridge.actions.fields import asked_of
+from bridge.actions.money import FundingBody
 from bridge.actions.row import Command, Form, Row
 from bridge.actions.table import ACTIONS, ROWS
 from bridge.cli import main
 from bridge.core.roles import PERMISSIONS
+from bridge.language import languages
 from bridge.people.operators import issue_token
 from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
@@ -22,6 +28,7 @@ WITHOUT_PAGE = {"reconcile baseline", "treasury funded"}
 WITHOUT_ROUTE = {"operator disable", "operator enable", "treasury funded"}
 # What the billing system's module calls with its own key is nobody's action.
 OF_THE_MODULE = "api."
+TEMPLATES = Path(bridge.web.__file__).parent / "templates" / "admin"
 
 
 def commands(group: click.Group = main, path: str = "") -> Iterator[tuple[str, set[str]]]:
@@ -63,6 +70,29 @@ def test_every_action_of_the_api_is_in_the_table(small_office):
     assert {rule for endpoint, rule in known.items() if not endpoint.startswith(OF_THE_MODULE)} == {
         row.api.path for row in ACTIONS if row.api
     }
+
+
+def test_every_form_is_drawn_by_its_page_or_by_a_template_and_has_its_words():
+    forms = [(row.form, list(asked_of(row.asks))) for row in ACTIONS if isinstance(row.form, Form)]
+    templates = "".join(path.read_text() for path in TEMPLATES.glob("*.html"))
+    by_template = {form.endpoint for form, _ in forms if re.search(rf"(ask\('|admin\.){form.endpoint}'", templates)}
+    assert by_template == {form.endpoint for form, _ in forms if form.shown is None}
+    for texts in languages().all.values():
+        words, columns = texts.section("desk.forms"), texts.section("desk.columns")
+        assert set(words) == {form.endpoint for form, _ in forms if form.shown}
+        for form, fields in forms:
+            if form.shown:
+                assert {"go", "note"} <= set(words[form.endpoint])
+                assert {each.name for each in fields} <= {*words[form.endpoint], *columns}, form.endpoint
+
+
+def test_a_page_draws_a_field_by_what_its_body_says_of_it(small_office):
+    jinja = small_office.site.app.jinja_env
+    parts = jinja.get_template("admin/parts.html").make_module({"say": lambda _, code: code, "t": str})
+    drawn = {each.name: str(parts.input(each, "Label")) for each in asked_of(FundingBody)}
+    assert '<select id="role" name="role"><option value="hot">hot</option>' in drawn["role"]
+    assert '<input id="sat" name="sat" inputmode="numeric" required autocomplete="off">' in drawn["sat"]
+    assert '<input id="txid" name="txid" class="mono" required autocomplete="off" spellcheck="false">' in drawn["txid"]
 
 
 def test_every_command_that_acts_is_in_the_table_and_asks_who_and_why():

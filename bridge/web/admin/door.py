@@ -5,7 +5,8 @@ Owns the table of what each route needs; a route that is not in it opens to nobo
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +14,8 @@ from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, r
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.actions.fields import Asked
+from bridge.actions.row import Form
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may
@@ -31,7 +34,19 @@ COOKIE, LANGUAGE_COOKIE = "subtc_desk", "subtc_desk_lang"
 OPEN = frozenset({"admin.login_form", "admin.log_in"})
 # What an operator needs for each endpoint: one of these permissions. A ruling's own permission is checked by its flow.
 NEEDS: dict[str, tuple[str, ...]] = {}
+# What a page draws by itself in its slot, by the page's endpoint.
+OFFERS: "dict[str, list[Offer]]" = {}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A form of the table of actions with its fields; `shown` says of a page's values whether it is offered there."""
+
+    form: Form
+    fields: list[Asked]
+    shown: Callable[[Mapping[str, Any]], bool]
+
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -74,7 +89,7 @@ def let_in() -> AnyResponse | None:
         wanted = request.full_path.rstrip("?") if request.method == "GET" else "/admin/"
         return redirect(f"{url_for('admin.login_form')}?next={quote(wanted)}", code=303)
     needs = NEEDS.get(request.endpoint or "", ())
-    if not any(may(role(), permission) for permission in needs):
+    if not _lets_in(request.endpoint or ""):
         detail = f"The role {role()} may not do this: it needs {' or '.join(needs) or 'what nobody has'}."
         raise Refused("forbidden", detail)
     if request.method == "POST":
@@ -182,8 +197,19 @@ def render(template: str, **values: Any) -> str:
         page_behind=page_behind,
         had_a_hand=had_a_hand,
         form_key=secrets.token_hex(12),
+        offers=lambda: [each for each in _offered() if each.shown(values)],
         **values,
     )
+
+
+def _offered() -> list[Offer]:
+    """What this page offers to this person."""
+    offered = OFFERS.get((request.endpoint or "").removeprefix("admin."), [])
+    return [each for each in offered if _lets_in(f"admin.{each.form.endpoint}")]
+
+
+def _lets_in(endpoint: str) -> bool:
+    return any(may(role(), permission) for permission in NEEDS.get(endpoint, ()))
 
 
 def done(what: str, endpoint: str, **values: Any) -> AnyResponse:

@@ -19,7 +19,7 @@ from bridge.core.errors import Refused
 from bridge.payouts.decide_payout import approve_payout, show_payout
 from bridge.people import operators
 from bridge.people.operators import MANAGE
-from bridge.web.admin.door import actor, bridge, done, form, reason, render, texts
+from bridge.web.admin.door import OFFERS, Offer, actor, bridge, done, form, reason, render, texts
 from bridge.web.qr import plain_qr_svg
 
 # Longer than an address or a txid: cut at its own length, a wrong one could become a right one.
@@ -27,17 +27,27 @@ LEAST_CUT = 200
 
 
 def _add_target(row: Action, sent: Form) -> None:
-    def posted(**place: Any) -> AnyResponse:
+    def posted(**place: Any) -> AnyResponse | str:
         given = {each.name: _said(each) for each in asked_of(row.asks)}
         if row.keyed:
             given["key"] = form_key()
         result = row.do(bridge(), *(place[name] for name in row.places), **given, actor=actor(), reason=reason())
         known = place | given | (result if isinstance(result, dict) else {})
+        if sent.once:
+            return _shown_once(known["name"], sent.once, known[sent.once])
         values = place if sent.values is None else {name: known[of] for name, of in sent.values.items()}
         return done(sent.done if isinstance(sent.done, str) else sent.done(result), sent.page, **values)
 
     posted.__name__ = sent.endpoint
     form(sent.path, *row.needs)(posted)
+    if sent.shown:
+        OFFERS.setdefault(sent.page, []).append(Offer(form=sent, fields=list(asked_of(row.asks)), shown=sent.shown))
+
+
+def _shown_once(name: str, what: str, secret: str) -> str:
+    """The page with a secret. It answers the form itself: nothing keeps it, and a reload asks before it makes another."""
+    code = plain_qr_svg(secret, label=texts()("desk.people.qr")) if what == "totp_url" else ""
+    return render("secret.html", what=what, name=name, secret=secret, qr_svg=code)
 
 
 def _said(asked: Asked) -> Any:
@@ -100,22 +110,6 @@ def reconcile_now() -> AnyResponse:
     return done("run_started", "reconciliation_run", run_id=run_id)
 
 
-@form("/people/add", MANAGE)
-def add_person() -> str:
-    """Adds somebody; the answer shows the one-time secret of their authenticator app, this once."""
-    name = request.form.get("name", "").strip()
-    url = operators.add_operator(
-        bridge(),
-        name=name,
-        role=request.form.get("role", ""),
-        password=request.form.get("password", ""),
-        expires_at=moment("expires"),
-        actor=actor(),
-        reason=reason(),
-    )
-    return _shown_once("totp", name, url)
-
-
 @form("/people/<name>/change", MANAGE)
 def change_person(name: str) -> AnyResponse:
     """Another role or another end; an empty end is none."""
@@ -140,37 +134,6 @@ def set_access(name: str) -> AnyResponse:
         raise Refused("bad_access", "Enabled or disabled.", field="access")
     operators.change_operator(bridge(), name, is_active=wanted, actor=actor(), reason=reason())
     return done("person_changed", "person", name=name)
-
-
-@form("/people/<name>/totp", MANAGE)
-def renew_totp(name: str) -> str:
-    """A new one-time secret, for a lost telephone; the answer shows it, this once."""
-    return _shown_once("totp", name, operators.renew_totp(bridge(), name, actor=actor(), reason=reason()))
-
-
-@form("/people/<name>/tokens", MANAGE)
-def issue_token(name: str) -> str:
-    """An API token; the answer shows it, this once."""
-    ends_at = moment("ends")
-    if ends_at is None:
-        raise Refused("bad_period", "A token has an end.", field="ends")
-    made = operators.issue_token(
-        bridge(),
-        operator=name,
-        role=request.form.get("role", ""),
-        starts_at=moment("starts"),
-        ends_at=ends_at,
-        note=request.form.get("note", "").strip()[:200],
-        actor=actor(),
-        reason=reason(),
-    )
-    return _shown_once("token", name, made.token)
-
-
-def _shown_once(what: str, name: str, secret: str) -> str:
-    """The page with a secret. It answers the form itself: nothing keeps it, and a reload asks before it makes another."""
-    code = plain_qr_svg(secret, label=texts()("desk.people.qr")) if what == "totp" else ""
-    return render("secret.html", what=what, name=name, secret=secret, qr_svg=code)
 
 
 for each in ACTIONS:
