@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli import actions, books, desk, first_config, operate, outbox, policy, reload, run
+from bridge.cli import actions, books, desk, first_config, operate, serve
 from bridge.config import ConfigError
 from bridge.core.errors import BridgeError
 
@@ -34,18 +34,16 @@ def main(ctx: click.Context, config_path: str) -> None:
     ctx.obj = config_path
 
 
-OPERATING = (*operate.COMMANDS, *first_config.COMMANDS, *reload.COMMANDS)
 # The emulated worlds lie beside this package in a checkout, and are absent where the bridge is installed.
 HAS_SANDBOX = Path(__file__).parents[2].joinpath("sandbox", "commands.py").is_file()
 TRYING: tuple[click.Command, ...] = import_module("sandbox.commands").COMMANDS if HAS_SANDBOX else ()
-for command in (
-    *run.COMMANDS,
+BY_HAND: tuple[click.Command, ...] = (
+    *serve.COMMANDS,
+    *operate.COMMANDS,
+    *first_config.COMMANDS,
     *desk.COMMANDS,
-    *outbox.COMMANDS,
     *books.COMMANDS,
-    *policy.COMMANDS,
-    *OPERATING,
-    *TRYING,
-):
+)
+for command in (*BY_HAND, *TRYING):
     main.add_command(command)
 actions.add_made(main)

@@ -1,4 +1,4 @@
-"""Commands that keep the bridge well: doctor, check, config, backup, restore, recheck.
+"""Commands that keep the bridge well: doctor, check, config, migrate, backup, restore, copy-database, recheck.
 
 Owns arguments and output; each command calls one flow.
 """
@@ -19,7 +19,9 @@ from bridge.invoices.check_again import check_again, check_all_again
 from bridge.permit import come_up_read_only
 from bridge.runtime import build, database_name, utc_now
 from bridge.store import backup as copies
-from bridge.store.db import migrate
+from bridge.store.backup import copy_all, count_rows
+from bridge.store.db import migrate as migrate_database
+from bridge.store.db import open_store
 from bridge.upkeep.check import OWNERS, Alert, alerts
 from bridge.upkeep.doctor import FAIL, WARN, examine
 
@@ -141,7 +143,7 @@ def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     """Fill the empty database of --config from COPY and bring it up read_only. Stop serve and worker first."""
     settings = settings_of(ctx)
     copies.restore(copy, settings.database_url)
-    migrate(settings.database_url)
+    migrate_database(settings.database_url)
     bridge = build(settings)
     try:
         retired = come_up_read_only(bridge, copy_name=copy.name, **who)
@@ -167,4 +169,34 @@ def recheck(bridge: Bridge, invoice_id: str | None, actor: str, reason: str) -> 
     sys.exit(1 if counted["no source answered"] else 0)
 
 
-COMMANDS = (doctor, check, config_group, backup, restore, recheck)
+@click.command()
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
+    """Bring the database to the newest schema. Run it before serve and worker."""
+    settings = settings_of(ctx)
+    migrate_database(settings.database_url)
+    click.echo(f"The schema of {database_name(settings)} is up to date.")
+
+
+@click.command("copy-database")
+@click.argument("source_url")
+@click.argument("target_url")
+def copy_database(source_url: str, target_url: str) -> None:
+    """Copy a database to another engine, row for row and verified: how one grows from SQLite to PostgreSQL.
+
+    Stop serve and worker first. The target must be empty; its schema is made here.
+    """
+    migrate_database(target_url)
+    source, target = open_store(source_url, pool_size=2), open_store(target_url, pool_size=2)
+    try:
+        with click.progressbar(length=count_rows(source), label="Copying") as bar:
+            copied = copy_all(source, target, progress=lambda _table, rows: bar.update(rows))
+    finally:
+        source.close()
+        target.close()
+    for table in copied:
+        click.echo(f"{table.name:20} {table.rows:9} rows  {table.sha256[:16]}")
+    click.echo("Every row is the same on both sides.")
+
+
+COMMANDS = (doctor, check, config_group, backup, restore, recheck, migrate, copy_database)

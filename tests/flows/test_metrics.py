@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.books.keep_books import refresh_gauges
-from bridge.cli.worker_metrics import serving_metrics
+from bridge.cli.serve import serving_metrics
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.invoice import STATUSES
 from bridge.core.kinds import REVIEWS

@@ -1,22 +1,27 @@
-"""serve and worker that take new settings on SIGHUP and refuse a bad file.
+"""serve and worker: they take new settings on SIGHUP and refuse a bad file; and the worker's own /metrics.
 
-Owns the reload; what runs in between is `bridge.cli.run`'s.
+Owns the reload and one small HTTP server of the standard library in a thread; must not answer anything else there, nor stop the worker.
 """
 
 import logging
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import click
 
+from bridge.books.keep_books import refresh_gauges
 from bridge.cli.opened import settings_of
 from bridge.cli.settings_text import compared
-from bridge.cli.worker_metrics import serving_metrics
 from bridge.config import ConfigError, Settings, load_settings
+from bridge.context import Bridge
 from bridge.logs import log, set_up
 from bridge.runtime import build, export_spans
+from bridge.web.ops import METRICS_TYPE
 from bridge.worker import Worker
 
 
@@ -106,3 +111,69 @@ class _Signals:
 
 
 COMMANDS = (serve, worker)
+
+
+# A scraper that opens a connection and says nothing must not keep a thread.
+PATIENCE_SECONDS = 10
+
+
+@contextmanager
+def serving_metrics(bridge: Bridge, listen: str, *, current: Callable[[], Bridge] | None = None) -> Iterator[int]:
+    """Serves until the end of the block and yields the port; 0 when `listen` is empty or the port is taken by another worker.
+
+    `current` gives the bridge under the policy in force, whose limits are gauges too.
+    """
+    server = _server(current or (lambda: bridge), listen) if listen else None
+    if server is None:
+        yield 0
+        return
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    log("metrics.serving", listen=f"{server.server_address[0]!s}:{server.server_address[1]}")
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _server(current: Callable[[], Bridge], listen: str) -> ThreadingHTTPServer | None:
+    host, _, port = listen.rpartition(":")
+
+    def text() -> bytes:
+        bridge = current()
+        refresh_gauges(bridge)
+        return bridge.metrics.text()
+
+    try:
+        return ThreadingHTTPServer((host.strip("[]"), int(port)), _answering(text))
+    except OSError as error:
+        log("metrics.not_served", level=logging.WARNING, listen=listen, error=error.strerror)
+        return None
+
+
+def _answering(text: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
+    class Answers(BaseHTTPRequestHandler):
+        timeout = PATIENCE_SECONDS
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] != "/metrics":
+                self.send_error(404)
+                return
+            try:
+                body = text()
+            except Exception:
+                log("metrics.failed", level=logging.ERROR, exc_info=True)
+                self.send_error(503)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", METRICS_TYPE)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """A scrape is no news."""
+
+    return Answers
