@@ -25,7 +25,7 @@ from bridge.actions.fields import (
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
-from bridge.desk import grant_grace, mark_settled, resolve_review
+from bridge.desk import grant_grace, resolve_review
 from bridge.payouts.steps import ApprovalShape
 
 
@@ -223,19 +223,19 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Read(
-        mark_settled.list_marks,
+        resolve_review.list_marks,
         asks=MarkQuery,
         api=Api("/v1/marks", "List manual marks", MarksShape),
         command=Command("marks list", "List manual marks, newest first.", mark_lines),
     ),
     Read(
-        mark_settled.show_mark,
+        resolve_review.show_mark,
         api=Api("/v1/marks/<mark_id>", "One manual mark", MarkShape),
         command=Command("marks show", "Show a mark with its consequence and every approval."),
     ),
     Action(
-        mark_settled.approve_mark,
-        needs=(mark_settled.APPROVE,),
+        resolve_review.approve_mark,
+        needs=(resolve_review.APPROVE,),
         api=Api("/v1/marks/<mark_id>/approve", "Approve the mark", MarkShape),
         command=Command(
             "marks approve", "Approve what somebody else proposed; with the last approval the invoice counts as paid."
@@ -249,8 +249,8 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Action(
-        mark_settled.reject_mark,
-        needs=(mark_settled.APPROVE, mark_settled.PROPOSE),
+        resolve_review.reject_mark,
+        needs=(resolve_review.APPROVE, resolve_review.PROPOSE),
         api=Api("/v1/marks/<mark_id>/reject", "Reject the mark", MarkShape),
         command=Command("marks reject", "End a mark that waits; the review item stays open."),
         form=Form(

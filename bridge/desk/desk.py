@@ -1,18 +1,17 @@
 """What the operators' pages show that no other flow reads: long lists by cursor, one invoice with everything, series.
 
-Owns these reads; must not change anything.
+Owns these reads and what of a row they show; must not change anything.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
-from bridge.core.money import BTC
-from bridge.desk import rows as rows_of
+from bridge.core.money import BTC, minor_text
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
 from bridge.invoices.present import about, cells, time_text
@@ -61,7 +60,7 @@ def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", lim
     now, after = bridge.clock(), read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = reviews.listing(tx, match=match, cursor=after, limit=limit + 1)
-    return _page(rows, limit, lambda row: rows_of.review(row, now), lambda row: write_cursor(row.due_at, row.id))
+    return _page(rows, limit, lambda row: _review(row, now), lambda row: write_cursor(row.due_at, row.id))
 
 
 def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -69,7 +68,7 @@ def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", 
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = deliveries.pages(tx, match=match, cursor=before, limit=limit + 1)
-    return _page(rows, limit, rows_of.delivery, lambda row: write_cursor(row.created_at, row.id))
+    return _page(rows, limit, _delivery, lambda row: write_cursor(row.created_at, row.id))
 
 
 def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -78,7 +77,7 @@ def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
     with bridge.store.read() as tx:
         rows = audit.listing(tx, match=match, cursor=(int(cursor),) if cursor else None, limit=limit + 1)
-    return _page(rows, limit, rows_of.audited, lambda row: str(row.id))
+    return _page(rows, limit, _audited, lambda row: str(row.id))
 
 
 def delivery_counts(bridge: Bridge) -> dict[str, int]:
@@ -106,14 +105,14 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "about": about(row),
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
-        "quotes": [rows_of.quote(each) for each in found.quotes[-MOST_ROWS:]],
-        "payments": [rows_of.payment(each) for each in found.payments[-MOST_ROWS:]],
-        "journals": [rows_of.journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
+        "quotes": [_quote(each) for each in found.quotes[-MOST_ROWS:]],
+        "payments": [_payment(each) for each in found.payments[-MOST_ROWS:]],
+        "journals": [_journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
         "balances": found.balances(BTC),
-        "deliveries": [rows_of.delivery(each) for each in found.deliveries[:MOST_ROWS]],
-        "attempts": [rows_of.attempt(each) for each in found.attempts[-MOST_ROWS:]],
-        "callbacks": [rows_of.callback(each) for each in found.callbacks[-MOST_ROWS:]],
-        "reviews": [rows_of.review(each, bridge.clock()) for each in found.reviews],
+        "deliveries": [_delivery(each) for each in found.deliveries[:MOST_ROWS]],
+        "attempts": [_attempt(each) for each in found.attempts[-MOST_ROWS:]],
+        "callbacks": [_callback(each) for each in found.callbacks[-MOST_ROWS:]],
+        "reviews": [_review(each, bridge.clock()) for each in found.reviews],
         "payouts": [payout_with(each, found.payout_approvals[each.id]) for each in found.payouts],
         "refundable_sat": refundable_in(found).left_sat,
         "grant": grant_json(found.grant) if found.grant is not None else None,
@@ -211,3 +210,91 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
     """Each setting's value in every tier, in the order of the tiers."""
     dumped = [rule.values() for rule in tiers.values()]
     return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}
+
+
+AUDITED = (
+    "id",
+    "invoice_id",
+    "actor",
+    "action",
+    "from_status",
+    "to_status",
+    "reason",
+    "rule",
+    "policy_version",
+    "detail",
+    "position",
+)
+
+
+def _quote(row: Any) -> dict[str, Any]:
+    return {
+        "version": row.version,
+        "kind": row.kind,
+        "base": minor_text(row.base_minor, row.currency),
+        "price": minor_text(row.price_minor, row.currency),
+        "currency": row.currency,
+        "risk_bps": row.risk_bps,
+        "due_sat": row.due_sat,
+        "effective_from": time_text(row.effective_from),
+        "expires_at": time_text(row.expires_at),
+        "policy_version": row.policy_version,
+        "samples": row.samples,
+    }
+
+
+def _payment(row: Any) -> dict[str, Any]:
+    names = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source")
+    times = ("first_seen_at", "asked_at")
+    return _fields(row, names) | _times(row, times)
+
+
+def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "family": row.family,
+        "at": time_text(row.at),
+        "legs": [{"account": leg.account, "asset": leg.asset, "units": leg.units} for leg in legs],
+    }
+
+
+def _delivery(row: Any) -> dict[str, Any]:
+    names = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts")
+    times = ("created_at", "next_try_at")
+    return _fields(row, names) | _times(row, times)
+
+
+def _attempt(row: Any) -> dict[str, Any]:
+    names = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error")
+    return _fields(row, names) | {"at": time_text(row.at)}
+
+
+def _callback(row: Any) -> dict[str, Any]:
+    names = ("source", "state", "note", "copies", "headers")
+    body = bytes(row.body).decode(errors="replace")
+    return _fields(row, names) | {
+        "id": f"in:{row.id}",
+        "received_at": time_text(row.received_at),
+        "body": body,
+    }
+
+
+def _review(row: Any, now: datetime) -> dict[str, Any]:
+    names = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "decision", "actor", "note")
+    times = ("opened_at", "due_at", "resolved_at")
+    is_overdue = row.state == "open" and row.due_at < now
+    return _fields(row, names) | _times(row, times) | {"is_overdue": is_overdue}
+
+
+def _audited(row: Any) -> dict[str, Any]:
+    return _fields(row, AUDITED) | {"at": time_text(row.at)}
+
+
+def _fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _times(row: Any, names: Iterable[str]) -> dict[str, str | None]:
+    found: dict[str, datetime | None] = _fields(row, names)
+    return {name: time_text(at) if at is not None else None for name, at in found.items()}

@@ -1,6 +1,6 @@
-"""Everything about one invoice in one bundle, for a dispute: quote, events, transactions, deliveries, audit, story.
+"""What an invoice can be proved by: the payer's receipt, and everything in one bundle for a dispute.
 
-Owns what goes in; must not leave out what speaks against us, nor put in a secret.
+Owns what goes in; must not leave out what speaks against us, nor put in a secret, nor in a receipt anybody but the payer.
 """
 
 import hashlib
@@ -12,13 +12,82 @@ from typing import Any
 
 from bridge.books.export import NO_TXID, txids_of
 from bridge.context import Bridge
+from bridge.core.errors import Refused
+from bridge.core.money import minor_text
 from bridge.desk.explain import dossier_of, story
-from bridge.desk.receipt import sign
 from bridge.invoices.present import time_text
+from bridge.invoices.record import sources_of
 from bridge.language import plain_texts
 from bridge.people.policy import versions_of
-from bridge.store import inbox
+from bridge.store import dossier, inbox
 from bridge.store.dossier import Dossier
+
+
+def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
+    """The receipt of a settled invoice, signed when a receipt key is configured (then it has "signature").
+
+    Raises Refused: unknown_invoice, and no_receipt while the invoice is not settled.
+    """
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        found = dossier.find(tx, public_id=public_id)
+    if found is None:
+        raise Refused("unknown_invoice", "There is no such invoice.")
+    if found.invoice.status != "settled":
+        raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
+    return sign(bridge, _document(found) | {"issued_at": time_text(now), "issuer": bridge.public_url})
+
+
+def sign(bridge: Bridge, document: dict[str, Any]) -> dict[str, Any]:
+    return bridge.signer.sign(document) if bridge.signer is not None else document
+
+
+def public_key(bridge: Bridge) -> dict[str, Any]:
+    """The key that checks receipts, and those that check older ones. Raises Refused("no_receipt_key")."""
+    if bridge.signer is None:
+        raise Refused("no_receipt_key", "This bridge signs no receipts.")
+    former = [{"key_id": key_id, "public_key": pem} for key_id, pem in bridge.signer.former.items()]
+    ours = {"key_id": bridge.signer.key_id, "public_key": bridge.signer.public_pem}
+    return {"algorithm": "Ed25519", **ours, "former": former}
+
+
+def _document(found: Dossier) -> dict[str, Any]:
+    row, quote, agreed_at = found.invoice, found.quotes[-1], found.accepted_at()
+    return {
+        "kind": "payment_receipt",
+        "is_tax_document": False,
+        "invoice_id": row.id,
+        "billing_payment_id": row.billing_payment_id,
+        "description": row.description,
+        "amount": minor_text(row.amount_minor, row.currency),
+        "currency": row.currency,
+        "received_sat": row.received_sat,
+        "settled_at": time_text(row.settled_at) if row.settled_at else None,
+        "network": row.network,
+        "address": row.address,
+        "quote": {
+            "version": quote.version,
+            "rate": minor_text(quote.price_minor, quote.currency),
+            "due_sat": quote.due_sat,
+            "sources": sources_of(quote),
+        },
+        "transactions": [
+            {
+                "txid": p.key.partition(":")[0] if ":" in p.key else NO_TXID,
+                "amount_sat": p.amount_sat,
+                "confirmations": p.confirmations,
+                "first_seen_at": time_text(p.first_seen_at),
+            }
+            for p in found.payments
+            if not p.replaced
+        ],
+        # The module says 200 to "settled" only after it has read status 4 back from the billing system.
+        "billing": {
+            "accepted_at": time_text(agreed_at) if agreed_at else None,
+            "status_read_back": 4 if agreed_at else (found.billing.status if found.billing is not None else None),
+        },
+    }
+
 
 _HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key"})
 _RULED = ("invoice_id", "kind", "state", "decision")

@@ -16,7 +16,7 @@ from bridge.actions.row import Api, Read, Row
 from bridge.books.reconcile import take_billing_report
 from bridge.context import Bridge
 from bridge.core.currencies import check_taken
-from bridge.desk.receipt import public_key, receipt
+from bridge.desk.evidence import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.inbox import receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice

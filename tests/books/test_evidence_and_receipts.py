@@ -9,8 +9,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.core.errors import Refused
-from bridge.desk.evidence import evidence
-from bridge.desk.receipt import public_key, receipt
+from bridge.desk.evidence import evidence, public_key, receipt
 from bridge.receipts import DocumentSigner, canonical, new_key, verify
 from bridge.runtime import ConfigError, build
 from bridge.web import create_app

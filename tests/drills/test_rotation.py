@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from bridge.cli import main
 from bridge.core.errors import BridgeError
-from bridge.desk.receipt import public_key, receipt
+from bridge.desk.evidence import public_key, receipt
 from bridge.payouts.sweep import propose_sweep
 from bridge.permit import set_mode
 from bridge.receipts import DocumentSigner, verify

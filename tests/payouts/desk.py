@@ -9,8 +9,7 @@ from typing import Any
 
 import requests
 
-from bridge.desk.mark_settled import approve_mark, reject_mark
-from bridge.desk.resolve_review import list_reviews, resolve, show_review
+from bridge.desk.resolve_review import approve_mark, list_reviews, reject_mark, resolve, show_review
 from bridge.payouts.decide_payout import approve_payout, reject_payout, show_payout
 from bridge.payouts.outcome import confirm_payouts
 from bridge.payouts.refunds import NewRefund, request_refund

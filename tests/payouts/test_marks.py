@@ -8,8 +8,7 @@ import pytest
 
 from bridge.core.errors import BridgeError
 from bridge.core.payout import Approvals, ApprovalStep
-from bridge.desk.mark_settled import approve_mark, list_marks, reject_mark, show_mark
-from bridge.desk.resolve_review import show_review
+from bridge.desk.resolve_review import approve_mark, list_marks, reject_mark, show_mark, show_review
 from bridge.people.operators import change_operator
 from tests.flows.world import World
 from tests.payouts.desk import Desk, PartPaid, part_paid

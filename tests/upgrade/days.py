@@ -15,8 +15,7 @@ from bridge.books.reconcile import set_baseline
 from bridge.books.verify import verify_due
 from bridge.core.evidence import Answer
 from bridge.desk.grant_grace import grant_grace
-from bridge.desk.mark_settled import approve_mark, list_marks
-from bridge.desk.resolve_review import list_reviews, resolve
+from bridge.desk.resolve_review import approve_mark, list_marks, list_reviews, resolve
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.poll import sense_balance

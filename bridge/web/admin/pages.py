@@ -29,8 +29,7 @@ from bridge.desk.desk import (
     switches,
 )
 from bridge.desk.explain import find
-from bridge.desk.mark_settled import list_marks
-from bridge.desk.resolve_review import show_review
+from bridge.desk.resolve_review import list_marks, show_review
 from bridge.invoices.deliver import show_delivery
 from bridge.invoices.inbox import show_event
 from bridge.invoices.read_invoices import list_invoices
