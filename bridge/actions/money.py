@@ -185,8 +185,8 @@ ROWS: tuple[Row, ...] = (
         ),
         command=Command("refunds request", "Ask for a refund. Somebody else approves it.", beside=unknown_fee),
         form=Form(
-            "/invoices/<invoice_id>/refund",
             "propose_refund",
+            path="/invoices/<invoice_id>/refund",
             done="proposed",
             page="payout",
             values={"payout_id": "id"},
@@ -223,7 +223,6 @@ ROWS: tuple[Row, ...] = (
             "payouts sent", "State by which transaction you sent a refund from your own wallet; the chain must show it."
         ),
         form=Form(
-            "/payouts/<payout_id>/sent",
             "own_send",
             done="own_sent",
             page="payout",
@@ -238,7 +237,6 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/payouts/<payout_id>/address", "Name the address", PayoutShape),
         command=Command("payouts address", "Name or change where a refund goes; approvals given before are void."),
         form=Form(
-            "/payouts/<payout_id>/address",
             "set_address",
             done="address_set",
             page="payout",
@@ -253,7 +251,6 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/payouts/<payout_id>/reject", "Reject", PayoutShape),
         command=Command("payouts reject", "End a payout that was surely not sent."),
         form=Form(
-            "/payouts/<payout_id>/reject",
             "reject",
             done="rejected",
             page="payout",
@@ -275,7 +272,7 @@ ROWS: tuple[Row, ...] = (
             "Propose to send everything free to a cold address. Somebody else approves it.",
             beside=unknown_fee,
         ),
-        form=Form("/treasury/sweep", "sweep", done="proposed", page="payout", values={"payout_id": "id"}),
+        form=Form("sweep", path="/treasury/sweep", done="proposed", page="payout", values={"payout_id": "id"}),
     ),
     Action(
         sweep.propose_write_off,
@@ -286,7 +283,7 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "treasury write-off", "Propose to give up dust below the minimum send. Somebody else approves it."
         ),
-        form=Form("/treasury/write-off", "write_off", done="proposed", page="payout", values={"payout_id": "id"}),
+        form=Form("write_off", path="/treasury/write-off", done="proposed", page="payout", values={"payout_id": "id"}),
     ),
     # A funding has no key by which a repeated call would be one: it is no part of the API, nor on a page.
     Action(

@@ -179,7 +179,7 @@ ROWS: tuple[Row, ...] = (
             "Add an operator; the password is asked for, or read from standard input. The first one must be an admin.",
             lambda made: ["Added. For the authenticator app, shown this once:", made["totp_url"]],
         ),
-        form=Form("/people/add", "add_person", page="person", once="totp_url"),
+        form=Form("add_person", path="/people/add", page="person", once="totp_url"),
     ),
     Read(
         operators.show_operator,
@@ -228,7 +228,7 @@ ROWS: tuple[Row, ...] = (
             "Set a new password; it is asked for, or read from standard input.",
             lambda _: ["The password is set; open sessions have ended."],
         ),
-        form=Form("/people/<name>/password", "set_password", done="person_changed", page="person"),
+        form=Form("set_password", path="/people/<name>/password", done="person_changed", page="person"),
     ),
     Action(
         renew_totp,
@@ -239,7 +239,7 @@ ROWS: tuple[Row, ...] = (
             "Make a new one-time secret for a lost authenticator.",
             lambda made: ["For the authenticator app, shown this once:", made["totp_url"]],
         ),
-        form=Form("/people/<name>/totp", "renew_totp", page="person", once="totp_url"),
+        form=Form("renew_totp", path="/people/<name>/totp", page="person", once="totp_url"),
     ),
     Action(
         issue_token,
@@ -249,7 +249,7 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "operator token add", "Make a token; it is shown this once.", lambda made: [made["id"], made["token"]]
         ),
-        form=Form("/people/<name>/tokens", "issue_token", page="person", once="token"),
+        form=Form("issue_token", path="/people/<name>/tokens", page="person", once="token"),
     ),
     Read(
         operators.list_tokens,
@@ -264,8 +264,8 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/operator-tokens/<token_id>/revoke", "End a token", RevokedShape),
         command=Command("operator token revoke", "End a token at once.", lambda made: [f"{made['id']} is revoked."]),
         form=Form(
-            "/people/<name>/tokens/<token_id>/revoke",
             "revoke_token",
+            path="/people/<name>/tokens/<token_id>/revoke",
             done="token_revoked",
             page="person",
             values={"name": "name"},

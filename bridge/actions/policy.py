@@ -94,8 +94,8 @@ ROWS: tuple[Row, ...] = (
             decided,
         ),
         form=Form(
-            "/policy/propose",
             "propose_policy",
+            path="/policy/propose",
             done=lambda version: "policy_in_force" if version["status"] == "active" else "policy_proposed",
             page="policy_version",
             values={"number": "number"},
@@ -116,8 +116,8 @@ ROWS: tuple[Row, ...] = (
             decided,
         ),
         form=Form(
-            "/policy/<int:number>/approve",
             "approve_policy",
+            path="/policy/<int:number>/approve",
             done=lambda version: "policy_in_force" if version["status"] == "active" else "approved",
             page="policy_version",
         ),
@@ -127,6 +127,6 @@ ROWS: tuple[Row, ...] = (
         needs=(APPROVE, PROPOSE),
         api=Api("/v1/policy/versions/<int:number>/reject", "Reject", PolicyVersionShape),
         command=Command("policy reject", "End a proposal, or take your own back; what is in force stays.", decided),
-        form=Form("/policy/<int:number>/reject", "reject_policy", done="rejected", page="policy_version"),
+        form=Form("reject_policy", path="/policy/<int:number>/reject", done="rejected", page="policy_version"),
     ),
 )

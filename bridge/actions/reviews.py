@@ -216,7 +216,6 @@ ROWS: tuple[Row, ...] = (
             ruled,
         ),
         form=Form(
-            "/reviews/<review_id>/resolve",
             "resolve_review",
             done=lambda made: "proposed" if made["review"]["state"] == "open" else "resolved",
             page="review",
@@ -240,26 +239,14 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "marks approve", "Approve what somebody else proposed; with the last approval the invoice counts as paid."
         ),
-        form=Form(
-            "/marks/<mark_id>/approve",
-            "approve_manual_mark",
-            done="approved",
-            page="review",
-            values={"review_id": "review_id"},
-        ),
+        form=Form("approve_manual_mark", done="approved", page="review", values={"review_id": "review_id"}),
     ),
     Action(
         resolve_review.reject_mark,
         needs=(resolve_review.APPROVE, resolve_review.PROPOSE),
         api=Api("/v1/marks/<mark_id>/reject", "Reject the mark", MarkShape),
         command=Command("marks reject", "End a mark that waits; the review item stays open."),
-        form=Form(
-            "/marks/<mark_id>/reject",
-            "reject_manual_mark",
-            done="rejected",
-            page="review",
-            values={"review_id": "review_id"},
-        ),
+        form=Form("reject_manual_mark", done="rejected", page="review", values={"review_id": "review_id"}),
     ),
     Action(
         grant_grace.grant_grace,
@@ -270,12 +257,7 @@ ROWS: tuple[Row, ...] = (
             "grace grant", "Give the payer of INVOICE_ID time; once per billing payment, for tiers that have grace."
         ),
         form=Form(
-            "/invoices/<invoice_id>/grace",
-            "give_time",
-            done="grace_granted",
-            page="invoice",
-            shown=lambda page: page["may_have_grace"],
-            look="quiet",
+            "give_time", done="grace_granted", page="invoice", shown=lambda page: page["may_have_grace"], look="quiet"
         ),
     ),
     Read(

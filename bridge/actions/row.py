@@ -59,16 +59,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Form:
-    """Where a form is sent, and which page follows with which sentence (`done`, a code).
+    """A form by its endpoint, and which page follows with which sentence (`done`, a code).
 
-    `values` of that page's address are found among the form's own and the result's; without it they are those of `path`.
+    `path`: where it is sent; without it where the API takes the same. `values` of the next page's address are found among the
+    form's own and the result's; without it they are those of the form's address.
     `once`: no page follows, the answer itself shows this secret of the result.
     `shown`: where this is true of what the page has, the page draws the form by itself, in its slot, in the way of `look`;
     its words are desk.forms.<endpoint>. Without it a template draws it.
     """
 
-    path: str
     endpoint: str
+    path: str = field(default="", kw_only=True)
     done: str | Callable[[Any], str] = field(default="", kw_only=True)
     page: str = field(kw_only=True)
     values: Mapping[str, str] | None = field(default=None, kw_only=True)
@@ -117,6 +118,12 @@ class Action(Row):
     asks: type[Body] = ReasonBody
     keyed: bool = False
     form: Form | ByHand | None = None
+
+    @property
+    def sent_to(self) -> str:
+        """Where its form is sent, under the desk's own address."""
+        named = self.form.path if isinstance(self.form, Form) else ""
+        return named or (self.api.path.removeprefix("/v1") if self.api else "")
 
 
 @dataclass(frozen=True)

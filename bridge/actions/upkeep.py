@@ -273,7 +273,6 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/invoices/<invoice_id>/check", "Look again now", AnsweredShape),
         command=ByHand("recheck", "looks at every invoice when none is named; exit code 1 without an answer"),
         form=Form(
-            "/invoices/<invoice_id>/check",
             "check_invoice",
             done=lambda is_answered: "checked" if is_answered else "no_answer",
             page="invoice",
@@ -287,7 +286,6 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/deliveries/<delivery_id>/redeliver", "Send it again", QueuedShape),
         command=ByHand("deliveries redeliver", "takes many, by id or by state, with a bar of progress"),
         form=Form(
-            "/deliveries/<delivery_id>/redeliver",
             "redeliver_one",
             done=lambda is_queued: "queued" if is_queued else "under_way",
             page="delivery",
@@ -306,7 +304,11 @@ ROWS: tuple[Row, ...] = (
             lambda event_id: [event_id],
         ),
         form=Form(
-            "/deliveries/test", "test_event", done="test_sent", page="delivery_list", values={"merchant": "merchant"}
+            "test_event",
+            path="/deliveries/test",
+            done="test_sent",
+            page="delivery_list",
+            values={"merchant": "merchant"},
         ),
     ),
     Action(
@@ -315,8 +317,8 @@ ROWS: tuple[Row, ...] = (
         api=Api("/v1/events/<event_id>/replay", "Replay", ReplayedShape),
         command=ByHand("events replay", "takes many, by id or by what they are, with a bar of progress"),
         form=Form(
-            "/inbox/<event_id>/replay",
             "replay_callback",
+            path="/inbox/<event_id>/replay",
             done=lambda outcome: REPLAYED.get(outcome, "replayed"),
             page="inbox_row",
             shown=lambda page: page["event"]["id"].startswith("in:") and page["event"]["state"] != "dead",
@@ -367,7 +369,7 @@ ROWS: tuple[Row, ...] = (
         needs=("mode.set",),
         api=Api("/v1/modes", "Turn a switch", ModeShape),
         command=ByHand("mode", "names the wallet, not the scope"),
-        form=Form("/modes/set", "switch", done="switched", page="modes"),
+        form=Form("switch", path="/modes/set", done="switched", page="modes"),
     ),
     Read(
         read_audit,

@@ -11,9 +11,9 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
+from bridge.actions import GROUPS, ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
 from bridge.actions.row import Action, Command, Row
-from bridge.actions.table import GROUPS, ROWS
 from bridge.cli.opened import MOMENT, acting, reading
 from bridge.context import Bridge
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from bridge.actions import ROWS
 from bridge.actions.fields import Body, given_of, matched
 from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody
 from bridge.actions.row import Action, Api, Row
-from bridge.actions.table import ROWS
 from bridge.core.errors import Refused
 from bridge.payouts import decide_payout
 from bridge.payouts.request_refund import NewRefund, request_refund

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from bridge.actions import ROWS
 from bridge.actions.fields import Shape
 from bridge.actions.row import Action, Api, Row
-from bridge.actions.table import ROWS
 from bridge.invoices.present import InvoiceShape
 from bridge.web.api import MODULE, PUBLIC
 from bridge.web.bodies import NewInvoiceBody

@@ -9,10 +9,10 @@ import click
 import pytest
 
 import bridge.web
+from bridge.actions import ACTIONS, ROWS
 from bridge.actions.fields import asked_of
 from bridge.actions.money import FundingBody
 from bridge.actions.row import Command, Form, Row
-from bridge.actions.table import ACTIONS, ROWS
 from bridge.cli import main
 from bridge.core.roles import PERMISSIONS
 from bridge.language import languages

@@ -10,10 +10,10 @@ from flask import request
 from pydantic import SecretStr
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.actions import ACTIONS
 from bridge.actions.fields import Asked, asked_of
 from bridge.actions.money import APPROVE
 from bridge.actions.row import Action, Form
-from bridge.actions.table import ACTIONS
 from bridge.books.reconcile import start_reconciliation
 from bridge.core.errors import Refused
 from bridge.payouts.decide_payout import approve_payout, show_payout
@@ -39,7 +39,7 @@ def _add_target(row: Action, sent: Form) -> None:
         return done(sent.done if isinstance(sent.done, str) else sent.done(result), sent.page, **values)
 
     posted.__name__ = sent.endpoint
-    form(sent.path, *row.needs)(posted)
+    form(row.sent_to, *row.needs)(posted)
     if sent.shown:
         OFFERS.setdefault(sent.page, []).append(Offer(form=sent, fields=list(asked_of(row.asks)), shown=sent.shown))
 
