@@ -4,7 +4,7 @@ Owns these reads and what of a row they show; must not change anything.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -188,15 +188,9 @@ def switches(bridge: Bridge) -> list[dict[str, Any]]:
     """The bridge and every wallet with their mode, since when, by whom and why."""
     with bridge.store.read() as tx:
         rows = {row.scope: row for row in leases.all_modes(tx)}
+    untouched = {"mode": "normal", "since": None, "actor": "", "reason": ""}
     return [
-        {
-            "scope": scope,
-            "mode": rows[scope].mode if scope in rows else "normal",
-            "since": time_text(rows[scope].since) if scope in rows else None,
-            "actor": rows[scope].actor if scope in rows else "",
-            "reason": rows[scope].reason if scope in rows else "",
-        }
-        for scope in scopes(bridge)
+        {"scope": scope} | (_plain(rows[scope], *untouched) if scope in rows else untouched) for scope in scopes(bridge)
     ]
 
 
@@ -212,89 +206,63 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
     return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}
 
 
-AUDITED = (
-    "id",
-    "invoice_id",
-    "actor",
-    "action",
-    "from_status",
-    "to_status",
-    "reason",
-    "rule",
+# What of a stored row is shown; times are text.
+_PAYMENT = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
+_MESSAGE = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts", "created_at")
+_ATTEMPT = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error", "at")
+_ASKED = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "opened_at", "due_at")
+_ANSWERED = ("decision", "actor", "note", "resolved_at")
+_AUDITED = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
+_QUOTE = (
+    "version",
+    "kind",
+    "currency",
+    "risk_bps",
+    "due_sat",
+    "effective_from",
+    "expires_at",
     "policy_version",
-    "detail",
-    "position",
+    "samples",
 )
 
 
 def _quote(row: Any) -> dict[str, Any]:
-    return {
-        "version": row.version,
-        "kind": row.kind,
-        "base": minor_text(row.base_minor, row.currency),
-        "price": minor_text(row.price_minor, row.currency),
-        "currency": row.currency,
-        "risk_bps": row.risk_bps,
-        "due_sat": row.due_sat,
-        "effective_from": time_text(row.effective_from),
-        "expires_at": time_text(row.expires_at),
-        "policy_version": row.policy_version,
-        "samples": row.samples,
-    }
+    money = {"base": row.base_minor, "price": row.price_minor}
+    return _plain(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
 
 
 def _payment(row: Any) -> dict[str, Any]:
-    names = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source")
-    times = ("first_seen_at", "asked_at")
-    return _fields(row, names) | _times(row, times)
+    return _plain(row, *_PAYMENT)
 
 
 def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "family": row.family,
-        "at": time_text(row.at),
-        "legs": [{"account": leg.account, "asset": leg.asset, "units": leg.units} for leg in legs],
+    return _plain(row, "id", "kind", "family", "at") | {
+        "legs": [_plain(leg, "account", "asset", "units") for leg in legs]
     }
 
 
 def _delivery(row: Any) -> dict[str, Any]:
-    names = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts")
-    times = ("created_at", "next_try_at")
-    return _fields(row, names) | _times(row, times)
+    return _plain(row, *_MESSAGE, "next_try_at")
 
 
 def _attempt(row: Any) -> dict[str, Any]:
-    names = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error")
-    return _fields(row, names) | {"at": time_text(row.at)}
+    return _plain(row, *_ATTEMPT)
 
 
 def _callback(row: Any) -> dict[str, Any]:
-    names = ("source", "state", "note", "copies", "headers")
     body = bytes(row.body).decode(errors="replace")
-    return _fields(row, names) | {
-        "id": f"in:{row.id}",
-        "received_at": time_text(row.received_at),
-        "body": body,
-    }
+    names = ("source", "state", "note", "copies", "headers", "received_at")
+    return _plain(row, *names) | {"id": f"in:{row.id}", "body": body}
 
 
 def _review(row: Any, now: datetime) -> dict[str, Any]:
-    names = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "decision", "actor", "note")
-    times = ("opened_at", "due_at", "resolved_at")
-    is_overdue = row.state == "open" and row.due_at < now
-    return _fields(row, names) | _times(row, times) | {"is_overdue": is_overdue}
+    return _plain(row, *_ASKED, *_ANSWERED) | {"is_overdue": row.state == "open" and row.due_at < now}
 
 
 def _audited(row: Any) -> dict[str, Any]:
-    return _fields(row, AUDITED) | {"at": time_text(row.at)}
+    return _plain(row, *_AUDITED, "detail", "position", "at")
 
 
-def _fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
-
-
-def _times(row: Any, names: Iterable[str]) -> dict[str, str | None]:
-    found: dict[str, datetime | None] = _fields(row, names)
-    return {name: time_text(at) if at is not None else None for name, at in found.items()}
+def _plain(row: Any, *names: str) -> dict[str, Any]:
+    found = {name: getattr(row, name) for name in names}
+    return {name: time_text(each) if isinstance(each, datetime) else each for name, each in found.items()}
