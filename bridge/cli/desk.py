@@ -20,7 +20,7 @@ from bridge.invoices import deliver as outbox
 from bridge.invoices import inbox as console
 from bridge.invoices.read_invoices import list_invoices
 from bridge.payouts.treasury import read_balance, read_former, treasury_view
-from bridge.people import decide_policy
+from bridge.people import policy as policies
 from bridge.permit import MODES, WALLET_MODES, set_mode
 
 
@@ -249,7 +249,7 @@ def policy() -> None:
 @reading
 def policy_show(bridge: Bridge, number: int | None) -> None:
     """Show version NUMBER, or what is in force, what waits for people and whether the file says the same."""
-    show(decide_policy.show_policy(bridge) if number is None else decide_policy.show_version(bridge, number))
+    show(policies.show_policy(bridge) if number is None else policies.show_version(bridge, number))
 
 
 @policy.command("diff")
@@ -262,9 +262,9 @@ def policy_diff(ctx: click.Context, before: int | None, after: int | None) -> No
         raise click.UsageError("Name two versions, or none.")
     with opened(ctx) as bridge:
         if before is None or after is None:
-            changes = decide_policy.show_policy(bridge)["file_changes"]
+            changes = policies.show_policy(bridge)["file_changes"]
         else:
-            changes = decide_policy.compare_versions(bridge, before, after)
+            changes = policies.compare_versions(bridge, before, after)
     for each in changes:
         click.echo(f"{each['setting']}: {_or_nothing(each['before'])} → {_or_nothing(each['after'])}")
     sys.exit(1 if changes else 0)

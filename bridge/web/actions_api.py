@@ -14,7 +14,7 @@ from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody
 from bridge.actions.row import Action, Api, Row
 from bridge.core.errors import Refused
 from bridge.payouts import decide_payout
-from bridge.payouts.request_refund import NewRefund, request_refund
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.permit import MODULE
 from bridge.web.auth import merchant_or_operator, require_operator
 from bridge.web.bodies import idempotency_key, read_body, read_json, read_query

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from flask import Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.books.reconciliation_report import list_reconciliations, show_reconciliation
-from bridge.books.verify_audit import verify_audit
+from bridge.books.reconcile import list_reconciliations, show_reconciliation
+from bridge.books.verify import verify_audit
 from bridge.core.errors import Refused
 from bridge.core.kinds import review_of
 from bridge.core.payout import KINDS, STATES, VARIANTS
@@ -35,11 +35,11 @@ from bridge.invoices.inbox import show_event
 from bridge.invoices.read_invoices import list_invoices
 from bridge.payouts.decide_payout import list_payouts, show_payout
 from bridge.payouts.treasury import treasury_view
-from bridge.people import decide_policy, operators
+from bridge.people import operators
+from bridge.people import policy as policy_versions
 from bridge.people.operators import MANAGE
 from bridge.permit import MODES, WALLET_MODES
-from bridge.upkeep.check import alerts
-from bridge.upkeep.readiness import readiness
+from bridge.upkeep.check import alerts, readiness
 from bridge.web.admin.charts import Chart, charts
 from bridge.web.admin.door import actor, bridge, page, render, role, texts
 from bridge.web.context import here
@@ -240,16 +240,16 @@ def policy() -> str:
     before = request.args.get("before", "")
     if before and not (before.isascii() and before.isdecimal() and len(before) < 10):
         raise Refused("invalid_cursor", "Use the next_before of the page before.", field="before")
-    found = decide_policy.list_versions(bridge(), limit=20, before=int(before) if before else None)
+    found = policy_versions.list_versions(bridge(), limit=20, before=int(before) if before else None)
     # A bridge that was put together without a settings file has no versions.
-    state = decide_policy.show_policy(bridge()) if bridge().policy_number else None
+    state = policy_versions.show_policy(bridge()) if bridge().policy_number else None
     return render("policy.html", state=state, found=found, policies=policies(bridge()))
 
 
 @page("/policy/<int:number>")
 def policy_version(number: int) -> str:
     """One version with everything that it changed, and what this person may do about it."""
-    return render("policy_version.html", version=decide_policy.show_version(bridge(), number))
+    return render("policy_version.html", version=policy_versions.show_version(bridge(), number))
 
 
 @page("/people", needs=MANAGE)
