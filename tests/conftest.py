@@ -15,12 +15,32 @@ from typing import Any
 
 import hypothesis
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.util import LRUCache
 
 from tests.postgres import Cluster, start_cluster
 
 # The same histories at every run of continuous integration: luck finds faults on a developer's machine, not in a merge.
 hypothesis.settings.register_profile("bridge", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("bridge")
+
+
+def _share_statements(engine: Engine) -> None:
+    """Statements that one test had SQLAlchemy compile serve the next: an engine of its own would compile them all anew.
+
+    What was compiled belongs to a dialect. The first one of its driver that knows its server is everybody's.
+    """
+    dialect, compiled = _COMPILED.get(engine.driver, (engine.dialect, engine._compiled_cache))
+    if dialect.server_version_info is None:
+        _COMPILED[engine.driver] = engine.dialect, LRUCache(5_000)
+    else:
+        engine.dialect, engine._compiled_cache = dialect, compiled
+
+
+_COMPILED: dict[str, tuple[Any, Any]] = {}
+# SQLAlchemy calls this for each engine that was made.
+DefaultDialect.engine_created = staticmethod(_share_statements)
 
 
 def pytest_collection_finish() -> None:
