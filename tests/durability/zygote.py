@@ -4,6 +4,7 @@ Owns their life: when its standard input closes, every program it started is kil
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ def main() -> None:
     import bridge.cli
     import bridge.cli.web_server  # noqa: F401
 
+    # Each program looks itself through for garbage once when it starts: what it was forked with need not be looked at.
+    gc.collect()
+    gc.freeze()
     started: dict[int, int | None] = {}
     for line in sys.stdin:
         order = json.loads(line)
