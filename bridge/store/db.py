@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -266,6 +264,10 @@ def open_store(database_url: str, *, pool_size: int = 20) -> Store:
 
 def migrate(database_url: str) -> None:
     """Brings the schema to the newest version. Run before the workers start, never at import."""
+    # A seventh of what every program would have to load when it starts.
+    from alembic import command
+    from alembic.config import Config
+
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
