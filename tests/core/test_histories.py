@@ -10,9 +10,10 @@ from bridge.core.ledger import Books
 from tests.core.builders import DUE_SAT
 from tests.core.life import Life, Snapshot, balances_of
 from tests.core.steps import LIVES, STEPS, Step, act
+from tests.parts import WHOLE
 
 
-@settings(max_examples=1_200, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_200 if WHOLE else 400, derandomize=WHOLE, suppress_health_check=[HealthCheck.too_slow])
 @given(LIVES, st.lists(STEPS, min_size=5, max_size=25))
 def test_no_history_breaks_a_promise(life: Life, history: list[Step]) -> None:
     """Every step is checked by `life.check`: moves, words, one "settled", equal second decision, journals, amounts."""
@@ -21,7 +22,7 @@ def test_no_history_breaks_a_promise(life: Life, history: list[Step]) -> None:
     event(f"ends {life.invoice.status}, {life.invoice.exception}")
 
 
-@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300 if WHOLE else 100, derandomize=WHOLE, suppress_health_check=[HealthCheck.too_slow])
 @given(LIVES, st.lists(STEPS, max_size=15))
 def test_money_that_all_vanished_leaves_no_balance_behind(life: Life, history: list[Step]) -> None:
     for step in history:
