@@ -6,6 +6,7 @@ Owns the tree, process starts and the CGI environment; must not import the modul
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import shutil
 import subprocess
@@ -64,12 +65,13 @@ class Panel:
         )
 
     def write(self, content: dict[str, Any]) -> None:
-        fresh = self.base / "panel.json.fresh"
-        fresh.write_text(json.dumps(content))
-        fresh.replace(self.base / "panel.json")
+        fresh = self.base / "panel.fresh"
+        # Version 2: what every Python reads alike.
+        fresh.write_bytes(marshal.dumps(content, 2))
+        fresh.replace(self.base / "panel")
 
     def read(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.base / "panel.json").read_text())
+        found: dict[str, Any] = marshal.loads((self.base / "panel").read_bytes())
         return found
 
     def change(self, **changes: Any) -> None:
@@ -117,14 +119,18 @@ class Panel:
         self.change(faults=[*self.read()["faults"], {"func": func, "fault": fault, "times": times}])
 
     def calls(self) -> list[dict[str, Any]]:
-        where = self.base / "calls.jsonl"
-        return [json.loads(line) for line in where.read_text().splitlines()] if where.exists() else []
+        where, found = self.base / "calls", []
+        if where.exists():
+            with where.open("rb") as written:
+                while written.peek(1):
+                    found.append(marshal.load(written))
+        return found
 
     def functions(self) -> list[str]:
         return [call["func"] for call in self.calls()]
 
     def forget_calls(self) -> None:
-        (self.base / "calls.jsonl").unlink(missing_ok=True)
+        (self.base / "calls").unlink(missing_ok=True)
 
     def environment(self, **more: str) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **TURNED, **more}
