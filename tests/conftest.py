@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hypothesis
@@ -20,7 +21,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
 
 from tests.parts import in_turn
-from tests.postgres import Cluster, start_cluster
+from tests.postgres import Cluster, start_cluster, undurable_place
 
 # The same histories at every run of continuous integration: luck finds faults on a developer's machine, not in a merge.
 hypothesis.settings.register_profile("bridge", deadline=None, derandomize="CI" in os.environ)
@@ -79,11 +80,11 @@ def store(database_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    """URL of a copy of the migrated SQLite file."""
-    path = tmp_path / "bridge.db"
-    shutil.copyfile(sqlite_template, path)
-    return f"sqlite:///{path}"
+def sqlite_url(sqlite_template: Path) -> Iterator[str]:
+    """URL of a copy of the migrated SQLite file, removed afterwards."""
+    with TemporaryDirectory(prefix="bridge-sqlite-", dir=undurable_place()) as place:
+        shutil.copyfile(sqlite_template, f"{place}/bridge.db")
+        yield f"sqlite:///{place}/bridge.db"
 
 
 @pytest.fixture(scope="session")

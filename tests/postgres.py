@@ -18,6 +18,7 @@ from psycopg import sql
 _SERVER_OPTIONS = "-c listen_addresses='' -c max_connections=100"
 _NOT_DURABLE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=128MB"
 # A database is some 700 files. Where a disk takes a millisecond to make one, they cost more than the test that needs them.
+# And a commit of SQLite waits for the disk.
 _MEMORY, _ROOM = Path("/dev/shm"), 2**30
 
 # initdb refuses root.
@@ -62,8 +63,7 @@ def start_cluster(*, durable: bool = False) -> Cluster:
     """
     binaries = _find_binaries()
     # Not under TMPDIR: the path of a socket has about a hundred characters, and user postgres must be able to enter.
-    in_memory = not durable and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
-    directory = Path(tempfile.mkdtemp(prefix="bridge-pg-", dir=_MEMORY if in_memory else "/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="bridge-pg-", dir="/tmp" if durable else undurable_place()))
     directory.chmod(0o755)
     if os.geteuid() == 0:
         shutil.chown(directory, "postgres")
@@ -78,6 +78,12 @@ def start_cluster(*, durable: bool = False) -> Cluster:
         shutil.rmtree(directory)
         raise
     return Cluster(directory=directory, guard=_start_guard(binaries, directory))
+
+
+def undurable_place() -> Path:
+    """Where to put what need not survive anything: memory, if there is enough."""
+    is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    return _MEMORY if is_roomy else Path("/tmp")
 
 
 def _start_guard(binaries: Path, directory: Path) -> "subprocess.Popen[bytes]":
