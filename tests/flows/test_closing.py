@@ -16,6 +16,10 @@ ANSWERS = {
     "/prices/beta": {"bitcoin": {"usd": 65_000}},
     "/esplora/block/" + "ab" * 32: {"id": "ab" * 32, "height": 9, "timestamp": 1_700_000_000},
 }
+HASHES = {
+    "/esplora/blocks/tip/hash": "ab" * 32,
+    "/esplora/block-height/0": "000000000933ea01ad0ee984209779baaec3ced90fa3f408719526f8d77f4943",
+}
 
 
 class Outside(HttpServer):
@@ -45,7 +49,7 @@ class Caller(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        body = b"ab" * 32 if path.endswith("/tip/hash") else json.dumps(ANSWERS[path]).encode()
+        body = HASHES[path].encode() if path in HASHES else json.dumps(ANSWERS[path]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
