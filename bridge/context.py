@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bridge.core.books import Reconciliation, RetentionDays
 from bridge.core.credentials import LoginRules
-from bridge.core.evidence import Answer, Sample
+from bridge.core.evidence import Answer, Sample, WalletBalance
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
@@ -228,7 +228,7 @@ class Bridge:
     @cached_property
     def receiving(self) -> Rail:
         """The rail that new invoices are paid over."""
-        return next(rail for rail in self.rails if rail.is_offered)
+        return next(rail for rail in self.rails if rail.is_offered and not rail.is_beside)
 
     @property
     def wallet_id(self) -> str:
@@ -246,12 +246,12 @@ class Bridge:
         return {rail.wallet_id: rail for rail in self.rails if not rail.is_offered and rail.sends is None}
 
     @cached_property
-    def readers_by_role(self) -> Mapping[str, Mapping[str, WalletReader]]:
+    def told_by_role(self) -> Mapping[str, Mapping[str, Callable[[], WalletBalance]]]:
         """Every wallet that says what it holds, by role and id: the money of all of a role is one account of the books."""
-        found: dict[str, dict[str, WalletReader]] = {}
+        found: dict[str, dict[str, Callable[[], WalletBalance]]] = {}
         for rail in self.rails:
-            if rail.reader is not None:
-                found.setdefault(rail.role, {})[rail.wallet_id] = rail.reader
+            if rail.balance is not None:
+                found.setdefault(rail.role, {})[rail.wallet_id] = rail.balance
         return found
 
     def rail_of(self, wallet_id: str) -> Rail | None:

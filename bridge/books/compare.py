@@ -3,7 +3,7 @@
 Owns these reads of a reconciliation; what a difference means is `core.reconciliation`'s.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from bridge.core.evidence import WalletBalance
 from bridge.core.invoice import decide
 from bridge.core.ledger import Books
 from bridge.core.money import to_minor
-from bridge.core.rail import WalletReader
 from bridge.core.reconciliation import (
     BillingWord,
     Finding,
@@ -174,13 +173,13 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
     Books first, then wallets. What a former wallet of a role still holds stands on the same account of the books.
     """
     found: dict[str, int] = {}
-    by_role = bridge.readers_by_role
-    for role, readers in by_role.items():
+    by_role = bridge.told_by_role
+    for role, told in by_role.items():
         with bridge.store.read() as tx:
             booked = reconciliations.balance_of(tx, (f"wallet:{role}", "inflight:unconfirmed"))
-            baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in readers)
-            leaving_sat = sum(reconciliations.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in readers)
-        balance = _together(bridge, role, readers)
+            baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
+            leaving_sat = sum(reconciliations.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in told)
+        balance = _together(bridge, role, told)
         if balance is None:
             continue
         found[role] = wallet_variance(
@@ -195,13 +194,13 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
     return found, len(by_role) - len(found)
 
 
-def _together(bridge: Bridge, role: str, readers: Mapping[str, WalletReader]) -> WalletBalance | None:
+def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:
     """What the wallets of a role hold together; None when one of them does not answer."""
     total = WalletBalance(balance_sat=0, confirmed_sat=0, unconfirmed_sat=0, immature_sat=0)
-    for wallet_id, reader in readers.items():
+    for wallet_id, balance in told.items():
         try:
             draw_call(bridge)
-            read = reader.balance()
+            read = balance()
         except BridgeError as error:
             log("reconciliation.wallet_unread", role=role, wallet_id=wallet_id, code=error.code)
             return None

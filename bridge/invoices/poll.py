@@ -176,8 +176,8 @@ YOUNG_COMPARED, NEAREST = 2_000, 6
 def sense_balance(bridge: Bridge, *, owner: str) -> int:
     """Asks at most once per pause over all workers, and only while looks are due. Returns how many invoices rest or hurry."""
     now = bridge.clock()
-    reader = bridge.receiving.reader
-    if reader is None:
+    balance = bridge.receiving.balance
+    if balance is None:
         return 0
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now):
@@ -193,7 +193,7 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
             give_back(tx, calls=1)
             return 0
     try:
-        balance_sat = reader.balance().balance_sat
+        balance_sat = balance().balance_sat
     except BridgeError as error:
         log("balance.not_sensed", level=logging.WARNING, code=error.code)
         return 0

@@ -10,27 +10,39 @@ from typing import Any
 
 from bridge.call_budget import take_calls
 from bridge.context import Bridge
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, Refused
 from bridge.core.money import BTC
-from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Rail, Target
+from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Offer, Rail, Target, Wanted
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import leases, targets, wallets
 from bridge.store.db import Tx
 
 
-def offered(rail: Rail, text: str, *, due_units: int, now: datetime) -> Target:
+def offered(rail: Rail, offer: Offer, *, due_units: int, now: datetime) -> Target:
     """A target over this rail that was not offered before."""
     return Target(
         rail=rail.name,
         asset=rail.asset,
         wallet_id=rail.wallet_id,
-        text=text,
+        text=offer.text,
+        key=offer.key,
         account=rail.account,
         witness=rail.witness,
         due_units=due_units,
         created_at=now,
+        expires_at=offer.expires_at,
     )
+
+
+def refuse_amount(rail: Rail, due_units: int) -> None:
+    """Raises Refused (below_minimum, above_maximum) for what cannot be asked for over this rail."""
+    if due_units < rail.least_units:
+        raise Refused(
+            "below_minimum", f"The least over this way is {rail.least_units} of {rail.asset}.", field="amount"
+        )
+    if rail.most_units is not None and due_units > rail.most_units:
+        raise Refused("above_maximum", f"The most over this way is {rail.most_units} of {rail.asset}.", field="amount")
 
 
 def target_of(tx: Tx, bridge: Bridge, row: Any) -> Target:
@@ -130,7 +142,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         if not take_calls(tx, bridge, now=now):
             return 0
     try:
-        address = rail.asks(EXPECTED_SAT)
+        address = rail.asks(Wanted(due_units=EXPECTED_SAT, reference=bridge.new_id("spare"))).text
     except BridgeError as error:
         log("spare_address.not_added", level=logging.WARNING, code=error.code)
         return 0

@@ -14,7 +14,7 @@ from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.evidence import WalletBalance
 from bridge.core.ledger import ASSETS
 from bridge.core.money import BTC
-from bridge.core.rail import AddressSource, WalletReader
+from bridge.core.rail import AddressSource, Rail
 from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.invoices.present import time_text
 from bridge.logs import log
@@ -49,7 +49,7 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
 def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
     asked_at, rail = bridge.clock(), bridge.senders[role]
-    balance = _asked(bridge, role, rail.reader)
+    balance = _asked(bridge, role, rail)
     if balance is None:
         return None
     _keep(bridge, role, rail.wallet_id, balance, known_terms(bridge, role), at=asked_at)
@@ -66,7 +66,7 @@ def read_former(bridge: Bridge, wallet_id: str) -> bool:
     """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
     asked_at, former = bridge.clock(), bridge.former[wallet_id]
     place = place_of(former.role, wallet_id)
-    balance = _asked(bridge, place, former.reader)
+    balance = _asked(bridge, place, former)
     if balance is None:
         return False
     nothing_leaves = Terms(fee_bps=None, min_send_sat=bridge.payouts.min_send_sat)
@@ -79,12 +79,12 @@ def place_of(role: str, wallet_id: str) -> str:
     return f"{role}:{wallet_id}"
 
 
-def _asked(bridge: Bridge, place: str, reader: WalletReader | None) -> WalletBalance | None:
-    if reader is None:
+def _asked(bridge: Bridge, place: str, rail: Rail) -> WalletBalance | None:
+    if rail.balance is None:
         return None
     try:
         draw_call(bridge)
-        return reader.balance()
+        return rail.balance()
     except BridgeError as error:
         log("balance.unavailable", level=logging.WARNING, role=place, code=error.code)
         return None
@@ -100,7 +100,7 @@ def _keep(bridge: Bridge, place: str, wallet_id: str, read: WalletBalance, terms
 
 def readings_of(tx: Tx, bridge: Bridge, role: str) -> dict[str, Any]:
     """The last reading of every wallet of a role that the settings name, by wallet id."""
-    ids = bridge.readers_by_role.get(role, {})
+    ids = bridge.told_by_role.get(role, {})
     return {
         row.wallet_id: row
         for row in wallets.balances(tx)
@@ -234,7 +234,7 @@ def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list
         opening, closing = exports.balances_at(tx, from_at), exports.balances_at(tx, to_at)
         moves = exports.wallet_moves(tx, from_at=from_at, to_at=to_at)
         read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
-        wanted = {account: len(bridge.readers_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
+        wanted = {account: len(bridge.told_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
     read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}
     return [_row(account, opening, closing, moves, read, from_at, to_at) for account in WALLETS]
 

@@ -185,6 +185,8 @@ targets = Table(
     Column("due_units", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
+    Column("key", Text),
+    Index("ix_targets_key", "key", unique=True),
     CheckConstraint("due_units > 0", name="positive"),
     CheckConstraint("witness IN ('chain','total+chain','rail')", name="witness"),
 )
@@ -230,6 +232,7 @@ payments = Table(
     Column("source", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
     Column("target_id", BigInteger),
+    Column("amount_msat", BigInteger),
     UniqueConstraint("invoice_id", "key"),
     Index("ix_payments_key", "key"),
 )

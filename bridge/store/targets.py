@@ -59,4 +59,5 @@ def _target_of(row: Any) -> Target:
         due_units=row.due_units,
         created_at=row.created_at,
         expires_at=row.expires_at,
+        key=row.key,
     )

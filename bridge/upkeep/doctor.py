@@ -109,8 +109,8 @@ def examine(
     limits = thresholds or Thresholds()
     findings = [*_ready(bridge), *_files(place)]
     rail = bridge.receiving
-    if rail.reader is not None:
-        findings.append(_attempt("provider_key", rail.reader.balance))
+    if rail.balance is not None:
+        findings.append(_attempt("provider_key", rail.balance))
         findings.append(_attempt("net_guard", lambda: check_wallet_net(rail.wallet_id, bridge.network)))
     if rail.health is not None:
         findings.append(_gateway_terms(bridge, rail.health))
@@ -225,8 +225,8 @@ def _former_wallets(bridge: Bridge) -> Iterator[Finding]:
         return
     yield _finding("wallet_missing", not missing, "; ".join(missing))
     for each, former in bridge.former.items():
-        if former.reader is not None:
-            yield _attempt(f"former_wallet_key:{each}", former.reader.balance)
+        if former.balance is not None:
+            yield _attempt(f"former_wallet_key:{each}", former.balance)
         last_at = until[each]
         if waiting[each] or (last_at is not None and last_at > now):
             detail = f"{waiting[each]} open invoices; the last is watched until {last_at:%Y-%m-%d %H:%M} UTC"

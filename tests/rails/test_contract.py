@@ -5,7 +5,7 @@ Owns the contract of `bridge.core.rail`, asked of real adapters over the sandbox
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from bridge.config import RAIL_SECTIONS
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import gap_of, known_outputs
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import ChainReading
 from bridge.core.ledger import ACCOUNTS
 from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target
@@ -22,6 +22,7 @@ from bridge.invoices.chain import horizon
 from bridge.invoices.targets import target_of
 from bridge.store import invoices, targets
 from tests.books.runs import reconcile
+from tests.builders import with_rail
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World
 
@@ -50,10 +51,10 @@ class Case:
 
 
 RAILS = {
-    "subtc": Case(can=frozenset({"reader", "sends", "health", "doorbell"})),
+    "subtc": Case(can=frozenset({"reader", "balance", "sends", "health", "doorbell"})),
     "own_wallet": Case(settings=WITHOUT_GATEWAY),
 }
-ABILITIES = ("reader", "sends", "health", "doorbell", "evidence")
+ABILITIES = ("reader", "balance", "sends", "health", "doorbell", "evidence")
 
 
 @pytest.fixture(params=RAILS)
@@ -120,7 +121,7 @@ def test_it_says_who_it_is_and_what_it_can_do(name: str, world: World) -> None:
     assert (rail.reader is not None) == (rail.witness == TOTAL_AND_CHAIN)
     assert (rail.evidence is not None) == (rail.witness == RAIL)
     # What is sent is asked about afterwards: what is left, whether all is well.
-    assert rail.sends is None or (rail.reader is not None and rail.health is not None)
+    assert rail.sends is None or (rail.balance is not None and rail.health is not None)
 
 
 def test_limits_cost_and_calls_are_whole_numbers_that_make_sense(world: World) -> None:
@@ -129,6 +130,22 @@ def test_limits_cost_and_calls_are_whole_numbers_that_make_sense(world: World) -
     assert rail.most_units is None or rail.most_units >= rail.least_units
     assert rail.calls_per_minute >= 1
     assert rail.fee_bps is None or 0 <= rail.fee_bps < 10_000
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"least_units": 20_000}, "below_minimum"), ({"most_units": 15_000}, "above_maximum")],
+    ids=["too little", "too much"],
+)
+def test_what_cannot_be_asked_for_over_it_is_refused_and_leaves_nothing(
+    world: World, limits: dict[str, int], code: str
+) -> None:
+    narrow = replace(world, bridge=with_rail(world.bridge, **limits))
+    with pytest.raises(Refused) as refused:
+        narrow.open()  # USD 10.00, some 15,384 satoshi
+    assert (refused.value.code, refused.value.field) == (code, "amount")
+    assert world.rows("SELECT id FROM invoices") == []
+    assert world.open()["status"] == "new"
 
 
 def test_one_payment_has_one_target_however_often_it_is_asked_for(world: World) -> None:
@@ -192,10 +209,10 @@ def test_silence_is_an_error_and_never_an_empty_answer(world: World) -> None:
 
 def test_balance_and_health_answer_where_the_rail_has_them(world: World) -> None:
     rail = rail_of(world)
-    if rail.reader is not None:
-        before = rail.reader.balance().balance_sat
+    if rail.balance is not None:
+        before = rail.balance().balance_sat
         pay(world, world.open(), 20_000)
-        assert rail.reader.balance().balance_sat == before + 20_000
+        assert rail.balance().balance_sat == before + 20_000
     if rail.health is not None:
         assert rail.health().ok
 
