@@ -9,6 +9,7 @@ from datetime import datetime
 
 from bridge.context import Bridge
 from bridge.core.errors import Unavailable
+from bridge.core.rail import Rail
 from bridge.store import leases
 from bridge.store.db import Tx
 
@@ -56,11 +57,19 @@ def require_call_or_lot(tx: Tx, bridge: Bridge, *, now: datetime) -> int:
     return granted - 1
 
 
-def draw_call(bridge: Bridge, *, purpose: str = "plain") -> None:
-    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent")."""
+def draw_call(bridge: Bridge, *, purpose: str = "plain", rail: Rail | None = None) -> None:
+    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent").
+
+    A `rail` that is offered beside the first has a budget of its own.
+    """
     with bridge.store.write(durable=False) as tx:
-        if not take_calls(tx, bridge, now=bridge.clock(), purpose=purpose):
-            raise _spent()
+        if rail is None or not rail.is_beside:
+            granted = take_calls(tx, bridge, now=bridge.clock(), purpose=purpose)
+        else:
+            name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
+            granted = leases.spend(tx, name, now=bridge.clock(), limit=limit, window_seconds=WINDOW_SECONDS)
+    if not granted:
+        raise _spent()
 
 
 def wait_for_call(bridge: Bridge) -> None:

@@ -107,7 +107,7 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
         "quotes": [rows_of.quote(each) for each in found.quotes[-MOST_ROWS:]],
-        "payments": [rows_of.payment(each) for each in found.payments[-MOST_ROWS:]],
+        "payments": [rows_of.payment(each, needed=row.confirmations_needed) for each in found.payments[-MOST_ROWS:]],
         "journals": [rows_of.journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
         "balances": found.balances(BTC),
         "deliveries": [rows_of.delivery(each) for each in found.deliveries[:MOST_ROWS]],

@@ -9,7 +9,7 @@ from bridge.books.cells import NO_TXID
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.record import sources_of
 from bridge.store import dossier
 from bridge.store.dossier import Dossier
@@ -67,7 +67,7 @@ def _document(found: Dossier) -> dict[str, Any]:
             {
                 "txid": p.key.partition(":")[0] if ":" in p.key else NO_TXID,
                 "amount_sat": p.amount_sat,
-                "confirmations": p.confirmations,
+                "confirmations": depth_of(p, needed=row.confirmations_needed),
                 "first_seen_at": time_text(p.first_seen_at),
             }
             for p in found.payments

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.money import minor_text
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 
 AUDITED = (
     "id",
@@ -41,10 +41,10 @@ def quote(row: Any) -> dict[str, Any]:
     }
 
 
-def payment(row: Any) -> dict[str, Any]:
-    names = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source")
+def payment(row: Any, *, needed: int) -> dict[str, Any]:
+    names = ("key", "amount_sat", "replaceable", "replaced", "source")
     times = ("first_seen_at", "asked_at")
-    return _fields(row, names) | _times(row, times)
+    return _fields(row, names) | {"confirmations": depth_of(row, needed=needed)} | _times(row, times)
 
 
 def journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:

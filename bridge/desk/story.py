@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.invoices.record import samples_of
 from bridge.language import Texts
@@ -67,7 +68,7 @@ def _doorbells(told: Dossier, words: Texts) -> Iterator[Moment]:
 
 def _money(told: Dossier, words: Texts) -> Iterator[Moment]:
     """Each stored reading against the one before it of the same kind."""
-    outputs: dict[str, Any] = {}
+    by_target: dict[int | None, dict[str, Any]] = {}
     total_sat = 0
     for row in told.observations:
         body = json.loads(row.body)
@@ -77,9 +78,11 @@ def _money(told: Dossier, words: Texts) -> Iterator[Moment]:
             yield Moment(at=row.asked_at, rank=MONEY, sentence=words(path, sat=words.sat(abs(rise_sat))))
             continue
         now = {output["outpoint"]: output for output in body["outputs"]}
+        # What one way to pay shows says nothing of another; what came to the first names no target.
+        outputs = by_target.get(body.get("target"), {})
         for sentence in _changes(outputs, now, source_name(row.source, words), words):
             yield Moment(at=row.asked_at, rank=MONEY, sentence=sentence)
-        outputs = now
+        by_target[body.get("target")] = now
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Texts) -> Iterator[str]:
@@ -89,6 +92,9 @@ def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Te
         yield words("story.came_many", payments=words.count("payment", len(fresh)), sat=sat, source=source)
         fresh = []
     for output in fresh:
+        if output["confirmations"] >= FINAL:
+            yield words("story.came_final", **_named(output, words))
+            continue
         depth = words.count("confirmation", output["confirmations"])
         depth = depth if output["confirmations"] else words("story.unconfirmed")
         yield words("story.came", **_named(output, words), source=source, depth=depth)

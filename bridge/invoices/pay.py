@@ -14,10 +14,11 @@ from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import believed, is_ahead
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.permit import require_mode
@@ -98,7 +99,7 @@ def view_of(bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], n
         quote_kind=newest.kind,
         is_quote_active=is_active,
         shown_sat=row.remaining_sat if may_pay else 0,
-        payments=[_payment(each) for each in payments],
+        payments=[_payment(each, needed=row.confirmations_needed) for each in payments],
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         looked_at=_looked_at(row, now=now),
@@ -138,12 +139,14 @@ def _is_over(row: Any) -> bool:
     return row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
 
 
-def _payment(row: Any) -> dict[str, Any]:
-    txid = row.key.partition(":")[0] if ":" in row.key else None
+def _payment(row: Any, *, needed: int) -> dict[str, Any]:
+    known_by = row.key.partition(":")[0] if ":" in row.key else None
+    is_final = row.confirmations is not None and row.confirmations >= FINAL
     return {
         "amount_sat": row.amount_sat,
-        "confirmations": row.confirmations,
-        "txid": txid,
+        "confirmations": depth_of(row, needed=needed),
+        "txid": None if is_final else known_by,
+        "payment_hash": known_by if is_final else None,
         "replaced": row.replaced,
         "first_seen_at": time_text(row.first_seen_at),
     }

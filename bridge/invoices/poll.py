@@ -6,6 +6,7 @@ Owns the order of looks and the arming of watches; what a look means is `invoice
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls
@@ -14,7 +15,7 @@ from bridge.core.errors import BridgeError, Conflict
 from bridge.core.rail import Doorbell, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
-from bridge.invoices.targets import target_of
+from bridge.invoices.targets import targets_of
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import inbox, invoices, leases, wallets
@@ -63,7 +64,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
         )
         give_back(tx, calls=granted - len(claimed))
-    return _submit(bridge, claimed, owner=owner, submit=submit)
+    return _submit(bridge, claimed, owner=owner, submit=submit, is_routine=True)
 
 
 def _order(now: datetime) -> tuple[int, ...]:
@@ -72,12 +73,12 @@ def _order(now: datetime) -> tuple[int, ...]:
     return (*first, *(each for each in LOOK_CLASSES if each not in first))
 
 
-def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
+def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str, is_routine: bool = False) -> None:
     """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
     bridge.crash_point("look.claimed")
     try:
-        seen = look(bridge, invoice_id, is_granted=True)
+        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine)
         next_look_at = None if seen is not None else _again_at(bridge, invoice_id, retry_at)
     except Conflict:
         # Another transaction changed the invoice between our read and our write: look again at once.
@@ -100,7 +101,7 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     """
     with bridge.store.read() as tx:
         row = invoices.find(tx, id=invoice_id)
-        target = target_of(tx, bridge, row) if row is not None else None
+        target = targets_of(tx, bridge, row)[0] if row is not None else None
     if row is None or target is None or bridge.evidence_of(target) is not None:
         return retry_at
     if bridge.can_read(target.wallet_id, target.witness):
@@ -110,9 +111,9 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     return max(retry_at, now + min(silence // UNREAD_PART, UNREAD_AT_MOST))
 
 
-def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:
+def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit, is_routine: bool = False) -> int:
     for invoice_id in claimed:
-        submit(lambda invoice_id=invoice_id: look_and_release(bridge, invoice_id, owner=owner))  # type: ignore[misc]
+        submit(partial(look_and_release, bridge, invoice_id, owner=owner, is_routine=is_routine))
     return len(claimed)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict
 
 from bridge.context import Bridge
+from bridge.core.evidence import FINAL
 from bridge.core.money import btc_text, minor_text
 from bridge.core.quote import Quote
 
@@ -28,6 +29,12 @@ def approvals_json(rows: Iterable[Any]) -> list[dict[str, str]]:
 def bip21(address: str, sat: int) -> str:
     """The wallet link for `sat` to `address`; without an amount when nothing is due."""
     return f"bitcoin:{address}" + (f"?amount={btc_text(sat)}" if sat > 0 else "")
+
+
+def depth_of(payment: Any, *, needed: int) -> int | None:
+    """Confirmations as people see them, None where nobody counts any: what is final at once has as many as it needs."""
+    confirmations: int | None = payment.confirmations
+    return needed if confirmations is not None and confirmations >= FINAL else confirmations
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from bridge.core.rail import TOTAL_AND_CHAIN, Target
 from bridge.store.tables import invoices, targets
 from bridge.store.together import Together
 
+LABELLED = tuple(column.label(f"target_{column.name}") for column in targets.columns)
 _ADD = insert(targets)
 _OF_INVOICE = select(targets).where(targets.c.invoice_id == bindparam("invoice_id")).order_by(targets.c.id)
 
@@ -27,6 +28,21 @@ def of_invoice(tx: Connection, invoice_id: str) -> tuple[Target, ...]:
     return tuple(_target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
 
 
+def labelled(rows: Sequence[Any]) -> tuple[Target, ...]:
+    """The targets in rows that have `LABELLED` columns beside others; a row may have none."""
+    return tuple(_target_of(_Labelled(row)) for row in rows if row.target_id is not None)
+
+
+class _Labelled:
+    """A row whose targets' columns are called by their labels."""
+
+    def __init__(self, row: Any):
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, f"target_{name}")
+
+
 def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Target]]:
     """The same of several invoices, by their ids."""
     found: dict[str, list[Target]] = {each: [] for each in ids}
@@ -36,15 +52,14 @@ def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Tar
 
 
 def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
-    """How many invoices are not over, by their wallet and who says what came there."""
+    """How many invoices are not over, by the wallets they may be paid to and who says what came there."""
+    wallet_id = func.coalesce(targets.c.wallet_id, invoices.c.wallet_id)
     witness = func.coalesce(targets.c.witness, TOTAL_AND_CHAIN)
     is_open = invoices.c.closed_at.is_(None) & invoices.c.status.in_(("new", "processing", "expired"))
     joined = invoices.outerjoin(targets, targets.c.invoice_id == invoices.c.id)
-    query = select(invoices.c.wallet_id, witness, func.count()).select_from(joined).where(is_open)
-    return {
-        (wallet_id, told): int(count)
-        for wallet_id, told, count in tx.execute(query.group_by(invoices.c.wallet_id, witness))
-    }
+    query = select(wallet_id, witness, func.count(invoices.c.id.distinct())).select_from(joined).where(is_open)
+    found = tx.execute(query.group_by(wallet_id, witness))
+    return {(each, told): int(count) for each, told, count in found}
 
 
 def _target_of(row: Any) -> Target:

@@ -19,7 +19,7 @@ from bridge.core.evidence import ChainReading
 from bridge.core.ledger import ACCOUNTS
 from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target
 from bridge.invoices.chain import horizon
-from bridge.invoices.targets import target_of
+from bridge.invoices.targets import targets_of
 from bridge.store import invoices, targets
 from tests.books.runs import reconcile
 from tests.builders import with_rail
@@ -78,7 +78,7 @@ def row_of(world: World, invoice: dict[str, Any]) -> Any:
 
 def target(world: World, invoice: dict[str, Any]) -> Target:
     with world.bridge.store.read() as tx:
-        return target_of(tx, world.bridge, invoices.find(tx, id=invoice["id"]))
+        return targets_of(tx, world.bridge, invoices.find(tx, id=invoice["id"]))[0]
 
 
 def facts(world: World, invoice: dict[str, Any]) -> ChainReading:
