@@ -34,6 +34,7 @@ from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
 from bridge.core.limits import Count, Label, Positive, TimeZoneName
 from bridge.core.notify_secret import decode_secret
+from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, rising
 from bridge.core.policy import Policy, named
 from bridge.core.policy_document import canonical
@@ -73,6 +74,8 @@ class _Section(BaseModel):
 
 # The sections that say over which rails is paid; each is read by the file of that name in `bridge.rails`.
 RAIL_SECTIONS = ("subtc", "own_wallet")
+# Over one of these every invoice is paid; the others are offered beside it.
+FIRST_SECTIONS = ("subtc", "own_wallet")
 
 
 class Subtc(_Section):
@@ -338,6 +341,7 @@ class MerchantSettings(_Section):
     open_invoices_per_customer: Positive = 50
     policy: NamedPolicy = Policy()
     stage: Stage | None = None
+    offering: Offering = {}
 
     @model_validator(mode="after")
     def _staged_whole(self) -> "MerchantSettings":
@@ -392,6 +396,7 @@ class MerchantTerms(_Section):
     open_invoices_per_customer: Positive
     policy: NamedPolicy
     stage: Stage | None = None
+    offering: Offering = {}
 
 
 class PolicyTerms(_Section):
@@ -418,7 +423,12 @@ class PolicyTerms(_Section):
     def document(self) -> str:
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
         left_out: Any = {"merchants": {"__all__": {"policy": {"version"}}}, "treasury": {"billing_wallet_id"}}
-        return canonical(self.model_dump(mode="json", exclude=left_out))
+        document = self.model_dump(mode="json", exclude=left_out)
+        for merchant in document["merchants"].values():
+            # What is not used is not said: a release that does not know it goes on reading the version.
+            if not merchant["offering"]:
+                del merchant["offering"]
+        return canonical(document)
 
 
 class ShopSettings(_Section):
@@ -501,6 +511,7 @@ def policy_terms(settings: Settings) -> PolicyTerms:
                 open_invoices_per_customer=m.open_invoices_per_customer,
                 policy=m.policy,
                 stage=m.stage,
+                offering=m.offering,
             )
             for m in settings.merchants
         },
@@ -586,8 +597,8 @@ def _require_distinct(settings: Settings) -> None:
 def _require_roles(settings: Settings) -> None:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
-    if sum(getattr(settings, name) is not None for name in RAIL_SECTIONS) != 1:
-        raise ValueError(f"one of {' and '.join(RAIL_SECTIONS)} says where payers pay to, not both")
+    if sum(getattr(settings, name) is not None for name in FIRST_SECTIONS) != 1:
+        raise ValueError(f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not both")
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
         raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
     try:

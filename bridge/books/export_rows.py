@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from bridge.books.cells import Row, about
+from bridge.books.cells import WAY_COLUMNS, Row, about
 from bridge.books.journals import PAGE, Maker, journal_pages, journal_rows, payout_rows, settlement_rows
 from bridge.context import Bridge
 from bridge.core.ledger import Books
@@ -45,7 +45,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Columns of the invoice's view that came later stand at the end: a reader who counts columns goes on undisturbed.
 FIELDS = _FIELDS | {
-    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind])
+    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind]) + WAY_COLUMNS
     for kind in ("invoices", "settlements")
 }
 KINDS = tuple(FIELDS)

@@ -163,12 +163,17 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The gateway's own word about itself. What it does not say is None; `server_time` is its Date header."""
+    """A rail's own word about itself. What it does not say is None; `server_time` is its Date header.
+
+    `inbound_sat` is the most that can come in over it now, `receive_bps` what it takes of that.
+    """
 
     ok: bool
     fee_bps: int | None
     min_send_sat: int | None
     server_time: datetime | None
+    inbound_sat: int | None = None
+    receive_bps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

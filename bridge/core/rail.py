@@ -10,9 +10,18 @@ from typing import Protocol
 
 from bridge.core.evidence import ChainReading, Health, KnownOutput, ProviderReading, Sent, Tip, WalletBalance
 from bridge.core.money import BTC
+from bridge.core.offering import BITCOIN, LIGHTNING
+
+# What payers call a way to pay, by the account of the books that its money stands on; what is not named is Bitcoin itself.
+_WAYS = {"wallet:lightning": LIGHTNING}
 
 # Who says what came to a target: the chain alone; the chain and, as a sum, the rail itself; the rail alone, as facts.
 CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
+
+
+def way_of(account: str) -> str:
+    """What payers call the way to pay whose money stands on this account."""
+    return _WAYS.get(account, BITCOIN)
 
 
 class WalletReader(Protocol):
@@ -143,6 +152,11 @@ class Rail:
     fee_bps: int | None = None
 
     @property
+    def way(self) -> str:
+        """What payers call it."""
+        return way_of(self.account)
+
+    @property
     def is_offered(self) -> bool:
         """Whether new invoices may be paid over it."""
         return self.derives is not None or self.asks is not None
@@ -178,6 +192,11 @@ class Target:
     expires_at: datetime | None = None
     key: str | None = None
     id: int | None = None
+
+    @property
+    def way(self) -> str:
+        """What payers call it."""
+        return way_of(self.account)
 
     @property
     def is_on_chain(self) -> bool:

@@ -17,6 +17,7 @@ from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
 from bridge.invoices.present import about, cells, time_text
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
+from bridge.invoices.targets import all_of
 from bridge.language import plain_texts
 from bridge.payouts.present import payout_with, refundable_in
 from bridge.people.policy import versions_of
@@ -99,10 +100,10 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         found = dossier.find(tx, id=invoice_id)
     if found is None:
         raise Refused("unknown_invoice", "There is no such invoice.")
-    row = found.invoice
+    row, targets = found.invoice, all_of(found.offered(), bridge, found.invoice)
     return {
         "story": story(bridge, found, plain_texts(lang)),
-        "invoice": shown_with(bridge, row, found.quotes[-1]),
+        "invoice": shown_with(bridge, row, found.quotes[-1], targets),
         "about": about(row),
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),

@@ -454,7 +454,7 @@ def renew(
 
 
 def _answer(tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
-    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources)
+    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources, recorded.targets)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     idempotency.finish(
         tx,

@@ -39,6 +39,7 @@ class Recorded:
     quote: Quote
     sources: list[str]
     decision: Decision
+    targets: Sequence[Target]
 
 
 def rule_of(row: Any) -> Rule:
@@ -86,13 +87,13 @@ def record(
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
-        _tell(together, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+        _tell(together, bridge, after, newest, sources, targets, kind=kind, sequence=row.sequence + step, now=now)
     _write(tx, together, changed)
     if told:
         announce_work(tx)
     _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
-    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision, targets=targets)
 
 
 def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -164,9 +165,9 @@ def record_first(
     _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
     sources = _sources(samples)
     for sequence, kind in enumerate(told, 1):
-        _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
+        _tell(together, bridge, after, quote, sources, (target,), kind=kind, sequence=sequence, now=now)
     _post(together, after, quote, _due(after, decision, before={}, targets=(target,)), mirrors={}, now=now)
-    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision, targets=(target,))
 
 
 def open_review(
@@ -360,6 +361,7 @@ def _tell(
     invoice: Any,
     quote: Quote,
     sources: list[str],
+    targets: Sequence[Target],
     *,
     kind: str,
     sequence: int,
@@ -368,7 +370,7 @@ def _tell(
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id = bridge.new_id("evt")
     told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
-    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources))
+    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources, targets))
     wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
     events.append(
         tx,

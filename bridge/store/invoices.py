@@ -471,7 +471,9 @@ def count_stuck(tx: Connection, *, before: datetime) -> int:
 
 
 def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
-    """Invoices whose id, billing payment id, address, public id, trace id or a payment's txid is `reference`."""
+    """Invoices whose id, billing payment id, public id, trace id, a text that it is paid to, what a rail knows it by or a payment's
+    txid is `reference`.
+    """
     paid_by = select(payments.c.invoice_id).where(
         (payments.c.key == reference) | payments.c.key.startswith(f"{reference}:", autoescape=True)
     )
@@ -482,5 +484,9 @@ def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
         invoices.c.public_id,
         invoices.c.trace_id,
     )
-    is_named = or_(*(column == reference for column in columns), invoices.c.id.in_(paid_by))
+    paid_to = select(targets.c.invoice_id).where(
+        targets.c.text.in_((reference, reference.lower())) | (targets.c.key == reference.lower())
+    )
+    named_by = (invoices.c.id.in_(paid_by), invoices.c.id.in_(paid_to))
+    is_named = or_(*(column == reference for column in columns), *named_by)
     return tx.execute(select(invoices).where(is_named).order_by(invoices.c.created_at)).all()

@@ -25,12 +25,12 @@ def add(tx: Connection | Together, invoice_id: str, target: Target) -> None:
 
 def of_invoice(tx: Connection, invoice_id: str) -> tuple[Target, ...]:
     """In the order they were offered. None of an invoice that a node of an earlier release opened."""
-    return tuple(_target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
+    return tuple(target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
 
 
 def labelled(rows: Sequence[Any]) -> tuple[Target, ...]:
     """The targets in rows that have `LABELLED` columns beside others; a row may have none."""
-    return tuple(_target_of(_Labelled(row)) for row in rows if row.target_id is not None)
+    return tuple(target_of(_Labelled(row)) for row in rows if row.target_id is not None)
 
 
 class _Labelled:
@@ -47,7 +47,7 @@ def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Tar
     """The same of several invoices, by their ids."""
     found: dict[str, list[Target]] = {each: [] for each in ids}
     for row in tx.execute(select(targets).where(targets.c.invoice_id.in_(ids)).order_by(targets.c.id)):
-        found[row.invoice_id].append(_target_of(row))
+        found[row.invoice_id].append(target_of(row))
     return found
 
 
@@ -62,7 +62,8 @@ def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
     return {(each, told): int(count) for each, told, count in found}
 
 
-def _target_of(row: Any) -> Target:
+def target_of(row: Any) -> Target:
+    """The value of a row."""
     return Target(
         id=row.id,
         rail=row.rail,

@@ -100,6 +100,18 @@ class ReceiptShape(BaseModel):
     received_sat: int
 
 
+class PayWayShape(Shape):
+    """One way to pay, for the payer: offered (pay to `text`), possible (made when asked for) or refused (`code` says why)."""
+
+    way: str
+    state: str
+    code: str
+    text: str
+    uri: str
+    due_sat: int
+    expires_at: str | None
+
+
 class PayStatusShape(Shape):
     """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
 
@@ -127,6 +139,7 @@ class PayStatusShape(Shape):
     looked_at: str | None
     quote_expires_at: str
     expires_at: str
+    ways: list[PayWayShape]
 
 
 class HeardShape(Shape):
@@ -246,6 +259,12 @@ def _public_paths() -> dict[str, Any]:
         "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=[public])},
         "/pay/{public_id}/quote": {
             "post": operation_of("A new price", back, parameters=[public], problem=page),
+            "get": operation_of("Back to the page", back, parameters=[public], problem=page),
+        },
+        "/pay/{public_id}/way": {
+            "post": operation_of(
+                "Another way to pay", {"200": json_of(PayWayShape)} | back, parameters=[public], problem=page
+            ),
             "get": operation_of("Back to the page", back, parameters=[public], problem=page),
         },
         "/pay/{public_id}/refund": {

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.errors import Unavailable
-from bridge.core.evidence import FINAL, NOT_IN_BLOCKS, ChainOutput, ChainReading, KnownOutput, WalletBalance
+from bridge.core.evidence import FINAL, NOT_IN_BLOCKS, ChainOutput, ChainReading, Health, KnownOutput, WalletBalance
 from bridge.core.rail import RAIL, Offer, Rail, Wanted
 
 WALLET = "ln_toy"
@@ -40,6 +40,8 @@ class ToyNode:
     # Raised after the invoice was made, as when the answer is lost.
     loses_answers: bool = False
     spoils: dict[str, Any] = field(default_factory=dict)
+    stands: Health = field(default_factory=lambda: Health(ok=True, fee_bps=None, min_send_sat=None, server_time=None))
+    health_asked: int = 0
 
     def asks(self, wanted: Wanted) -> Offer:
         self.asked.append(wanted.reference)
@@ -67,6 +69,11 @@ class ToyNode:
         self._answer()
         sat = sum(made.paid_msat // 1000 for made in self.made.values())
         return WalletBalance(balance_sat=sat, confirmed_sat=sat, unconfirmed_sat=0, immature_sat=0)
+
+    def health(self) -> Health:
+        self.health_asked += 1
+        self._answer()
+        return self.stands
 
     def pay(self, text: str, *, msat: int | None = None, at: datetime) -> None:
         """Somebody pays it, whether it is over or not."""
@@ -102,6 +109,7 @@ def toy_rail(node: ToyNode, **changes: Any) -> Rail:
         "is_beside": True,
         "evidence": node,
         "balance": node.balance,
+        "health": node.health,
         "calls_per_minute": 1_000,
     }
     return Rail(**fields | changes)
