@@ -94,13 +94,15 @@ class Wanted:
     """What a rail is asked for. `due_units` are of its asset's smallest unit.
 
     `reference` is ours and the same at every try of the same offer: a rail whose answer was lost finds by it what it made, before
-    it makes a second; nothing else reads it. `memo` is what the payer's wallet may show, so it holds nothing personal.
+    it makes a second; nothing else reads it. `memo` is what the payer's wallet may show, so it holds nothing personal. A rail with
+    a doorbell may be told where it rings for this invoice, `ring_url`.
     """
 
     due_units: int
     reference: str
     memo: str = ""
     expires_at: datetime | None = None
+    ring_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,7 @@ def _decided(tx: Tx, bridge: Bridge, row: Any, rail: Rail) -> Target | _Asked:
         reference=f"{row.id}:{quote.version}:{sat}:{len(its)}",
         memo=row.billing_payment_id,
         expires_at=quote.expires_at,
+        ring_url=f"{rail.doorbell.url}/{bridge.callback_token(row.id)}" if rail.doorbell is not None else "",
     )
     return _Asked(row=row, rail=rail, wanted=wanted)
 

@@ -4,22 +4,23 @@ Owns the order of looks and the arming of watches; what a look means is `invoice
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls
+from bridge.call_budget import WINDOW_SECONDS, draw_call, give_back, take_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict
-from bridge.core.rail import Doorbell, WalletReader
+from bridge.core.rail import Doorbell, Rail, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
 from bridge.invoices.targets import targets_of
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import inbox, invoices, leases, wallets
+from bridge.store import inbox, invoices, leases, targets, wallets
 from bridge.store.db import Tx
+from bridge.turns import take_turn
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
@@ -165,6 +166,44 @@ def _bells(bridge: Bridge) -> Mapping[str, tuple[Doorbell, WalletReader]]:
     """By wallet id what can ring, of the rails that payers pay over."""
     paid = (rail for rail in bridge.rails if rail.role != "billing")
     return {r.wallet_id: (r.doorbell, r.reader) for r in paid if r.doorbell is not None and r.reader is not None}
+
+
+# What a rail beside the first is asked about at once, and how often: a payer watches the page.
+BESIDE_EVERY_SECONDS, BESIDE_AT_ONCE = 1, 20
+
+
+def sense_beside(bridge: Bridge, *, owner: str) -> int:
+    """Asks the rails beside the first about what may be paid any moment; money there hurries the look, which alone is believed.
+
+    Of a rail's calls half are left to looks and offers. Returns how many invoices hurry.
+    """
+    if not bridge.beside:
+        return 0
+    now = bridge.clock()
+    if not take_turn(bridge, "sense_beside", owner=owner, now=now, every_seconds=BESIDE_EVERY_SECONDS, durable=False):
+        return 0
+    paid = [invoice_id for rail in bridge.beside for invoice_id in _paid_beside(bridge, rail, now=now)]
+    if paid:
+        with bridge.store.write() as tx:
+            invoices.hurry(tx, paid, now=now)
+    return len(paid)
+
+
+def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
+    at_once = min(BESIDE_AT_ONCE, max(rail.calls_per_minute * BESIDE_EVERY_SECONDS // 120, 1))
+    with bridge.store.read() as tx:
+        if not may_call_provider(tx, rail.wallet_id):
+            return
+        waiting = targets.waiting_of(tx, rail.wallet_id, now=now, limit=at_once)
+    if rail.evidence is None or not waiting:
+        return
+    try:
+        for each in waiting:
+            draw_call(bridge, rail=rail)
+            if rail.evidence.read(each.text, born_at=each.created_at, asked_at=now).outputs:
+                yield each.invoice_id
+    except BridgeError as error:
+        log("beside.not_sensed", level=logging.WARNING, rail=rail.name, code=error.code)
 
 
 # The lease is not given back after the job: it also is the pause until any worker asks again.

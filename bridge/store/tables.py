@@ -187,6 +187,7 @@ targets = Table(
     Column("expires_at", UtcTime),
     Column("key", Text),
     Index("ix_targets_key", "key", unique=True),
+    Index("ix_targets_waiting", "wallet_id", "expires_at"),
     CheckConstraint("due_units > 0", name="positive"),
     CheckConstraint("witness IN ('chain','total+chain','rail')", name="witness"),
 )

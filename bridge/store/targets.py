@@ -4,12 +4,13 @@ Owns their queries; a row never changes.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bridge.core.rail import TOTAL_AND_CHAIN, Target
-from bridge.store.tables import invoices, targets
+from bridge.store.tables import invoices, payments, targets
 from bridge.store.together import Together
 
 LABELLED = tuple(column.label(f"target_{column.name}") for column in targets.columns)
@@ -60,6 +61,19 @@ def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
     query = select(wallet_id, witness, func.count(invoices.c.id.distinct())).select_from(joined).where(is_open)
     found = tx.execute(query.group_by(wallet_id, witness))
     return {(each, told): int(count) for each, told, count in found}
+
+
+def waiting_of(tx: Connection, wallet_id: str, *, now: datetime, limit: int) -> Sequence[Any]:
+    """What was offered beside the first over a wallet and may be paid any moment, newest first: invoice_id, text, created_at. What was
+    paid once is not among them.
+    """
+    query = (
+        select(targets.c.invoice_id, targets.c.text, targets.c.created_at)
+        .join(invoices, invoices.c.id == targets.c.invoice_id)
+        .where(targets.c.wallet_id == wallet_id, targets.c.expires_at > now, invoices.c.status == "new")
+        .where(~select(payments.c.id).where(payments.c.target_id == targets.c.id).exists())
+    )
+    return tx.execute(query.order_by(targets.c.id.desc()).limit(limit)).all()
 
 
 def target_of(row: Any) -> Target:

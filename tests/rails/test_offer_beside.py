@@ -13,9 +13,11 @@ from bridge.context import BESIDE_CRASH_POINTS
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import Health
 from bridge.core.offering import Offering, WayRule
+from bridge.core.rail import Doorbell
 from bridge.desk.explain import explain, find
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
+from bridge.invoices.poll import sense_beside
 from bridge.invoices.ways import ShownWay
 from bridge.store import leases, targets
 from tests.books.runs import reconcile
@@ -370,3 +372,35 @@ def test_what_came_over_it_stands_in_the_exports_by_rail_and_key(shop: Shop) -> 
         told = dict(zip(head.split(","), row.split(","), strict=True))
         assert (told["rails"], told["keys"], told["txids"]) == ("toy", made.key, "")
         assert head.endswith(",rails,keys")
+
+
+def test_a_payment_over_it_hurries_the_look_within_a_second_and_is_asked_for_no_more(shop: Shop) -> None:
+    invoice = shop.open()
+    made = shop.ask(invoice)
+    shop.world.poll()
+    assert (shop.world.poll(), sense_beside(shop.world.bridge, owner="w1")) == (0, 0)
+    shop.world.advance(1)
+    shop.node.pay(made.text, msat=9_000_000, at=shop.world.bridge.clock())
+    assert sense_beside(shop.world.bridge, owner="w1") == 1
+    assert shop.world.poll() == 1
+    assert shop.world.invoice(invoice)["received_sat"] == 9_000
+    shop.world.advance(1)
+    reads = shop.node.reads
+    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, reads)
+
+
+def test_a_rail_that_is_asked_for_payments_and_does_not_answer_hurts_nobody(shop: Shop) -> None:
+    shop.ask(shop.open())
+    shop.node.is_silent = True
+    assert sense_beside(shop.world.bridge, owner="w1") == 0
+
+
+def test_a_rail_with_a_doorbell_is_told_where_it_rings_for_this_invoice(shop: Shop) -> None:
+    rails = (
+        *shop.world.bridge.rails[:-1],
+        toy_rail(shop.node, doorbell=Doorbell(url="https://x.example/ring", seconds=0)),
+    )
+    shop.world.bridge = replace(shop.world.bridge, rails=rails)
+    invoice = shop.open()
+    shop.ask(invoice)
+    assert shop.node.ring_urls == [f"https://x.example/ring/{shop.world.bridge.callback_token(invoice['id'])}"]

@@ -35,6 +35,7 @@ class ToyNode:
 
     made: dict[str, Made] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ring_urls: list[str] = field(default_factory=list)
     reads: int = 0
     is_silent: bool = False
     # Raised after the invoice was made, as when the answer is lost.
@@ -45,6 +46,7 @@ class ToyNode:
 
     def asks(self, wanted: Wanted) -> Offer:
         self.asked.append(wanted.reference)
+        self.ring_urls.append(wanted.ring_url)
         self._answer()
         key = hashlib.sha256(wanted.reference.encode()).hexdigest()
         text = f"lntoy{wanted.due_units}x{key[:24]}"

@@ -15,4 +15,5 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("targets", sa.Column("key", sa.Text(), nullable=True))
     op.create_index("ix_targets_key", "targets", ["key"], unique=True)
+    op.create_index("ix_targets_waiting", "targets", ["wallet_id", "expires_at"], unique=False)
     op.add_column("payments", sa.Column("amount_msat", sa.BigInteger(), nullable=True))
