@@ -210,6 +210,8 @@ def _is_believed(seen: Payment, before: Payment, reading: ChainReading, lacks: s
     """Whether a payment that we know stands as the reading shows it. A source that is behind shows blocks that may be undone."""
     if before.replaced and not before.source:  # only an older answer has shown it: new money
         return True
+    if before.is_final and seen.amount_sat != before.amount_sat:  # what was final is no other sum later
+        return False
     if lacks in _BEHIND:
         return False
     if before.replaced:

@@ -50,6 +50,7 @@ def _bundle(found: Dossier, screened: Iterable[Any]) -> dict[str, Any]:
             "billing": named | _plain(billing),
         },
         "quotes": [_plain(quote) for quote in found.quotes],
+        "targets": [_plain(target) for target in found.targets],
         "payments": [_plain(payment) for payment in found.payments],
         "observations": [_plain(seen) for seen in found.observations],
         "callbacks": [_callback(rung) for rung in found.callbacks],

@@ -41,9 +41,14 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
         return 0
     with bridge.store.read() as tx:
         wanted = [role for role, rail in bridge.senders.items() if may_call_provider(tx, rail.wallet_id)]
-        formers = [wallet_id for wallet_id in bridge.former if may_call_provider(tx, wallet_id)]
+        apart = [rail for rail in read_apart(bridge) if may_call_provider(tx, rail.wallet_id)]
     read = [read_balance(bridge, role) is not None for role in wanted]
-    return sum(read) + sum(read_former(bridge, wallet_id) for wallet_id in formers)
+    return sum(read) + sum(read_rail(bridge, rail) for rail in apart)
+
+
+def read_apart(bridge: Bridge) -> list[Rail]:
+    """Rails that nothing is sent from and that say what they hold: former wallets, and what is only offered beside the first."""
+    return [rail for rail in bridge.rails if rail.sends is None and rail.balance is not None]
 
 
 def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
@@ -62,20 +67,19 @@ def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     return seen
 
 
-def read_former(bridge: Bridge, wallet_id: str) -> bool:
-    """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
-    asked_at, former = bridge.clock(), bridge.former[wallet_id]
-    place = place_of(former.role, wallet_id)
-    balance = _asked(bridge, place, former)
+def read_rail(bridge: Bridge, rail: Rail) -> bool:
+    """Reads a wallet that nothing is sent from now: what lies there is at its keeper's mercy too. False when it does not answer."""
+    asked_at, place = bridge.clock(), place_of(rail.role, rail.wallet_id)
+    balance = _asked(bridge, place, rail)
     if balance is None:
         return False
     nothing_leaves = Terms(fee_bps=None, min_send_sat=bridge.payouts.min_send_sat)
-    _keep(bridge, place, wallet_id, balance, nothing_leaves, at=asked_at)
+    _keep(bridge, place, rail.wallet_id, balance, nothing_leaves, at=asked_at)
     return True
 
 
 def place_of(role: str, wallet_id: str) -> str:
-    """Where a former wallet's readings are kept, beside those of the roles in use."""
+    """Where the readings of a wallet that nothing is sent from are kept, beside those of the roles in use."""
     return f"{role}:{wallet_id}"
 
 
@@ -83,7 +87,7 @@ def _asked(bridge: Bridge, place: str, rail: Rail) -> WalletBalance | None:
     if rail.balance is None:
         return None
     try:
-        draw_call(bridge)
+        draw_call(bridge, rail=rail)
         return rail.balance()
     except BridgeError as error:
         log("balance.unavailable", level=logging.WARNING, role=place, code=error.code)
@@ -198,8 +202,8 @@ def _is_told_by(bridge: Bridge, row: Any) -> bool:
     """Whether this row is what is read of its wallet now: a wallet that became a former one is read in another place, and one
     that people took out of the settings is not read any more.
     """
-    is_former_place = ":" in row.role
-    return is_former_place == (row.wallet_id in bridge.former)
+    is_apart = ":" in row.role
+    return is_apart == any(rail.wallet_id == row.wallet_id for rail in read_apart(bridge))
 
 
 def _former(bridge: Bridge, wallet_id: str, row: Any, now: datetime) -> dict[str, Any]:

@@ -279,3 +279,16 @@ def test_every_look_again_posts_nothing_new(shop: Shop) -> None:
         shop.world.advance(60)
         shop.seen()
     assert shop.world.rows("SELECT count(*) FROM journals") == before
+
+
+@pytest.mark.parametrize("msat", [1_000, 99_000_000], ids=["less", "more"])
+def test_a_rail_that_later_names_another_sum_changes_nothing_and_a_person_hears_of_it(shop: Shop, msat: int) -> None:
+    shop.pay_toy(msat=9_000_000)
+    shop.seen()
+    shop.node.made[shop.target.text].paid_msat = msat
+    shop.seen()
+    assert (shop.row().received_sat, shop.row().gap) == (9_000, "payment_not_shown")
+    assert shop.held()["wallet:lightning"] == 9_000
+    shop.world.advance(3_600)
+    shop.seen()
+    assert "evidence_missing" in shop.world.reviews()

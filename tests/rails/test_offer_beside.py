@@ -19,8 +19,10 @@ from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
 from bridge.invoices.ways import ShownWay
+from bridge.payouts.treasury import read_balances, treasury_rows
 from bridge.store import leases, targets
-from tests.books.runs import reconcile
+from bridge.upkeep.doctor import Place, examine
+from tests.books.runs import codes, reconcile
 from tests.flows.world import World
 from tests.rails.toy import ToyNode, toy_rail
 
@@ -404,3 +406,28 @@ def test_a_rail_with_a_doorbell_is_told_where_it_rings_for_this_invoice(shop: Sh
     invoice = shop.open()
     shop.ask(invoice)
     assert shop.node.ring_urls == [f"https://x.example/ring/{shop.world.bridge.callback_token(invoice['id'])}"]
+
+
+def test_what_lies_there_is_read_shown_and_held_against_the_books(shop: Shop) -> None:
+    invoice = shop.open()
+    shop.node.pay(shop.ask(invoice).text, at=shop.world.bridge.clock())
+    shop.world.look(invoice)
+    assert read_balances(shop.world.bridge, owner="w1") == 2
+    span = {"from_at": datetime(2000, 1, 1, tzinfo=UTC), "to_at": datetime(2100, 1, 1, tzinfo=UTC)}
+    row = next(row for row in treasury_rows(shop.world.bridge, **span) if row["role"] == LIGHTNING)
+    assert (row["in_sat"], row["closing_sat"], row["read_sat"]) == (DUE_SAT, DUE_SAT, DUE_SAT)
+    assert reconcile(shop.world.bridge)["findings_count"] == 0
+    next(iter(shop.node.made.values())).paid_msat -= 1_000_000
+    assert codes(reconcile(shop.world.bridge)) == ["output_different", "wallet_differs"]
+
+
+def test_the_doctor_says_whether_it_answers_and_what_can_come_in(shop: Shop) -> None:
+    def said() -> dict[str, Any]:
+        found = examine(shop.world.bridge, Place())
+        return {each.name: each.state for each in found if each.name.startswith("rail")}
+
+    assert said() == {"rail_key:toy": "ok", "rail:toy": "ok"}
+    shop.node.stands = replace(shop.node.stands, inbound_sat=0)
+    assert said() == {"rail_key:toy": "ok", "rail:toy": "warn"}
+    shop.node.is_silent = True
+    assert said() == {"rail_key:toy": "FAIL", "rail:toy": "warn"}
