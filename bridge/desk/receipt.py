@@ -8,6 +8,7 @@ from typing import Any
 from bridge.books.cells import NO_TXID
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.record import sources_of
@@ -28,6 +29,13 @@ def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
     if found.invoice.status != "settled":
         raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
     return sign(bridge, _document(found) | {"issued_at": time_text(now), "issuer": bridge.public_url})
+
+
+def _known_by(payment: Any) -> dict[str, str]:
+    """What a payment can be found by outside: its transaction, or the payment hash of what stands in no blocks."""
+    known_by = payment.key.partition(":")[0] if ":" in payment.key else NO_TXID
+    is_final = payment.confirmations is not None and payment.confirmations >= FINAL
+    return {"payment_hash" if is_final else "txid": known_by}
 
 
 def sign(bridge: Bridge, document: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +73,7 @@ def _document(found: Dossier) -> dict[str, Any]:
         },
         "transactions": [
             {
-                "txid": p.key.partition(":")[0] if ":" in p.key else NO_TXID,
+                **_known_by(p),
                 "amount_sat": p.amount_sat,
                 "confirmations": depth_of(p, needed=row.confirmations_needed),
                 "first_seen_at": time_text(p.first_seen_at),

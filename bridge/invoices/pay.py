@@ -110,7 +110,7 @@ def view_of(
         quote_kind=newest.kind,
         is_quote_active=is_active,
         shown_sat=shown_sat,
-        payments=[_payment(each, needed=row.confirmations_needed) for each in payments],
+        payments=[_payment(each, targets, needed=row.confirmations_needed) for each in payments],
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         looked_at=_looked_at(row, now=now),
@@ -150,7 +150,7 @@ def _is_over(row: Any) -> bool:
     return row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
 
 
-def _payment(row: Any, *, needed: int) -> dict[str, Any]:
+def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
     known_by = row.key.partition(":")[0] if ":" in row.key else None
     is_final = row.confirmations is not None and row.confirmations >= FINAL
     return {
@@ -158,6 +158,7 @@ def _payment(row: Any, *, needed: int) -> dict[str, Any]:
         "confirmations": depth_of(row, needed=needed),
         "txid": None if is_final else known_by,
         "payment_hash": known_by if is_final else None,
+        "way": next((each.way for each in targets if each.id == row.target_id), targets[0].way),
         "replaced": row.replaced,
         "first_seen_at": time_text(row.first_seen_at),
     }

@@ -14,7 +14,9 @@ from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import Health
 from bridge.core.offering import Offering, WayRule
 from bridge.core.rail import Doorbell
+from bridge.desk.evidence import evidence
 from bridge.desk.explain import explain, find
+from bridge.desk.receipt import receipt
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
@@ -431,3 +433,16 @@ def test_the_doctor_says_whether_it_answers_and_what_can_come_in(shop: Shop) -> 
     assert said() == {"rail_key:toy": "ok", "rail:toy": "warn"}
     shop.node.is_silent = True
     assert said() == {"rail_key:toy": "FAIL", "rail:toy": "warn"}
+
+
+def test_page_receipt_and_evidence_name_the_payment_hash_and_no_transaction(shop: Shop) -> None:
+    invoice = shop.open()
+    made = shop.ask(invoice)
+    shop.node.pay(made.text, at=shop.world.bridge.clock())
+    shop.world.look(invoice)
+    (shown,) = shop.view(invoice).payments
+    assert (shown["way"], shown["payment_hash"], shown["txid"]) == (LIGHTNING, made.key, None)
+    (paid,) = receipt(shop.world.bridge, shop.public_id(invoice))["transactions"]
+    assert (paid["payment_hash"], paid["confirmations"], "txid" in paid) == (made.key, 1, False)
+    bundle = evidence(shop.world.bridge, invoice["id"])
+    assert [each["key"] for each in bundle["targets"]] == [None, made.key]
