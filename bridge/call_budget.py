@@ -66,10 +66,15 @@ def draw_call(bridge: Bridge, *, purpose: str = "plain", rail: Rail | None = Non
         if rail is None or not rail.is_beside:
             granted = take_calls(tx, bridge, now=bridge.clock(), purpose=purpose)
         else:
-            name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
-            granted = leases.spend(tx, name, now=bridge.clock(), limit=limit, window_seconds=WINDOW_SECONDS)
+            granted = take_rail_calls(tx, rail, now=bridge.clock())
     if not granted:
         raise _spent()
+
+
+def take_rail_calls(tx: Tx, rail: Rail, *, now: datetime, wanted: int = 1) -> int:
+    """The same of the budget of a rail beside the first: how many of `wanted` calls may be made now."""
+    name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
+    return leases.spend(tx, name, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
 
 
 def wait_for_call(bridge: Bridge) -> None:

@@ -140,7 +140,7 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
         seen=tuple(
             _read_target(bridge, row, question, target, payments, is_granted=is_granted)
             for target, payments in paid
-            if not (is_routine and rests(row, target, now=question.asked_at))
+            if target is question.targets[0] or not (is_routine and rests(row, target, now=question.asked_at))
         ),
         horizon=question.horizon,
         targets=question.targets,
@@ -168,6 +168,8 @@ def _read_target(
         provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     elif evidence is None:
         suspicion = unread(row, now=now)
+    if not target.is_on_chain and _is_paused(bridge, target.wallet_id):
+        evidence = None
     if evidence is not None:
         try:
             if not target.is_on_chain:
@@ -207,7 +209,7 @@ def _ask_gateway(
 
 
 def _is_paused(bridge: Bridge, wallet_id: str) -> bool:
-    """A former wallet has its own switch; that of the wallet in use stops the looks themselves."""
+    """A former wallet has its own switch, and what is beside the first; that of the wallet in use stops the looks themselves."""
     with bridge.store.read() as tx:
         return is_paused(tx, wallet_id)
 

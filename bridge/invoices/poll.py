@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bridge.call_budget import WINDOW_SECONDS, draw_call, give_back, take_calls
+from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls, take_rail_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict
 from bridge.core.rail import Doorbell, Rail, WalletReader
@@ -197,9 +197,10 @@ def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
         waiting = targets.waiting_of(tx, rail.wallet_id, now=now, limit=at_once)
     if rail.evidence is None or not waiting:
         return
+    with bridge.store.write(durable=False) as tx:
+        granted = take_rail_calls(tx, rail, now=now, wanted=len(waiting))
     try:
-        for each in waiting:
-            draw_call(bridge, rail=rail)
+        for each in waiting[:granted]:
             if rail.evidence.read(each.text, born_at=each.created_at, asked_at=now).outputs:
                 yield each.invoice_id
     except BridgeError as error:

@@ -448,9 +448,11 @@ def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "
 
 
 def watched_until(tx: Connection, wallet_id: str) -> datetime | None:
-    """When the last invoice of a wallet is, or was, watched closely for the last time; None when it never had one."""
+    """When the last invoice that may be paid to a wallet is, or was, watched closely for the last time; None when it never had one."""
     query = select(func.max(invoices.c.monitor_until, type_=UtcTime))
-    until: datetime | None = tx.execute(query.where(invoices.c.wallet_id == wallet_id)).scalar()
+    beside = select(targets.c.invoice_id).where(targets.c.wallet_id == wallet_id)
+    its = or_(invoices.c.wallet_id == wallet_id, invoices.c.id.in_(beside))
+    until: datetime | None = tx.execute(query.where(its)).scalar()
     return until
 
 

@@ -14,6 +14,7 @@ from bridge.core.rail import Target, Wanted
 from bridge.invoices.observe import look
 from bridge.invoices.pay import pay_view
 from bridge.invoices.targets import offered
+from bridge.invoices.unread import missing_wallets
 from bridge.store import invoices, targets
 from bridge.store.db import Duplicate
 from tests.books.runs import reconcile
@@ -292,3 +293,33 @@ def test_a_rail_that_later_names_another_sum_changes_nothing_and_a_person_hears_
     shop.world.advance(3_600)
     shop.seen()
     assert "evidence_missing" in shop.world.reviews()
+
+
+def test_a_way_that_an_operator_has_paused_is_not_asked_and_nothing_is_said_of_it(shop: Shop) -> None:
+    shop.pay_toy()
+    shop.world.switch("paused", scope="wallet:ln_toy")
+    reads = shop.node.reads
+    shop.seen()
+    assert (shop.node.reads, shop.row().received_sat, shop.row().gap) == (reads, 0, "rail_unavailable")
+    shop.world.switch("normal", scope="wallet:ln_toy")
+    assert shop.seen() == ("settled", "none", None)
+
+
+def test_a_way_that_the_settings_name_no_more_is_missed_and_its_silence_closes_nothing(shop: Shop) -> None:
+    without = tuple(rail for rail in shop.world.bridge.rails if rail.wallet_id != "ln_toy")
+    shop.world.bridge = replace(shop.world.bridge, rails=without)
+    with shop.world.bridge.store.read() as tx:
+        assert any("ln_toy" in sentence for sentence in missing_wallets(tx, shop.world.bridge))
+    shop.world.advance(timedelta(days=30).total_seconds())
+    assert (shop.seen()[0], shop.row().gap) == ("new", "rail_unavailable")
+    assert "wallet_unread" in shop.world.reviews()
+
+
+def test_a_way_that_is_only_followed_any_more_is_read_to_its_end(shop: Shop) -> None:
+    rails = (*shop.world.bridge.rails[:-1], toy_rail(shop.node, asks=None, is_beside=False))
+    shop.world.bridge = replace(shop.world.bridge, rails=rails)
+    assert [*shop.world.bridge.former] == ["ln_toy"]
+    with shop.world.bridge.store.read() as tx:
+        assert invoices.watched_until(tx, "ln_toy") == shop.row().monitor_until
+    shop.pay_toy()
+    assert shop.seen() == ("settled", "none", None)
