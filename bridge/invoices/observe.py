@@ -221,8 +221,7 @@ def take_in(
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    now, its = bridge.clock(), readings.targets or targets_of(tx, bridge, row)
-    readings = replace(readings, targets=its, seen=tuple(replace(s, target=s.target or its[0]) for s in readings.seen))
+    now = bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
     facts = put_right(tx, row, witness=_witness(readings), now=now)
@@ -231,6 +230,7 @@ def take_in(
     if provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": provider.received_sat, "provider_asked_at": readings.asked_at}
     payments = invoices.payments_of(tx, row.id)
+    readings = _with_targets(tx, bridge, row, readings, payments)
     told = [
         _learned(tx, bridge, row, readings, each, paid, facts, now=now)
         for each, paid in zip(readings.seen, _paid_to_seen(payments, readings), strict=True)
@@ -253,7 +253,7 @@ def take_in(
         actor=actor,
         action="observed",
         facts=facts,
-        targets=its,
+        targets=readings.targets,
         payments=_as_learned(payments, told),
     )
 
@@ -292,9 +292,17 @@ class _Told:
     until: datetime | None = None
 
 
+def _with_targets(tx: Tx, bridge: Bridge, row: Any, readings: Readings, payments: Sequence[Payment]) -> Readings:
+    """The readings with every target that money came to: one may have been offered and paid since they were asked for."""
+    its, known = readings.targets, {None, *(each.id for each in readings.targets)}
+    if not its or any(payment.target_id not in known for payment in payments):
+        its = targets_of(tx, bridge, row)
+    return replace(readings, targets=its, seen=tuple(replace(s, target=s.target or its[0]) for s in readings.seen))
+
+
 def _paid_to_seen(payments: Sequence[Payment], readings: Readings) -> list[list[Payment]]:
-    by_target = dict(zip(map(id, readings.targets), paid_to(payments, readings.targets), strict=True))
-    return [by_target[id(each.target)] for each in readings.seen]
+    paid = dict(zip((each.text for each in readings.targets), paid_to(payments, readings.targets), strict=True))
+    return [paid[each.target.text] for each in readings.seen if each.target is not None]
 
 
 def _as_learned(payments: Sequence[Payment], told: Sequence[_Told]) -> list[Payment]:
@@ -467,7 +475,7 @@ def _store(
     for payment, (_, is_new) in zip(payments, found, strict=True):
         invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new)
     if found:
-        body = _snapshot(seen, is_first=seen.target is readings.targets[0])
+        body = _snapshot(seen, is_first=target_id in (None, readings.targets[0].id))
         invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=body)
     return payments
 

@@ -323,3 +323,25 @@ def test_a_way_that_is_only_followed_any_more_is_read_to_its_end(shop: Shop) -> 
         assert invoices.watched_until(tx, "ln_toy") == shop.row().monitor_until
     shop.pay_toy()
     assert shop.seen() == ("settled", "none", None)
+
+
+def test_what_was_offered_and_paid_while_a_look_was_on_its_way_keeps_its_own_account(
+    worlds: Callable[..., World],
+) -> None:
+    """Two looks at once: the slower one asked before the second way was there, and writes after its money came."""
+    world, node = worlds(), ToyNode()
+    world.bridge = replace(world.bridge, rails=(*world.bridge.rails, toy_rail(node)))
+    invoice = world.open()
+    asked: list[Target] = []
+
+    def meanwhile(name: str) -> None:
+        if name == "look.read" and not asked:
+            asked.append(offer(world, node, invoice, "late"))
+            node.pay(asked[0].text, msat=9_000_000, at=world.bridge.clock())
+            look(world.bridge, invoice["id"])
+
+    look(replace(world.bridge, crash_point=meanwhile), invoice["id"])
+    assert world.invoice(invoice)["received_sat"] == 9_000
+    assert (world.balance("wallet:lightning"), world.balance("wallet:hot")) == (9_000, 0)
+    assert world.rows("SELECT count(*) FROM journals WHERE kind LIKE 'capture%'") == [(1,)]
+    assert world.seen(invoice)[2] is None
