@@ -344,4 +344,5 @@ def test_what_was_offered_and_paid_while_a_look_was_on_its_way_keeps_its_own_acc
     assert world.invoice(invoice)["received_sat"] == 9_000
     assert (world.balance("wallet:lightning"), world.balance("wallet:hot")) == (9_000, 0)
     assert world.rows("SELECT count(*) FROM journals WHERE kind LIKE 'capture%'") == [(1,)]
+    assert world.rows("SELECT gap FROM invoices") == [(None,)]
     assert world.seen(invoice)[2] is None
