@@ -338,7 +338,10 @@ def test_what_was_offered_and_paid_while_a_look_was_on_its_way_keeps_its_own_acc
         if name == "look.read" and not asked:
             asked.append(offer(world, node, invoice, "late"))
             node.pay(asked[0].text, msat=9_000_000, at=world.bridge.clock())
+            world.control("knobs", outage="503")
+            world.fault("esplora", "down")
             look(world.bridge, invoice["id"])
+            world.heal()
 
     look(replace(world.bridge, crash_point=meanwhile), invoice["id"])
     assert world.invoice(invoice)["received_sat"] == 9_000
