@@ -73,7 +73,7 @@ class _Section(BaseModel):
 
 
 # The sections that say over which rails is paid; each is read by the file of that name in `bridge.rails`.
-RAIL_SECTIONS = ("subtc", "own_wallet")
+RAIL_SECTIONS = ("subtc", "own_wallet", "lnbits")
 # Over one of these every invoice is paid; the others are offered beside it.
 FIRST_SECTIONS = ("subtc", "own_wallet")
 
@@ -127,6 +127,22 @@ class OwnWallet(_Section):
     def source(self, *, network: str) -> Descriptor:
         """Raises Refused when the descriptor is not a public one of this network with a right checksum."""
         return parse_descriptor(self.descriptor, network=network, field="own_wallet.descriptor")
+
+
+class Lnbits(_Section):
+    """The shop's own LNbits, in front of its Lightning node: payers may pay there too."""
+
+    url: str
+    wallet_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    invoice_key: Annotated[SecretStr, Field(min_length=1)]
+    admin_key: Annotated[SecretStr | None, Field(min_length=1)] = None
+    callbacks: bool = True
+    callback_base_url: str | None = None
+    most_sat: Positive = 10_000_000
+    calls_per_minute: Positive = 120
+    timeout_seconds: Positive = 20
+    ca_file: str | None = None
+    invoices_of: Network | None = None
 
 
 class CoreRpc(_Section):
@@ -465,6 +481,7 @@ class Settings(_Section):
     crash_at: str | None = None
     subtc: Subtc | None = None
     own_wallet: OwnWallet | None = None
+    lnbits: Lnbits | None = None
     former_wallets: tuple[FormerWallet, ...] = ()
     chain: Chain = Chain()
     prices: EnoughPrices
@@ -492,6 +509,8 @@ class Settings(_Section):
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
         if self.crash_at is not None and self.network == "main":
             raise ValueError("crash_at is for tests and never with network main")
+        if self.lnbits is not None and self.lnbits.invoices_of is not None and self.network == "main":
+            raise ValueError("lnbits.invoices_of is for tests with a pretended node and never with network main")
         if len({m.id for m in self.merchants}) != len(self.merchants):
             raise ValueError("two merchants have the same id")
         _require_distinct(self)
@@ -553,6 +572,8 @@ def _reached_urls(settings: Settings) -> dict[str, str]:
     if settings.subtc is not None:
         urls |= {"subtc.base_url": settings.subtc.base_url}
         urls |= {"subtc.callback_base_url": settings.subtc.callback_base_url}
+    if settings.lnbits is not None:
+        urls |= {"lnbits.url": settings.lnbits.url, "lnbits.callback_base_url": settings.lnbits.callback_base_url}
     urls |= {f"former_wallets.{n}.base_url": former.base_url for n, former in enumerate(settings.former_wallets)}
     urls |= {f"merchants.{n}.notify_url": merchant.notify_url for n, merchant in enumerate(settings.merchants)}
     return {name: url for name, url in urls.items() if url is not None}
@@ -578,6 +599,9 @@ def _require_distinct(settings: Settings) -> None:
         if former.key is not None and former.key.get_secret_value() not in known:
             known.add(former.key.get_secret_value())
             roles |= {f"former_wallets.{n}.key": former.key}
+    if settings.lnbits is not None:
+        roles |= {"lnbits.invoice_key": settings.lnbits.invoice_key}
+        roles |= {"lnbits.admin_key": settings.lnbits.admin_key} if settings.lnbits.admin_key is not None else {}
     if settings.receipt_key is not None:
         roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:

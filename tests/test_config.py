@@ -545,3 +545,35 @@ def test_a_fee_that_no_gateway_can_take_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, changed(subtc__fee_bps=0)).subtc.fee_bps == 0
     for wrong in (-1, 10_000, 3.0, "300"):
         assert "subtc.fee_bps" in fault(tmp_path, changed(subtc__fee_bps=wrong))
+
+
+LNBITS = {"url": "https://lnbits.example.com", "wallet_id": "a" * 32, "invoice_key": "invoice key of lnbits"}
+
+
+def test_lightning_is_beside_a_first_way_and_never_alone(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(lnbits=LNBITS))
+    assert "invoice key" not in repr(settings.lnbits)
+    assert "one of subtc and own_wallet says where payers pay to" in fault(tmp_path, changed(lnbits=LNBITS, subtc=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"url": "http://lnbits.example.com"}, "lnbits.url must be https"),
+        ({"callback_base_url": "http://pay.example.com"}, "lnbits.callback_base_url must be https"),
+        ({"wallet_id": "wt_1"}, "lnbits.wallet_id"),
+        ({"invoice_key": ""}, "lnbits.invoice_key"),
+        ({"admin_key": "invoice key of lnbits"}, "lnbits.admin_key and lnbits.invoice_key are the same secret"),
+        ({"most_sat": 0}, "lnbits.most_sat"),
+        ({"invoices_of": "elsewhere"}, "lnbits.invoices_of"),
+    ],
+)
+def test_what_is_wrong_with_lightning_is_said_by_its_path(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(lnbits=LNBITS | change))
+
+
+def test_a_pretended_node_is_never_on_the_main_network(tmp_path: Path) -> None:
+    assert load(tmp_path, changed(lnbits=LNBITS | {"invoices_of": "main"})).lnbits.invoices_of == "main"
+    subtc = {"subtc__wallet_id": "wm_" + "0" * 44, "chain__esplora": ["https://blockstream.info/api"]}
+    wanted = changed(network="main", lnbits=LNBITS | {"invoices_of": "main"}, **subtc)
+    assert "never with network main" in fault(tmp_path, wanted)

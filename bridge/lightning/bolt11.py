@@ -60,11 +60,12 @@ def judged(
     *,
     network: str,
     due_msat: int,
-    now: datetime,
+    now: datetime | None,
     expires_at: datetime | None = None,
     field: str = "bolt11",
 ) -> Bolt11:
     """The request when it is one of `network` for exactly `due_msat` that can still be paid, and not after `expires_at`.
+    Without `now` whoever pays it judges whether it still can be.
 
     Raises Refused naming `field`: `bad_bolt11`, `wrong_network`, `no_amount`, `wrong_amount`, `bolt11_expired` or
     `bolt11_expires_late`. Clocks may differ by what `core.clock` lets them.
@@ -75,7 +76,7 @@ def judged(
         ("wrong_network", asked.network != network, f"This invoice is of the network {asked.network}, not {network}."),
         ("no_amount", asked.amount_msat is None, "This invoice names no sum."),
         ("wrong_amount", asked.amount_msat != due_msat, f"This invoice is for another sum than {due_msat} msat."),
-        ("bolt11_expired", asked.expires_at <= now, "This invoice has expired."),
+        ("bolt11_expired", now is not None and asked.expires_at <= now, "This invoice has expired."),
         ("bolt11_expires_late", latest is not None and asked.expires_at > latest, "This invoice can be paid too long."),
     )
     for code, applies, detail in conditions:

@@ -255,6 +255,9 @@ def _public_paths() -> dict[str, Any]:
         "/callbacks/subtc/{token}": {
             "post": operation_of("The gateway's doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
         },
+        "/callbacks/lnbits/{token}": {
+            "post": operation_of("LNbits' doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
+        },
         "/pay/{public_id}": {"get": operation_of("The pay page", {"200": page}, parameters=[public], problem=page)},
         "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=[public])},
         "/pay/{public_id}/quote": {

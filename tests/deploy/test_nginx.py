@@ -27,6 +27,7 @@ OPEN_TO_THE_WORLD = {
     "/pay/<public_id>/receipt.json",
     "/.well-known/subtc-bridge-receipt-key",
     "/callbacks/subtc/<token>",
+    "/callbacks/lnbits/<token>",
     "/static/<path:filename>",
 }
 

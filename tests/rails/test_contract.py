@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge.config import RAIL_SECTIONS
+from bridge.config import FIRST_SECTIONS
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import gap_of, known_outputs
 from bridge.core.errors import BridgeError, Refused
@@ -108,7 +108,7 @@ def silence(world: World) -> AbstractContextManager[None]:
 
 
 def test_every_section_of_the_settings_that_names_a_rail_is_asked_here() -> None:
-    assert set(RAILS) == set(RAIL_SECTIONS)
+    assert set(RAILS) == set(FIRST_SECTIONS)
 
 
 def test_it_says_who_it_is_and_what_it_can_do(name: str, world: World) -> None:
