@@ -32,6 +32,8 @@ from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44
+# Wallet, invoice key and admin key at the emulated LNbits.
+LNBITS = ("1" * 32, "2" * 32, "3" * 32)
 POINTERS = {"alpha": "/data/{currency}/last", "beta": "/bitcoin/{currency_lower}"}
 
 
@@ -226,7 +228,7 @@ class World:
 
 def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
     """Settings as an operator writes them; `policy` is the rule of merchant shop, `currencies` are every merchant's, `prices`
-    may be made from the sandbox's address, other names replace sections.
+    may be made from the sandbox's address, `lnbits` changes the account at the emulated one; other names replace sections.
     """
     policy = changes.pop("policy", {})
     if callable(changes.get("prices")):
@@ -244,6 +246,9 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
     ]
     subtc = {"base_url": sandbox_url, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 100_000}
     wanted = changes.pop("subtc", {})
+    if (lnbits := changes.pop("lnbits", None)) is not None:
+        account = dict(zip(("wallet_id", "invoice_key", "admin_key"), LNBITS, strict=True))
+        changes["lnbits"] = account | {"url": f"{sandbox_url}/lnbits", "calls_per_minute": 100_000} | lnbits
     sections: dict[str, Any] = {
         "network": "test",
         "database_url": database_url,
@@ -264,7 +269,7 @@ def open_sandbox() -> Iterator[Served]:
 
     One that somebody still talks to is ended: the end of that call would be the next test's.
     """
-    sandbox = _IDLE.pop() if _IDLE else serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
+    sandbox = _IDLE.pop() if _IDLE else serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, lnbits=LNBITS)
     try:
         yield sandbox
     finally:
