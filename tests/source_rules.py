@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "store": frozenset({"core"}),
     "outbound": frozenset({"core", "tracing"}),
     **{adapter: frozenset({"core", "outbound"}) for adapter in ADAPTERS},
-    "lightning": frozenset({"core"}),
+    "lightning": frozenset({"core", "outbound"}),
     "rails": frozenset({"config", "core", "lightning", "outbound"}),
     "screening": frozenset({"core", "logs"}),
     "receipts": frozenset({"core"}),
