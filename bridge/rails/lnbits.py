@@ -173,7 +173,7 @@ class LnbitsWallet:
         """Whether it can be reached and takes the key, and its clock."""
         reply = self._call("GET", "", path="wallet")
         _msat(_object(reply), "balance", least=-MAX_MONEY_SAT)
-        return Health(ok=True, fee_bps=0, min_send_sat=1, server_time=reply.date())
+        return Health(ok=True, fee_bps=0, min_send_sat=1, server_time=reply.date(), receive_bps=0)
 
     def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
         """Pays a BOLT11 for exactly `gross_sat`; what the route costs comes on top. The payment hash is what makes a repeat

@@ -6,7 +6,7 @@ Owns the contract of `bridge.core.rail`, asked of real adapters over the sandbox
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,9 +17,10 @@ from bridge.core.coverage import gap_of, known_outputs
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import ChainReading
 from bridge.core.ledger import ACCOUNTS
-from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target, Wanted
+from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target
 from bridge.invoices.chain import horizon
-from bridge.invoices.targets import offered, targets_of
+from bridge.invoices.offer_beside import offer_beside
+from bridge.invoices.targets import targets_of
 from bridge.store import invoices, targets
 from tests.books.runs import reconcile
 from tests.builders import with_rail
@@ -98,13 +99,8 @@ def rail_of(world: World) -> Rail:
 def opened(world: World, billing_payment_id: str = "7", **more: Any) -> dict[str, Any]:
     """An open invoice that can be paid over the rail."""
     invoice, rail = world.open(billing_payment_id, **more), rail_of(world)
-    if rail.is_beside and target(world, invoice).rail != rail.name:
-        assert rail.asks is not None
-        now, due_units = world.bridge.clock(), invoice["quote"]["due_sat"]
-        expires_at = datetime.fromisoformat(invoice["quote"]["expires_at"])
-        offer = rail.asks(Wanted(due_units=due_units, reference=f"{invoice['id']}:1", expires_at=expires_at))
-        with world.bridge.store.write() as tx:
-            targets.add(tx, invoice["id"], offered(rail, offer, due_units=due_units, now=now))
+    if rail.is_beside:
+        offer_beside(world.bridge, row_of(world, invoice).public_id, rail.way)
     return invoice
 
 
