@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bridge.config import Lnbits, Settings
+from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import (
     FINAL,
@@ -137,7 +138,7 @@ class LnbitsWallet:
             payment = self._details(_object(reply), asked)
             if payment["status"] == _SUCCESS:
                 outputs = (_output(payment, asked),)
-            elif payment["status"] == _FAILED and not _ran_out(payment, asked, asked_at):
+            elif payment["status"] == _FAILED and not _ran_out(payment, asked):
                 gap = "rail_forgot"
         return ChainReading(
             address=address, outputs=outputs, tip=NOT_IN_BLOCKS, source=SOURCE, asked_at=asked_at, gap=gap
@@ -365,10 +366,12 @@ def _output(payment: Mapping[str, Any], asked: Bolt11) -> ChainOutput:
     )
 
 
-def _ran_out(payment: Mapping[str, Any], asked: Bolt11, asked_at: datetime) -> bool:
-    """Whether it failed because its time was over; a server that gives no labels is believed once that is so."""
-    labels = payment.get("labels")
-    return _EXPIRED in labels if isinstance(labels, list) else asked_at >= asked.expires_at
+def _ran_out(payment: Mapping[str, Any], asked: Bolt11) -> bool:
+    """Whether it failed because its time was over: it says so, or it was given up when it was, by its node's clock."""
+    labels, given_up_at = payment.get("labels"), _time(payment.get("updated_at"))
+    if isinstance(labels, list) and _EXPIRED in labels:
+        return True
+    return given_up_at is not None and given_up_at >= asked.expires_at - CLOCK_TOLERANCE
 
 
 def _time(text: object) -> datetime | None:

@@ -229,6 +229,14 @@ def test_what_waited_when_the_server_restarted_is_evidence_that_is_missing(place
     assert place.read(offer).gap == "rail_forgot"
 
 
+def test_what_its_node_gave_up_in_the_last_moments_has_run_out(place: Place) -> None:
+    """The node's clock may be ahead of LNbits' own, which then does not say why it failed."""
+    offer = place.offer(seconds=600)
+    place.control("clock", advance_s=595)
+    place.control("ln_restart", says="failed")
+    assert (place.read(offer).outputs, place.read(offer).gap) == ((), "")
+
+
 def test_another_wallets_key_and_nobodys_are_errors_and_never_an_empty_answer(
     place: Place, wallets: Callable[..., LnbitsWallet]
 ) -> None:
