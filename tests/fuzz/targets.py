@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from btclib import bech32
 from requests.structures import CaseInsensitiveDict
 
 from bridge.billmanager.wire import verify
 from bridge.chain.esplora import EsploraReader
+from bridge.config import Lnbits
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import GAPS
 from bridge.core.descriptors import checksum_of, parse_descriptor
@@ -28,7 +30,11 @@ from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import FATES, KnownOutput
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
+from bridge.core.rail import Wanted
+from bridge.lightning.address import resolved
+from bridge.lightning.bolt11 import decoded
 from bridge.outbound import Outbound, Reply
+from bridge.rails.lnbits import LnbitsWallet
 from bridge.rails.subtc.client import SubtcWallet
 from bridge.rails.subtc.signature import CallbackSignature
 from bridge.rates.http_source import HttpPriceSource
@@ -80,7 +86,7 @@ class Target:
 
 def targets(site: Site) -> dict[str, Target]:
     """All of them; the HTTP ones call `site`, which must hold one open invoice."""
-    return _web(site) | _answers() | _signatures() | _texts() | _module()
+    return _web(site) | _answers() | _lightning() | _signatures() | _texts() | _module()
 
 
 def _web(site: Site) -> dict[str, Target]:
@@ -237,6 +243,61 @@ def _answers() -> dict[str, Target]:
             expected=allowed,
         ),
         "price_xml": Target(run=lambda b: source(b, bank).price("USD", NOW), seeds=(daily,), expected=allowed),
+    }
+
+
+def _lightning() -> dict[str, Target]:
+    """Payment requests, what an LNbits answers, and the server of an address that a payer names."""
+    known = json.loads((Path(__file__).parents[1] / "lightning" / "bolt11.json").read_text(encoding="utf-8"))
+    text = known["valid"][1]["text"]
+    details = {"payment_hash": known["payment_hash"], "wallet_id": "a" * 32, "status": "success", "amount": 250_000_000}
+    details |= {"bolt11": text, "fee": 0, "labels": [], "external_id": "r", "updated_at": "2026-03-14T12:00:00+00:00"}
+    paid, listed = json.dumps({"paid": True, "details": details}).encode(), json.dumps([details]).encode()
+
+    def wallet(body: bytes) -> LnbitsWallet:
+        account = {"url": "http://127.0.0.1:1", "wallet_id": "a" * 32, "invoice_key": "k", "admin_key": "a"}
+        return LnbitsWallet(Lnbits.model_validate(account), network="main", outbound=Canned(body))
+
+    def inside(raw: bytes) -> None:
+        """Words behind a checksum that is right, so that what is in them is read."""
+        head = ("lnbc", "lnbc2500u", "lntb20m", "lnbcrt10p")[(raw[0] if raw else 0) % 4]
+        decoded(bech32.encode(head, [byte & 31 for byte in raw] or [0], bech32.BECH32_1_CONST).decode())
+
+    def read(raw: bytes) -> None:
+        reading = wallet(raw).read(text, born_at=NOW, asked_at=NOW)
+        assert all(0 < output.amount_sat <= 500_000 for output in reading.outputs)
+        assert reading.gap in GAPS | {""}
+
+    asked = Wanted(due_units=250_000, reference="r")
+    allowed = (BridgeError,)
+    where = {"sat": 250_000, "network": "main", "now": NOW}
+    pays = b'{"tag":"payRequest","callback":"https://a.example/","minSendable":1,"maxSendable":1000000000,"pr":"%s"}'
+    return {
+        "bolt11": Target(
+            run=lambda b: decoded(b.decode("utf-8", "replace")),
+            seeds=tuple(each["text"].encode() for each in known["valid"] + known["invalid"]),
+            expected=(Refused,),
+        ),
+        "bolt11_inside": Target(
+            run=inside,
+            seeds=tuple(bytes([0, *bech32.decode(each["text"], 1)[1]]) for each in known["valid"]),
+            expected=(Refused,),
+        ),
+        "lnbits_read": Target(run=read, seeds=(paid, b'{"paid":false}'), expected=allowed),
+        "lnbits_offer": Target(run=lambda b: wallet(b).offer(asked), seeds=(listed, b"[]"), expected=allowed),
+        "lnbits_balance": Target(
+            run=lambda b: wallet(b).balance(), seeds=(b'{"name":"shop","balance":1500000}',), expected=allowed
+        ),
+        "lnbits_sent": Target(
+            run=lambda b: wallet(b).send(destination=text, gross_sat=250_000, idempotency_key="k"),
+            seeds=(paid.replace(b"250000000", b"-250000000"), b'{"detail":"no","status":"failed"}'),
+            expected=allowed,
+        ),
+        "lightning_address": Target(
+            run=lambda b: resolved("a@b.example", outbound=Canned(b), **where),
+            seeds=(pays % text.encode(), b'{"status":"ERROR","reason":"no"}'),
+            expected=allowed,
+        ),
     }
 
 
