@@ -5,6 +5,7 @@ unsigned, comes twice or never. That something was paid is known from its own an
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from bridge.core.money import MAX_MONEY_SAT
 from bridge.core.rail import RAIL, Doorbell, Offer, Rail, Wanted
 from bridge.lightning.bolt11 import MSAT, Bolt11, decoded, judged
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
+
+log = logging.getLogger(__name__)
 
 CALLBACKS = "callbacks/lnbits"
 SOURCE = "lnbits"
@@ -102,11 +105,21 @@ class LnbitsWallet:
                     return self._offer(payment, wanted, now)
                 except (Refused, ProtocolError):
                     continue  # its time is over, or it is not of this wallet: another one is made
-        reply = self._call("POST", "", body=_request(wanted, now))
+        reply = self._made(_request(wanted, now))
         try:
             return self._offer(_object(reply), wanted, now)
         except Refused as wrong:
             raise ProtocolError(wrong.code, f"LNbits made another invoice: {wrong.detail}", field=wrong.field) from None
+
+    def _made(self, body: dict[str, Any]) -> Reply:
+        """The answer to a new invoice; without its webhook where LNbits refuses that, as nothing needs it."""
+        try:
+            return self._call("POST", "", body=body)
+        except Refused as refused:
+            if "webhook" not in body:
+                raise
+            log.warning("lnbits refuses an invoice with a webhook", extra=_told(refused))
+        return self._call("POST", "", body={name: body[name] for name in body if name != "webhook"})
 
     def _offer(self, payment: Mapping[str, Any], wanted: Wanted, now: datetime) -> Offer:
         asked = judged(
@@ -246,6 +259,10 @@ class LnbitsWallet:
         if (wrong := _refused(reply)) is not None:
             raise wrong
         return reply
+
+
+def _told(refused: Refused) -> dict[str, str]:
+    return {"action": "lnbits_webhook_refused", "detail": refused.detail}
 
 
 class _NotSent(Unavailable):

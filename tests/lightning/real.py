@@ -32,8 +32,10 @@ class RealLnbits:
     payer: dict[str, Any] = field(default_factory=dict)
     _running: ExitStack = field(default_factory=ExitStack)
 
-    def start(self) -> None:
-        self.url = self._running.enter_context(running(self.home, self.python, SETTINGS))
+    def start(self, settings: dict[str, str] | None = None) -> None:
+        self.url = self._running.enter_context(
+            running(self.home, self.python, SETTINGS if settings is None else settings)
+        )
 
     def stop(self) -> None:
         self._running.close()

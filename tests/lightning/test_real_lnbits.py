@@ -184,14 +184,21 @@ def test_the_rail_is_refused_by_an_empty_wallet_and_nothing_left(lnbits: RealLnb
 
 
 def test_after_a_restart_what_waited_has_failed_without_a_word_and_is_not_listed(lnbits: RealLnbits) -> None:
-    """The last one: the server's address is another afterwards."""
+    """The last one: the server's address is another afterwards, and its settings are its own."""
     made = lnbits.make(external_id="forgotten:1")
     lnbits.stop()
-    lnbits.start()
+    lnbits.start({})
     after = lnbits.read(made["payment_hash"])
     assert (after["status"], after["details"]["labels"]) == ("failed", [])
     assert lnbits.call("GET", "payments?external_id=forgotten%3A1", key=lnbits.shop["inkey"]).json() == []
     wallet = client_of(lnbits, lnbits.shop["inkey"])
     now = datetime.now(UTC)
     assert wallet.read(made["bolt11"], born_at=now, asked_at=now).gap == "rail_forgot"
+    ring_url = "http://127.0.0.1:9/callbacks/lnbits/x"
+    refused = lnbits.call(
+        "POST", "payments", key=lnbits.shop["inkey"], out=False, unit="sat", amount=1, webhook=ring_url
+    )
+    assert (refused.status_code, "is not allowed" in refused.json()["detail"]) == (400, True)
+    offer = wallet.offer(wanted(reference="rail:3", ring_url=ring_url))
+    assert offer.key is not None and lnbits.read(offer.key)["details"]["webhook"] is None
     wallet.close()

@@ -365,6 +365,12 @@ def test_a_webhook_rings_twice_unsigned_with_json_in_json_and_is_tried_once(plac
         receiver.stop()
 
 
+def test_a_webhook_that_the_server_refuses_does_not_cost_the_invoice(place: Place) -> None:
+    offer = place.offer(ring_url="ftp://bridge.example/x")
+    (made,) = place.made()
+    assert (made["bolt11"], made["webhook"]) == (offer.text, None)
+
+
 def payee(place: Place, sat: int = 20_000, **more: Any) -> str:
     return str(place.control("ln_payee", sat=sat, **more)["bolt11"])
 
