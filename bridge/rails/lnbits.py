@@ -254,7 +254,8 @@ class LnbitsWallet:
             reply = self._outbound.call(method, f"{self._url}/api/v1/{path}{rest}", headers=headers, body=content)
         except CallFailed as failure:
             raise _failed(failure) from None
-        if missing and reply.status == 404:
+        # A proxy that knows no such page says nothing of a payment.
+        if missing and reply.status == 404 and "detail" in _said(reply):
             return reply
         if (wrong := _refused(reply)) is not None:
             raise wrong

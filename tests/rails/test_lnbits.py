@@ -282,6 +282,15 @@ def test_an_answer_that_contradicts_itself_or_is_about_another_payment_is_no_fac
     assert refused.value.code == code
 
 
+def test_a_page_that_a_proxy_does_not_know_is_no_forgotten_payment(
+    place: Place, wallets: Callable[..., LnbitsWallet]
+) -> None:
+    offer = place.offer()
+    elsewhere = wallets(url=f"{place.sandbox.url}/nothing-here")
+    with pytest.raises(Refused, match="HTTP 404"):
+        elsewhere.read(offer.text, born_at=place.now, asked_at=place.now)
+
+
 @pytest.mark.parametrize("value", [0, -1_500_000, 3_000_001, "1500000", 1500000.5, None, True])
 def test_a_sum_that_cannot_have_come_is_no_fact(place: Place, value: object) -> None:
     offer = place.offer(1_500)
