@@ -59,7 +59,7 @@ later: setup ## what knows dates, with the clock 400 days ahead: the tests that 
 	@sh scripts/test_later.sh $(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
 # What each of these is installed into is its own; a machine that cannot have one says why and skips what is asked of it.
-lightning: setup ## what the rails of Lightning rest on, asked of the real LNbits; ARGS="-k word" narrows it
+lightning: setup ## what the rails of Lightning rest on, asked of the real programs; ARGS="-k word" narrows it
 	$(BIN)/pytest -q -n 0 -m lightning tests/lightning $(ARGS)
 
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
