@@ -73,7 +73,7 @@ class _Section(BaseModel):
 
 
 # The sections that say over which rails is paid; each is read by the file of that name in `bridge.rails`.
-RAIL_SECTIONS = ("subtc", "own_wallet", "lnbits")
+RAIL_SECTIONS = ("subtc", "own_wallet", "lnbits", "electrum")
 # Over one of these every invoice is paid; the others are offered beside it.
 FIRST_SECTIONS = ("subtc", "own_wallet")
 
@@ -143,6 +143,22 @@ class Lnbits(_Section):
     timeout_seconds: Positive = 20
     ca_file: str | None = None
     invoices_of: Network | None = None
+
+
+class Electrum(_Section):
+    """The shop's own Electrum daemon, a Lightning node of its own: payers may pay there too."""
+
+    url: str
+    user: Annotated[str, Field(min_length=1)]
+    password: Annotated[SecretStr, Field(min_length=1)]
+    node_id: Annotated[str, Field(pattern=r"^0[23][0-9a-f]{64}$")]
+    wallet: str | None = None
+    wallet_password: Annotated[SecretStr | None, Field(min_length=1)] = None
+    refunds: bool = False
+    most_sat: Positive = 10_000_000
+    calls_per_minute: Positive = 600
+    timeout_seconds: Positive = 20
+    ca_file: str | None = None
 
 
 class CoreRpc(_Section):
@@ -482,6 +498,7 @@ class Settings(_Section):
     subtc: Subtc | None = None
     own_wallet: OwnWallet | None = None
     lnbits: Lnbits | None = None
+    electrum: Electrum | None = None
     former_wallets: tuple[FormerWallet, ...] = ()
     chain: Chain = Chain()
     prices: EnoughPrices
@@ -505,6 +522,9 @@ class Settings(_Section):
         if self.otlp_endpoint is not None:
             # A collector on this machine is as near as the log.
             _require_https("otlp_endpoint", self.otlp_endpoint, network="test")
+        if self.electrum is not None:
+            # The daemon knows no TLS: it is on this machine, or behind a proxy that does.
+            _require_https("electrum.url", self.electrum.url, network="test")
         if self.clock_offset_file is not None and self.network == "main":
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
         if self.crash_at is not None and self.network == "main":
@@ -602,6 +622,8 @@ def _require_distinct(settings: Settings) -> None:
     if settings.lnbits is not None:
         roles |= {"lnbits.invoice_key": settings.lnbits.invoice_key}
         roles |= {"lnbits.admin_key": settings.lnbits.admin_key} if settings.lnbits.admin_key is not None else {}
+    if settings.electrum is not None:
+        roles |= {"electrum.password": settings.electrum.password}
     if settings.receipt_key is not None:
         roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:
@@ -623,6 +645,11 @@ def _require_roles(settings: Settings) -> None:
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
     if sum(getattr(settings, name) is not None for name in FIRST_SECTIONS) != 1:
         raise ValueError(f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not both")
+    sends = settings.lnbits is not None and settings.lnbits.admin_key is not None
+    if sends and settings.electrum is not None and settings.electrum.refunds:
+        raise ValueError(
+            "lnbits.admin_key and electrum.refunds: refunds over Lightning leave from one wallet, not from both"
+        )
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
         raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
     try:

@@ -21,7 +21,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from sandbox import control, esplora, gateway_http, lightning_http, prices, wallet_page
+from sandbox import control, electrum, esplora, gateway_http, lightning_http, prices, wallet_page
 from sandbox.node import NodeRpc, start_node
 from sandbox.record import Call
 from sandbox.serving import WsgiServer
@@ -33,7 +33,7 @@ def create_app(**options: Any) -> Flask:
     world = World(**options)
     app = Flask(__name__, static_folder=None)
     app.extensions["world"] = world
-    for module in (gateway_http, lightning_http, prices, control, wallet_page):
+    for module in (gateway_http, lightning_http, electrum, prices, control, wallet_page):
         app.register_blueprint(module.blueprint(world))
     for server in esplora.SERVERS:
         app.register_blueprint(esplora.blueprint(world, server))

@@ -52,6 +52,12 @@ def write(asked: Asked, *, private_key: int) -> str:
     return bech32(head, words + words_of(signature))
 
 
+def public_key(private_key: int) -> str:
+    """The node that signs with it."""
+    pair, key_id = dsa.sign_recoverable(b"", private_key)
+    return dsa.recover_sec(key_id, b"", pair).hex()
+
+
 def payment_hash_of(text: str) -> str:
     """The hash that a payer of `text` pays for. Raises ValueError for what is no request."""
     text = text.lower()

@@ -50,6 +50,7 @@ LIGHTNING = WIRE | {
     "forgets",
     "unfiltered",
     "no_details",
+    "not_loaded",
     "paid_without_status",
     "set_member",
     "drop_member",

@@ -71,7 +71,7 @@ def blueprint(world: World) -> Blueprint:
 
 
 def _answer(world: World, mode: str, produce: Callable[[list[Fault]], Answer], *, status: int = 200) -> Response:
-    if (down := _outage(world)) is not None:
+    if (down := outage(world)) is not None:
         return down
     with world.lock:
         faults = world.faults.take(mode)
@@ -94,7 +94,8 @@ def _answer(world: World, mode: str, produce: Callable[[list[Fault]], Answer], *
     return wire.after(world, faults, Response(encode(answer), status, mimetype="application/json"))
 
 
-def _outage(world: World) -> Response | None:
+def outage(world: World) -> Response | None:
+    """The answer while nobody of Lightning is there."""
     kind = world.knobs.ln_outage
     if kind is None:
         return None
@@ -135,7 +136,7 @@ def _made(world: World, faults: list[Fault]) -> Answer:
         raise LnbitsError(400, "Callback URL is not allowed.")
     change: dict[str, Any] = {}
     for fault in faults:
-        change |= _CHANGE[fault.kind](asked) if fault.kind in _CHANGE else {}
+        change |= CHANGE[fault.kind](asked) if fault.kind in CHANGE else {}
     made = world.lightning.create(own, asked, change).as_dict()
     for fault in faults:
         if fault.kind == "credits_other":
@@ -167,7 +168,7 @@ def _read(world: World, payment_hash: str, faults: list[Fault]) -> Answer:
     return shown | ({} if is_paid else {"status": payment.status}) | {"details": payment.as_dict()}
 
 
-_CHANGE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+CHANGE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "wrong_amount": lambda asked: {"amount_msat": (int(asked["amount"]) + 1) * 1_000},
     "no_amount": lambda asked: {"amount_msat": None},
     "wrong_network": lambda asked: {"prefix": "bcrt"},

@@ -577,3 +577,41 @@ def test_a_pretended_node_is_never_on_the_main_network(tmp_path: Path) -> None:
     subtc = {"subtc__wallet_id": "wm_" + "0" * 44, "chain__esplora": ["https://blockstream.info/api"]}
     wanted = changed(network="main", lnbits=LNBITS | {"invoices_of": "main"}, **subtc)
     assert "never with network main" in fault(tmp_path, wanted)
+
+
+ELECTRUM = {
+    "url": "http://127.0.0.1:7777",
+    "user": "user",
+    "password": "password of electrum",
+    "node_id": "02" + "ab" * 32,
+}
+
+
+def test_electrum_is_a_way_beside_the_first_on_this_machine_or_behind_tls(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(electrum=ELECTRUM | {"wallet_password": "of the file"}))
+    assert "password of electrum" not in repr(settings) and "of the file" not in repr(settings)
+    subtc = {"subtc__wallet_id": "wm_" + "0" * 44, "chain__esplora": ["https://blockstream.info/api"]}
+    assert load(tmp_path, changed(network="main", electrum=ELECTRUM, **subtc)).electrum.url == "http://127.0.0.1:7777"
+    assert load(tmp_path, changed(electrum=ELECTRUM | {"url": "https://electrum.example.com"})).electrum is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"url": "http://10.0.0.9:7777"}, "electrum.url must be https"),
+        ({"password": ""}, "electrum.password"),
+        ({"user": ""}, "electrum.user"),
+        ({"node_id": "04" + "ab" * 32}, "electrum.node_id"),
+        ({"most_sat": 0}, "electrum.most_sat"),
+        ({"refunds": "perhaps"}, "electrum.refunds"),
+    ],
+)
+def test_what_is_wrong_with_electrum_is_said_by_its_path(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(electrum=ELECTRUM | change))
+
+
+def test_lightning_refunds_leave_from_one_wallet(tmp_path: Path) -> None:
+    both = changed(electrum=ELECTRUM, lnbits=LNBITS | {"admin_key": "admin key of lnbits"})
+    assert load(tmp_path, both).electrum is not None
+    both["electrum"] = ELECTRUM | {"refunds": True}
+    assert "refunds over Lightning leave from one wallet, not from both" in fault(tmp_path, both)

@@ -28,6 +28,7 @@ from bridge.invoices.record import Recorded
 from bridge.permit import set_mode
 from bridge.runtime import build
 from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from sandbox import electrum
 from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "a" * 48
@@ -228,7 +229,7 @@ class World:
 
 def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
     """Settings as an operator writes them; `policy` is the rule of merchant shop, `currencies` are every merchant's, `prices`
-    may be made from the sandbox's address, `lnbits` changes the account at the emulated one; other names replace sections.
+    may be made from the sandbox's address, `lnbits` and `electrum` change the account at the emulated ones; other names replace sections.
     """
     policy = changes.pop("policy", {})
     if callable(changes.get("prices")):
@@ -249,6 +250,9 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
     if (lnbits := changes.pop("lnbits", None)) is not None:
         account = dict(zip(("wallet_id", "invoice_key", "admin_key"), LNBITS, strict=True))
         changes["lnbits"] = account | {"url": f"{sandbox_url}/lnbits", "calls_per_minute": 100_000} | lnbits
+    if (daemon := changes.pop("electrum", None)) is not None:
+        login = {"user": electrum.USER, "password": electrum.PASSWORD, "node_id": electrum.NODE_ID}
+        changes["electrum"] = login | {"url": f"{sandbox_url}/electrum", "calls_per_minute": 100_000} | daemon
     sections: dict[str, Any] = {
         "network": "test",
         "database_url": database_url,

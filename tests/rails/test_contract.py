@@ -41,7 +41,7 @@ def outage(world: World) -> Iterator[None]:
 
 @contextmanager
 def lightning_outage(world: World) -> Iterator[None]:
-    """LNbits does not answer."""
+    """Nobody of Lightning answers."""
     world.control("knobs", ln_outage="503")
     try:
         yield
@@ -73,6 +73,13 @@ RAILS = {
     "lnbits": Case(
         settings={"lnbits": {}},
         can=frozenset({"balance", "sends", "health", "doorbell", "evidence"}),
+        pay=pay_lightning,
+        parts=(),
+        silence=lightning_outage,
+    ),
+    "electrum": Case(
+        settings={"electrum": {"refunds": True}},
+        can=frozenset({"balance", "sends", "health", "evidence"}),
         pay=pay_lightning,
         parts=(),
         silence=lightning_outage,
