@@ -68,7 +68,7 @@ def test_an_order_paid_over_a_real_channel_becomes_an_active_service(demo: Demo,
     assert paid["success"]
     for step in (walk.settled, walk.paid):
         step()
-    # Nobody rings: what is young is asked for each second.
+    # Nobody rings: what may be paid any moment is asked for each second.
     assert time.monotonic() - started < 10
     walk.active()
     assert (walk.invoice["received_sat"], walk.invoice["confirmed_sat"]) == (due_sat, due_sat)
