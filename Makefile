@@ -18,7 +18,7 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo run test later gallery lint fmt types bench soak drill fuzz supply clean
+.PHONY: help setup lock demo run test later lightning gallery lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -57,6 +57,10 @@ test: setup ## all tests, on SQLite and PostgreSQL; ARGS="-k word" narrows them
 later: setup ## what knows dates, with the clock 400 days ahead: the tests that tests/later/paths names
 	@sh scripts/install_debian.sh postgresql nginx openssl php faketime
 	@sh scripts/test_later.sh $(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+
+# What each of these is installed into is its own; a machine that cannot have one says why and skips what is asked of it.
+lightning: setup ## what the rails of Lightning rest on, asked of the real programs; ARGS="-k word" narrows it
+	$(BIN)/pytest -q -n 0 -m lightning tests/lightning $(ARGS)
 
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
 	@sh scripts/install_debian.sh chromium

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def install(directory: Path = Path("build")) -> Path:
 
 def measure(bench: Bench, report: Report, engine: str, python: Path) -> None:
     """Judges opening an invoice against LNbits at every number of clients, over the same kind of database."""
-    with open_place(bench, engine) as place, _running(place, python) as peer:
+    with open_place(bench, engine) as place, _beside(place, python) as peer:
         url = f"{place.web()}/v1/invoices"
         for _ in range(2):
             load.wrk(url, clients=4, seconds=1, request=load.OPEN, key=API_KEY)
@@ -119,24 +119,37 @@ def _opened_by(peer: Peer, *, clients: int, seconds: float) -> load.Measured:
 
 
 @contextmanager
-def _running(place: Place, python: Path) -> Iterator[Peer]:
+def _beside(place: Place, python: Path) -> Iterator[Peer]:
     """LNbits over a database of its own on the engine of `place`, with one wallet."""
-    home, port = place.directory / "lnbits", free_port()
-    (home / "data").mkdir(parents=True)
-    (home / "extensions").mkdir()
-    # It looks for its pages below the working directory, as in a checkout.
-    (home / "lnbits").symlink_to(next(python.parent.parent.glob("lib/python*/site-packages/lnbits")))
+    with _database(place) as settings, running(place.directory / "lnbits", python, settings) as url:
+        yield Peer(url=url, key=_open_wallet(url))
+
+
+@contextmanager
+def running(home: Path, python: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """The URL of an LNbits in the folder `home`, with `settings` besides SETTINGS. What it has there already it goes on with.
+
+    Raises RuntimeError with the end of its log when it does not answer.
+    """
+    for folder in ("data", "extensions"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    if not (home / "lnbits").exists():
+        # It looks for its pages below the working directory, as in a checkout.
+        (home / "lnbits").symlink_to(next(python.parent.parent.glob("lib/python*/site-packages/lnbits")))
+    port = free_port()
     command = [str(python), "-m", "uvicorn", "lnbits.__main__:app", "--loop", "uvloop", "--no-access-log"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    with _database(place) as settings, (home / "log").open("wb") as log:
-        environment = os.environ | SETTINGS | settings
-        with subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT) as running:
-            try:
-                url = f"http://127.0.0.1:{port}"
-                _wait(running, url, home / "log")
-                yield Peer(url=url, key=_open_wallet(url))
-            finally:
-                running.kill()
+    environment = os.environ | SETTINGS | dict(settings)
+    with (
+        (home / "log").open("ab") as log,
+        subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT) as program,
+    ):
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(program, url, home / "log")
+            yield url
+        finally:
+            program.kill()
 
 
 @contextmanager
@@ -153,13 +166,13 @@ def _database(place: Place) -> Iterator[dict[str, str]]:
         cluster.drop_database(name)
 
 
-def _wait(running: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def _wait(program: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     """Its first start makes the tables, which takes seconds. Raises RuntimeError with the end of its log."""
     for _ in range(600):
-        if running.poll() is not None:
+        if program.poll() is not None:
             break
         try:
-            _call(f"{url}/api/v1/health", "GET")
+            call(f"{url}/api/v1/health", "GET")
         except OSError:
             sleep(0.1)
         else:
@@ -168,13 +181,13 @@ def _wait(running: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
 
 
 def _open_wallet(url: str) -> str:
-    wallet = _call(f"{url}/api/v1/account", "POST", {"name": "bench"})
+    wallet = call(f"{url}/api/v1/account", "POST", {"name": "bench"})
     # A wallet that reckons in dollars looks up their price for every invoice, and logs an error where there is none.
-    _call(f"{url}/api/v1/wallet", "PATCH", {"currency": ""}, key=wallet["adminkey"])
+    call(f"{url}/api/v1/wallet", "PATCH", {"currency": ""}, key=wallet["adminkey"])
     return str(wallet["inkey"])
 
 
-def _call(url: str, method: str, body: dict[str, str] | None = None, *, key: str = "") -> Any:
+def call(url: str, method: str, body: dict[str, str] | None = None, *, key: str = "") -> Any:
     headers = {"Content-Type": "application/json", "X-Api-Key": key}
     content = None if body is None else json.dumps(body).encode()
     with urlopen(Request(url, method=method, headers=headers, data=content), timeout=10) as answer:

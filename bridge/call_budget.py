@@ -9,6 +9,7 @@ from datetime import datetime
 
 from bridge.context import Bridge
 from bridge.core.errors import Unavailable
+from bridge.core.rail import Rail
 from bridge.store import leases
 from bridge.store.db import Tx
 
@@ -56,11 +57,24 @@ def require_call_or_lot(tx: Tx, bridge: Bridge, *, now: datetime) -> int:
     return granted - 1
 
 
-def draw_call(bridge: Bridge, *, purpose: str = "plain") -> None:
-    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent")."""
+def draw_call(bridge: Bridge, *, purpose: str = "plain", rail: Rail | None = None) -> None:
+    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent").
+
+    A `rail` that is offered beside the first has a budget of its own.
+    """
     with bridge.store.write(durable=False) as tx:
-        if not take_calls(tx, bridge, now=bridge.clock(), purpose=purpose):
-            raise _spent()
+        if rail is None or not rail.is_beside:
+            granted = take_calls(tx, bridge, now=bridge.clock(), purpose=purpose)
+        else:
+            granted = take_rail_calls(tx, rail, now=bridge.clock())
+    if not granted:
+        raise _spent()
+
+
+def take_rail_calls(tx: Tx, rail: Rail, *, now: datetime, wanted: int = 1) -> int:
+    """The same of the budget of a rail beside the first: how many of `wanted` calls may be made now."""
+    name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
+    return leases.spend(tx, name, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
 
 
 def wait_for_call(bridge: Bridge) -> None:

@@ -34,6 +34,7 @@ from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
 from bridge.core.limits import Count, Label, Positive, TimeZoneName
 from bridge.core.notify_secret import decode_secret
+from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, rising
 from bridge.core.policy import Policy, named
 from bridge.core.policy_document import canonical
@@ -72,7 +73,9 @@ class _Section(BaseModel):
 
 
 # The sections that say over which rails is paid; each is read by the file of that name in `bridge.rails`.
-RAIL_SECTIONS = ("subtc", "own_wallet")
+RAIL_SECTIONS = ("subtc", "own_wallet", "lnbits", "electrum")
+# Over one of these every invoice is paid; the others are offered beside it.
+FIRST_SECTIONS = ("subtc", "own_wallet")
 
 
 class Subtc(_Section):
@@ -124,6 +127,38 @@ class OwnWallet(_Section):
     def source(self, *, network: str) -> Descriptor:
         """Raises Refused when the descriptor is not a public one of this network with a right checksum."""
         return parse_descriptor(self.descriptor, network=network, field="own_wallet.descriptor")
+
+
+class Lnbits(_Section):
+    """The shop's own LNbits, in front of its Lightning node: payers may pay there too."""
+
+    url: str
+    wallet_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    invoice_key: Annotated[SecretStr, Field(min_length=1)]
+    admin_key: Annotated[SecretStr | None, Field(min_length=1)] = None
+    callbacks: bool = True
+    callback_base_url: str | None = None
+    most_sat: Positive = 10_000_000
+    calls_per_minute: Positive = 120
+    timeout_seconds: Positive = 20
+    ca_file: str | None = None
+    invoices_of: Network | None = None
+
+
+class Electrum(_Section):
+    """The shop's own Electrum daemon, a Lightning node of its own: payers may pay there too."""
+
+    url: str
+    user: Annotated[str, Field(min_length=1)]
+    password: Annotated[SecretStr, Field(min_length=1)]
+    node_id: Annotated[str, Field(pattern=r"^0[23][0-9a-f]{64}$")]
+    wallet: str | None = None
+    wallet_password: Annotated[SecretStr | None, Field(min_length=1)] = None
+    refunds: bool = False
+    most_sat: Positive = 10_000_000
+    calls_per_minute: Positive = 600
+    timeout_seconds: Positive = 20
+    ca_file: str | None = None
 
 
 class CoreRpc(_Section):
@@ -338,6 +373,7 @@ class MerchantSettings(_Section):
     open_invoices_per_customer: Positive = 50
     policy: NamedPolicy = Policy()
     stage: Stage | None = None
+    offering: Offering = {}
 
     @model_validator(mode="after")
     def _staged_whole(self) -> "MerchantSettings":
@@ -392,6 +428,7 @@ class MerchantTerms(_Section):
     open_invoices_per_customer: Positive
     policy: NamedPolicy
     stage: Stage | None = None
+    offering: Offering = {}
 
 
 class PolicyTerms(_Section):
@@ -418,7 +455,12 @@ class PolicyTerms(_Section):
     def document(self) -> str:
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
         left_out: Any = {"merchants": {"__all__": {"policy": {"version"}}}, "treasury": {"billing_wallet_id"}}
-        return canonical(self.model_dump(mode="json", exclude=left_out))
+        document = self.model_dump(mode="json", exclude=left_out)
+        for merchant in document["merchants"].values():
+            # What is not used is not said: a release that does not know it goes on reading the version.
+            if not merchant["offering"]:
+                del merchant["offering"]
+        return canonical(document)
 
 
 class ShopSettings(_Section):
@@ -455,6 +497,8 @@ class Settings(_Section):
     crash_at: str | None = None
     subtc: Subtc | None = None
     own_wallet: OwnWallet | None = None
+    lnbits: Lnbits | None = None
+    electrum: Electrum | None = None
     former_wallets: tuple[FormerWallet, ...] = ()
     chain: Chain = Chain()
     prices: EnoughPrices
@@ -478,10 +522,15 @@ class Settings(_Section):
         if self.otlp_endpoint is not None:
             # A collector on this machine is as near as the log.
             _require_https("otlp_endpoint", self.otlp_endpoint, network="test")
+        if self.electrum is not None:
+            # The daemon knows no TLS: it is on this machine, or behind a proxy that does.
+            _require_https("electrum.url", self.electrum.url, network="test")
         if self.clock_offset_file is not None and self.network == "main":
             raise ValueError("clock_offset_file is for the sandbox and never with network main")
         if self.crash_at is not None and self.network == "main":
             raise ValueError("crash_at is for tests and never with network main")
+        if self.lnbits is not None and self.lnbits.invoices_of is not None and self.network == "main":
+            raise ValueError("lnbits.invoices_of is for tests with a pretended node and never with network main")
         if len({m.id for m in self.merchants}) != len(self.merchants):
             raise ValueError("two merchants have the same id")
         _require_distinct(self)
@@ -534,6 +583,8 @@ def _reached_urls(settings: Settings) -> dict[str, str]:
     if settings.subtc is not None:
         urls |= {"subtc.base_url": settings.subtc.base_url}
         urls |= {"subtc.callback_base_url": settings.subtc.callback_base_url}
+    if settings.lnbits is not None:
+        urls |= {"lnbits.url": settings.lnbits.url, "lnbits.callback_base_url": settings.lnbits.callback_base_url}
     urls |= {f"former_wallets.{n}.base_url": former.base_url for n, former in enumerate(settings.former_wallets)}
     urls |= {f"merchants.{n}.notify_url": merchant.notify_url for n, merchant in enumerate(settings.merchants)}
     return {name: url for name, url in urls.items() if url is not None}
@@ -559,6 +610,11 @@ def _require_distinct(settings: Settings) -> None:
         if former.key is not None and former.key.get_secret_value() not in known:
             known.add(former.key.get_secret_value())
             roles |= {f"former_wallets.{n}.key": former.key}
+    if settings.lnbits is not None:
+        roles |= {"lnbits.invoice_key": settings.lnbits.invoice_key}
+        roles |= {"lnbits.admin_key": settings.lnbits.admin_key} if settings.lnbits.admin_key is not None else {}
+    if settings.electrum is not None:
+        roles |= {"electrum.password": settings.electrum.password}
     if settings.receipt_key is not None:
         roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:
@@ -578,8 +634,13 @@ def _require_distinct(settings: Settings) -> None:
 def _require_roles(settings: Settings) -> None:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
-    if sum(getattr(settings, name) is not None for name in RAIL_SECTIONS) != 1:
-        raise ValueError(f"one of {' and '.join(RAIL_SECTIONS)} says where payers pay to, not both")
+    if sum(getattr(settings, name) is not None for name in FIRST_SECTIONS) != 1:
+        raise ValueError(f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not both")
+    sends = settings.lnbits is not None and settings.lnbits.admin_key is not None
+    if sends and settings.electrum is not None and settings.electrum.refunds:
+        raise ValueError(
+            "lnbits.admin_key and electrum.refunds: refunds over Lightning leave from one wallet, not from both"
+        )
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
         raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
     try:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from bridge.core.books import Reconciliation, RetentionDays
 from bridge.core.credentials import LoginRules
-from bridge.core.evidence import Answer, Sample
+from bridge.core.evidence import Answer, Health, Sample, WalletBalance
+from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules
 from bridge.core.policy import Policy
 from bridge.core.quote import Guards, Rate
@@ -118,6 +119,7 @@ class Merchant:
     wants_push: bool
     open_invoices_per_customer: int = 50
     stage: Stage | None = None
+    offering: Offering = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,9 @@ CRASH_POINTS = (
 )
 
 
+# The same for a second way to pay, which no payment has to pass.
+BESIDE_CRASH_POINTS = ("beside.claimed", "beside.asked", "beside.committing", "beside.committed")
+
 # The same for money that leaves, in the order a payout meets them.
 PAYOUT_CRASH_POINTS = (
     "payout.requested",
@@ -183,8 +188,8 @@ def no_crash(_name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """Everything a flow works with. Immutable but for two memories of this process: `last_rates` only guards
-    against price jumps, `calls_ahead` only saves statements.
+    """Everything a flow works with. Immutable but for three memories of this process: `last_rates` only guards
+    against price jumps, `calls_ahead` and `standing` only save statements and calls.
 
     It works by the policy version `policy_number`; 0 is what the file says, before anybody asked the store what is in
     force. `people.policy.in_force` gives the bridge of another version: the same parts under other rules.
@@ -217,6 +222,8 @@ class Bridge:
     login: LoginRules = field(default_factory=LoginRules)
     last_rates: dict[str, Rate] = field(default_factory=dict)
     calls_ahead: CallsAhead = field(default_factory=CallsAhead)
+    # What the rails beside the first last said of themselves, by wallet; None for one that did not answer.
+    standing: dict[str, tuple[datetime, Health | None]] = field(default_factory=dict)
     # How old the newest block of a chain source may be; None where nobody mines unasked.
     oldest_tip: timedelta | None = None
     # Runs on whatever is done to the clock that people set.
@@ -228,7 +235,12 @@ class Bridge:
     @cached_property
     def receiving(self) -> Rail:
         """The rail that new invoices are paid over."""
-        return next(rail for rail in self.rails if rail.is_offered)
+        return next(rail for rail in self.rails if rail.is_offered and not rail.is_beside)
+
+    @cached_property
+    def beside(self) -> tuple[Rail, ...]:
+        """The rails that an invoice may be paid over besides, when its payer asks."""
+        return tuple(rail for rail in self.rails if rail.is_offered and rail.is_beside)
 
     @property
     def wallet_id(self) -> str:
@@ -246,12 +258,12 @@ class Bridge:
         return {rail.wallet_id: rail for rail in self.rails if not rail.is_offered and rail.sends is None}
 
     @cached_property
-    def readers_by_role(self) -> Mapping[str, Mapping[str, WalletReader]]:
+    def told_by_role(self) -> Mapping[str, Mapping[str, Callable[[], WalletBalance]]]:
         """Every wallet that says what it holds, by role and id: the money of all of a role is one account of the books."""
-        found: dict[str, dict[str, WalletReader]] = {}
+        found: dict[str, dict[str, Callable[[], WalletBalance]]] = {}
         for rail in self.rails:
-            if rail.reader is not None:
-                found.setdefault(rail.role, {})[rail.wallet_id] = rail.reader
+            if rail.balance is not None:
+                found.setdefault(rail.role, {})[rail.wallet_id] = rail.balance
         return found
 
     def rail_of(self, wallet_id: str) -> Rail | None:

@@ -28,6 +28,7 @@ from bridge.config import (
     resolved,
 )
 from bridge.context import (
+    BESIDE_CRASH_POINTS,
     CRASH_POINTS,
     PAYOUT_CRASH_POINTS,
     Bridge,
@@ -217,7 +218,7 @@ def _crash_point(wanted: str | None) -> Callable[[str], None]:
     """A function that kills this very process with SIGKILL when the named point is reached: for tests of durability."""
     if wanted is None:
         return no_crash
-    if wanted not in CRASH_POINTS + PAYOUT_CRASH_POINTS:
+    if wanted not in CRASH_POINTS + BESIDE_CRASH_POINTS + PAYOUT_CRASH_POINTS:
         raise ConfigError(f"crash_at: unknown point {wanted}")
 
     def crash(name: str) -> None:

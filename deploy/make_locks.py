@@ -58,6 +58,13 @@ LOCKS = (
         platforms=LINUX[:1],
         from_source=("embit", "http-ece", "pyqrcode", "tlv8"),
     ),
+    Lock(
+        path="locks/electrum.lock",
+        groups=("electrum", BUILD),
+        pythons=PYTHONS[:2],
+        platforms=LINUX[:1],
+        from_source=("e-x", "electrum-aionostr", "electrum-ecc"),
+    ),
 )
 
 

@@ -33,9 +33,17 @@ def random_taproot(net: str, rng: random.Random) -> str:
 
 def encode_segwit(hrp: str, version: int, program: bytes) -> str:
     """The bech32 (v0) or bech32m (v1 and later) text of a witness program (BIP-173, BIP-350)."""
-    values = [version, *_regroup(program, 8, 5, pad=True)]
-    target = _BECH32 if version == 0 else _BECH32M
-    residue = _polymod([*_expand(hrp), *values, 0, 0, 0, 0, 0, 0]) ^ target
+    return bech32(hrp, [version, *words_of(program)], m=_BECH32 if version == 0 else _BECH32M)
+
+
+def words_of(content: bytes) -> list[int]:
+    """Bytes in words of five bits, filled up with zeros."""
+    return _regroup(content, 8, 5, pad=True)
+
+
+def bech32(hrp: str, values: list[int], *, m: int = _BECH32) -> str:
+    """The text of words of five bits with its checksum (BIP-173)."""
+    residue = _polymod([*_expand(hrp), *values, 0, 0, 0, 0, 0, 0]) ^ m
     checksum = [(residue >> 5 * (5 - place)) & 31 for place in range(6)]
     return hrp + "1" + "".join(_CHARSET[value] for value in values + checksum)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from sandbox import control, esplora, gateway_http, prices, wallet_page
+from sandbox import control, electrum, esplora, gateway_http, lightning_http, prices, wallet_page
 from sandbox.node import NodeRpc, start_node
 from sandbox.record import Call
 from sandbox.serving import WsgiServer
@@ -33,7 +33,7 @@ def create_app(**options: Any) -> Flask:
     world = World(**options)
     app = Flask(__name__, static_folder=None)
     app.extensions["world"] = world
-    for module in (gateway_http, prices, control, wallet_page):
+    for module in (gateway_http, lightning_http, electrum, prices, control, wallet_page):
         app.register_blueprint(module.blueprint(world))
     for server in esplora.SERVERS:
         app.register_blueprint(esplora.blueprint(world, server))
@@ -128,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-main", action="store_true", help="without it --net main is refused: real money could be burnt")
     add("--api-key", help="preset this API key")
     add("--wallet-id", help="preset this wallet under --api-key")
+    add(
+        "--lnbits", type=lambda text: tuple(text.split(":")), help="preset a Lightning wallet, ID:INVOICE_KEY:ADMIN_KEY"
+    )
     add("--seed", type=int, help="the same addresses and ids on every start")
     add("--node", type=Path, metavar="DIR", help="real blocks: start the node that scripts/get_node.sh put into DIR")
     add("--node-url", metavar="URL", help="real blocks: a running regtest node, http://user:password@host:port")

@@ -54,6 +54,8 @@ class Delivery:
     body: bytes
     due_at: float
     state: str = "scheduled"
+    # How often it is tried; None is as the knob says.
+    tries: int | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -161,27 +163,45 @@ class Callbacks:
         return True
 
     def _schedule(self, watch: Watch, received_sat: int, faults: list[Fault]) -> None:
+        body = self._body(watch, received_sat, {fault.kind: fault for fault in faults})
+        self.ring(watch.callback_url, body, faults, watch=watch.number)
+
+    def ring(
+        self,
+        url: str,
+        body: bytes,
+        faults: list[Fault],
+        *,
+        watch: int | None = None,
+        copies: int = 1,
+        tries: int | None = None,
+    ) -> list[Delivery]:
+        """Send `body` as often as `copies` say, unless a fault says otherwise. Hold the lock."""
         by_kind = {fault.kind: fault for fault in faults}
-        body = self._body(watch, received_sat, by_kind)
         due_at = self._world.clock.now()
         if delay := by_kind.get("delay"):
             due_at += delay.seconds(30)
-        copies = int(by_kind["duplicate"].params.get("copies", 2)) if "duplicate" in by_kind else 1
+        if "duplicate" in by_kind:
+            copies = int(by_kind["duplicate"].params.get("copies", 2))
+        made = []
         for _ in range(copies):
             self._delivery_count += 1
             delivery = Delivery(
                 number=self._delivery_count,
-                watch=watch.number,
-                callback_url=watch.callback_url,
+                watch=watch,
+                callback_url=url,
                 body=body,
                 due_at=due_at,
                 state="dropped" if "drop" in by_kind else "scheduled",
+                tries=tries,
             )
+            made.append(delivery)
             self.deliveries.append(delivery)
             if delivery.state == "scheduled":
                 self._pending.append(delivery)
         self._start_senders()
         self._due.notify(copies)
+        return made
 
     def _body(self, watch: Watch, received_sat: int, faults: dict[str, Fault]) -> bytes:
         if "not_json" in faults:
@@ -245,7 +265,7 @@ class Callbacks:
             delivery.state = "delivered"
         elif "refused" in outcome.get("error", ""):
             delivery.state = "refused"
-        elif tried >= knobs.callback_tries:
+        elif tried >= (delivery.tries or knobs.callback_tries):
             delivery.state = "failed"
         else:
             delivery.state = "scheduled"

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from sandbox import lightning_http
 from sandbox.addresses import script_of
 from sandbox.chain import Output, Transaction
 from sandbox.wire import as_json
@@ -204,6 +205,7 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("POST", "stranger"): stranger,
     ("POST", "restart"): restart,
     ("POST", "reset"): reset,
+    **lightning_http.COMMANDS,
 }
 
 

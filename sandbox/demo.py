@@ -115,6 +115,9 @@ def running(
         secrets={
             "subtc_key": f"SUBTC-KEY-{secrets.token_hex(24)}",
             "wallet_id": f"wt_{secrets.token_hex(22)}",
+            "lnbits_wallet": secrets.token_hex(16),
+            "lnbits_invoice_key": secrets.token_hex(16),
+            "lnbits_admin_key": secrets.token_hex(16),
             "api_key": secrets.token_hex(24),
             "token_secret": secrets.token_hex(24),
             "notify_secret": "whsec_" + b64encode(secrets.token_bytes(24)).decode(),
@@ -142,7 +145,9 @@ def _start_all(demo: Demo, settings: dict[str, Any], *, tick_seconds: int, chain
     config.chmod(0o600)
     key, wallet_id = demo.secrets["subtc_key"], demo.secrets["wallet_id"]
     bitcoin = ["-m", "sandbox.bitcoin", "--port", str(demo.ports["bitcoin"]), *chain]
-    _start(demo, "bitcoin", [*bitcoin, "--api-key", key, "--wallet-id", wallet_id], ready="/health")
+    lnbits = ":".join(demo.secrets[f"lnbits_{name}"] for name in ("wallet", "invoice_key", "admin_key"))
+    presets = ["--api-key", key, "--wallet-id", wallet_id, "--lnbits", lnbits]
+    _start(demo, "bitcoin", [*bitcoin, *presets], ready="/health")
     base = ["--base", str(demo.directory / "mgr5"), "--tick-seconds", str(tick_seconds)]
     billing = ["-m", "sandbox.billmanager", "--port", str(demo.ports["billmanager"]), *base]
     _start(demo, "billmanager", billing, ready="/_control/state")
@@ -201,6 +206,13 @@ def _settings(demo: Demo) -> dict[str, Any]:
             "base_url": outside,
             "key": demo.secrets["subtc_key"],
             "wallet_id": demo.secrets["wallet_id"],
+            "calls_per_minute": 600,
+        },
+        "lnbits": {
+            "url": f"{outside}/lnbits",
+            "wallet_id": demo.secrets["lnbits_wallet"],
+            "invoice_key": demo.secrets["lnbits_invoice_key"],
+            "admin_key": demo.secrets["lnbits_admin_key"],
             "calls_per_minute": 600,
         },
         # Blocks come when somebody asks for them, or moves the clock.

@@ -39,6 +39,22 @@ GATEWAY = WIRE | {
     "drop_member",
 }
 CALLBACK = frozenset({"drop", "delay", "duplicate", "wrong_address", "too_little", "not_json"})
+LIGHTNING = WIRE | {
+    "error",
+    "wrong_amount",
+    "no_amount",
+    "wrong_network",
+    "other_hash",
+    "expires_late",
+    "credits_other",
+    "forgets",
+    "unfiltered",
+    "no_details",
+    "not_loaded",
+    "paid_without_status",
+    "set_member",
+    "drop_member",
+}
 PRICE = WIRE | {"stale", "wild", "slow", "missing"}
 ESPLORA = WIRE | {"slow", "blind", "lag", "reindexing", "forgets", "lacks", "doubled", "remembers"}
 
@@ -61,11 +77,13 @@ class Fault:
 
 def family(mode: str) -> frozenset[str]:
     """The kinds that make sense for `mode`: a gateway mode, `health`, `*`, `callback`, `esplora`, `esplora2`,
-    `price:<source>`.
+    `price:<source>`, `ln_create`, `ln_list`, `ln_read`, `ln_send`, `ln_wallet`, `ln_webhook`.
     """
     if mode.startswith("price:"):
         return PRICE
-    return {"callback": CALLBACK, "esplora": ESPLORA, "esplora2": ESPLORA}.get(mode, GATEWAY)
+    if mode.startswith("ln_") and mode != "ln_webhook":
+        return LIGHTNING
+    return {"callback": CALLBACK, "ln_webhook": CALLBACK, "esplora": ESPLORA, "esplora2": ESPLORA}.get(mode, GATEWAY)
 
 
 class FaultTable:
@@ -118,7 +136,9 @@ class FaultTable:
 
 
 def _matches(pattern: str, mode: str) -> bool:
-    """`*` is every gateway call; `price:*` every price source."""
+    """`*` is every gateway call; `price:*` every price source, `ln_*` every call to the Lightning server."""
     if pattern == "*":
-        return mode not in ("callback", "esplora", "esplora2") and not mode.startswith("price:")
-    return pattern == mode or (pattern == "price:*" and mode.startswith("price:"))
+        return mode not in ("callback", "esplora", "esplora2") and not mode.startswith(("price:", "ln_"))
+    if pattern in ("price:*", "ln_*"):
+        return mode.startswith(pattern[:-1]) and mode != "ln_webhook"
+    return pattern == mode

@@ -42,6 +42,15 @@ class Knobs:
     latency_s: float = 0.0
     outage: str | None = None
     esplora_pages: str = "blockstream"
+    # Of the Lightning server: the prefix that its invoices have (None: of the net), how often a payment rings, whether it is held
+    # until somebody settles it, whether what has expired is still taken, how its own sends end and what their route costs.
+    ln_prefix: str | None = None
+    ln_rings: int = 2
+    ln_hold: bool = False
+    ln_late: str = "accept"
+    ln_sends: str = "success"
+    ln_fee_msat: int = 1_500
+    ln_outage: str | None = None
 
     def turn(self, changes: dict[str, Any]) -> None:
         """Apply `changes`, all or none; raises ValueError naming the first knob that is unknown or out of range."""
@@ -97,5 +106,12 @@ _CHECKS: dict[str, Check] = {
     "callback_backoff_s": _seconds_list,
     "latency_s": _seconds,
     "outage": _one_of(None, "503", "cut", "hang"),
+    "ln_prefix": _one_of(None, "bc", "tb", "tbs", "bcrt"),
+    "ln_rings": _whole(0, 10),
+    "ln_hold": _one_of(True, False),
+    "ln_late": _one_of("accept", "refuse"),
+    "ln_sends": _one_of("success", "pending", "failed"),
+    "ln_fee_msat": _whole(0, 10**9),
+    "ln_outage": _one_of(None, "503", "cut", "hang"),
     "esplora_pages": _one_of("blockstream", "mempool", "mempool_electrum"),
 }

@@ -1,21 +1,23 @@
-"""The payer's wallet of the sandbox: one page that pays, pays too little, pays twice, replaces, takes back and mines.
+"""The payer's wallet of the sandbox: one page that pays, pays too little, pays twice, over Lightning, replaces, takes back, mines.
 
-Must not know the bridge: all it knows of a payment is the BIP-21 link that anybody can copy from a pay page, and the chain.
+Must not know the bridge: all it knows of a payment is the link that anybody can copy from a pay page, the chain and the node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox import control
 from sandbox.addresses import BadAddress, script_of
+from sandbox.bolt11 import payment_hash_of
 from sandbox.chain import Transaction
+from sandbox.lightning import PENDING, SUCCESS
 from sandbox.wallet_words import say
 from sandbox.world import World
 
@@ -25,14 +27,19 @@ CHOICES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a payment link asks for; `sat` 0 when it names no sum."""
+    """What a payment link asks for; `sat` 0 when it names no sum. It has an address, a Lightning invoice or both."""
 
-    address: str
+    address: str = ""
     sat: int = 0
+    bolt11: str = ""
 
     @property
     def link(self) -> str:
-        return f"bitcoin:{self.address}" + (f"?amount={btc(self.sat)}" if self.sat else "")
+        if not self.address:
+            return f"lightning:{self.bolt11}"
+        asks = {"amount": btc(self.sat) if self.sat else "", "lightning": self.bolt11}
+        query = urlencode({name: value for name, value in asks.items() if value})
+        return f"bitcoin:{self.address}" + (f"?{query}" if query else "")
 
 
 def read_link(text: str, net: str) -> Wish:
@@ -55,16 +62,34 @@ def read_link(text: str, net: str) -> Wish:
     return Wish(address=address, sat=int(sat))
 
 
+def read_request(world: World, text: str) -> Wish:
+    """The same, and what is asked for over Lightning: a link of its own, a bare invoice, or one beside an address."""
+    text = text.strip()
+    head, _, query = text.partition("?")
+    bare = head[10:] if head.lower().startswith("lightning:") else head
+    if bare.lower().startswith("ln"):
+        payment = world.lightning.incoming(payment_hash_of(bare))
+        return Wish(sat=payment.amount_msat // 1_000, bolt11=bare.lower())
+    beside = {name.lower(): values[0] for name, values in parse_qs(query).items()}.get("lightning", "")
+    wish = read_link(text.lower() if text == text.upper() else text, world.net)
+    return replace(wish, bolt11=beside.lower())
+
+
 def btc(sat: int) -> str:
     """Satoshi as bitcoin with all eight decimals."""
     return f"{sat // SAT_PER_BTC}.{sat % SAT_PER_BTC:08}"
 
 
 def newest(world: World) -> list[Wish]:
-    """The last addresses that the gateway gave out, newest first, each with what its watch waits for and has not got."""
+    """The last addresses that the gateway gave out, newest first, each with what its watch waits for and has not got; before them
+    the Lightning invoices that wait.
+    """
     waited = {watch.address: watch.expected_sat for watch in world.callbacks.watches}
     given = [a for account in world.gateway.accounts.values() for w in account.wallets.values() for a in w.inboxes]
-    return [Wish(address=a, sat=max(0, waited.get(a, 0) - _received(world, a))) for a in given[: -CHOICES - 1 : -1]]
+    asked = [p for p in world.lightning.payments if p.is_incoming and p.status == PENDING and not p.held]
+    return [Wish(bolt11=p.bolt11, sat=p.amount_msat // 1_000) for p in asked[: -CHOICES - 1 : -1]] + [
+        Wish(address=a, sat=max(0, waited.get(a, 0) - _received(world, a))) for a in given[: -CHOICES - 1 : -1]
+    ]
 
 
 def _received(world: World, address: str) -> int:
@@ -72,7 +97,7 @@ def _received(world: World, address: str) -> int:
 
 
 def _pay(world: World, wish: Wish, *, percent: int = 100, times: int = 1) -> None:
-    if not wish.sat:
+    if not wish.sat or not wish.address:
         raise ValueError("the link names no amount")
     for _ in range(times):
         sat = max(1, wish.sat * percent // 100)
@@ -104,11 +129,18 @@ def _take_back(world: World, wish: Wish) -> None:
     control.replace(world, {"txid": old.txid, "vout": vout, "address": world.gateway.stray_address()})
 
 
+def _pay_over_lightning(world: World, wish: Wish) -> None:
+    if not wish.bolt11:
+        raise ValueError("the link has no Lightning invoice")
+    world.lightning.pay(wish.bolt11)
+
+
 ACTIONS: dict[str, Callable[[World, Wish], object]] = {
     "pay": lambda world, wish: _pay(world, wish),
     "pay90": lambda world, wish: _pay(world, wish, percent=90),
     "pay110": lambda world, wish: _pay(world, wish, percent=110),
     "twice": lambda world, wish: _pay(world, wish, times=2),
+    "lightning": _pay_over_lightning,
     "bump": _bump,
     "back": _take_back,
     "mine": lambda world, wish: control.mine(world, {"blocks": 1}),
@@ -131,7 +163,7 @@ def blueprint(world: World) -> Blueprint:
         name, uri = request.form.get("action", ""), request.form.get("uri", "")
         try:
             with world.lock:
-                wish = Wish(address="") if name in NEED_NO_LINK else read_link(uri, world.net)
+                wish = Wish() if name in NEED_NO_LINK else read_request(world, uri)
                 ACTIONS[name](world, wish)
         except KeyError:
             return _page(world, uri, error="no such action")
@@ -147,7 +179,7 @@ def _page(world: World, uri: str, *, error: str = "") -> Response:
     with world.lock:
         choices, wish = newest(world), None
         try:
-            wish = read_link(uri, world.net) if uri else (choices[0] if choices else None)
+            wish = read_request(world, uri) if uri else next((c for c in choices if c.address), None)
         except ValueError as wrong:
             error = error or str(wrong)
         body = render_template(
@@ -162,7 +194,9 @@ def _page(world: World, uri: str, *, error: str = "") -> Response:
             btc=btc,
             height=world.chain.tip.height,
             waiting=any(world.chain.confirmations(t.txid) == 0 for t in (_own(world, wish) if wish else [])),
-            payments=[_shown(world, t, wish) for t in _own(world, wish)] if wish else [],
+            payments=[*_shown_lightning(world, wish), *(_shown(world, t, wish) for t in _own(world, wish))]
+            if wish
+            else [],
         )
     return Response(body, status=400 if error else 200, mimetype="text/html")
 
@@ -173,3 +207,15 @@ def _shown(world: World, transaction: Transaction, wish: Wish) -> dict[str, obje
         "sat": sum(o.value_sat for o in transaction.outputs if o.address == wish.address),
         "depth": world.chain.confirmations(transaction.txid),
     }
+
+
+def _shown_lightning(world: World, wish: Wish) -> list[dict[str, object]]:
+    """What was paid or is held of the invoice, if there is one."""
+    if not wish.bolt11:
+        return []
+    try:
+        payment = world.lightning.incoming(payment_hash_of(wish.bolt11))
+    except ValueError:
+        return []
+    state = "held" if payment.held else "arrived" if payment.status == SUCCESS else ""
+    return [{"txid": payment.payment_hash, "sat": payment.amount_msat // 1_000, "state": state}] if state else []

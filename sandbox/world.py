@@ -18,6 +18,7 @@ from sandbox.clock import Clock
 from sandbox.faults import FaultTable
 from sandbox.gateway import Gateway
 from sandbox.knobs import Knobs
+from sandbox.lightning import Lightning
 from sandbox.node import NodeRpc
 from sandbox.node_chain import NodeChain
 from sandbox.prices import Prices
@@ -30,7 +31,8 @@ class World:
     """Everything a sandbox remembers. `changed` wakes blocking waits; hold `lock` to read or change anything.
 
     `net` is test (default), regtest, or main, the last only with `allow_main`: a person who is shown a random
-    valid `bc1q` address can burn real money (SUBTC contract 12.1). `api_key` and `wallet_id` preset one account.
+    valid `bc1q` address can burn real money (SUBTC contract 12.1). `api_key` and `wallet_id` preset one account, `lnbits` one
+    Lightning wallet: its id, invoice key and admin key.
     `callback_hosts` are hosts besides loopback that callbacks may go to. With `node` the chain is that regtest node's.
     """
 
@@ -42,6 +44,7 @@ class World:
         seed: int | None = None,
         api_key: str | None = None,
         wallet_id: str | None = None,
+        lnbits: tuple[str, str, str] | None = None,
         callback_hosts: Iterable[str] = (),
         knobs: dict[str, object] | None = None,
         node: NodeRpc | None = None,
@@ -53,7 +56,7 @@ class World:
         if node is not None and net != "regtest":
             raise ValueError("a node of one's own is on net regtest")
         self.net, self.node = net, node
-        self.seed, self.api_key, self.wallet_id = seed, api_key, wallet_id
+        self.seed, self.api_key, self.wallet_id, self.lnbits = seed, api_key, wallet_id, lnbits
         self.first_knobs = dict(knobs or {})
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
@@ -77,6 +80,7 @@ class World:
                 NodeChain(self.node, rng, self.clock.now) if self.node else Chain(self.net, rng, self.clock.now)
             )
             self.gateway = Gateway(net=self.net, chain=self.chain, rng=rng)
+            self.lightning = Lightning(self)
             self.prices = Prices()
             self.calls: deque[Call] = deque(maxlen=KEPT_CALLS)
             self.callbacks.forget()
@@ -105,6 +109,8 @@ class World:
             self.clock_moved()
 
     def _preset(self) -> None:
+        if self.lnbits:
+            self.lightning.create_wallet("preset", self.lnbits)
         if self.api_key:
             account = self.gateway.create_key(self.api_key)
             if self.wallet_id:

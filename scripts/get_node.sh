@@ -6,7 +6,6 @@ set -euo pipefail
 directory=${1:?usage: get_node.sh DIR}
 mkdir -p "$directory"
 directory=$(cd "$directory" && pwd)
-apt_place=$directory/apt
 programs=(bitcoind bitcoin-cli)
 
 if [ -x "$directory/bitcoind" ] && "$directory/bitcoind" -version >/dev/null 2>&1; then
@@ -24,29 +23,8 @@ if [ -x "$directory/bitcoind" ] && "$directory/bitcoind" -version >/dev/null 2>&
     exit 0
 fi
 
-# A private view of apt: the node is only in unstable, and the libraries it was built against are in testing. The machine's own
-# sources, pins and package lists are neither read (but for the address of the registry) nor written.
-mkdir -p "$apt_place"/parts "$apt_place"/none "$apt_place"/state/lists/partial "$apt_place"/cache/archives/partial "$directory"/deb "$directory"/root
-sed -n '/^$/q;p' /etc/apt/sources.list.d/debian.sources | sed 's/^Suites:.*/Suites: sid trixie/' >"$apt_place/parts/node.sources"
-: >"$apt_place/status"
-cat >"$apt_place/apt.conf" <<CONF
-Dir::Etc::SourceList "/dev/null";
-Dir::Etc::SourceParts "$apt_place/parts";
-Dir::Etc::Preferences "/dev/null";
-Dir::Etc::PreferencesParts "$apt_place/none";
-Dir::State "$apt_place/state";
-Dir::State::status "$apt_place/status";
-Dir::Cache "$apt_place/cache";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-CONF
-private_apt() { APT_CONFIG="$apt_place/apt.conf" apt-get -qq "$@"; }
-
-private_apt update
-(cd "$directory/deb" && private_apt download bitcoin-knots/sid libc6/trixie libstdc++6/trixie libgcc-s1/trixie)
-for package in "$directory"/deb/*.deb; do
-    dpkg-deb -x "$package" "$directory/root"
-done
+# The node is only in unstable, and the libraries it was built against are in testing.
+bash "$(dirname "$0")/unpack_debian.sh" "$directory" bitcoin-knots/sid libc6/trixie libstdc++6/trixie libgcc-s1/trixie
 
 # Every other library comes from this machine; each program starts through the unpacked loader.
 libraries=$directory/root/usr/lib/x86_64-linux-gnu
@@ -66,4 +44,3 @@ if ! "$directory/bitcoind" -version >/dev/null 2>&1; then
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
     "$directory/bitcoind" -version >/dev/null
 fi
-rm -rf "$apt_place/cache/archives" "$apt_place/state/lists"

@@ -8,10 +8,10 @@ from typing import Any
 
 from bridge.context import Bridge, Merchant
 from bridge.core.policy import Policy
-from bridge.core.rail import Rail, Wallet
+from bridge.core.rail import Rail
 from bridge.invoices.open_invoice import NewInvoice
 from bridge.metrics import Metrics
-from bridge.rails.subtc import doorbell_at, receiving_rail
+from bridge.rails.subtc import Wallet, doorbell_at, receiving_rail
 from bridge.store.db import open_store
 from tests.fakes import FakeBilling, FakeChain, FakeMoney, FakeRates, FakeWallet, SettableClock
 

@@ -545,3 +545,73 @@ def test_a_fee_that_no_gateway_can_take_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, changed(subtc__fee_bps=0)).subtc.fee_bps == 0
     for wrong in (-1, 10_000, 3.0, "300"):
         assert "subtc.fee_bps" in fault(tmp_path, changed(subtc__fee_bps=wrong))
+
+
+LNBITS = {"url": "https://lnbits.example.com", "wallet_id": "a" * 32, "invoice_key": "invoice key of lnbits"}
+
+
+def test_lightning_is_beside_a_first_way_and_never_alone(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(lnbits=LNBITS))
+    assert "invoice key" not in repr(settings.lnbits)
+    assert "one of subtc and own_wallet says where payers pay to" in fault(tmp_path, changed(lnbits=LNBITS, subtc=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"url": "http://lnbits.example.com"}, "lnbits.url must be https"),
+        ({"callback_base_url": "http://pay.example.com"}, "lnbits.callback_base_url must be https"),
+        ({"wallet_id": "wt_1"}, "lnbits.wallet_id"),
+        ({"invoice_key": ""}, "lnbits.invoice_key"),
+        ({"admin_key": "invoice key of lnbits"}, "lnbits.admin_key and lnbits.invoice_key are the same secret"),
+        ({"most_sat": 0}, "lnbits.most_sat"),
+        ({"invoices_of": "elsewhere"}, "lnbits.invoices_of"),
+    ],
+)
+def test_what_is_wrong_with_lightning_is_said_by_its_path(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(lnbits=LNBITS | change))
+
+
+def test_a_pretended_node_is_never_on_the_main_network(tmp_path: Path) -> None:
+    assert load(tmp_path, changed(lnbits=LNBITS | {"invoices_of": "main"})).lnbits.invoices_of == "main"
+    subtc = {"subtc__wallet_id": "wm_" + "0" * 44, "chain__esplora": ["https://blockstream.info/api"]}
+    wanted = changed(network="main", lnbits=LNBITS | {"invoices_of": "main"}, **subtc)
+    assert "never with network main" in fault(tmp_path, wanted)
+
+
+ELECTRUM = {
+    "url": "http://127.0.0.1:7777",
+    "user": "user",
+    "password": "password of electrum",
+    "node_id": "02" + "ab" * 32,
+}
+
+
+def test_electrum_is_a_way_beside_the_first_on_this_machine_or_behind_tls(tmp_path: Path) -> None:
+    settings = load(tmp_path, changed(electrum=ELECTRUM | {"wallet_password": "of the file"}))
+    assert "password of electrum" not in repr(settings) and "of the file" not in repr(settings)
+    subtc = {"subtc__wallet_id": "wm_" + "0" * 44, "chain__esplora": ["https://blockstream.info/api"]}
+    assert load(tmp_path, changed(network="main", electrum=ELECTRUM, **subtc)).electrum.url == "http://127.0.0.1:7777"
+    assert load(tmp_path, changed(electrum=ELECTRUM | {"url": "https://electrum.example.com"})).electrum is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"url": "http://10.0.0.9:7777"}, "electrum.url must be https"),
+        ({"password": ""}, "electrum.password"),
+        ({"user": ""}, "electrum.user"),
+        ({"node_id": "04" + "ab" * 32}, "electrum.node_id"),
+        ({"most_sat": 0}, "electrum.most_sat"),
+        ({"refunds": "perhaps"}, "electrum.refunds"),
+    ],
+)
+def test_what_is_wrong_with_electrum_is_said_by_its_path(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(electrum=ELECTRUM | change))
+
+
+def test_lightning_refunds_leave_from_one_wallet(tmp_path: Path) -> None:
+    both = changed(electrum=ELECTRUM, lnbits=LNBITS | {"admin_key": "admin key of lnbits"})
+    assert load(tmp_path, both).electrum is not None
+    both["electrum"] = ELECTRUM | {"refunds": True}
+    assert "refunds over Lightning leave from one wallet, not from both" in fault(tmp_path, both)

@@ -3,7 +3,7 @@
 Owns these reads of a reconciliation; what a difference means is `core.reconciliation`'s.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +12,13 @@ from bridge.call_budget import draw_call, take_calls
 from bridge.context import Bridge
 from bridge.core.clock import believed
 from bridge.core.coverage import Horizon, gap_of
+from bridge.core.credit import Payment
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import WalletBalance
 from bridge.core.invoice import decide
 from bridge.core.ledger import Books
 from bridge.core.money import to_minor
-from bridge.core.rail import WalletReader
+from bridge.core.rail import Target
 from bridge.core.reconciliation import (
     BillingWord,
     Finding,
@@ -32,7 +33,7 @@ from bridge.core.reconciliation import (
 )
 from bridge.invoices.chain import read_chain
 from bridge.invoices.record import rule_of
-from bridge.invoices.targets import first_of
+from bridge.invoices.targets import accounts_beside, all_of, paid_to, told_by
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import ledger, payouts, wallets
@@ -62,17 +63,16 @@ class Outside:
 
 def rebuilt_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
     """The books by the decision of the moment the invoice last changed, made again from nothing but facts."""
-    row = facts.row
-    target = first_of(facts.targets, bridge, row)
-    has_evidence = bridge.evidence_of(target) is not None
+    row, targets = facts.row, all_of(facts.targets, bridge, facts.row)
     decision = decide(
-        facts.decided_on(has_chain_evidence=has_evidence, is_told=target.is_told),
+        facts.decided_on(**told_by(bridge, targets)),
         quotes=facts.quotes(),
         payments=facts.payments,
         now=row.updated_at,
         rule=rule_of(row),
     )
-    return Books.of_decision(decision, amount_minor=row.amount_minor, verdict=row.verdict)
+    beside = accounts_beside(targets)
+    return Books.of_decision(decision, amount_minor=row.amount_minor, verdict=row.verdict, beside=beside)
 
 
 def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
@@ -82,17 +82,36 @@ def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
         settled_events=facts.settled_events,
         shared_outputs=facts.shared_outputs,
     )
-    return compare_books(Books.of_balances(facts.balances), rebuilt_books(bridge, facts)) + records
+    beside = accounts_beside(all_of(facts.targets, bridge, facts.row)).values()
+    booked = Books.of_balances(facts.balances, beside=beside)
+    return compare_books(booked, rebuilt_books(bridge, facts)) + records
 
 
 def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizon) -> Outside:
-    """Reads the address again where money lies or is awaited, and compares."""
+    """Reads every target again where money lies or is awaited, and compares."""
     row = facts.row
     if not facts.payments and row.status in _NEVER and row.closed_at is not None:
         return Outside()
-    known, now = facts.payments, bridge.clock()
+    first, *beside = all_of(facts.targets, bridge, row)
+    paid = paid_to(facts.payments, (first, *beside))
+    said = [_outside(bridge, row, first, paid[0], polls=polls, held_to=held_to)]
+    for target, known in zip(beside, paid[1:], strict=True):
+        said.append(_outside(bridge, row, target, known, polls=False, held_to=held_to))
+    return Outside(
+        findings=tuple(finding for each in said for finding in each.findings),
+        has_news=any(each.has_news for each in said),
+        read=sum(each.read for each in said),
+        unread=sum(each.unread for each in said),
+        is_starved=any(each.is_starved for each in said),
+    )
+
+
+def _outside(
+    bridge: Bridge, row: Any, target: Target, known: Sequence[Payment], *, polls: bool, held_to: Horizon
+) -> Outside:
+    """One target against its own witnesses; `known` are the payments that came to it."""
+    now = bridge.clock()
     found, has_news, read, unread = list[Finding](), False, 0, 0
-    target = first_of(facts.targets, bridge, row)
     evidence = bridge.evidence_of(target)
     try:
         if evidence is not None:
@@ -104,11 +123,11 @@ def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizo
             compared = compare_outputs(known, reading.outputs, last_read_at=last_read_at, is_covered=is_covered)
             found, has_news, read = [*compared.findings], compared.has_news, int(is_covered)
             unread = 1 - read
-        reader = bridge.reader_of(row.wallet_id)
+        reader = bridge.reader_of(target.wallet_id)
         if reader is None:
             unread = 1 - read
         if polls and reader is not None:
-            allowed = _may_poll(bridge, row.wallet_id, now)
+            allowed = _may_poll(bridge, target.wallet_id, now)
             if allowed != "yes":
                 return Outside(findings=tuple(found), has_news=has_news, unread=1, is_starved=allowed == "later")
             expected_sat = max(row.remaining_sat + row.received_sat, 1)
@@ -174,13 +193,13 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
     Books first, then wallets. What a former wallet of a role still holds stands on the same account of the books.
     """
     found: dict[str, int] = {}
-    by_role = bridge.readers_by_role
-    for role, readers in by_role.items():
+    by_role = bridge.told_by_role
+    for role, told in by_role.items():
         with bridge.store.read() as tx:
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
-            baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in readers)
-            leaving_sat = sum(payouts.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in readers)
-        balance = _together(bridge, role, readers)
+            baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
+            leaving_sat = sum(payouts.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in told)
+        balance = _together(bridge, role, told)
         if balance is None:
             continue
         found[role] = wallet_variance(
@@ -195,13 +214,13 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
     return found, len(by_role) - len(found)
 
 
-def _together(bridge: Bridge, role: str, readers: Mapping[str, WalletReader]) -> WalletBalance | None:
+def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:
     """What the wallets of a role hold together; None when one of them does not answer."""
     total = WalletBalance(balance_sat=0, confirmed_sat=0, unconfirmed_sat=0, immature_sat=0)
-    for wallet_id, reader in readers.items():
+    for wallet_id, balance in told.items():
         try:
             draw_call(bridge)
-            read = reader.balance()
+            read = balance()
         except BridgeError as error:
             log("reconciliation.wallet_unread", role=role, wallet_id=wallet_id, code=error.code)
             return None

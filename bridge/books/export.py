@@ -16,6 +16,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.columns import Cell, ColumnMap
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.ledger import ASSETS, EQUITY, EXPENSES, INCOME, LIABILITIES, Books
 from bridge.core.money import BTC, SAT_PER_BTC, minor_text
 from bridge.invoices.present import COLUMNS, time_text
@@ -27,6 +28,8 @@ from bridge.store.invoice_pages import InvoiceFacts
 
 Row = dict[str, Cell]
 NO_TXID = "txid unknown (provider)"
+# Over which rails money came, and what they know it by where that is no transaction.
+WAY_COLUMNS = ("rails", "keys")
 
 
 def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
@@ -44,12 +47,24 @@ def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
         "rate": money(quote.price_minor, quote.currency),
         "price_sources": " ".join(sources_of(quote)),
         "txids": txids_of(facts.payments),
+        **_came_over(facts),
+    }
+
+
+def _came_over(facts: InvoiceFacts) -> Row:
+    paid = {p.target_id for p in facts.payments if not p.replaced}
+    # What names no target came to the first.
+    first = facts.targets[:1] if None in paid else []
+    targets = [*first, *(each for each in facts.targets if each.id in paid and each not in first)]
+    return {
+        "rails": " ".join(sorted({each.rail for each in targets})),
+        "keys": " ".join(each.key for each in targets if each.key is not None),
     }
 
 
 def txids_of(payments: Iterable[Any]) -> str:
     """The transactions that count, or why there are none to name."""
-    keys = [p.key for p in payments if not p.replaced]
+    keys = [p.key for p in payments if not p.replaced and (p.confirmations or 0) < FINAL]
     txids = sorted({key.partition(":")[0] for key in keys if ":" in key})
     return " ".join(txids) if txids or not keys else NO_TXID
 
@@ -204,7 +219,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Columns of the invoice's view that came later stand at the end: a reader who counts columns goes on undisturbed.
 FIELDS = _FIELDS | {
-    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind])
+    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind]) + WAY_COLUMNS
     for kind in ("invoices", "settlements")
 }
 KINDS = tuple(FIELDS)

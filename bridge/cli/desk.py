@@ -19,7 +19,7 @@ from bridge.desk import resolve_review
 from bridge.invoices import deliver as outbox
 from bridge.invoices import inbox as console
 from bridge.invoices.read_invoices import list_invoices
-from bridge.payouts.treasury import read_balance, read_former, treasury_view
+from bridge.payouts.treasury import read_apart, read_balance, read_rail, treasury_view
 from bridge.people import policy as policies
 from bridge.permit import MODES, WALLET_MODES, set_mode
 
@@ -117,8 +117,8 @@ def treasury_show(bridge: Bridge, read: bool) -> None:
     """Show balances, liabilities, the cap and the next sweep."""
     for role in bridge.senders if read else ():
         read_balance(bridge, role)
-    for wallet_id in bridge.former if read else ():
-        read_former(bridge, wallet_id)
+    for rail in read_apart(bridge) if read else ():
+        read_rail(bridge, rail)
     show(treasury_view(bridge))
 
 

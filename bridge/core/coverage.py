@@ -25,6 +25,8 @@ GAPS = frozenset(
         "tip_stale",  # the newest block is old: the source stands still, or this machine's clock is ahead
         "payment_not_shown",  # a payment that was seen is not shown, and nothing says that it is undone
         "chain_unavailable",  # no source answered
+        "rail_unavailable",  # who keeps the money of another way to pay did not answer
+        "rail_forgot",  # who keeps the money of another way to pay does not know what it once made
         "clock_ahead",  # the invoice was opened by a clock that was ahead
     }
 )
@@ -191,6 +193,7 @@ def _seen(
     return Payment(
         key=output.outpoint,
         amount_sat=output.amount_sat,
+        amount_msat=output.amount_msat,
         confirmations=output.confirmations,
         first_seen_at=first_seen_at,
         replaceable=output.replaceable,
@@ -207,6 +210,8 @@ def _is_believed(seen: Payment, before: Payment, reading: ChainReading, lacks: s
     """Whether a payment that we know stands as the reading shows it. A source that is behind shows blocks that may be undone."""
     if before.replaced and not before.source:  # only an older answer has shown it: new money
         return True
+    if before.is_final and seen.amount_sat != before.amount_sat:  # what was final is no other sum later
+        return False
     if lacks in _BEHIND:
         return False
     if before.replaced:
@@ -245,6 +250,8 @@ def _may_lessen(before: Payment, reading: ChainReading, horizon: Horizon) -> boo
     that differ the fuller counts, unless the other has the longer chain.
     """
     is_confirmed = bool(before.confirmations)
+    if before.is_final:
+        return False
     if reading.tip.height < _told_height(before):
         return False
     if reading.source == before.source or not before.source:

@@ -4,11 +4,12 @@ Owns attribution, remainder, excess and tolerance as exact rationals; must not k
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 
+from bridge.core.evidence import FINAL
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
 
@@ -23,7 +24,8 @@ class Payment:
     `replaced` means the output is no longer on the chain nor in the mempool: replaced, double-spent or reorganised
     away. `source` is who showed it so deep, and the block where it stood then, if it was in one; or who showed that it is
     gone. What a `coinbase` pays cannot be spent, and does not count, before it is COINBASE_DEPTH deep. `spends` is the
-    first coin that its transaction spends, by which a rival is known.
+    first coin that its transaction spends, by which a rival is known. `target_id` says where it came to, None: the invoice's
+    first target; `amount_msat` what its rail told finer than whole satoshi.
     """
 
     key: str
@@ -37,6 +39,14 @@ class Payment:
     coinbase: bool = False
     source: str = ""
     spends: str | None = None
+    amount_msat: int | None = None
+    # Said when it is stored, and never changed.
+    target_id: int | None = field(default=None, compare=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it never gets undone, as the money of a rail that stands in no blocks."""
+        return self.confirmations is not None and self.confirmations >= FINAL
 
     @property
     def is_confirmed(self) -> bool:

@@ -5,7 +5,7 @@ Owns the value types that adapters return; must not say what a reading means for
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 
 
@@ -29,6 +29,12 @@ class Tip:
     height: int
     hash: str
     time: datetime
+
+
+# What stands in no blocks says this; nobody compares it with the chain's.
+NOT_IN_BLOCKS = Tip(height=0, hash="", time=datetime.min.replace(tzinfo=UTC))
+# Confirmations of money that is final as soon as it is there: deeper than any rule asks for, and never shown as a depth.
+FINAL = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,9 @@ class ChainOutput:
     the block's own. `replaceable`: it says so itself (BIP-125); nodes replace any other unconfirmed transaction too.
     `senders` are the addresses the transaction spends from, where the reader knows them. A `coinbase` is what a block pays
     to its miner: nobody can spend it before it is 100 deep. `spends` is the first coin that it spends.
+
+    A rail that speaks for itself names the outpoint after what it knows the payment by, says FINAL confirmations, as
+    `block_time` when it was paid, and what it tells of more than whole satoshi in `amount_msat`.
     """
 
     outpoint: str
@@ -80,15 +89,17 @@ class ChainOutput:
     coinbase: bool = False
     senders: tuple[str, ...] = field(default=(), compare=False)
     spends: str | None = field(default=None, compare=False)
+    amount_msat: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainReading:
-    """Every output that pays an address now, seen by one chain reader, and what that reading covers.
+    """Every output that pays a target now, seen by one reader, and what that reading covers.
 
     It covers the mempool and the blocks from `since` on (None: all of the chain) up to `tip`. `gap` is a code of
     core.coverage.GAPS when the list may lack something all the same, "" when it is complete. `fates` say of known
-    outpoints that are absent what became of them. What is absent and has no fate was only not shown.
+    outpoints that are absent what became of them. What is absent and has no fate was only not shown. The tip of a rail that
+    speaks for itself is NOT_IN_BLOCKS.
     """
 
     address: str
@@ -152,12 +163,17 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The gateway's own word about itself. What it does not say is None; `server_time` is its Date header."""
+    """A rail's own word about itself. What it does not say is None; `server_time` is its Date header.
+
+    `inbound_sat` is the most that can come in over it now, `receive_bps` what it takes of that.
+    """
 
     ok: bool
     fee_bps: int | None
     min_send_sat: int | None
     server_time: datetime | None
+    inbound_sat: int | None = None
+    receive_bps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ class Invoice:
 
     `open_reviews`, `released` and `asked` are review kinds: those a person still has to rule on, those a person let
     pass, and those a person answered by asking the payer for the remainder. Without `has_gateway` the address is the
-    shop's own, and the chain alone says what came.
+    shop's own, and the chain alone says what came. `beside` are the targets that the gateway is not asked about.
     `verdict` is a person's final word (a key of VERDICTS). `billing_change` says what the billing system did to its
     payment. `covered_until` is up to when our own readings tell whether money came; `gap` is since when and until when
     (it was noticed) they lacked something, see core.coverage.
@@ -78,6 +78,7 @@ class Invoice:
     billing_change: str | None = None
     has_chain_evidence: bool = True
     has_gateway: bool = True
+    beside: frozenset[int] = frozenset()
     provider_sat: int | None = None
     disagrees_since: datetime | None = None
     received_sat: int = 0
@@ -107,6 +108,8 @@ class Decision:
     remaining_sat: int
     excess_sat: int
     firm: Credit
+    # What of `confirmed_sat` came to which target, None: the first.
+    confirmed_by_target: tuple[tuple[int | None, int], ...]
     closed: bool
     is_final: bool
     confirmations_needed: int
@@ -164,6 +167,7 @@ def decide(
         remaining_sat=_remaining_sat(sums, rule, status=status),
         excess_sat=_excess_sat(invoice, sums, status=status),
         firm=sums.firm,
+        confirmed_by_target=_by_target(sums),
         closed=closed,
         is_final=bool(sums.present) and all((p.confirmations or 0) >= rule.final_depth for p in sums.present),
         confirmations_needed=sums.needed,
@@ -172,6 +176,14 @@ def decide(
         reviews=_reviews(invoice, sums, now, rule, status=status, blockers=blockers, released=released),
         wants_late_quote_from=sums.unpriced_from if status != "settled" else None,
     )
+
+
+def _by_target(sums: _Sums) -> tuple[tuple[int | None, int], ...]:
+    found: dict[int | None, int] = {}
+    for payment in sums.present:
+        if payment.is_confirmed:
+            found[payment.target_id] = found.get(payment.target_id, 0) + payment.amount_sat
+    return tuple(found.items())
 
 
 def _released(invoice: Invoice) -> frozenset[str]:
@@ -210,7 +222,8 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
         firm=worth([p for p in counted if p in deep or p.is_confirmed]),
         unpriced_from=_unpriced_from(invoice, seen, counts_unasked),
         needed=max((needed(p) for p in counted), default=none_yet),
-        depth=min((p.confirmations or 0 for p in counted), default=0),
+        # What is final at once is as deep as it has to be, and no number of blocks.
+        depth=min((needed(p) if p.is_final else p.confirmations or 0 for p in counted), default=0),
     )
 
 
@@ -314,7 +327,9 @@ def _agrees(invoice: Invoice, sums: _Sums) -> bool:
     """
     if not invoice.has_chain_evidence or not invoice.has_gateway or invoice.released & _WITHOUT_PROVIDER:
         return True
-    return invoice.provider_sat is not None and sums.confirmed_sat <= invoice.provider_sat <= sums.total_sat
+    told = [p for p in sums.present if p.target_id not in invoice.beside]
+    confirmed_sat = sum(p.amount_sat for p in told if p.is_confirmed)
+    return invoice.provider_sat is not None and confirmed_sat <= invoice.provider_sat <= sum(p.amount_sat for p in told)
 
 
 def _is_being_screened(invoice: Invoice) -> bool:

@@ -4,14 +4,22 @@ Owns the accounts and the kinds of journals; must not know how they are stored.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.core.invoice import Decision
 from bridge.core.money import BTC
 
-ASSETS = ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:unconfirmed", "inflight:sweep", "inflight:refund")
+ASSETS = (
+    "wallet:hot",
+    "wallet:billing",
+    "wallet:cold",
+    "wallet:lightning",
+    "inflight:unconfirmed",
+    "inflight:sweep",
+    "inflight:refund",
+)
 # Where money lies that payers paid: one account for each rail that new invoices may be paid over.
-RECEIVING = ("wallet:hot", "wallet:cold")
+RECEIVING = ("wallet:hot", "wallet:cold", "wallet:lightning")
 LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
 EXPENSES = ("provider_fee", "network_fee", "tolerance")
 INCOME = ("quote_buffer",)
@@ -49,7 +57,7 @@ class Journal:
 @dataclass(frozen=True, kw_only=True)
 class Books:
     """An invoice's own amounts, all zero or above. `used_sat` is what settled it, buffers included, absorbed shortage
-    excluded.
+    excluded. `beside` is what of `confirmed_sat` lies on another account than what came to the first target.
     """
 
     reserved_minor: int = 0
@@ -60,10 +68,11 @@ class Books:
     absorbed_sat: int = 0
     over_sat: int = 0
     refundable_sat: int = 0
+    beside: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of_balances(cls, balances: Mapping[str, int]) -> "Books":
-        """From signed balances of the invoice's receipt journals, account to units."""
+    def of_balances(cls, balances: Mapping[str, int], *, beside: Iterable[str] = ()) -> "Books":
+        """From signed balances of the invoice's receipt journals, account to units; `beside` are accounts of its later targets."""
         tolerance = balances.get("tolerance", 0)
         buffer = -balances.get("quote_buffer", 0)
         return cls(
@@ -75,11 +84,17 @@ class Books:
             absorbed_sat=tolerance,
             over_sat=-balances.get("customer:overpayment", 0),
             refundable_sat=-balances.get("refunds_payable", 0),
+            beside={account: balances[account] for account in set(beside) if balances.get(account)},
         )
 
     @classmethod
-    def of_decision(cls, decision: Decision, *, amount_minor: int, verdict: str | None) -> "Books":
-        """Where a decision wants the books to be. Money that settles nothing yet stays with `customer:unallocated`."""
+    def of_decision(
+        cls, decision: Decision, *, amount_minor: int, verdict: str | None, beside: Mapping[int, str] | None = None
+    ) -> "Books":
+        """Where a decision wants the books to be. Money that settles nothing yet stays with `customer:unallocated`.
+
+        `beside` are the accounts of targets that money of their own account came to.
+        """
         is_settled = decision.status == "settled"
         firm = decision.firm
         is_over = decision.status in ("settled", "invalid") or decision.closed
@@ -92,13 +107,23 @@ class Books:
             absorbed_sat=firm.absorbed_sat if is_settled else 0,
             over_sat=decision.excess_sat if is_settled else 0,
             refundable_sat=decision.confirmed_sat if verdict == "refund" else 0,
+            beside=_beside(decision, beside or {}),
         )
+
+
+def _beside(decision: Decision, accounts: Mapping[int, str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for target_id, sat in decision.confirmed_by_target:
+        account = accounts.get(target_id) if target_id is not None else None
+        if account is not None:
+            found[account] = found.get(account, 0) + sat
+    return found
 
 
 def journals(before: Books, after: Books, *, currency: str, wallet: str = "wallet:hot") -> tuple[Journal, ...]:
     """The journals that lead from `before` to `after`, none when they are equal. Every one balances by itself.
 
-    `wallet` is the account of the rail that it is paid over. A changed settlement is reversed by its exact
+    `wallet` is the account of the rail that its first target is paid over. A changed settlement is reversed by its exact
     mirror and posted anew, never edited.
     """
     reserve = after.reserved_minor - before.reserved_minor
@@ -149,10 +174,11 @@ def _moved(before: Books, after: Books, wallet: str) -> Iterator[Journal | None]
     a name.
     """
     total = after.unconfirmed_sat + after.confirmed_sat - before.unconfirmed_sat - before.confirmed_sat
-    captured = after.confirmed_sat - before.confirmed_sat
-    if captured < 0:
-        yield _journal("capture_reverse", ((wallet, captured), ("inflight:unconfirmed", -captured)))
+    captured = {a: after.beside.get(a, 0) - before.beside.get(a, 0) for a in sorted({*before.beside, *after.beside})}
+    captured[wallet] = after.confirmed_sat - before.confirmed_sat - sum(captured.values())
+    lost = {account: sat for account, sat in captured.items() if sat < 0}
+    won = {account: sat for account, sat in captured.items() if sat > 0}
+    yield _journal("capture_reverse", (*lost.items(), ("inflight:unconfirmed", -sum(lost.values()))))
     kind = "detect" if total > 0 else "detect_reverse"
     yield _journal(kind, (("inflight:unconfirmed", total), ("customer:unallocated", -total)))
-    if captured > 0:
-        yield _journal("capture", ((wallet, captured), ("inflight:unconfirmed", -captured)))
+    yield _journal("capture", (*won.items(), ("inflight:unconfirmed", -sum(won.values()))))

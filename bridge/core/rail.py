@@ -10,38 +10,43 @@ from typing import Protocol
 
 from bridge.core.evidence import ChainReading, Health, KnownOutput, ProviderReading, Sent, Tip, WalletBalance
 from bridge.core.money import BTC
+from bridge.core.offering import BITCOIN, LIGHTNING
+
+# What payers call a way to pay, by the account of the books that its money stands on; what is not named is Bitcoin itself.
+_WAYS = {"wallet:lightning": LIGHTNING}
 
 # Who says what came to a target: the chain alone; the chain and, as a sum, the rail itself; the rail alone, as facts.
 CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
 
 
+def way_of(account: str) -> str:
+    """What payers call the way to pay whose money stands on this account."""
+    return _WAYS.get(account, BITCOIN)
+
+
 class WalletReader(Protocol):
-    """What a wallet received and holds, in the word of who keeps it.
+    """What came to an address as a sum, in the word of who keeps the wallet.
 
     Raises Unavailable when it cannot answer, Refused when it will not, ProtocolError when it answers nonsense.
     """
 
     def poll(self, *, address: str, expected_sat: int, asked_at: datetime) -> ProviderReading: ...
 
-    def balance(self) -> WalletBalance: ...
-
     def watch(self, *, address: str, expected_sat: int, timeout_seconds: int, callback_url: str) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Wallet(WalletReader, Protocol):
-    """A wallet that takes and sends money now."""
-
-    def create_inbox(self, *, expected_sat: int) -> str: ...
-
-    def health(self) -> Health: ...
+class Sender(Protocol):
+    """A wallet that money leaves from."""
 
     def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
         """Raises OutcomeUnknown when it may have happened, Unavailable when it surely has not, Refused when this call
         was refused, which says nothing about an earlier one with the same key.
         """
         ...
+
+    def close(self) -> None: ...
 
 
 class AddressSource(Protocol):
@@ -85,13 +90,42 @@ class Doorbell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a rail is asked for. `due_units` are of its asset's smallest unit.
+
+    `reference` is ours and the same at every try of the same offer: a rail whose answer was lost finds by it what it made, before
+    it makes a second; nothing else reads it. `memo` is what the payer's wallet may show, so it holds nothing personal. A rail with
+    a doorbell may be told where it rings for this invoice, `ring_url`.
+    """
+
+    due_units: int
+    reference: str
+    memo: str = ""
+    expires_at: datetime | None = None
+    ring_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a rail answers: `text` is what the payer pays to, `key` what the rail knows it by, None: the text itself.
+
+    `expires_at` None: as long as it is watched.
+    """
+
+    text: str
+    key: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rail:
     """One wallet and what can be done with it. What cannot be done is None.
 
     `name` is the rail's file in `bridge.rails` and is stored with each of its targets, for ever. Money paid to it stands on the
     account wallet:`role` of the books; a role is sent from by one rail. New targets come from `derives` (a function of the next
     index, nothing is asked) or from `asks` (each is a call, made outside of transactions); a rail with neither only follows what
-    it offered before. `reader` is its own word, `evidence` its facts; a rail in blocks has the facts of the chain reader.
+    it offered before. One that `is_beside` is offered beside an invoice's first target, when its payer asks, never as the first.
+    `reader` is its own word as a sum, `evidence` its facts; a rail in blocks has the facts of the chain reader.
     """
 
     name: str
@@ -100,11 +134,14 @@ class Rail:
     witness: str
     asset: str = BTC
     derives: AddressSource | None = None
-    asks: Callable[[int], str] | None = None
+    asks: Callable[[Wanted], Offer] | None = None
+    is_beside: bool = False
     spares: int = 0
     reader: WalletReader | None = None
     evidence: Evidence | None = None
-    sends: Wallet | None = None
+    sends: Sender | None = None
+    # What the whole wallet holds; raises what `reader` raises.
+    balance: Callable[[], WalletBalance] | None = None
     health: Callable[[], Health] | None = None
     doorbell: Doorbell | None = None
     # Whether a callback's headers and body are signed as they should be; None while nothing is known of signatures.
@@ -115,6 +152,11 @@ class Rail:
     calls_per_minute: int = 60
     # What it takes of a send; None while nobody names it.
     fee_bps: int | None = None
+
+    @property
+    def way(self) -> str:
+        """What payers call it."""
+        return way_of(self.account)
 
     @property
     def is_offered(self) -> bool:
@@ -137,7 +179,8 @@ class Rail:
 class Target:
     """Where one invoice is paid to over one rail: `text` is an address, or what stands for one. It never changes.
 
-    `due_units` were asked for when it was offered, in the asset's smallest unit. `expires_at` None: as long as the invoice is watched.
+    `due_units` were asked for when it was offered, in the asset's smallest unit. `key` is what its rail knows it by where that is not
+    the text: it belongs to one invoice for ever. `expires_at` None: as long as the invoice is watched.
     """
 
     rail: str
@@ -149,7 +192,13 @@ class Target:
     due_units: int
     created_at: datetime
     expires_at: datetime | None = None
+    key: str | None = None
     id: int | None = None
+
+    @property
+    def way(self) -> str:
+        """What payers call it."""
+        return way_of(self.account)
 
     @property
     def is_on_chain(self) -> bool:

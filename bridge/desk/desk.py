@@ -14,8 +14,9 @@ from bridge.core.errors import Refused
 from bridge.core.money import BTC, minor_text
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
-from bridge.invoices.present import about, cells, time_text
+from bridge.invoices.present import about, cells, depth_of, time_text
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
+from bridge.invoices.targets import all_of
 from bridge.language import plain_texts
 from bridge.payouts.steps import payout_with, refundable_in
 from bridge.people.policy import versions_of
@@ -98,15 +99,15 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         found = dossier.find(tx, id=invoice_id)
     if found is None:
         raise Refused("unknown_invoice", "There is no such invoice.")
-    row = found.invoice
+    row, targets = found.invoice, all_of(found.offered(), bridge, found.invoice)
     return {
         "story": story(bridge, found, plain_texts(lang)),
-        "invoice": shown_with(bridge, row, found.quotes[-1]),
+        "invoice": shown_with(bridge, row, found.quotes[-1], targets),
         "about": about(row),
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
         "quotes": [_quote(each) for each in found.quotes[-MOST_ROWS:]],
-        "payments": [_payment(each) for each in found.payments[-MOST_ROWS:]],
+        "payments": [_payment(each, needed=row.confirmations_needed) for each in found.payments[-MOST_ROWS:]],
         "journals": [_journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
         "balances": found.balances(BTC),
         "deliveries": [_delivery(each) for each in found.deliveries[:MOST_ROWS]],
@@ -207,7 +208,7 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
 
 
 # What of a stored row is shown; times are text.
-_PAYMENT = ("key", "amount_sat", "confirmations", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
+_PAYMENT = ("key", "amount_sat", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
 _MESSAGE = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts", "created_at")
 _ATTEMPT = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error", "at")
 _ASKED = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "opened_at", "due_at")
@@ -231,8 +232,8 @@ def _quote(row: Any) -> dict[str, Any]:
     return _plain(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
 
 
-def _payment(row: Any) -> dict[str, Any]:
-    return _plain(row, *_PAYMENT)
+def _payment(row: Any, *, needed: int) -> dict[str, Any]:
+    return _plain(row, *_PAYMENT) | {"confirmations": depth_of(row, needed=needed)}
 
 
 def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from bridge.books.export import NO_TXID, txids_of
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.desk.explain import dossier_of, story
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.record import sources_of
 from bridge.language import plain_texts
 from bridge.people.policy import versions_of
@@ -36,6 +37,13 @@ def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
     if found.invoice.status != "settled":
         raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
     return sign(bridge, _document(found) | {"issued_at": time_text(now), "issuer": bridge.public_url})
+
+
+def _known_by(payment: Any) -> dict[str, str]:
+    """What a payment can be found by outside: its transaction, or the payment hash of what stands in no blocks."""
+    known_by = payment.key.partition(":")[0] if ":" in payment.key else NO_TXID
+    is_final = payment.confirmations is not None and payment.confirmations >= FINAL
+    return {"payment_hash" if is_final else "txid": known_by}
 
 
 def sign(bridge: Bridge, document: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +81,9 @@ def _document(found: Dossier) -> dict[str, Any]:
         },
         "transactions": [
             {
-                "txid": p.key.partition(":")[0] if ":" in p.key else NO_TXID,
+                **_known_by(p),
                 "amount_sat": p.amount_sat,
-                "confirmations": p.confirmations,
+                "confirmations": depth_of(p, needed=row.confirmations_needed),
                 "first_seen_at": time_text(p.first_seen_at),
             }
             for p in found.payments
@@ -119,6 +127,7 @@ def _bundle(found: Dossier, screened: Iterable[Any]) -> dict[str, Any]:
             "billing": named | _plain(billing),
         },
         "quotes": [_plain(quote) for quote in found.quotes],
+        "targets": [_plain(target) for target in found.targets],
         "payments": [_plain(payment) for payment in found.payments],
         "observations": [_plain(seen) for seen in found.observations],
         "callbacks": [_callback(rung) for rung in found.callbacks],

@@ -11,11 +11,15 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.kinds import KINDS
 from bridge.core.money import minor_text
+from bridge.core.offering import CODES
 from bridge.invoices.pay import PayView, view_of
 from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import rule_of, samples_of
+from bridge.invoices.targets import all_of
+from bridge.invoices.ways import ShownWay
 from bridge.language import Texts, plain_texts
 from bridge.people.policy import policy_words, versions_of
 from bridge.store import dossier, invoices
@@ -24,13 +28,16 @@ from bridge.store.dossier import Dossier
 
 
 def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
-    """Invoices by any reference: invoice id, billing payment id, address, txid, public id or pay page address."""
+    """Invoices by any reference: invoice id, billing payment id, address or Lightning invoice, txid, payment hash, public id or pay
+    page address.
+    """
     with bridge.store.read() as tx:
         return [shown(tx, bridge, row) for row in invoices.by_any_reference(tx, _wanted(reference))]
 
 
 def _wanted(reference: str) -> str:
-    return reference.strip().rstrip("/").rpartition("/")[2]
+    # A wallet's link is what it opens.
+    return reference.strip().removeprefix("lightning:").rstrip("/").rpartition("/")[2]
 
 
 def dossier_of(tx: Tx, reference: str) -> Dossier:
@@ -55,7 +62,14 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
 
 def story(bridge: Bridge, told: Dossier, words: Texts) -> list[str]:
     """The same of a dossier that was read already."""
-    view = view_of(bridge, told.invoice, newest=told.quotes[-1], payments=told.payments, now=bridge.clock())
+    view = view_of(
+        bridge,
+        told.invoice,
+        newest=told.quotes[-1],
+        payments=told.payments,
+        targets=all_of(told.offered(), bridge, told.invoice),
+        now=bridge.clock(),
+    )
     dated = [words("story.line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
     return dated + list(_now(bridge, told, view, words))
 
@@ -68,6 +82,8 @@ def _now(bridge: Bridge, told: Dossier, view: PayView, words: Texts) -> Iterator
     yield words("story.now.client", sentence=words(f"story.client.{_client(view)}", **figures))
     yield words("story.now.billing", sentence=_billing(bridge, told, words))
     yield words("story.now.next", sentence=words(f"story.next.{_next(told, view)}", **figures))
+    if len(view.ways) > 1:
+        yield words("story.now.ways", ways="; ".join(_way(each, words) for each in view.ways))
     if told.invoice.gap is not None:
         gap, since = words(f"story.gaps.{told.invoice.gap}"), words.when(told.invoice.gap_since)
         yield words("story.now.gap", gap=gap, since=since, source=told.invoice.gap_source or "–")
@@ -77,6 +93,12 @@ def _now(bridge: Bridge, told: Dossier, view: PayView, words: Texts) -> Iterator
     if not asked:
         yield words("story.now.nobody")
     yield words("story.now.trace", trace=told.invoice.trace_id)
+
+
+def _way(shown: ShownWay, words: Texts) -> str:
+    """One way to pay, and whether it is offered or why not."""
+    why = f"story.ways.{shown.code}" if shown.code in CODES else f"story.ways.{shown.state}"
+    return words("story.way", way=words(f"story.ways.{shown.way}"), how=words(why))
 
 
 def _figures(bridge: Bridge, told: Dossier, view: PayView, words: Texts) -> dict[str, str]:
@@ -184,7 +206,7 @@ def _doorbells(told: Dossier, words: Texts) -> Iterator[Moment]:
 
 def _money(told: Dossier, words: Texts) -> Iterator[Moment]:
     """Each stored reading against the one before it of the same kind."""
-    outputs: dict[str, Any] = {}
+    by_target: dict[int | None, dict[str, Any]] = {}
     total_sat = 0
     for row in told.observations:
         body = json.loads(row.body)
@@ -194,9 +216,11 @@ def _money(told: Dossier, words: Texts) -> Iterator[Moment]:
             yield Moment(at=row.asked_at, rank=MONEY, sentence=words(path, sat=words.sat(abs(rise_sat))))
             continue
         now = {output["outpoint"]: output for output in body["outputs"]}
+        # What one way to pay shows says nothing of another; what came to the first names no target.
+        outputs = by_target.get(body.get("target"), {})
         for sentence in _changes(outputs, now, source_name(row.source, words), words):
             yield Moment(at=row.asked_at, rank=MONEY, sentence=sentence)
-        outputs = now
+        by_target[body.get("target")] = now
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Texts) -> Iterator[str]:
@@ -206,6 +230,9 @@ def _changes(before: dict[str, Any], now: dict[str, Any], source: str, words: Te
         yield words("story.came_many", payments=words.count("payment", len(fresh)), sat=sat, source=source)
         fresh = []
     for output in fresh:
+        if output["confirmations"] >= FINAL:
+            yield words("story.came_final", **_named(output, words))
+            continue
         depth = words.count("confirmation", output["confirmations"])
         depth = depth if output["confirmations"] else words("story.unconfirmed")
         yield words("story.came", **_named(output, words), source=source, depth=depth)

@@ -63,8 +63,15 @@ def note_tip(bridge: Bridge, tip: Tip, *, now: datetime) -> int:
 def horizon(tx: Tx, bridge: Bridge, *, now: datetime) -> Horizon:
     """What a reading that is asked for now is held to."""
     best = leases.best_tip(tx, bridge.network)
-    height = 0 if best is None or _is_forgotten(best.seen_at, bridge.oldest_tip, now=now) else best.height
-    return Horizon(height=height, oldest_tip=bridge.oldest_tip)
+    if best is None:
+        return Horizon(oldest_tip=bridge.oldest_tip)
+    return horizon_of(bridge, best.height, best.seen_at, now=now)
+
+
+def horizon_of(bridge: Bridge, height: int | None, seen_at: datetime | None, *, now: datetime) -> Horizon:
+    """The same by the highest block that was shown, and when it last was; None when none was yet."""
+    is_known = seen_at is not None and not _is_forgotten(seen_at, bridge.oldest_tip, now=now)
+    return Horizon(height=height or 0 if is_known else 0, oldest_tip=bridge.oldest_tip)
 
 
 def _is_news(best: Any, bridge: Bridge, tip: Tip, *, now: datetime) -> bool:

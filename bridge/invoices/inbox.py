@@ -21,16 +21,18 @@ from bridge.permit import acting, check_actor, require_words
 from bridge.store import audit, deliveries, events, inbox, invoices
 from bridge.store.db import announce_work
 
-SOURCE = "subtc"
+SOURCE, LIGHTNING_SOURCE = "subtc", "lnbits"
 HIDDEN = b"[token]"
 SIGNATURES = ("unchecked", "valid", "invalid")
 _KEPT_HEADERS = ("content-type", "user-agent", "content-length", "x-request-id")
 
 
-def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], body: bytes, signature: str) -> None:
+def receive_callback(
+    bridge: Bridge, *, token: str, headers: Mapping[str, str], body: bytes, signature: str, source: str = SOURCE
+) -> None:
     """Keeps one callback durably before it is answered (SUBTC contract 6: an unauthenticated hint).
 
-    `signature` is one of SIGNATURES: what the configured check said, if one is configured. Raises
+    `source` is who rings. `signature` is one of SIGNATURES: what the configured check said, if one is configured. Raises
     Refused("unknown_token") for a token of no open invoice and Refused("bad_signature"), after keeping the bytes as a
     dead letter.
     """
@@ -45,7 +47,7 @@ def receive_callback(bridge: Bridge, *, token: str, headers: Mapping[str, str], 
         row = inbox.put(
             tx,
             token_sha256=token_sha256,
-            source=SOURCE,
+            source=source,
             # A callback with a wrong signature is kept as a dead letter that rings nothing.
             event_key=f"dead:{event_key}" if is_bad else event_key,
             headers=kept,
@@ -160,8 +162,8 @@ def _replay_inbound(bridge: Bridge, event_id: str) -> str:
         return DEAD
     if invoice.closed_at is None:
         token = bridge.callback_token(invoice.id)
-        headers = json.loads(row.headers)
-        receive_callback(bridge, token=token, headers=headers, body=bytes(row.body), signature="unchecked")
+        again = {"headers": json.loads(row.headers), "body": bytes(row.body), "source": row.source}
+        receive_callback(bridge, token=token, signature="unchecked", **again)
     seen = look(bridge, invoice.id, actor="replay")
     if seen is None:
         return NO_ANSWER

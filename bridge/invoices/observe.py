@@ -1,11 +1,11 @@
-"""Looking at an invoice's address: our own reads first, then one transaction that records what they mean.
+"""Looking at where an invoice is paid to: our own reads first, then one transaction that records what they mean.
 
 Owns the way from readings to stored facts; must not decide, `core.invoice` does, nor believe any callback.
 """
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,19 +17,19 @@ from bridge.core.clock import Witness, believed
 from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, learn
 from bridge.core.credit import COINBASE_DEPTH, Payment, remaining_minor
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
-from bridge.core.evidence import ChainReading, ProviderReading
+from bridge.core.evidence import NOT_IN_BLOCKS, ChainReading, ProviderReading
 from bridge.core.rail import Target
-from bridge.invoices.chain import horizon, is_over, note_tip, read_chain
+from bridge.invoices.chain import horizon_of, is_over, note_tip, read_chain
 from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate, keep_late_quote
 from bridge.invoices.put_right import put_right
 from bridge.invoices.record import Recorded, open_review, record, rule_of
 from bridge.invoices.screen import Screening, ask, keep
-from bridge.invoices.targets import target_of
+from bridge.invoices.targets import all_of, paid_to, targets_of
 from bridge.invoices.unread import is_let_pass, refused, unread, withdraw_unread
 from bridge.logs import log
 from bridge.permit import is_paused
-from bridge.store import inbox, invoices
+from bridge.store import inbox, invoices, targets
 from bridge.store.db import Tx
 
 # Answers that mean somebody must look at the address itself.
@@ -43,18 +43,35 @@ SUSPICIOUS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readings:
-    """What one look brought home. None where a world did not answer; `suspicion` is a review kind to open.
+class Seen:
+    """What one look brought home of one target. None where a world did not answer; `suspicion` is a review kind to open.
 
-    `horizon` is what was known of the chain before it was asked; `target` was asked about, None: it has to be read.
+    `target` None: the invoice's first, which has to be read.
+    """
+
+    target: Target | None = None
+    provider: ProviderReading | None = None
+    chain: ChainReading | None = None
+    suspicion: str | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody said anything, and nothing is wrong with that."""
+        return self.provider is None and self.chain is None and self.suspicion is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What one look brought home: the first target's, then of those beside it that were asked about.
+
+    `horizon` is what was known of the chain before it was asked; `targets` are all that the invoice has, empty: they have to be
+    read.
     """
 
     asked_at: datetime
-    provider: ProviderReading | None
-    chain: ChainReading | None
-    suspicion: str | None = None
+    seen: tuple[Seen, ...]
     horizon: Horizon = field(default_factory=Horizon)
-    target: Target | None = None
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,42 +79,48 @@ class _Question:
     """What is known before the worlds are asked."""
 
     due_sat: int
-    target: Target
+    targets: tuple[Target, ...]
     payments: Sequence[Payment]
     horizon: Horizon
     asked_at: datetime
 
 
-def look(bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False) -> Recorded | None:
-    """Reads provider and chain, then records. Returns None when neither world answered: then nothing is known but since when.
+def look(
+    bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False, is_routine: bool = False
+) -> Recorded | None:
+    """Reads every target's witnesses, then records. Returns None when nobody answered: then nothing is known but since when.
 
-    `is_granted`: the caller has taken the call to the gateway from the budget.
+    `is_granted`: the caller has taken the call to the gateway from the budget. `is_routine`: nobody and nothing asks for this
+    look but the schedule, so that targets which are over may rest.
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        row = invoices.find(tx, id=invoice_id)
-        if row is None:
+        rows = invoices.to_look_at(tx, invoice_id, network=bridge.network)
+        if not rows:
             return None
-        tracing.follow(row.trace_id)
-        target = target_of(tx, bridge, row)
-        question = _Question(
-            due_sat=invoices.quotes_of(tx, invoice_id)[-1].due_sat,
-            target=target,
-            payments=invoices.payments_of(tx, invoice_id),
-            horizon=horizon(tx, bridge, now=now).of(target),
-            asked_at=now,
-        )
-    return _look_at(bridge, row, question, actor=actor, is_granted=is_granted)
+        payments = invoices.payments_of(tx, invoice_id)
+    row = rows[0]
+    tracing.follow(row.trace_id)
+    question = _Question(
+        due_sat=row.quote_due_sat,
+        targets=all_of(targets.labelled(rows), bridge, row),
+        payments=payments,
+        horizon=horizon_of(bridge, row.tip_height, row.tip_seen_at, now=now),
+        asked_at=now,
+    )
+    return _look_at(bridge, row, question, actor=actor, is_granted=is_granted, is_routine=is_routine)
 
 
 @tracing.traced("flow.look")
-def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool) -> Recorded | None:
+def _look_at(
+    bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool, is_routine: bool
+) -> Recorded | None:
     invoice_id = row.id
-    readings = _read_worlds(bridge, row, question, is_granted=is_granted)
-    screening = ask(bridge, row, provider=readings.provider, chain=readings.chain)
+    readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
+    screening = ask(bridge, row, provider=readings.seen[0].provider, chains=[each.chain for each in readings.seen])
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
-        if readings.provider is None and readings.chain is None and readings.suspicion is None:
+        if all(each.is_silent for each in readings.seen):
             _note_silence(tx, bridge, invoice_id, readings, actor=actor)
             return None
         recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
@@ -109,31 +132,55 @@ def _look_at(bridge: Bridge, row: Any, question: _Question, *, actor: str, is_gr
     return recorded
 
 
-def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool) -> Readings:
+def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool, is_routine: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
+    paid = zip(question.targets, paid_to(question.payments, question.targets), strict=True)
+    return Readings(
+        asked_at=question.asked_at,
+        seen=tuple(
+            _read_target(bridge, row, question, target, payments, is_granted=is_granted)
+            for target, payments in paid
+            if target is question.targets[0] or not (is_routine and rests(row, target, now=question.asked_at))
+        ),
+        horizon=question.horizon,
+        targets=question.targets,
+    )
+
+
+def rests(row: Any, target: Target, *, now: datetime) -> bool:
+    """Whether a target that is over by its own rail's word needs no call: every deadline that is over was looked at after it.
+
+    At the end of the watch it is asked once more, and whenever somebody rings.
+    """
+    covered_until = believed(row.covered_until, now=now)
+    if target.expires_at is None or target.expires_at > now or covered_until is None:
+        return False
+    return covered_until > max(at for at in (target.expires_at, row.expires_at, row.monitor_until) if at <= now)
+
+
+def _read_target(
+    bridge: Bridge, row: Any, question: _Question, target: Target, payments: Sequence[Payment], *, is_granted: bool
+) -> Seen:
     provider, chain, suspicion, now = None, None, None, question.asked_at
-    target, evidence = question.target, bridge.evidence_of(question.target)
+    evidence = bridge.evidence_of(target)
     if target.is_told:
         due_sat = question.due_sat
         provider, suspicion = _ask_gateway(bridge, row, due_sat=due_sat, now=now, is_granted=is_granted)
     elif evidence is None:
         suspicion = unread(row, now=now)
+    if not target.is_on_chain and _is_paused(bridge, target.wallet_id):
+        evidence = None
     if evidence is not None:
         try:
-            chain = read_chain(evidence, row, target, payments=question.payments, now=now)
+            if not target.is_on_chain:
+                draw_call(bridge, rail=bridge.rail_of(target.wallet_id))
+            chain = read_chain(evidence, row, target, payments=payments, now=now)
         except BridgeError as error:
             suspicion = SUSPICIOUS.get((error.code, error.field or ""), suspicion)
-            log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, code=error.code)
+            log("chain.unavailable", level=logging.WARNING, invoice_id=row.id, rail=target.rail, code=error.code)
     if chain is not None and target.is_on_chain and chain.tip.height > question.horizon.height:
         note_tip(bridge, chain.tip, now=now)
-    return Readings(
-        asked_at=now,
-        provider=provider,
-        chain=chain,
-        suspicion=suspicion,
-        horizon=question.horizon,
-        target=target,
-    )
+    return Seen(target=target, provider=provider, chain=chain, suspicion=suspicion)
 
 
 def _ask_gateway(
@@ -162,7 +209,7 @@ def _ask_gateway(
 
 
 def _is_paused(bridge: Bridge, wallet_id: str) -> bool:
-    """A former wallet has its own switch; that of the wallet in use stops the looks themselves."""
+    """A former wallet has its own switch, and what is beside the first; that of the wallet in use stops the looks themselves."""
     with bridge.store.read() as tx:
         return is_paused(tx, wallet_id)
 
@@ -174,27 +221,28 @@ def take_in(
     row = invoices.find(tx, lock=True, id=invoice_id)
     if row is None:
         raise Unavailable("unknown_invoice", "The invoice is gone.")
-    now, target = bridge.clock(), readings.target or target_of(tx, bridge, row)
-    evidence = bridge.evidence_of(target)
+    now = bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
     facts = put_right(tx, row, witness=_witness(readings), now=now)
     facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
-    if readings.provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
-        facts |= {"provider_sat": readings.provider.received_sat, "provider_asked_at": readings.asked_at}
-    if evidence is not None:
-        facts |= _from_chain(tx, row, readings, target, facts, now=now)
-    elif "provider_sat" in facts:
-        facts |= {"covered_until": readings.asked_at}
-        rises = _from_totals(tx, row, facts["provider_sat"], readings.asked_at)
-        _store(tx, row.id, rises, "provider", readings, target=target)
-    if readings.chain is not None and "provider_sat" in facts and "covered_until" in facts:
-        facts["disagrees_since"] = _disagreement(row, readings.chain, facts["provider_sat"], readings.asked_at)
-    witness = readings.provider if target.is_told else readings.chain
-    if witness is not None and row.hold is not None:
+    provider = readings.seen[0].provider
+    if provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
+        facts |= {"provider_sat": provider.received_sat, "provider_asked_at": readings.asked_at}
+    payments = invoices.payments_of(tx, row.id)
+    readings = _with_targets(tx, bridge, row, readings, payments)
+    told = [
+        _learned(tx, bridge, row, readings, each, paid, facts, now=now)
+        for each, paid in zip(readings.seen, _paid_to_seen(payments, readings), strict=True)
+    ]
+    facts |= _covered(row, readings, told, now=now)
+    if readings.seen[0].chain is not None and "provider_sat" in facts and told[0].until is not None:
+        facts["disagrees_since"] = _disagreement(row, readings.seen[0].chain, facts["provider_sat"], readings.asked_at)
+    if row.hold is not None and all(_has_witness(each) for each in readings.seen):
         withdraw_unread(tx, row, now=readings.asked_at)
-    if readings.suspicion is not None and not is_let_pass(tx, row, readings.suspicion):
-        open_review(tx, bridge, row, kind=readings.suspicion, now=readings.asked_at)
+    for suspicion in {each.suspicion for each in readings.seen if each.suspicion is not None}:
+        if not is_let_pass(tx, row, suspicion):
+            open_review(tx, bridge, row, kind=suspicion, now=readings.asked_at)
     for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
         bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
     return record(
@@ -205,22 +253,21 @@ def take_in(
         actor=actor,
         action="observed",
         facts=facts,
-        target=target,
+        targets=readings.targets,
+        payments=_as_learned(payments, told),
     )
 
 
 def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> None:
-    """Nobody answered: doorbells wait no longer for it, and the invoice keeps since when its witness has been away."""
+    """Nobody answered: doorbells wait no longer for it, and the invoice keeps since when its witnesses have been away."""
     row, now = invoices.find(tx, lock=True, id=invoice_id), bridge.clock()
     note = "no source answered; the schedule goes on"
     inbox.mark_answered(tx, invoice_id, up_to=readings.asked_at, now=now, note=note)
     bridge.metrics.looks.labels(outcome="unavailable").inc()
     if row is None:
         return
-    target = readings.target or target_of(tx, bridge, row)
-    if bridge.evidence_of(target) is None:
-        return
-    if facts := _from_chain(tx, row, readings, target, {}, now=now):
+    told = [_learned(tx, bridge, row, readings, each, (), {}, now=now) for each in readings.seen]
+    if facts := _covered(row, readings, told, now=now):
         record(
             tx,
             bridge,
@@ -229,8 +276,44 @@ def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *
             actor=actor,
             action="observed",
             facts=facts,
-            target=target,
+            targets=readings.targets,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What one target's witnesses taught: its payments as they are now, what the reading lacks, and up to when it is a fact what
+    came, None while it is not.
+    """
+
+    payments: tuple[Payment, ...] = ()
+    source: str = ""
+    gap: str = ""
+    until: datetime | None = None
+
+
+def _with_targets(tx: Tx, bridge: Bridge, row: Any, readings: Readings, payments: Sequence[Payment]) -> Readings:
+    """The readings with every target that money came to: one may have been offered and paid since they were asked for."""
+    its, known = readings.targets, {None, *(each.id for each in readings.targets)}
+    if not its or any(payment.target_id not in known for payment in payments):
+        its = targets_of(tx, bridge, row)
+    return replace(readings, targets=its, seen=tuple(replace(s, target=s.target or its[0]) for s in readings.seen))
+
+
+def _paid_to_seen(payments: Sequence[Payment], readings: Readings) -> list[list[Payment]]:
+    paid = dict(zip((each.text for each in readings.targets), paid_to(payments, readings.targets), strict=True))
+    return [paid[each.target.text] for each in readings.seen if each.target is not None]
+
+
+def _as_learned(payments: Sequence[Payment], told: Sequence[_Told]) -> list[Payment]:
+    """All payments as they are stored now, in the order of their first sights."""
+    known = {p.key: p for p in payments} | {p.key: p for each in told for p in each.payments}
+    return sorted(known.values(), key=lambda p: (p.first_seen_at, p.key))
+
+
+def _has_witness(seen: Seen) -> bool:
+    is_told = seen.target is not None and seen.target.is_told
+    return (seen.provider if is_told else seen.chain) is not None
 
 
 def _reached(row: Any, readings: Readings, *, now: datetime) -> datetime:
@@ -240,41 +323,71 @@ def _reached(row: Any, readings: Readings, *, now: datetime) -> datetime:
 
 
 def _witness(readings: Readings) -> Witness:
-    chain, provider = readings.chain, readings.provider
+    seen = readings.seen
+    tips = [s.chain.tip for s in seen if s.chain is not None and s.chain.tip is not NOT_IN_BLOCKS]
     return Witness(
-        server_time=provider.server_time if provider is not None else None,
-        block_time=chain.tip.time if chain is not None else None,
+        server_time=seen[0].provider.server_time if seen[0].provider is not None else None,
+        block_time=tips[0].time if tips else None,
         oldest_tip=readings.horizon.oldest_tip,
     )
 
 
-def _from_chain(
-    tx: Tx, row: Any, readings: Readings, target: Target, facts: Mapping[str, Any], *, now: datetime
-) -> dict[str, Any]:
-    """Stores what the chain's reading taught, or that it taught nothing. Returns the invoice's columns that follow; `facts` are
-    those that this look has put right already.
-    """
-    reading, asked_at = readings.chain, readings.asked_at
-    is_newest = _is_newer(asked_at, row.chain_asked_at, now=now)
+def _learned(
+    tx: Tx,
+    bridge: Bridge,
+    row: Any,
+    readings: Readings,
+    seen: Seen,
+    known: Sequence[Payment],
+    facts: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> _Told:
+    """Stores what a target's reading taught, or that it taught nothing; `facts` are columns that this look has set already."""
+    target, reading = seen.target or readings.targets[0], seen.chain
+    if target.is_on_chain and bridge.evidence_of(target) is None:
+        if "provider_sat" not in facts:
+            return _Told()
+        rises = list(_from_totals(known, facts["provider_sat"], readings.asked_at))
+        payments = _store(tx, row.id, rises, "provider", readings, seen)
+        return _Told(payments=payments, source="provider", until=readings.asked_at)
     if reading is None:
         # What is settled loses nothing while nobody answers.
-        return _gap(row, "chain_unavailable", "", asked_at) if is_newest and row.settled_at is None else {}
+        silent = "chain_unavailable" if target.is_on_chain else "rail_unavailable"
+        return _Told(gap=silent if row.settled_at is None else "")
+    is_newest = _is_newer(readings.asked_at, row.chain_asked_at, now=now)
+    held_to = readings.horizon.of(target)
     learned = learn(
-        invoices.payments_of(tx, row.id),
+        known,
         reading,
         born_at=facts.get("created_at", row.created_at),
-        horizon=readings.horizon,
+        horizon=held_to,
         is_newest=is_newest,
         is_settled=row.settled_at is not None,
     )
-    _store(tx, row.id, learned.payments, reading.source, readings, target=target)
-    if not is_newest:
-        return {}
+    payments = _store(tx, row.id, learned.payments, reading.source, readings, seen)
     watched_until = facts.get("monitor_until", row.monitor_until)
-    until = covered_until(reading, horizon=readings.horizon, watched_until=watched_until)
-    covered = {} if learned.gap else {"covered_until": until}
+    until = covered_until(reading, horizon=held_to, watched_until=watched_until) if not learned.gap else None
     told = "" if is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
-    return {"chain_asked_at": asked_at} | covered | _gap(row, told, reading.source, asked_at)
+    return _Told(payments=payments, source=reading.source, gap=told, until=until)
+
+
+def _covered(row: Any, readings: Readings, told: Sequence[_Told], *, now: datetime) -> dict[str, Any]:
+    """The invoice's columns that follow from all its targets together: "nothing came" needs every one of them."""
+    first, asked_at = told[0], readings.asked_at
+    if not _is_newer(asked_at, row.chain_asked_at, now=now):
+        return {}
+    facts: dict[str, Any] = {"chain_asked_at": asked_at} if readings.seen[0].chain is not None else {}
+    until = [each.until for each in told if each.until is not None]
+    if len(until) == len(told):
+        facts["covered_until"] = min(until)
+    lacking = next((each for each in told if each.gap), None)
+    if lacking is not None:
+        return facts | _gap(row, lacking.gap, lacking.source, asked_at)
+    sources = [each.source for each in told if each.source]
+    if len(sources) < len(told):
+        return facts
+    return facts | _gap(row, "", row.gap_source if row.gap_source in sources else first.source, asked_at)
 
 
 def _gap(row: Any, code: str, source: str, asked_at: datetime) -> dict[str, Any]:
@@ -334,12 +447,12 @@ def _is_newer(asked_at: datetime, last: datetime | None, *, now: datetime) -> bo
     return told_at is None or asked_at >= told_at
 
 
-def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterator[tuple[Payment, bool]]:
+def _from_totals(payments: Sequence[Payment], total_sat: int, asked_at: datetime) -> Iterator[tuple[Payment, bool]]:
     """The provider's cumulative total as payments: each rise is one, so that it is valued at its own first sight.
 
     A fall (a replaced or reorganised payment) takes from the newest.
     """
-    known = [p for p in invoices.payments_of(tx, row.id) if not p.replaced]
+    known = [p for p in payments if not p.replaced]
     change = total_sat - sum(p.amount_sat for p in known)
     if change > 0:
         key = f"total@{int(asked_at.timestamp() * 1_000_000)}"
@@ -355,25 +468,24 @@ def _from_totals(tx: Tx, row: Any, total_sat: int, asked_at: datetime) -> Iterat
 
 
 def _store(
-    tx: Tx,
-    invoice_id: str,
-    payments: Iterable[tuple[Payment, bool]],
-    source: str,
-    readings: Readings,
-    *,
-    target: Target,
-) -> None:
-    found = list(payments)
-    for payment, is_new in found:
-        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new, target_id=target.id)
+    tx: Tx, invoice_id: str, found: Sequence[tuple[Payment, bool]], source: str, readings: Readings, seen: Seen
+) -> tuple[Payment, ...]:
+    target_id = seen.target.id if seen.target is not None else None
+    payments = tuple(replace(payment, target_id=target_id) for payment, _ in found)
+    for payment, (_, is_new) in zip(payments, found, strict=True):
+        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new)
     if found:
-        invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=_snapshot(readings))
+        body = _snapshot(seen, is_first=target_id in (None, readings.targets[0].id))
+        invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=body)
+    return payments
 
 
-def _snapshot(readings: Readings) -> str:
-    chain, provider = readings.chain, readings.provider
+def _snapshot(seen: Seen, *, is_first: bool) -> str:
+    chain, provider = seen.chain, seen.provider
+    beside = {} if is_first or seen.target is None else {"target": seen.target.id, "rail": seen.target.rail}
     return json.dumps(
-        {
+        beside
+        | {
             "provider_sat": provider.received_sat if provider else None,
             "tip_height": chain.tip.height if chain else None,
             "tip_hash": chain.tip.hash if chain else None,

@@ -20,11 +20,12 @@ from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
+from bridge.core.rail import Offer, Wanted
 from bridge.invoices.present import invoice_json
 from bridge.invoices.price import current_rate, offer, samples_json
 from bridge.invoices.record import Recorded, open_loose_review, record, record_first, rule_of
 from bridge.invoices.stage import require_stage_room
-from bridge.invoices.targets import address_for_invoice, asks_always, offered
+from bridge.invoices.targets import address_for_invoice, asks_always, offered, refuse_amount
 from bridge.logs import log
 from bridge.payouts.treasury import require_room
 from bridge.permit import refuse_mode, refuse_paused
@@ -118,8 +119,8 @@ class _ClaimLost(Exception):
 def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> Answered:
     """Opens, re-opens or finds the invoice of `request.billing_payment_id`.
 
-    Raises Refused (unsupported_currency, former_currency, below_minimum, too_many_open, idempotency_mismatch, …), Conflict (amount_changed,
-    idempotency_in_progress, opening_in_progress) and Unavailable (price_unavailable, provider_unavailable).
+    Raises Refused (unsupported_currency, former_currency, below_minimum, above_maximum, too_many_open, idempotency_mismatch, …),
+    Conflict (amount_changed, idempotency_in_progress, opening_in_progress) and Unavailable (price_unavailable, provider_unavailable).
     """
     for pause in WAIT_STEPS_SECONDS:
         asked = _asked(bridge, merchant, request, key, body_sha256)
@@ -211,14 +212,14 @@ def _first_step(
     refuse_paused(look.wallet_mode)
     require_room(tx, bridge)
     rule = _rule_for(tx, asked, open_now=look.open_now)
-    quote = _first_quote(asked, rule)
+    quote = _first_quote(bridge, asked, rule)
     invoice_id = bridge.new_id("inv")
     address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     _require_stage_room(tx, bridge, asked)
     if address is None:
         return replace(needs, calls_ahead=require_call_or_lot(tx, bridge, now=asked.now))
-    return _prepared(bridge, asked, needs, invoice_id=invoice_id, address=address).write(tx)
+    return _prepared(bridge, asked, needs, invoice_id=invoice_id, offer=Offer(text=address)).write(tx)
 
 
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
@@ -230,11 +231,11 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     if ask is None:
         raise ValueError("a rail that has no address and cannot be asked for one is not offered")
     try:
-        address = ask(needs.quote.due_sat)
+        offer = ask(_wanted(asked, needs.quote))
     except BridgeError as error:
         raise _not_opened(bridge, asked, needs, code=error.code) from error
     bridge.crash_point("open.address_taken")
-    prepared = _prepared(bridge, asked, needs, invoice_id=bridge.new_id("inv"), address=address)
+    prepared = _prepared(bridge, asked, needs, invoice_id=bridge.new_id("inv"), offer=offer)
     try:
         with bridge.store.write() as tx:
             _require_stage_room(tx, bridge, asked)
@@ -246,12 +247,18 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
         raise
     except (Duplicate, _ClaimLost):
         with bridge.store.read() as tx:
-            is_used = wallets.is_used(tx, address)
+            is_used = wallets.is_used(tx, offer.text)
         if is_used:
             raise _not_opened(bridge, asked, needs, code="address_repeated") from None
         return None
     bridge.crash_point("open.committed")
     return answered
+
+
+def _wanted(asked: _Asked, quote: Quote) -> Wanted:
+    """The same for every try at the same price. What the payer's wallet shows is the number that the payer knows it by."""
+    payment, due_units = asked.request.billing_payment_id, quote.due_sat
+    return Wanted(due_units=due_units, reference=f"{asked.merchant.id}:{payment}:{due_units}", memo=payment)
 
 
 def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: str) -> Unavailable:
@@ -301,13 +308,14 @@ def _rule_for(tx: Tx, asked: _Asked, *, open_now: int) -> Rule:
     return merchant.policy.rule_for(asked.request.tier, failed_attempts=failed)
 
 
-def _first_quote(asked: _Asked, rule: Rule) -> Quote:
+def _first_quote(bridge: Bridge, asked: _Asked, rule: Rule) -> Quote:
     amount_minor, rate = asked.amount_minor, asked.rate_or_raise()
     quote = offer(version=1, base_minor=amount_minor, amount_minor=amount_minor, rate=rate, rule=rule, now=asked.now)
     if quote.due_sat > MAX_MONEY_SAT:
         raise Refused("invalid_amount", "The amount is more than all bitcoin there will ever be.", field="amount")
     if quote.due_sat < rule.minimum_sat:
         raise Refused("below_minimum", f"The smallest invoice is {rule.minimum_sat} satoshi.", field="amount")
+    refuse_amount(bridge.receiving, quote.due_sat)
     return quote
 
 
@@ -328,12 +336,12 @@ class _Prepared:
         return self.answered
 
 
-def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id: str, address: str) -> _Prepared:
+def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id: str, offer: Offer) -> _Prepared:
     rate, together = asked.rate_or_raise(), Together()
     claim = idempotency.end_opening(together, owner=needs.owner, **_billing(asked))
-    row = _new_row(bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=address)
+    row = _new_row(bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=offer.text)
     samples = samples_json(rate)
-    target = offered(bridge.receiving, address, due_units=needs.quote.due_sat, now=asked.now)
+    target = offered(bridge.receiving, offer, due_units=needs.quote.due_sat, now=asked.now)
     recorded = record_first(together, bridge, row, needs.quote, target, samples=samples, now=asked.now, actor="module")
     answered = _answer(together, bridge, asked, recorded, status=201)
     return _Prepared(together=together, claim=claim, answered=answered)
@@ -391,7 +399,7 @@ def _again(tx: Tx, bridge: Bridge, asked: _Asked, row: Any) -> Answered | Bridge
     if is_changed or (is_lapsed and row.status in ("new", "expired") and row.hold is None):
         try:
             if is_changed:
-                _first_quote(asked, rule_of(row))  # a changed amount has the limits of a first one
+                _first_quote(bridge, asked, rule_of(row))  # a changed amount has the limits of a first one
                 _require_stage_room(tx, bridge, asked, instead_of=row.id)
             recorded = renew(
                 tx, bridge, row, rate=asked.rate_or_raise(), now=asked.now, amount_minor=asked.amount_minor
@@ -446,7 +454,7 @@ def renew(
 
 
 def _answer(tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
-    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources)
+    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources, recorded.targets)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     idempotency.finish(
         tx,

@@ -14,12 +14,16 @@ from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import believed, is_ahead
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
+from bridge.core.rail import Target
 from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
+from bridge.invoices.targets import targets_of
+from bridge.invoices.ways import ShownWay, shown_ways
 from bridge.permit import require_mode
 from bridge.store import invoices
 
@@ -29,13 +33,15 @@ BLIND_SECONDS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class PayView:
-    """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment.
+    """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment; `ways` are what it
+    can be paid over, in the order to show them.
 
     `looked_at` is when gateway or chain last answered about the address; `is_blind` that this is longer ago than it
     should be, so that a payment may have come and not be shown.
     """
 
     invoice: dict[str, Any]
+    ways: tuple[ShownWay, ...]
     public_id: str
     description: str
     locale: str
@@ -72,18 +78,24 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
         quotes, payments = invoices.quote_rows(tx, row.id), invoices.payment_rows(tx, row.id)
-    return view_of(bridge, row, newest=quotes[-1], payments=payments, now=now)
+        targets = targets_of(tx, bridge, row)
+    return view_of(bridge, row, newest=quotes[-1], payments=payments, targets=targets, now=now)
 
 
-def view_of(bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], now: datetime) -> PayView:
-    """The view of an invoice that was read already, with its newest quote and its payments."""
+def view_of(
+    bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], targets: Sequence[Target], now: datetime
+) -> PayView:
+    """The view of an invoice that was read already, with its newest quote, its payments and its targets."""
     tracing.follow(row.trace_id)
-    invoice = shown_with(bridge, row, newest)
+    invoice = shown_with(bridge, row, newest, targets)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
+    reason, shown_sat = _reason(row, is_active=is_active, now=now), row.remaining_sat if may_pay else 0
+    ways = shown_ways(bridge, row, targets, sat=shown_sat, code=reason, now=now)
     return PayView(
         invoice=invoice,
+        ways=ways,
         public_id=row.public_id,
         description=row.description,
         locale=row.locale,
@@ -91,14 +103,14 @@ def view_of(bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], n
         billing_payment_id=row.billing_payment_id,
         status=row.status,
         exception=row.exception,
-        reason=_reason(row, is_active=is_active, now=now),
+        reason=reason,
         hold=row.hold,
         confirmations_seen=row.confirmations_seen,
         confirmations_needed=row.confirmations_needed,
         quote_kind=newest.kind,
         is_quote_active=is_active,
-        shown_sat=row.remaining_sat if may_pay else 0,
-        payments=[_payment(each) for each in payments],
+        shown_sat=shown_sat,
+        payments=[_payment(each, targets, needed=row.confirmations_needed) for each in payments],
         settled_at=row.settled_at,
         closed_at=row.closed_at,
         looked_at=_looked_at(row, now=now),
@@ -109,7 +121,7 @@ def view_of(bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], n
         base=minor_text(newest.base_minor, newest.currency),
         rate=minor_text(newest.price_minor, newest.currency),
         sources=invoice["quote"]["sources"],
-        etag=_etag(row, newest, is_active=is_active),
+        etag=_etag(row, newest, ways, is_active=is_active),
     )
 
 
@@ -138,12 +150,15 @@ def _is_over(row: Any) -> bool:
     return row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
 
 
-def _payment(row: Any) -> dict[str, Any]:
-    txid = row.key.partition(":")[0] if ":" in row.key else None
+def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
+    known_by = row.key.partition(":")[0] if ":" in row.key else None
+    is_final = row.confirmations is not None and row.confirmations >= FINAL
     return {
         "amount_sat": row.amount_sat,
-        "confirmations": row.confirmations,
-        "txid": txid,
+        "confirmations": depth_of(row, needed=needed),
+        "txid": None if is_final else known_by,
+        "payment_hash": known_by if is_final else None,
+        "way": next((each.way for each in targets if each.id == row.target_id), targets[0].way),
         "replaced": row.replaced,
         "first_seen_at": time_text(row.first_seen_at),
     }
@@ -181,6 +196,7 @@ def _is_blind(row: Any, *, now: datetime) -> bool:
     return now > due_at + timedelta(seconds=BLIND_SECONDS)
 
 
-def _etag(row: Any, quote: Any, *, is_active: bool) -> str:
+def _etag(row: Any, quote: Any, ways: Sequence[ShownWay], *, is_active: bool) -> str:
     seen = [row.version, row.reason, quote.version, is_active, row.confirmations_seen]
+    seen += [[each.way, each.state, each.code, each.text] for each in ways]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:24]

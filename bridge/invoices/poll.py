@@ -4,21 +4,23 @@ Owns the order of looks and the arming of watches; what a look means is `invoice
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls
+from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls, take_rail_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict
-from bridge.core.rail import Doorbell, WalletReader
+from bridge.core.rail import Doorbell, Rail, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
-from bridge.invoices.targets import target_of
+from bridge.invoices.targets import targets_of
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import inbox, invoices, leases, wallets
+from bridge.store import inbox, invoices, leases, targets, wallets
 from bridge.store.db import Tx
+from bridge.turns import take_turn
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
@@ -63,7 +65,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
         )
         give_back(tx, calls=granted - len(claimed))
-    return _submit(bridge, claimed, owner=owner, submit=submit)
+    return _submit(bridge, claimed, owner=owner, submit=submit, is_routine=True)
 
 
 def _order(now: datetime) -> tuple[int, ...]:
@@ -72,12 +74,12 @@ def _order(now: datetime) -> tuple[int, ...]:
     return (*first, *(each for each in LOOK_CLASSES if each not in first))
 
 
-def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str) -> None:
+def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str, is_routine: bool = False) -> None:
     """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
     bridge.crash_point("look.claimed")
     try:
-        seen = look(bridge, invoice_id, is_granted=True)
+        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine)
         next_look_at = None if seen is not None else _again_at(bridge, invoice_id, retry_at)
     except Conflict:
         # Another transaction changed the invoice between our read and our write: look again at once.
@@ -100,7 +102,7 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     """
     with bridge.store.read() as tx:
         row = invoices.find(tx, id=invoice_id)
-        target = target_of(tx, bridge, row) if row is not None else None
+        target = targets_of(tx, bridge, row)[0] if row is not None else None
     if row is None or target is None or bridge.evidence_of(target) is not None:
         return retry_at
     if bridge.can_read(target.wallet_id, target.witness):
@@ -110,9 +112,9 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     return max(retry_at, now + min(silence // UNREAD_PART, UNREAD_AT_MOST))
 
 
-def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit) -> int:
+def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit, is_routine: bool = False) -> int:
     for invoice_id in claimed:
-        submit(lambda invoice_id=invoice_id: look_and_release(bridge, invoice_id, owner=owner))  # type: ignore[misc]
+        submit(partial(look_and_release, bridge, invoice_id, owner=owner, is_routine=is_routine))
     return len(claimed)
 
 
@@ -166,6 +168,45 @@ def _bells(bridge: Bridge) -> Mapping[str, tuple[Doorbell, WalletReader]]:
     return {r.wallet_id: (r.doorbell, r.reader) for r in paid if r.doorbell is not None and r.reader is not None}
 
 
+# What a rail beside the first is asked about at once, and how often: a payer watches the page.
+BESIDE_EVERY_SECONDS, BESIDE_AT_ONCE = 1, 20
+
+
+def sense_beside(bridge: Bridge, *, owner: str) -> int:
+    """Asks the rails beside the first about what may be paid any moment; money there hurries the look, which alone is believed.
+
+    Of a rail's calls half are left to looks and offers. Returns how many invoices hurry.
+    """
+    if not bridge.beside:
+        return 0
+    now = bridge.clock()
+    if not take_turn(bridge, "sense_beside", owner=owner, now=now, every_seconds=BESIDE_EVERY_SECONDS, durable=False):
+        return 0
+    paid = [invoice_id for rail in bridge.beside for invoice_id in _paid_beside(bridge, rail, now=now)]
+    if paid:
+        with bridge.store.write() as tx:
+            invoices.hurry(tx, paid, now=now)
+    return len(paid)
+
+
+def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
+    at_once = min(BESIDE_AT_ONCE, max(rail.calls_per_minute * BESIDE_EVERY_SECONDS // 120, 1))
+    with bridge.store.read() as tx:
+        if not may_call_provider(tx, rail.wallet_id):
+            return
+        waiting = targets.waiting_of(tx, rail.wallet_id, now=now, limit=at_once)
+    if rail.evidence is None or not waiting:
+        return
+    with bridge.store.write(durable=False) as tx:
+        granted = take_rail_calls(tx, rail, now=now, wanted=len(waiting))
+    try:
+        for each in waiting[:granted]:
+            if rail.evidence.read(each.text, born_at=each.created_at, asked_at=now).outputs:
+                yield each.invoice_id
+    except BridgeError as error:
+        log("beside.not_sensed", level=logging.WARNING, rail=rail.name, code=error.code)
+
+
 # The lease is not given back after the job: it also is the pause until any worker asks again.
 ASK_EVERY_SECONDS = 6
 RESTS = {each: timedelta(seconds=seconds) for each, seconds in RESTING_SECONDS.items()}
@@ -176,8 +217,8 @@ YOUNG_COMPARED, NEAREST = 2_000, 6
 def sense_balance(bridge: Bridge, *, owner: str) -> int:
     """Asks at most once per pause over all workers, and only while looks are due. Returns how many invoices rest or hurry."""
     now = bridge.clock()
-    reader = bridge.receiving.reader
-    if reader is None:
+    balance = bridge.receiving.balance
+    if balance is None:
         return 0
     with bridge.store.read() as tx:
         if not invoices.any_due(tx, now=now):
@@ -193,7 +234,7 @@ def sense_balance(bridge: Bridge, *, owner: str) -> int:
             give_back(tx, calls=1)
             return 0
     try:
-        balance_sat = reader.balance().balance_sat
+        balance_sat = balance().balance_sat
     except BridgeError as error:
         log("balance.not_sensed", level=logging.WARNING, code=error.code)
         return 0

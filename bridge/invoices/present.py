@@ -3,7 +3,7 @@
 Owns that view; must not read the database, callers hand in rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,8 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict
 
 from bridge.context import Bridge
+from bridge.core.evidence import FINAL
 from bridge.core.money import btc_text, minor_text
+from bridge.core.offering import LIGHTNING, Way
 from bridge.core.quote import Quote
+from bridge.core.rail import Target
 
 
 def time_text(at: datetime) -> str:
@@ -28,6 +31,17 @@ def approvals_json(rows: Iterable[Any]) -> list[dict[str, str]]:
 def bip21(address: str, sat: int) -> str:
     """The wallet link for `sat` to `address`; without an amount when nothing is due."""
     return f"bitcoin:{address}" + (f"?amount={btc_text(sat)}" if sat > 0 else "")
+
+
+def uri_of(target: Target, sat: int) -> str:
+    """The link that opens a wallet: for Bitcoin with what is due, over Lightning the text says that itself."""
+    return f"lightning:{target.text}" if target.way == LIGHTNING else bip21(target.text, sat)
+
+
+def depth_of(payment: Any, *, needed: int) -> int | None:
+    """Confirmations as people see them, None where nobody counts any: what is final at once has as many as it needs."""
+    confirmations: int | None = payment.confirmations
+    return needed if confirmations is not None and confirmations >= FINAL else confirmations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +77,16 @@ class QuoteShape(View):
     expires_at: str
 
 
+class WayShape(View):
+    """One way to pay: `text` is what is paid to, `uri` opens a wallet. An address is good as long as the invoice."""
+
+    way: Way
+    text: str
+    uri: str
+    due_sat: int
+    expires_at: str
+
+
 class InvoiceShape(View):
     """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
 
@@ -92,6 +116,7 @@ class InvoiceShape(View):
     trace_id: Annotated[str, Column()] = ""
     created_at: str
     updated_at: str
+    ways: list[WayShape] = []
 
 
 class InvoiceView(InvoiceShape):
@@ -121,7 +146,9 @@ _CELLS = tuple(
 _ABOUT = tuple(name for name in InvoiceView.model_fields if name not in InvoiceShape.model_fields)
 
 
-def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> dict[str, Any]:
+def invoice_json(
+    bridge: Bridge, row: Any, quote: Quote, sources: list[str], targets: Sequence[Target]
+) -> dict[str, Any]:
     """The absolute invoice, an InvoiceShape."""
     made = {
         "amount": minor_text(row.amount_minor, row.currency),
@@ -134,8 +161,25 @@ def invoice_json(bridge: Bridge, row: Any, quote: Quote, sources: list[str]) -> 
         },
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
+        "ways": _ways(row, targets),
     }
     return InvoiceShape.of(row, **made)
+
+
+def _ways(row: Any, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """The first way, and the newest offer of each other one; `expires_at` says whether it still is good."""
+    first, *beside = targets
+    newest = {each.way: each for each in beside}
+    return [
+        {
+            "way": target.way,
+            "text": target.text,
+            "uri": uri_of(target, row.remaining_sat),
+            "due_sat": row.remaining_sat if target is first else target.due_units,
+            "expires_at": time_text(target.expires_at or row.expires_at),
+        }
+        for target in (first, *newest.values())
+    ]
 
 
 def about(row: Any) -> dict[str, Any]:

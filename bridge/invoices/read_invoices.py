@@ -11,9 +11,11 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.rail import Target
 from bridge.invoices.present import invoice_json
 from bridge.invoices.record import sources_of
-from bridge.store import events, invoices
+from bridge.invoices.targets import all_of, targets_of
+from bridge.store import events, invoices, targets
 from bridge.store.db import Tx
 
 MAX_LIMIT = 500
@@ -21,12 +23,12 @@ MAX_LIMIT = 500
 
 def shown(tx: Tx, bridge: Bridge, row: Any) -> dict[str, Any]:
     """The invoice's JSON with its newest quote."""
-    return shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1])
+    return shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1], targets_of(tx, bridge, row))
 
 
-def shown_with(bridge: Bridge, row: Any, newest: Any) -> dict[str, Any]:
-    """The same with a quote that was read already."""
-    return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest))
+def shown_with(bridge: Bridge, row: Any, newest: Any, targets: Sequence[Target]) -> dict[str, Any]:
+    """The same with a quote and targets that were read already."""
+    return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest), targets)
 
 
 def invoice_by_id(bridge: Bridge, merchant_id: str, invoice_id: str) -> dict[str, Any]:
@@ -46,7 +48,11 @@ def list_invoices(
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = invoices.listing(tx, match=match | {"merchant": merchant_id}, cursor=before, limit=limit + 1)
-        found = [shown(tx, bridge, row) for row in rows[:limit]]
+        offered = targets.of_invoices(tx, [row.id for row in rows[:limit]])
+        found = [
+            shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1], all_of(offered[row.id], bridge, row))
+            for row in rows[:limit]
+        ]
     return {"invoices": found, "next_cursor": next_cursor(rows, limit, "created_at")}
 
 

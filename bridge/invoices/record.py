@@ -4,7 +4,7 @@ Owns the write of every decision; must not read the network, its callers did bef
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.clock import believed
+from bridge.core.credit import Payment
 from bridge.core.errors import Conflict
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
@@ -23,8 +24,9 @@ from bridge.core.rail import Target
 from bridge.core.schedule import look_class, next_look_at
 from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
-from bridge.invoices.targets import target_of
-from bridge.store import audit, events, idempotency, invoices, ledger, reviews, targets
+from bridge.invoices.targets import accounts_beside, targets_of, told_by
+from bridge.store import audit, events, idempotency, invoices, ledger, reviews
+from bridge.store import targets as target_rows
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
 
@@ -37,6 +39,7 @@ class Recorded:
     quote: Quote
     sources: list[str]
     decision: Decision
+    targets: Sequence[Target]
 
 
 def rule_of(row: Any) -> Rule:
@@ -53,21 +56,21 @@ def record(
     actor: str,
     action: str,
     facts: Mapping[str, Any] | None = None,
-    target: Target | None = None,
+    targets: Sequence[Target] | None = None,
+    payments: Sequence[Payment] | None = None,
 ) -> Recorded:
     """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
 
-    `row` must have been read in this transaction; of `target`, which never changes, any reading will do. Raises
-    Conflict("invoice_changed") when somebody was faster.
+    `row` must have been read in this transaction, and `payments` as they are after it; of `targets`, which never change, any
+    reading will do. Raises Conflict("invoice_changed") when somebody was faster.
     """
     facts, rule = dict(facts or {}), rule_of(row)
     quote_rows = invoices.quote_rows(tx, row.id)
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
-    payments = invoices.payments_of(tx, row.id)
-    target = target or target_of(tx, bridge, row)
-    has_evidence = bridge.evidence_of(target) is not None
-    told_of = invoices.facts(tx, known, has_chain_evidence=has_evidence, is_told=target.is_told)
+    payments = invoices.payments_of(tx, row.id) if payments is None else payments
+    targets = targets_of(tx, bridge, row) if targets is None else targets
+    told_of = invoices.facts_of(known, invoices.review_kinds(tx, row.id), **told_by(bridge, targets))
     quotes = [invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency]
     decision = decide(told_of, quotes=quotes, payments=payments, now=now, rule=rule)
     facts |= _end_grace(tx, known, decision, now=now)
@@ -79,18 +82,18 @@ def record(
     changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
     newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
-    due = _due(after, decision, before=_booked(tx, row.id), account=target.account)
+    due = _due(after, decision, before=ledger.balances(tx, invoice_id=row.id), targets=targets)
     _post(together, after, newest, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
-        _tell(together, bridge, after, newest, sources, kind=kind, sequence=row.sequence + step, now=now)
+        _tell(together, bridge, after, newest, sources, targets, kind=kind, sequence=row.sequence + step, now=now)
     _write(tx, together, changed)
     if told:
         announce_work(tx)
     _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
-    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision)
+    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision, targets=targets)
 
 
 def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -147,7 +150,7 @@ def record_first(
     """
     row = invoices.fresh(values)
     decision = decide(
-        invoices.facts_of(row, (), has_chain_evidence=bridge.evidence_of(target) is not None, is_told=target.is_told),
+        invoices.facts_of(row, (), **told_by(bridge, (target,))),
         quotes=[quote],
         payments=[],
         now=now,
@@ -156,15 +159,15 @@ def record_first(
     told = ("invoice.created", *decision.events)
     decided = _columns(row, decision, now=now) | {"sequence": len(told)}
     invoices.add(together, dict(values) | decided)
-    targets.add(together, row.id, target)
+    target_rows.add(together, row.id, target)
     invoices.add_quote(together, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
     after = SimpleNamespace(**vars(row) | decided)
     _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
     sources = _sources(samples)
     for sequence, kind in enumerate(told, 1):
-        _tell(together, bridge, after, quote, sources, kind=kind, sequence=sequence, now=now)
-    _post(together, after, quote, _due(after, decision, before=Books(), account=target.account), mirrors={}, now=now)
-    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision)
+        _tell(together, bridge, after, quote, sources, (target,), kind=kind, sequence=sequence, now=now)
+    _post(together, after, quote, _due(after, decision, before={}, targets=(target,)), mirrors={}, now=now)
+    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision, targets=(target,))
 
 
 def open_review(
@@ -329,13 +332,14 @@ def _audit(
     )
 
 
-def _booked(tx: Tx, invoice_id: str) -> Books:
-    return Books.of_balances(ledger.balances(tx, invoice_id=invoice_id))
-
-
-def _due(invoice: Any, decision: Decision, *, before: Books, account: str) -> tuple[Journal, ...]:
-    after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict)
-    return journals(before, after, currency=invoice.currency, wallet=account)
+def _due(
+    invoice: Any, decision: Decision, *, before: Mapping[str, int], targets: Sequence[Target]
+) -> tuple[Journal, ...]:
+    """What leads from the balances `before` to the decision: the money of each target lies on its own account."""
+    beside = accounts_beside(targets)
+    booked = Books.of_balances(before, beside=beside.values())
+    after = Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict, beside=beside)
+    return journals(booked, after, currency=invoice.currency, wallet=targets[0].account)
 
 
 def _post(
@@ -357,6 +361,7 @@ def _tell(
     invoice: Any,
     quote: Quote,
     sources: list[str],
+    targets: Sequence[Target],
     *,
     kind: str,
     sequence: int,
@@ -365,7 +370,7 @@ def _tell(
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id = bridge.new_id("evt")
     told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
-    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources))
+    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources, targets))
     wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
     events.append(
         tx,

@@ -10,7 +10,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.kinds import review_of
 from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
-from bridge.invoices.present import time_text
+from bridge.invoices.present import depth_of, time_text
 from bridge.language import plain_texts
 from bridge.store import idempotency, inbox, invoices, ledger, reviews
 from bridge.store.db import Tx
@@ -105,7 +105,7 @@ def _wallet_history(tx: Tx, invoice: Any) -> dict[str, Any]:
             {
                 "key": p.key,
                 "amount_sat": p.amount_sat,
-                "confirmations": p.confirmations,
+                "confirmations": depth_of(p, needed=invoice.confirmations_needed),
                 "first_seen_at": time_text(p.first_seen_at),
                 "replaceable": p.replaceable,
                 "replaced": p.replaced,

@@ -4,12 +4,13 @@ Owns when a screening is asked and what is kept of it; what a hit means is `core
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.evidence import ChainReading, ProviderReading
+from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
 from bridge.core.screening import Screened, Subject
 from bridge.store import inbox
 from bridge.store.db import Tx
@@ -26,14 +27,17 @@ class Screening:
     subject_sha256: str
 
 
-def ask(bridge: Bridge, row: Any, *, provider: ProviderReading | None, chain: ChainReading | None) -> Screening | None:
+def ask(
+    bridge: Bridge, row: Any, *, provider: ProviderReading | None, chains: Sequence[ChainReading | None]
+) -> Screening | None:
     """Asks about money that is not settled yet, once for the same money under the same list. None: nothing to ask."""
     if bridge.screening is None or row.settled_at is not None or row.verdict is not None:
         return None
-    if bridge.chain is not None and chain is None:
+    outputs = [output for chain in chains if chain is not None for output in chain.outputs]
+    if bridge.chain is not None and None in chains and not outputs:
         # Without its outputs we would ask about somebody else: what was said of the money we know stands.
         return None
-    subject = _subject(row, provider=provider, chain=chain)
+    subject = _subject(row, provider=provider, outputs=outputs)
     if subject.received_sat == 0:
         return None
     digest = hashlib.sha256(f"{bridge.screening.version()}\x1f{subject.text()}".encode()).hexdigest()
@@ -69,8 +73,7 @@ def _told(screening: str) -> str:
     return "pending" if screening == "unanswered" else screening
 
 
-def _subject(row: Any, *, provider: ProviderReading | None, chain: ChainReading | None) -> Subject:
-    outputs = chain.outputs if chain is not None else ()
+def _subject(row: Any, *, provider: ProviderReading | None, outputs: Sequence[ChainOutput]) -> Subject:
     seen_sat = max(sum(o.amount_sat for o in outputs), provider.received_sat if provider else 0, row.received_sat)
     return Subject(
         invoice_id=row.id,

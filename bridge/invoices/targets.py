@@ -4,46 +4,85 @@ Owns that an address is given to one thing for ever; deriving is `core.descripto
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from bridge.call_budget import take_calls
 from bridge.context import Bridge
-from bridge.core.errors import BridgeError
+from bridge.core.credit import Payment
+from bridge.core.errors import BridgeError, Refused
 from bridge.core.money import BTC
-from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Rail, Target
+from bridge.core.rail import TOTAL_AND_CHAIN, AddressSource, Offer, Rail, Target, Wanted
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import leases, targets, wallets
 from bridge.store.db import Tx
 
 
-def offered(rail: Rail, text: str, *, due_units: int, now: datetime) -> Target:
+def offered(rail: Rail, offer: Offer, *, due_units: int, now: datetime) -> Target:
     """A target over this rail that was not offered before."""
     return Target(
         rail=rail.name,
         asset=rail.asset,
         wallet_id=rail.wallet_id,
-        text=text,
+        text=offer.text,
+        key=offer.key,
         account=rail.account,
         witness=rail.witness,
         due_units=due_units,
         created_at=now,
+        expires_at=offer.expires_at,
     )
 
 
-def target_of(tx: Tx, bridge: Bridge, row: Any) -> Target:
-    """The first target of a stored invoice.
+def refuse_amount(rail: Rail, due_units: int) -> None:
+    """Raises Refused (below_minimum, above_maximum) for what cannot be asked for over this rail."""
+    if due_units < rail.least_units:
+        raise Refused(
+            "below_minimum", f"The least over this way is {rail.least_units} of {rail.asset}.", field="amount"
+        )
+    if rail.most_units is not None and due_units > rail.most_units:
+        raise Refused("above_maximum", f"The most over this way is {rail.most_units} of {rail.asset}.", field="amount")
+
+
+def targets_of(tx: Tx, bridge: Bridge, row: Any) -> tuple[Target, ...]:
+    """Every target of a stored invoice: the first, then those beside it, in the order they were offered.
 
     Beside this release one before it may run, which writes no targets: what it opened is said by the invoice's own columns.
     """
-    return first_of(targets.of_invoice(tx, row.id), bridge, row)
+    return all_of(targets.of_invoice(tx, row.id), bridge, row)
 
 
-def first_of(stored: Sequence[Target], bridge: Bridge, row: Any) -> Target:
+def all_of(stored: Sequence[Target], bridge: Bridge, row: Any) -> tuple[Target, ...]:
     """The same of targets that were read already."""
-    return stored[0] if stored else _adopted(bridge, row)
+    is_there = bool(stored) and stored[0].text == row.address
+    return tuple(stored) if is_there else (_adopted(bridge, row), *stored)
+
+
+def told_by(bridge: Bridge, targets: Sequence[Target]) -> dict[str, Any]:
+    """What a decision is told of an invoice's targets: who says what came, and what the gateway is not asked about."""
+    first, *beside = targets
+    return {
+        "has_chain_evidence": bridge.evidence_of(first) is not None,
+        "is_told": first.is_told,
+        "beside": [each.id for each in beside if each.id is not None],
+    }
+
+
+def accounts_beside(targets: Sequence[Target]) -> dict[int, str]:
+    """By target the accounts that money lies on which did not come to the first."""
+    first, *beside = targets
+    return {each.id: each.account for each in beside if each.id is not None and each.account != first.account}
+
+
+def paid_to(payments: Iterable[Payment], targets: Sequence[Target]) -> list[list[Payment]]:
+    """The payments of each target, in their order. What names none that is known came to the first."""
+    places = {each.id: place for place, each in enumerate(targets) if each.id is not None}
+    found: list[list[Payment]] = [[] for _ in targets]
+    for payment in payments:
+        found[places.get(payment.target_id, 0) if payment.target_id is not None else 0].append(payment)
+    return found
 
 
 def _adopted(bridge: Bridge, row: Any) -> Target:
@@ -130,7 +169,7 @@ def fill_spare_addresses(bridge: Bridge, *, owner: str) -> int:
         if not take_calls(tx, bridge, now=now):
             return 0
     try:
-        address = rail.asks(EXPECTED_SAT)
+        address = rail.asks(Wanted(due_units=EXPECTED_SAT, reference=bridge.new_id("spare"))).text
     except BridgeError as error:
         log("spare_address.not_added", level=logging.WARNING, code=error.code)
         return 0

@@ -15,7 +15,7 @@ from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.payout import Amounts, amounts_for_net, wallet_has_room
-from bridge.core.rail import Rail, Wallet
+from bridge.core.rail import Rail, Sender
 from bridge.invoices.record import rule_of
 from bridge.invoices.targets import is_pinned
 from bridge.logs import log
@@ -86,7 +86,7 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
     try:
         terms = terms_of(bridge, role)
         draw_call(bridge)
-        reading = Reading(terms=terms, confirmed_sat=_wallet(bridge, role).balance().confirmed_sat)
+        reading = Reading(terms=terms, confirmed_sat=_confirmed_sat(rail))
     except BridgeError as error:
         log("payout.waits", level=logging.WARNING, role=role, code=error.code)
         return 0
@@ -180,7 +180,13 @@ def _is_final(tx: Tx, invoice: Any) -> bool:
     return all(payment.confirmations is None or payment.confirmations >= depth for payment in present)
 
 
-def _wallet(bridge: Bridge, role: str) -> Wallet:
+def _confirmed_sat(rail: Rail) -> int:
+    if rail.balance is None:
+        raise Unavailable("balance_unknown", "Nothing is sent from a wallet that does not say what it holds.")
+    return rail.balance().confirmed_sat
+
+
+def _wallet(bridge: Bridge, role: str) -> Sender:
     wallet = bridge.senders[role].sends
     if wallet is None:
         raise ValueError(f"nothing can be sent as {role}")
@@ -243,12 +249,12 @@ def _give_up_lapsed(bridge: Bridge, *, now: datetime) -> int:
 
 def _balance_after(bridge: Bridge, wallet_id: str) -> int | None:
     """What a person compares with the balance before; the gateway may not answer."""
-    reader = bridge.reader_of(wallet_id)
-    if reader is None:
+    rail = bridge.rail_of(wallet_id)
+    if rail is None or rail.balance is None:
         return None
     try:
         draw_call(bridge, purpose="urgent")
-        return reader.balance().confirmed_sat
+        return rail.balance().confirmed_sat
     except BridgeError:
         return None
 

@@ -14,7 +14,7 @@ from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.evidence import WalletBalance
 from bridge.core.ledger import ASSETS
 from bridge.core.money import BTC
-from bridge.core.rail import AddressSource, WalletReader
+from bridge.core.rail import AddressSource, Rail
 from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.invoices.present import time_text
 from bridge.logs import log
@@ -41,15 +41,20 @@ def read_balances(bridge: Bridge, *, owner: str) -> int:
         return 0
     with bridge.store.read() as tx:
         wanted = [role for role, rail in bridge.senders.items() if may_call_provider(tx, rail.wallet_id)]
-        formers = [wallet_id for wallet_id in bridge.former if may_call_provider(tx, wallet_id)]
+        apart = [rail for rail in read_apart(bridge) if may_call_provider(tx, rail.wallet_id)]
     read = [read_balance(bridge, role) is not None for role in wanted]
-    return sum(read) + sum(read_former(bridge, wallet_id) for wallet_id in formers)
+    return sum(read) + sum(read_rail(bridge, rail) for rail in apart)
+
+
+def read_apart(bridge: Bridge) -> list[Rail]:
+    """Rails that nothing is sent from and that say what they hold: former wallets, and what is only offered beside the first."""
+    return [rail for rail in bridge.rails if rail.sends is None and rail.balance is not None]
 
 
 def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     """Reads one wallet now and keeps what it said; None when the gateway does not answer."""
     asked_at, rail = bridge.clock(), bridge.senders[role]
-    balance = _asked(bridge, role, rail.reader)
+    balance = _asked(bridge, role, rail)
     if balance is None:
         return None
     _keep(bridge, role, rail.wallet_id, balance, known_terms(bridge, role), at=asked_at)
@@ -62,29 +67,28 @@ def read_balance(bridge: Bridge, role: str) -> HotWallet | None:
     return seen
 
 
-def read_former(bridge: Bridge, wallet_id: str) -> bool:
-    """Reads a former wallet now: what still lies there is at the gateway's mercy too. False when it does not answer."""
-    asked_at, former = bridge.clock(), bridge.former[wallet_id]
-    place = place_of(former.role, wallet_id)
-    balance = _asked(bridge, place, former.reader)
+def read_rail(bridge: Bridge, rail: Rail) -> bool:
+    """Reads a wallet that nothing is sent from now: what lies there is at its keeper's mercy too. False when it does not answer."""
+    asked_at, place = bridge.clock(), place_of(rail.role, rail.wallet_id)
+    balance = _asked(bridge, place, rail)
     if balance is None:
         return False
     nothing_leaves = Terms(fee_bps=None, min_send_sat=bridge.payouts.min_send_sat)
-    _keep(bridge, place, wallet_id, balance, nothing_leaves, at=asked_at)
+    _keep(bridge, place, rail.wallet_id, balance, nothing_leaves, at=asked_at)
     return True
 
 
 def place_of(role: str, wallet_id: str) -> str:
-    """Where a former wallet's readings are kept, beside those of the roles in use."""
+    """Where the readings of a wallet that nothing is sent from are kept, beside those of the roles in use."""
     return f"{role}:{wallet_id}"
 
 
-def _asked(bridge: Bridge, place: str, reader: WalletReader | None) -> WalletBalance | None:
-    if reader is None:
+def _asked(bridge: Bridge, place: str, rail: Rail) -> WalletBalance | None:
+    if rail.balance is None:
         return None
     try:
-        draw_call(bridge)
-        return reader.balance()
+        draw_call(bridge, rail=rail)
+        return rail.balance()
     except BridgeError as error:
         log("balance.unavailable", level=logging.WARNING, role=place, code=error.code)
         return None
@@ -100,7 +104,7 @@ def _keep(bridge: Bridge, place: str, wallet_id: str, read: WalletBalance, terms
 
 def readings_of(tx: Tx, bridge: Bridge, role: str) -> dict[str, Any]:
     """The last reading of every wallet of a role that the settings name, by wallet id."""
-    ids = bridge.readers_by_role.get(role, {})
+    ids = bridge.told_by_role.get(role, {})
     return {
         row.wallet_id: row
         for row in wallets.balances(tx)
@@ -198,8 +202,8 @@ def _is_told_by(bridge: Bridge, row: Any) -> bool:
     """Whether this row is what is read of its wallet now: a wallet that became a former one is read in another place, and one
     that people took out of the settings is not read any more.
     """
-    is_former_place = ":" in row.role
-    return is_former_place == (row.wallet_id in bridge.former)
+    is_apart = ":" in row.role
+    return is_apart == any(rail.wallet_id == row.wallet_id for rail in read_apart(bridge))
 
 
 def _former(bridge: Bridge, wallet_id: str, row: Any, now: datetime) -> dict[str, Any]:
@@ -234,7 +238,7 @@ def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list
         opening, closing = ledger.balances_at(tx, from_at), ledger.balances_at(tx, to_at)
         moves = ledger.wallet_moves(tx, from_at=from_at, to_at=to_at)
         read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
-        wanted = {account: len(bridge.readers_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
+        wanted = {account: len(bridge.told_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
     read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}
     return [_row(account, opening, closing, moves, read, from_at, to_at) for account in WALLETS]
 

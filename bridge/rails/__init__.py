@@ -10,6 +10,8 @@ from bridge.core.rail import Rail
 
 
 def rails_of(settings: Settings) -> tuple[Rail, ...]:
-    """Every rail that the settings name: first the one that new invoices are paid over, then what only sends or is followed."""
+    """Every rail that the settings name: first the one that new invoices are paid over, then those
+    beside it, then what only sends or is followed.
+    """
     found = [rail for name in RAIL_SECTIONS for rail in import_module(f"{__name__}.{name}").rails(settings)]
-    return tuple(sorted(found, key=lambda rail: not rail.is_offered))
+    return tuple(sorted(found, key=lambda rail: (not rail.is_offered, rail.is_beside)))

@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, bindparam, select
 
+from bridge.core.rail import Target
 from bridge.store import tables as t
+from bridge.store.targets import target_of
 
 Record = Any
 
@@ -29,6 +31,7 @@ class Dossier:
     billing: Record | None
     refunded_minor: int
     quotes: Sequence[Record]
+    targets: Sequence[Record]
     payments: Sequence[Record]
     observations: Sequence[Record]
     reviews: Sequence[Record]
@@ -50,6 +53,10 @@ class Dossier:
         for leg in (leg for legs in self.legs.values() for leg in legs if leg.asset == asset):
             sums[leg.account] = sums.get(leg.account, 0) + int(leg.units)
         return dict(sorted(sums.items()))
+
+    def offered(self) -> tuple[Target, ...]:
+        """The targets, as `store.targets` gives them."""
+        return tuple(target_of(row) for row in self.targets)
 
     def accepted_at(self) -> datetime | None:
         """When the billing system accepted the settlement: it answers so only after reading the payment back."""
@@ -105,6 +112,7 @@ def _list(table: Table, *order: str) -> Any:
 
 _LISTS = {
     "quotes": _list(t.quotes, "version"),
+    "targets": _list(t.targets, "id"),
     "payments": _list(t.payments, "first_seen_at", "key"),
     "observations": _list(t.observations, "id"),
     "reviews": _list(t.reviews, "opened_at"),

@@ -40,8 +40,10 @@ class InvoiceFacts:
         """The quotes that can value something: those in the invoice's own currency."""
         return [invoice_rows.quote_of_row(q) for q in self.quote_rows if q.currency == self.row.currency]
 
-    def decided_on(self, *, has_chain_evidence: bool, is_told: bool) -> Invoice:
-        return invoice_rows.facts_of(self.row, self.review_rows, has_chain_evidence=has_chain_evidence, is_told=is_told)
+    def decided_on(self, *, has_chain_evidence: bool, is_told: bool, beside: Iterable[int]) -> Invoice:
+        return invoice_rows.facts_of(
+            self.row, self.review_rows, has_chain_evidence=has_chain_evidence, is_told=is_told, beside=beside
+        )
 
 
 def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:

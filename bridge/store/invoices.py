@@ -3,7 +3,7 @@
 Owns their queries and the version guard; must not decide anything about them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -16,11 +16,13 @@ from bridge.core.credit import Payment
 from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
+from bridge.core.rail import RAIL
 from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
 from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
-from bridge.store.tables import UtcTime, invoices, modes, observations, payments, quotes, reviews
+from bridge.store.tables import UtcTime, chain_tips, invoices, modes, observations, payments, quotes, reviews, targets
+from bridge.store.targets import LABELLED
 from bridge.store.together import Part, Together
 
 InvoiceRow = Row[Any]
@@ -52,9 +54,34 @@ _BEFORE_OPENING = select(
     select(modes.c.mode).where(modes.c.scope == bindparam("wallet_scope")).scalar_subquery().label("wallet_mode"),
     _COUNT_OPEN.scalar_subquery().label("open_now"),
 )
+_NEWEST_DUE = select(quotes.c.due_sat).where(quotes.c.invoice_id == invoices.c.id)
+_NEWEST_DUE = _NEWEST_DUE.order_by(quotes.c.version.desc()).limit(1)
+_TO_LOOK_AT = (
+    select(
+        invoices,
+        *LABELLED,
+        _NEWEST_DUE.scalar_subquery().label("quote_due_sat"),
+        chain_tips.c.height.label("tip_height"),
+        chain_tips.c.seen_at.label("tip_seen_at"),
+    )
+    .select_from(
+        invoices.outerjoin(targets, targets.c.invoice_id == invoices.c.id).outerjoin(
+            chain_tips, chain_tips.c.network == bindparam("network")
+        )
+    )
+    .where(invoices.c.id == bindparam("invoice_id"))
+    .order_by(targets.c.id)
+)
 _IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
+
+
+def to_look_at(tx: Connection, invoice_id: str, *, network: str) -> Sequence[InvoiceRow]:
+    """All that a look asks first, but the payments, in one: a row per target with the invoice, what its newest quote asks for, and
+    the highest block that is known. Empty where there is no such invoice.
+    """
+    return tx.execute(_TO_LOOK_AT, {"invoice_id": invoice_id, "network": network}).all()
 
 
 def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
@@ -147,6 +174,11 @@ def rest_quiet(
             (invoices.c.status == "expired") & (invoices.c.monitor_until > now),
         ),
         or_(invoices.c.lease_until.is_(None), invoices.c.lease_until < now),
+        # What came over a rail that speaks for itself is no change of this wallet.
+        ~select(targets.c.id)
+        .where(targets.c.invoice_id == invoices.c.id, targets.c.witness == RAIL)
+        .where(or_(targets.c.expires_at.is_(None), targets.c.expires_at > now))
+        .exists(),
     )
     is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
     resting = update(invoices).where(invoices.c.id.in_(quiet.limit(limit).scalar_subquery()))
@@ -224,14 +256,18 @@ def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> date
     return moment(tx, select(func.min(invoices.c.created_at)).where(*theirs))
 
 
-def facts(tx: Connection, row: Any, *, has_chain_evidence: bool, is_told: bool) -> Invoice:
-    """The row and its reviews as the facts that a decision takes. `is_told`: a rail says a sum beside the facts."""
-    kinds = tx.execute(_REVIEWS, {"invoice_id": row.id}).all()
-    return facts_of(row, kinds, has_chain_evidence=has_chain_evidence, is_told=is_told)
+def review_kinds(tx: Connection, invoice_id: str) -> Sequence[Any]:
+    """Kind, state and decision of every review of the invoice."""
+    return tx.execute(_REVIEWS, {"invoice_id": invoice_id}).all()
 
 
-def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool, is_told: bool) -> Invoice:
-    """The same from review rows (kind, state, decision) that were read already."""
+def facts_of(
+    row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool, is_told: bool, beside: Iterable[int] = ()
+) -> Invoice:
+    """The row and its reviews (kind, state, decision) as the facts that a decision takes.
+
+    `is_told`: a rail says a sum beside the facts of the first target; `beside` are the targets that it says nothing of.
+    """
     return made(
         Invoice,
         row,
@@ -240,6 +276,7 @@ def facts_of(row: Any, kinds: Sequence[Any], *, has_chain_evidence: bool, is_tol
         asked=frozenset(r.kind for r in kinds if r.state == "resolved" and r.decision == ASK_REMAINDER),
         has_chain_evidence=has_chain_evidence,
         has_gateway=is_told,
+        beside=frozenset(beside),
         gap=None if row.gap is None else (row.gap_since, row.gap_at),
     )
 
@@ -274,6 +311,8 @@ def payment_of_row(row: Row[Any]) -> Payment:
         coinbase=row.coinbase,
         source=row.source,
         spends=row.spends,
+        amount_msat=row.amount_msat,
+        target_id=row.target_id,
     )
 
 
@@ -284,13 +323,13 @@ def put_payment(
     *,
     asked_at: datetime,
     is_new: bool,
-    target_id: int | None = None,
 ) -> None:
-    """Stores the absolute facts of one output; the earliest sight is kept by the caller, the target is that of the first."""
+    """Stores the absolute facts of one output; the earliest sight is kept by the caller, its target stays that of the first."""
     values = vars(payment) | {"asked_at": asked_at}
     if is_new:
-        tx.execute(insert(payments).values(invoice_id=invoice_id, target_id=target_id, **values))
+        tx.execute(insert(payments).values(invoice_id=invoice_id, **values))
         return
+    del values["target_id"]
     where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
     tx.execute(update(payments).where(*where).values(**values))
 
@@ -362,8 +401,10 @@ def opened_since(tx: Connection, *, merchant: str, since: datetime, but: str = "
 
 
 def watched_until(tx: Connection, wallet_id: str) -> datetime | None:
-    """When the last invoice of a wallet is, or was, watched closely for the last time; None when it never had one."""
-    return moment(tx, select(func.max(invoices.c.monitor_until)).where(invoices.c.wallet_id == wallet_id))
+    """When the last invoice that may be paid to a wallet is, or was, watched closely for the last time; None when it never had one."""
+    beside = select(targets.c.invoice_id).where(targets.c.wallet_id == wallet_id)
+    its = or_(invoices.c.wallet_id == wallet_id, invoices.c.id.in_(beside))
+    return moment(tx, select(func.max(invoices.c.monitor_until)).where(its))
 
 
 def count_by_status(tx: Connection) -> dict[str, int]:
@@ -381,7 +422,9 @@ def count_stuck(tx: Connection, *, before: datetime) -> int:
 
 
 def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
-    """Invoices whose id, billing payment id, address, public id, trace id or a payment's txid is `reference`."""
+    """Invoices whose id, billing payment id, public id, trace id, a text that it is paid to, what a rail knows it by or a payment's
+    txid is `reference`.
+    """
     paid_by = select(payments.c.invoice_id).where(
         (payments.c.key == reference) | payments.c.key.startswith(f"{reference}:", autoescape=True)
     )
@@ -392,5 +435,9 @@ def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
         invoices.c.public_id,
         invoices.c.trace_id,
     )
-    is_named = or_(*(column == reference for column in columns), invoices.c.id.in_(paid_by))
+    paid_to = select(targets.c.invoice_id).where(
+        targets.c.text.in_((reference, reference.lower())) | (targets.c.key == reference.lower())
+    )
+    named_by = (invoices.c.id.in_(paid_by), invoices.c.id.in_(paid_to))
+    is_named = or_(*(column == reference for column in columns), *named_by)
     return tx.execute(select(invoices).where(is_named).order_by(invoices.c.created_at)).all()

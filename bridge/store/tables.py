@@ -185,6 +185,9 @@ targets = _table(
     Column("due_units", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
+    Column("key", Text),
+    Index("ix_targets_key", "key", unique=True),
+    Index("ix_targets_waiting", "wallet_id", "expires_at"),
     CheckConstraint("due_units > 0", name="positive"),
     CheckConstraint("witness IN ('chain','total+chain','rail')", name="witness"),
 )
@@ -222,6 +225,7 @@ payments = _table(
     Column("source", Text, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
     Column("target_id", BigInteger),
+    Column("amount_msat", BigInteger),
     UniqueConstraint("invoice_id", "key"),
     Index("ix_payments_key", "key"),
 )

@@ -4,14 +4,16 @@ Owns their queries; a row never changes.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from bridge.core.rail import TOTAL_AND_CHAIN, Target
-from bridge.store.tables import invoices, targets
+from bridge.store.tables import invoices, payments, targets
 from bridge.store.together import Together
 
+LABELLED = tuple(column.label(f"target_{column.name}") for column in targets.columns)
 _ADD = insert(targets)
 _OF_INVOICE = select(targets).where(targets.c.invoice_id == bindparam("invoice_id")).order_by(targets.c.id)
 
@@ -24,30 +26,58 @@ def add(tx: Connection | Together, invoice_id: str, target: Target) -> None:
 
 def of_invoice(tx: Connection, invoice_id: str) -> tuple[Target, ...]:
     """In the order they were offered. None of an invoice that a node of an earlier release opened."""
-    return tuple(_target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
+    return tuple(target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
+
+
+def labelled(rows: Sequence[Any]) -> tuple[Target, ...]:
+    """The targets in rows that have `LABELLED` columns beside others; a row may have none."""
+    return tuple(target_of(_Labelled(row)) for row in rows if row.target_id is not None)
+
+
+class _Labelled:
+    """A row whose targets' columns are called by their labels."""
+
+    def __init__(self, row: Any):
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, f"target_{name}")
 
 
 def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Target]]:
     """The same of several invoices, by their ids."""
     found: dict[str, list[Target]] = {each: [] for each in ids}
     for row in tx.execute(select(targets).where(targets.c.invoice_id.in_(ids)).order_by(targets.c.id)):
-        found[row.invoice_id].append(_target_of(row))
+        found[row.invoice_id].append(target_of(row))
     return found
 
 
 def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
-    """How many invoices are not over, by their wallet and who says what came there."""
+    """How many invoices are not over, by the wallets they may be paid to and who says what came there."""
+    wallet_id = func.coalesce(targets.c.wallet_id, invoices.c.wallet_id)
     witness = func.coalesce(targets.c.witness, TOTAL_AND_CHAIN)
     is_open = invoices.c.closed_at.is_(None) & invoices.c.status.in_(("new", "processing", "expired"))
     joined = invoices.outerjoin(targets, targets.c.invoice_id == invoices.c.id)
-    query = select(invoices.c.wallet_id, witness, func.count()).select_from(joined).where(is_open)
-    return {
-        (wallet_id, told): int(count)
-        for wallet_id, told, count in tx.execute(query.group_by(invoices.c.wallet_id, witness))
-    }
+    query = select(wallet_id, witness, func.count(invoices.c.id.distinct())).select_from(joined).where(is_open)
+    found = tx.execute(query.group_by(wallet_id, witness))
+    return {(each, told): int(count) for each, told, count in found}
 
 
-def _target_of(row: Any) -> Target:
+def waiting_of(tx: Connection, wallet_id: str, *, now: datetime, limit: int) -> Sequence[Any]:
+    """What was offered beside the first over a wallet and may be paid any moment, newest first: invoice_id, text, created_at. What was
+    paid once is not among them.
+    """
+    query = (
+        select(targets.c.invoice_id, targets.c.text, targets.c.created_at)
+        .join(invoices, invoices.c.id == targets.c.invoice_id)
+        .where(targets.c.wallet_id == wallet_id, targets.c.expires_at > now, invoices.c.status == "new")
+        .where(~select(payments.c.id).where(payments.c.target_id == targets.c.id).exists())
+    )
+    return tx.execute(query.order_by(targets.c.id.desc()).limit(limit)).all()
+
+
+def target_of(row: Any) -> Target:
+    """The value of a row."""
     return Target(
         id=row.id,
         rail=row.rail,
@@ -59,4 +89,5 @@ def _target_of(row: Any) -> Target:
         due_units=row.due_units,
         created_at=row.created_at,
         expires_at=row.expires_at,
+        key=row.key,
     )

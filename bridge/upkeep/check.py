@@ -240,11 +240,11 @@ def _wallets_refused(seen: _Now) -> str:
 def _balances(seen: _Now) -> Mapping[tuple[str, str], WalletBalance | BridgeError]:
     if seen.balances:
         return seen.balances
-    for role, readers in seen.bridge.readers_by_role.items():
-        for wallet_id, reader in readers.items():
+    for role, told in seen.bridge.told_by_role.items():
+        for wallet_id, balance in told.items():
             try:
                 draw_call(seen.bridge)
-                seen.balances[role, wallet_id] = reader.balance()
+                seen.balances[role, wallet_id] = balance()
             except BridgeError as error:
                 seen.balances[role, wallet_id] = error
     return seen.balances

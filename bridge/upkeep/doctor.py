@@ -80,6 +80,9 @@ MENDS = {
     "wallet_missing.",
     "former_wallet": "Sweep what is left, then take it out of former_wallets; see runbook moving-wallets.",
     "former_wallet_key": "The gateway refuses the key for this wallet: check former_wallets; see runbook moving-wallets.",
+    "rail": "This way to pay is not offered while its node is unwell or nothing can come in over it: look at the node, open or rent "
+    "inbound capacity. The first way goes on.",
+    "rail_key": "The node refuses the key or does not answer: check its section of the settings.",
     "cold_descriptor": "Compare the first address with the cold wallet's.",
     "receiving_branch": "Take the descriptor of the receiving branch, /0/* or /<0;1>/*, unless the wallet shows these addresses.",
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
@@ -108,13 +111,14 @@ def examine(
     limits = thresholds or Thresholds()
     findings = [*_ready(bridge), *_files(place)]
     rail = bridge.receiving
-    if rail.reader is not None:
-        findings.append(_attempt("provider_key", rail.reader.balance))
+    if rail.balance is not None:
+        findings.append(_attempt("provider_key", rail.balance))
         findings.append(_attempt("net_guard", lambda: check_wallet_net(rail.wallet_id, bridge.network)))
     if rail.health is not None:
         findings.append(_gateway_terms(bridge, rail.health))
     findings += _own_wallets(bridge, place)
     findings += _former_wallets(bridge)
+    findings += _beside(bridge)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
     findings.append(_clock(bridge, limits))
     findings.append(_backup(place, bridge.clock(), limits))
@@ -184,6 +188,23 @@ def _gateway_terms(bridge: Bridge, ask: Callable[[], Health]) -> Finding:
     return _finding("gateway_terms", not differs, detail, worst=WARN)
 
 
+def _beside(bridge: Bridge) -> Iterator[Finding]:
+    """Whether each rail beside the first answers, and how much can come in over it now."""
+    for rail in bridge.beside:
+        if rail.balance is not None:
+            yield _attempt(f"rail_key:{rail.name}", rail.balance)
+        if rail.health is None:
+            continue
+        try:
+            health = rail.health()
+        except BridgeError as error:
+            yield _finding(f"rail:{rail.name}", False, error.detail, worst=WARN)
+            continue
+        inbound = f"{health.inbound_sat} sat can come in" if health.inbound_sat is not None else ""
+        has_room = health.inbound_sat is None or health.inbound_sat >= rail.least_units
+        yield _finding(f"rail:{rail.name}", health.ok and has_room, inbound, worst=WARN)
+
+
 def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:
     """The first address of each descriptor, for a person to compare, and whether a wallet still finds what comes later."""
     cold, own = bridge.treasury.cold_descriptor, bridge.receiving.derives
@@ -224,8 +245,8 @@ def _former_wallets(bridge: Bridge) -> Iterator[Finding]:
         return
     yield _finding("wallet_missing", not missing, "; ".join(missing))
     for each, former in bridge.former.items():
-        if former.reader is not None:
-            yield _attempt(f"former_wallet_key:{each}", former.reader.balance)
+        if former.balance is not None:
+            yield _attempt(f"former_wallet_key:{each}", former.balance)
         last_at = until[each]
         if waiting[each] or (last_at is not None and last_at > now):
             detail = f"{waiting[each]} open invoices; the last is watched until {last_at:%Y-%m-%d %H:%M} UTC"

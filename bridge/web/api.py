@@ -18,7 +18,7 @@ from bridge.context import Bridge
 from bridge.core.currencies import check_taken
 from bridge.desk.evidence import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
-from bridge.invoices.inbox import receive_callback
+from bridge.invoices.inbox import LIGHTNING_SOURCE, SOURCE, receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
 from bridge.invoices.present import InvoiceShape, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
@@ -202,9 +202,20 @@ def post_check() -> Response:
 @routes.post("/callbacks/subtc/<token>")
 def ring(token: str) -> Response:
     """Keep the bytes, answer 200 once they are durable (SUBTC contract 6); the worker then reads for itself."""
+    return _rung(token, SOURCE)
+
+
+@routes.post("/callbacks/lnbits/<token>")
+def ring_for_lightning(token: str) -> Response:
+    """The same for LNbits, which signs nothing."""
+    return _rung(token, LIGHTNING_SOURCE)
+
+
+def _rung(token: str, source: str) -> Response:
     body = read_body()
     headers = {name.lower(): value for name, value in request.headers.items()}
-    receive_callback(here().bridge, token=token, headers=headers, body=body, signature=_signature(headers, body))
+    signature = _signature(headers, body) if source == SOURCE else "unchecked"
+    receive_callback(here().bridge, token=token, headers=headers, body=body, signature=signature, source=source)
     return jsonify(ok=True)
 
 

@@ -122,4 +122,10 @@ def answer(
 
 
 def _is_payer() -> bool:
-    return request.path.startswith("/pay/") and not request.path.endswith(("/status", ".json"))
+    is_page = request.path.startswith("/pay/") and not request.path.endswith(("/status", ".json"))
+    return is_page and not asks_for_json()
+
+
+def asks_for_json() -> bool:
+    """Whether a page's script asks rather than a person's browser."""
+    return request.accept_mimetypes.best_match(("text/html", "application/json")) == "application/json"

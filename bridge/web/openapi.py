@@ -88,6 +88,18 @@ def query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
 VERSION = "1"
 
 
+class PayWayShape(Shape):
+    """One way to pay, for the payer: offered (pay to `text`), possible (made when asked for) or refused (`code` says why)."""
+
+    way: str
+    state: str
+    code: str
+    text: str
+    uri: str
+    due_sat: int
+    expires_at: str | None
+
+
 class PayStatusShape(Shape):
     """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
 
@@ -115,6 +127,7 @@ class PayStatusShape(Shape):
     looked_at: str | None
     quote_expires_at: str
     expires_at: str
+    ways: list[PayWayShape]
 
 
 class HeardShape(Shape):
@@ -206,10 +219,19 @@ def _public_paths() -> dict[str, Any]:
         "/callbacks/subtc/{token}": {
             "post": operation_of("The gateway's doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
         },
+        "/callbacks/lnbits/{token}": {
+            "post": operation_of("LNbits' doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
+        },
         "/pay/{public_id}": {"get": operation_of("The pay page", {"200": page}, parameters=[public], problem=page)},
         "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=[public])},
         "/pay/{public_id}/quote": {
             "post": operation_of("A new price", back, parameters=[public], problem=page),
+            "get": operation_of("Back to the page", back, parameters=[public], problem=page),
+        },
+        "/pay/{public_id}/way": {
+            "post": operation_of(
+                "Another way to pay", {"200": json_of(PayWayShape)} | back, parameters=[public], problem=page
+            ),
             "get": operation_of("Back to the page", back, parameters=[public], problem=page),
         },
         "/pay/{public_id}/refund": {

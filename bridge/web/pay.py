@@ -9,12 +9,15 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.core.errors import Unavailable
+from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.present import bip21, time_text
+from bridge.invoices.ways import ShownWay
 from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
+from bridge.web.errors import asks_for_json
 from bridge.web.figures import breakdown, ends_of, groups_of_four, page_link, shown_payments
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.qr import qr_svg, qr_text
@@ -58,6 +61,31 @@ def new_price(public_id: str) -> AnyResponse:
 @routes.get("/<public_id>/quote")
 def new_price_reloaded(public_id: str) -> AnyResponse:
     """Somebody reloaded the answer to a new price as a link: back to the page, nothing is done."""
+    return _back_to_page(public_id)
+
+
+@routes.post("/<public_id>/way")
+def way(public_id: str) -> AnyResponse:
+    """The payer asks for another way to pay: what is made is shown on the page, or told as JSON to who asks for that.
+
+    When it cannot be had the page says why, and the first way is as it was.
+    """
+    bridge, wanted = here().bridge, request.form.get("way", "")[:20]
+    try:
+        target = offer_beside(bridge, public_id, wanted)
+    except (Refused, Conflict, Unavailable) as trouble:
+        if asks_for_json() or trouble.code == "unknown_invoice":
+            raise
+        return _back_to_page(public_id, way=wanted, refused=trouble.code)
+    if not asks_for_json():
+        return _back_to_page(public_id, way=target.way)
+    shown = next(each for each in pay_view(bridge, public_id).ways if each.way == target.way)
+    return jsonify(_way_json(shown))
+
+
+@routes.get("/<public_id>/way")
+def way_reloaded(public_id: str) -> AnyResponse:
+    """Somebody reloaded the answer to that as a link: back to the page, nothing is done."""
     return _back_to_page(public_id)
 
 
@@ -144,7 +172,12 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "looked_at": time_text(view.looked_at) if view.looked_at else None,
         "quote_expires_at": invoice["quote"]["expires_at"],
         "expires_at": invoice["expires_at"],
+        "ways": [_way_json(each) for each in view.ways],
     }
+
+
+def _way_json(shown: ShownWay) -> dict[str, Any]:
+    return vars(shown) | {"expires_at": time_text(shown.expires_at) if shown.expires_at else None}
 
 
 def _etag(view: PayView, story: Story, texts: Texts) -> str:
@@ -153,7 +186,8 @@ def _etag(view: PayView, story: Story, texts: Texts) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
 
 
-def _back_to_page(public_id: str) -> AnyResponse:
+def _back_to_page(public_id: str, **said: Any) -> AnyResponse:
+    """`said` is what the page should know of what was just asked, as its query."""
     lang = request.args.get("lang", "")
-    chosen = f"?lang={lang}" if lang in look().languages.all else ""
-    return redirect(url_for("pay.page", public_id=public_id) + chosen, code=303)
+    said |= {"lang": lang} if lang in look().languages.all else {}
+    return redirect(url_for("pay.page", public_id=public_id, **said), code=303)

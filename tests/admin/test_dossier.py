@@ -27,6 +27,7 @@ OF_AN_INVOICE = [
     "policy_versions policy_approvals",
     "quotes",
     "reviews",
+    "targets",
 ]
 SESSION = "operator_sessions operators"
 

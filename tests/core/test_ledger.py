@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.core.evidence import FINAL
 from bridge.core.ledger import (
     ACCOUNTS,
     ASSETS,
@@ -35,10 +36,11 @@ def booked(before: Books, after: Books) -> dict[str, Legs]:
 
 def test_the_chart_of_accounts_is_complete_and_each_account_is_of_one_kind() -> None:
     groups = (ASSETS, LIABILITIES, EXPENSES, INCOME, EQUITY, MEMO)
-    assert len(ACCOUNTS) == sum(len(group) for group in groups) == 17
+    assert len(ACCOUNTS) == sum(len(group) for group in groups) == 18
     assert {
         "wallet:hot",
         "wallet:cold",
+        "wallet:lightning",
         "inflight:unconfirmed",
         "customer:unallocated",
         "customer:prepayment",
@@ -209,7 +211,28 @@ def test_a_refund_verdict_makes_all_confirmed_money_payable() -> None:
 
 
 def test_every_amount_of_the_books_has_a_balance_it_can_be_read_from() -> None:
+    apart = {"wallet:lightning": 40}
     for field in fields(Books):
-        some = {"used_sat": 10, field.name: 5, "confirmed_sat": 100}
+        some = {"used_sat": 10, field.name: apart if field.name == "beside" else 5, "confirmed_sat": 100}
         entries = [e for j in journals(Books(), Books(**some), currency="USD") for e in j.entries]
-        assert Books.of_balances(balances_of(entries)) == Books(**some)
+        assert Books.of_balances(balances_of(entries), beside=apart) == Books(**some)
+
+
+def test_the_money_of_each_way_lies_on_its_own_account_and_moves_in_one_journal() -> None:
+    one = Books(confirmed_sat=100)
+    both = Books(confirmed_sat=140, beside={"wallet:lightning": 40})
+    other = Books(confirmed_sat=40, unconfirmed_sat=100, beside={"wallet:lightning": 40})
+    assert booked(one, both)["capture"] == {"wallet:lightning": 40, "inflight:unconfirmed": -40}
+    assert booked(Books(), both)["capture"] == {
+        "wallet:hot": 100,
+        "wallet:lightning": 40,
+        "inflight:unconfirmed": -140,
+    }
+    assert booked(both, other) == {"capture_reverse": {"wallet:hot": -100, "inflight:unconfirmed": 100}}
+
+
+def test_a_decision_says_what_of_the_money_came_to_which_target() -> None:
+    paid = (a_payment(9_000, confirmations=1), a_payment(2_000, key="bb:0", confirmations=FINAL, target_id=7))
+    decision = decided(*paid, beside=frozenset({7}))
+    books = Books.of_decision(decision, amount_minor=1_000, verdict=None, beside={7: "wallet:lightning"})
+    assert (books.confirmed_sat, books.beside) == (11_000, {"wallet:lightning": 2_000})

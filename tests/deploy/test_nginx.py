@@ -22,11 +22,13 @@ OPEN_TO_THE_WORLD = {
     "/pay/<public_id>",
     "/pay/<public_id>/status",
     "/pay/<public_id>/quote",
+    "/pay/<public_id>/way",
     "/pay/<public_id>/receipt",
     "/pay/<public_id>/refund",
     "/pay/<public_id>/receipt.json",
     "/.well-known/subtc-bridge-receipt-key",
     "/callbacks/subtc/<token>",
+    "/callbacks/lnbits/<token>",
     "/static/<path:filename>",
 }
 
@@ -74,22 +76,25 @@ def routes(running: Front) -> list[tuple[str, str, str]]:
     return found
 
 
-def reached(running: Front, calls: list[tuple[str, str, str]], *, server: str) -> set[str]:
-    """The rules whose requests the application saw, by its own header."""
+def reached(running: Front, calls: list[tuple[str, str, str]], *, server: str) -> set[tuple[str, str]]:
+    """The methods and rules whose requests the application saw, by its own header."""
     seen = set()
     for method, rule, path in calls:
         answer = running.call(method, path, server=server, headers={"Authorization": f"Bearer {API_KEY}"}, data=b"")
         if "X-Robots-Tag" in answer.headers:
-            seen.add(rule)
+            seen.add((method, rule))
     return seen
 
 
 def test_the_world_reaches_the_payers_pages_and_the_doorbell_and_nothing_else(running):
-    assert reached(running, routes(running), server="public") == OPEN_TO_THE_WORLD
+    """With every method that a route has: a form that is shown and not taken helps nobody."""
+    open_to_it = {(method, rule) for method, rule, _ in routes(running) if rule in OPEN_TO_THE_WORLD}
+    assert {rule for _, rule in open_to_it} == OPEN_TO_THE_WORLD
+    assert reached(running, routes(running), server="public") == open_to_it
 
 
 def test_the_inside_reaches_the_api_and_not_the_payers_doorbell(running):
-    seen = reached(running, routes(running), server="inside")
+    seen = {rule for _, rule in reached(running, routes(running), server="inside")}
     assert {"/v1/invoices", "/v1/events", "/v1/check", "/healthz", "/readyz", "/metrics", "/openapi.json"} <= seen
     assert not any(rule.startswith(("/pay/", "/callbacks/")) for rule in seen)
 

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.core.errors import ProtocolError
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
-from bridge.invoices.observe import Readings, take_in
+from bridge.invoices.observe import Readings, Seen, take_in
 from tests.fakes import FakeChain, FakeMoney, tip_at
 from tests.flows.world import World
 
@@ -33,7 +33,7 @@ def take(world: World, invoice: dict, *, seconds: int, provider_sat: int | None,
             fates={} if outputs else {f"{TXID}:0": Fate(code="rival_confirmed")},
         )
     with world.bridge.store.write() as tx:
-        readings = Readings(asked_at=asked_at, provider=provider, chain=chain)
+        readings = Readings(asked_at=asked_at, seen=(Seen(provider=provider, chain=chain),))
         take_in(tx, world.bridge, invoice["id"], readings, actor="worker")
     return world.invoice(invoice)["status"]
 

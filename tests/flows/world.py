@@ -28,10 +28,13 @@ from bridge.invoices.record import Recorded
 from bridge.permit import set_mode
 from bridge.runtime import build
 from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from sandbox import electrum
 from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44
+# Wallet, invoice key and admin key at the emulated LNbits.
+LNBITS = ("1" * 32, "2" * 32, "3" * 32)
 POINTERS = {"alpha": "/data/{currency}/last", "beta": "/bitcoin/{currency_lower}"}
 
 
@@ -226,7 +229,7 @@ class World:
 
 def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
     """Settings as an operator writes them; `policy` is the rule of merchant shop, `currencies` are every merchant's, `prices`
-    may be made from the sandbox's address, other names replace sections.
+    may be made from the sandbox's address, `lnbits` and `electrum` change the account at the emulated ones; other names replace sections.
     """
     policy = changes.pop("policy", {})
     if callable(changes.get("prices")):
@@ -244,6 +247,12 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
     ]
     subtc = {"base_url": sandbox_url, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 100_000}
     wanted = changes.pop("subtc", {})
+    if (lnbits := changes.pop("lnbits", None)) is not None:
+        account = dict(zip(("wallet_id", "invoice_key", "admin_key"), LNBITS, strict=True))
+        changes["lnbits"] = account | {"url": f"{sandbox_url}/lnbits", "calls_per_minute": 100_000} | lnbits
+    if (daemon := changes.pop("electrum", None)) is not None:
+        login = {"user": electrum.USER, "password": electrum.PASSWORD, "node_id": electrum.NODE_ID}
+        changes["electrum"] = login | {"url": f"{sandbox_url}/electrum", "calls_per_minute": 100_000} | daemon
     sections: dict[str, Any] = {
         "network": "test",
         "database_url": database_url,
@@ -264,7 +273,7 @@ def open_sandbox() -> Iterator[Served]:
 
     One that somebody still talks to is ended: the end of that call would be the next test's.
     """
-    sandbox = _IDLE.pop() if _IDLE else serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET)
+    sandbox = _IDLE.pop() if _IDLE else serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, lnbits=LNBITS)
     try:
         yield sandbox
     finally:

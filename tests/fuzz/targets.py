@@ -12,15 +12,18 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from btclib import bech32
 from requests.structures import CaseInsensitiveDict
 
 from bridge.billmanager.wire import verify
 from bridge.chain.esplora import EsploraReader
+from bridge.config import Electrum, Lnbits
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import GAPS
 from bridge.core.descriptors import checksum_of, parse_descriptor
@@ -28,7 +31,12 @@ from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import FATES, KnownOutput
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
+from bridge.core.rail import Wanted
+from bridge.lightning.address import resolved
+from bridge.lightning.bolt11 import decoded
 from bridge.outbound import Outbound, Reply
+from bridge.rails.electrum import ElectrumWallet
+from bridge.rails.lnbits import LnbitsWallet
 from bridge.rails.subtc.client import SubtcWallet
 from bridge.rails.subtc.signature import CallbackSignature
 from bridge.rates.http_source import HttpPriceSource
@@ -68,6 +76,15 @@ class Canned(Outbound):
         return Reply(status=status, headers=headers, body=self._body, seconds=0.0)
 
 
+class Dated(Canned):
+    """The same from a server whose clock is right."""
+
+    def call(self, method: str, url: str, **_: Any) -> Reply:
+        return replace(
+            super().call(method, url), headers=CaseInsensitiveDict({"Date": format_datetime(NOW, usegmt=True)})
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """`run` may raise only `expected`. `seeds` are where mutation begins."""
@@ -80,7 +97,7 @@ class Target:
 
 def targets(site: Site) -> dict[str, Target]:
     """All of them; the HTTP ones call `site`, which must hold one open invoice."""
-    return _web(site) | _answers() | _signatures() | _texts() | _module()
+    return _web(site) | _answers() | _lightning() | _electrum() | _signatures() | _texts() | _module()
 
 
 def _web(site: Site) -> dict[str, Target]:
@@ -237,6 +254,103 @@ def _answers() -> dict[str, Target]:
             expected=allowed,
         ),
         "price_xml": Target(run=lambda b: source(b, bank).price("USD", NOW), seeds=(daily,), expected=allowed),
+    }
+
+
+def _lightning() -> dict[str, Target]:
+    """Payment requests, what an LNbits answers, and the server of an address that a payer names."""
+    known = json.loads((Path(__file__).parents[1] / "lightning" / "bolt11.json").read_text(encoding="utf-8"))
+    text = known["valid"][1]["text"]
+    details = {"payment_hash": known["payment_hash"], "wallet_id": "a" * 32, "status": "success", "amount": 250_000_000}
+    details |= {"bolt11": text, "fee": 0, "labels": [], "external_id": "r", "updated_at": "2026-03-14T12:00:00+00:00"}
+    paid, listed = json.dumps({"paid": True, "details": details}).encode(), json.dumps([details]).encode()
+
+    def wallet(body: bytes) -> LnbitsWallet:
+        account = {"url": "http://127.0.0.1:1", "wallet_id": "a" * 32, "invoice_key": "k", "admin_key": "a"}
+        return LnbitsWallet(Lnbits.model_validate(account), network="main", outbound=Canned(body))
+
+    def inside(raw: bytes) -> None:
+        """Words behind a checksum that is right, so that what is in them is read."""
+        head = ("lnbc", "lnbc2500u", "lntb20m", "lnbcrt10p")[(raw[0] if raw else 0) % 4]
+        decoded(bech32.encode(head, [byte & 31 for byte in raw] or [0], bech32.BECH32_1_CONST).decode())
+
+    def read(raw: bytes) -> None:
+        reading = wallet(raw).read(text, born_at=NOW, asked_at=NOW)
+        assert all(0 < output.amount_sat <= 500_000 for output in reading.outputs)
+        assert reading.gap in GAPS | {""}
+
+    asked = Wanted(due_units=250_000, reference="r")
+    allowed = (BridgeError,)
+    where = {"sat": 250_000, "network": "main", "now": NOW}
+    pays = b'{"tag":"payRequest","callback":"https://a.example/","minSendable":1,"maxSendable":1000000000,"pr":"%s"}'
+    return {
+        "bolt11": Target(
+            run=lambda b: decoded(b.decode("utf-8", "replace")),
+            seeds=tuple(each["text"].encode() for each in known["valid"] + known["invalid"]),
+            expected=(Refused,),
+        ),
+        "bolt11_inside": Target(
+            run=inside,
+            seeds=tuple(bytes([0, *bech32.decode(each["text"], 1)[1]]) for each in known["valid"]),
+            expected=(Refused,),
+        ),
+        "lnbits_read": Target(run=read, seeds=(paid, b'{"paid":false}'), expected=allowed),
+        "lnbits_offer": Target(run=lambda b: wallet(b).offer(asked), seeds=(listed, b"[]"), expected=allowed),
+        "lnbits_balance": Target(
+            run=lambda b: wallet(b).balance(), seeds=(b'{"name":"shop","balance":1500000}',), expected=allowed
+        ),
+        "lnbits_sent": Target(
+            run=lambda b: wallet(b).send(destination=text, gross_sat=250_000, idempotency_key="k"),
+            seeds=(paid.replace(b"250000000", b"-250000000"), b'{"detail":"no","status":"failed"}'),
+            expected=allowed,
+        ),
+        "lightning_address": Target(
+            run=lambda b: resolved("a@b.example", outbound=Canned(b), **where),
+            seeds=(pays % text.encode(), b'{"status":"ERROR","reason":"no"}'),
+            expected=allowed,
+        ),
+    }
+
+
+def _electrum() -> dict[str, Target]:
+    """What an Electrum daemon answers; every call of one question gets the same."""
+    known = json.loads((Path(__file__).parents[1] / "lightning" / "bolt11.json").read_text(encoding="utf-8"))
+    text, payment_hash = known["valid"][1]["text"], known["payment_hash"]
+    request = {"rhash": payment_hash, "lightning_invoice": text, "amount_msat": 250_000_000, "message": "(r)"}
+    request |= {"timestamp": 1_496_314_658, "expiry": 60, "can_receive": True, "status": 3, "fee_msat": 0}
+    channel = {"state": "OPEN", "peer_state": "GOOD", "local_balance": 1, "remote_balance": 2, "remote_reserve": 1}
+    info = {"network": "mainnet", "version": "4.8.3", "connected": True, "blockchain_height": 1, "server_height": 1}
+
+    def answer(result: object) -> bytes:
+        return json.dumps({"id": 1, "jsonrpc": "2.0", "result": result}).encode()
+
+    refused = (
+        b'{"id":1,"error":{"code":1,"message":"Request not found"}}',
+        b'{"error":{"code":2,"message":"x","data":{}}}',
+    )
+
+    def wallet(body: bytes) -> ElectrumWallet:
+        account = {"url": "http://127.0.0.1:1", "user": "u", "password": "p", "node_id": decoded(text).payee}
+        return ElectrumWallet(Electrum.model_validate(account), network="main", outbound=Dated(body))
+
+    def read(raw: bytes) -> None:
+        reading = wallet(raw).read(text, born_at=NOW, asked_at=NOW)
+        assert all(250_000 <= output.amount_sat <= 500_000 for output in reading.outputs)
+        assert reading.gap in GAPS | {""}
+
+    allowed, asked = (BridgeError,), Wanted(due_units=250_000, reference="r")
+    seeds = (answer(request), answer([request]), *refused)
+    return {
+        "electrum_read": Target(run=read, seeds=seeds, expected=allowed),
+        "electrum_offer": Target(run=lambda b: wallet(b).offer(asked), seeds=seeds, expected=allowed),
+        "electrum_balance": Target(
+            run=lambda b: wallet(b).balance(), seeds=(answer(info), answer([channel])), expected=allowed
+        ),
+        "electrum_sent": Target(
+            run=lambda b: wallet(b).send(destination=text, gross_sat=250_000, idempotency_key="k"),
+            seeds=seeds,
+            expected=allowed,
+        ),
     }
 
 

@@ -355,7 +355,7 @@ def test_an_uncertain_send_of_a_former_wallet_is_never_made_by_another(desk: Des
     desk.send()
     desk.confirm()
     assert desk.now(payout)["state"] == "confirmed" and len(desk.arrived()) == 1
-    held_sat = desk.gateway_sat() + desk.world.bridge.former[WALLET].reader.balance().confirmed_sat
+    held_sat = desk.gateway_sat() + desk.world.bridge.former[WALLET].balance().confirmed_sat
     assert desk.books()["wallet:hot"] == held_sat
 
 

@@ -299,3 +299,16 @@ def settings_json() -> dict:
             }
         ],
     }
+
+
+def test_when_a_way_is_offered_is_part_of_the_version_where_it_is_said_and_only_there(
+    node: Bridge, nodes: Nodes
+) -> None:
+    """A release that does not know the setting goes on reading what does not use it."""
+    assert node.policy_file is not None and "offering" not in node.policy_file.document
+    edited = nodes(**risk(100), shop={"offering": {"lightning": {"most_sat": 5_000}}})
+    assert statuses(edited)[-1][1] == "proposed"
+    approve(edited, 2, actor="ann", reason="ok")
+    approve(edited, 2, actor="bob", reason="ok")
+    rules = in_force(edited).merchants["shop"].offering
+    assert [(way, rule.most_sat) for way, rule in rules.items()] == [("lightning", 5_000)]

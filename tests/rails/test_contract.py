@@ -5,7 +5,7 @@ Owns the contract of `bridge.core.rail`, asked of real adapters over the sandbox
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +14,16 @@ import pytest
 from bridge.config import RAIL_SECTIONS
 from bridge.core.addresses import check_payable
 from bridge.core.coverage import gap_of, known_outputs
-from bridge.core.errors import BridgeError
+from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import ChainReading
 from bridge.core.ledger import ACCOUNTS
 from bridge.core.rail import CHAIN, RAIL, TOTAL_AND_CHAIN, WITNESSES, Rail, Target
 from bridge.invoices.chain import horizon
-from bridge.invoices.targets import target_of
+from bridge.invoices.offer_beside import offer_beside
+from bridge.invoices.targets import targets_of
 from bridge.store import invoices, targets
 from tests.books.runs import reconcile
+from tests.builders import with_rail
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World
 
@@ -37,23 +39,53 @@ def outage(world: World) -> Iterator[None]:
         world.heal()
 
 
+@contextmanager
+def lightning_outage(world: World) -> Iterator[None]:
+    """Nobody of Lightning answers."""
+    world.control("knobs", ln_outage="503")
+    try:
+        yield
+    finally:
+        world.control("knobs", ln_outage=None)
+
+
+def pay_lightning(world: World, invoice: dict[str, Any], _sat: int) -> None:
+    """Of a Lightning invoice a payer pays all or nothing."""
+    world.control("ln_pay", bolt11=target(world, invoice).text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One rail: the settings under which new invoices are paid over it, what it can do besides, how a payer pays, and how it is
-    made to fall silent.
+    """One rail: the settings under which new invoices are paid over it or beside it, what it can do besides, how a payer pays, in
+    which parts where it can be in parts, and how it is made to fall silent.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     can: frozenset[str] = frozenset()
     pay: Callable[[World, dict[str, Any], int], object] = World.pay
+    parts: tuple[int, ...] = (2_000, 3_000)
     silence: Callable[[World], AbstractContextManager[None]] = outage
 
 
 RAILS = {
-    "subtc": Case(can=frozenset({"reader", "sends", "health", "doorbell"})),
+    "subtc": Case(can=frozenset({"reader", "balance", "sends", "health", "doorbell"})),
     "own_wallet": Case(settings=WITHOUT_GATEWAY),
+    "lnbits": Case(
+        settings={"lnbits": {}},
+        can=frozenset({"balance", "sends", "health", "doorbell", "evidence"}),
+        pay=pay_lightning,
+        parts=(),
+        silence=lightning_outage,
+    ),
+    "electrum": Case(
+        settings={"electrum": {"refunds": True}},
+        can=frozenset({"balance", "sends", "health", "evidence"}),
+        pay=pay_lightning,
+        parts=(),
+        silence=lightning_outage,
+    ),
 }
-ABILITIES = ("reader", "sends", "health", "doorbell", "evidence")
+ABILITIES = ("reader", "balance", "sends", "health", "doorbell", "evidence")
 
 
 @pytest.fixture(params=RAILS)
@@ -67,7 +99,16 @@ def world(name: str, worlds: Callable[..., World]) -> World:
 
 
 def rail_of(world: World) -> Rail:
-    return world.bridge.receiving
+    """The one that this is about: beside the first one where the settings name such a one."""
+    return [rail for rail in world.bridge.rails if rail.is_offered][-1]
+
+
+def opened(world: World, billing_payment_id: str = "7", **more: Any) -> dict[str, Any]:
+    """An open invoice that can be paid over the rail."""
+    invoice, rail = world.open(billing_payment_id, **more), rail_of(world)
+    if rail.is_beside:
+        offer_beside(world.bridge, row_of(world, invoice).public_id, rail.way)
+    return invoice
 
 
 def row_of(world: World, invoice: dict[str, Any]) -> Any:
@@ -77,7 +118,7 @@ def row_of(world: World, invoice: dict[str, Any]) -> Any:
 
 def target(world: World, invoice: dict[str, Any]) -> Target:
     with world.bridge.store.read() as tx:
-        return target_of(tx, world.bridge, invoices.find(tx, id=invoice["id"]))
+        return targets_of(tx, world.bridge, invoices.find(tx, id=invoice["id"]))[-1]
 
 
 def facts(world: World, invoice: dict[str, Any]) -> ChainReading:
@@ -86,7 +127,8 @@ def facts(world: World, invoice: dict[str, Any]) -> ChainReading:
     assert evidence is not None
     with world.bridge.store.read() as tx:
         known = known_outputs(invoices.payments_of(tx, row.id))
-    return evidence.read(row.address, born_at=row.created_at, asked_at=world.bridge.clock(), known=known)
+    text = target(world, invoice).text
+    return evidence.read(text, born_at=row.created_at, asked_at=world.bridge.clock(), known=known)
 
 
 def gap(world: World, invoice: dict[str, Any]) -> str:
@@ -120,7 +162,7 @@ def test_it_says_who_it_is_and_what_it_can_do(name: str, world: World) -> None:
     assert (rail.reader is not None) == (rail.witness == TOTAL_AND_CHAIN)
     assert (rail.evidence is not None) == (rail.witness == RAIL)
     # What is sent is asked about afterwards: what is left, whether all is well.
-    assert rail.sends is None or (rail.reader is not None and rail.health is not None)
+    assert rail.sends is None or (rail.balance is not None and rail.health is not None)
 
 
 def test_limits_cost_and_calls_are_whole_numbers_that_make_sense(world: World) -> None:
@@ -131,51 +173,72 @@ def test_limits_cost_and_calls_are_whole_numbers_that_make_sense(world: World) -
     assert rail.fee_bps is None or 0 <= rail.fee_bps < 10_000
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"least_units": 20_000}, "below_minimum"), ({"most_units": 15_000}, "above_maximum")],
+    ids=["too little", "too much"],
+)
+def test_what_cannot_be_asked_for_over_it_is_refused_and_leaves_nothing(
+    world: World, limits: dict[str, int], code: str
+) -> None:
+    narrow = replace(world, bridge=with_rail(world.bridge, **limits))
+    with pytest.raises(Refused) as refused:
+        narrow.open()  # USD 10.00, some 15,384 satoshi
+    assert (refused.value.code, refused.value.field) == (code, "amount")
+    assert world.rows("SELECT id FROM invoices") == []
+    assert world.open()["status"] == "new"
+
+
 def test_one_payment_has_one_target_however_often_it_is_asked_for(world: World) -> None:
-    first, again, other = world.open("1"), world.open("1", key="another key"), world.open("2")
+    first, again, other = opened(world, "1"), opened(world, "1", key="another key"), opened(world, "2")
     assert first["address"] == again["address"] != other["address"]
+    assert target(world, first) == target(world, again)
+    assert target(world, first).text != target(world, other).text
     with world.bridge.store.read() as tx:
-        assert [len(targets.of_invoice(tx, each["id"])) for each in (first, other)] == [1, 1]
+        ways = {len(targets.of_invoice(tx, each["id"])) for each in (first, other)}
+    assert ways == {2 if rail_of(world).is_beside else 1}
 
 
 def test_a_target_says_for_ever_over_what_it_was_offered(world: World) -> None:
-    invoice, rail = world.open(), rail_of(world)
+    invoice, rail = opened(world), rail_of(world)
     found = target(world, invoice)
     assert (found.rail, found.asset, found.wallet_id) == (rail.name, rail.asset, rail.wallet_id)
     assert (found.account, found.witness) == (rail.account, rail.witness)
-    assert (found.text, found.due_units) == (invoice["address"], invoice["quote"]["due_sat"])
+    assert (found.text == invoice["address"]) is not rail.is_beside
+    assert found.due_units == invoice["quote"]["due_sat"]
     assert found.due_units >= rail.least_units
 
 
 def test_a_target_in_blocks_is_of_the_bridges_network(world: World) -> None:
-    found = target(world, world.open())
+    found = target(world, opened(world))
     if found.is_on_chain:
         assert check_payable(found.text, network=world.bridge.network).text == found.text
 
 
 def test_nothing_paid_is_a_fact_with_what_it_covers(world: World) -> None:
-    invoice = world.open()
+    invoice = opened(world)
     reading = facts(world, invoice)
     assert (reading.outputs, gap(world, invoice)) == ((), "")
     assert reading.source and reading.asked_at <= world.bridge.clock()
 
 
 def test_facts_are_absolute_and_each_is_told_once(world: World) -> None:
-    invoice = world.open()
-    pay(world, invoice, 2_000)
-    pay(world, invoice, 3_000)
+    invoice = opened(world)
+    parts = RAILS[rail_of(world).name].parts or (invoice["remaining_sat"],)
+    for sat in parts:
+        pay(world, invoice, sat)
     first, again = facts(world, invoice), facts(world, invoice)
-    assert sorted(each.amount_sat for each in first.outputs) == [2_000, 3_000]
+    assert sorted(each.amount_sat for each in first.outputs) == [*parts]
     assert {each.outpoint for each in first.outputs} == {each.outpoint for each in again.outputs}
-    assert len({each.outpoint for each in first.outputs}) == 2
+    assert len({each.outpoint for each in first.outputs}) == len(parts)
     world.look(invoice)
     world.look(invoice)
     now = world.invoice(invoice)
-    assert now["received_sat"] == 5_000
+    assert now["received_sat"] == sum(parts)
 
 
 def test_silence_is_an_error_and_never_an_empty_answer(world: World) -> None:
-    invoice = world.open()
+    invoice = opened(world)
     pay(world, invoice)
     with silence(world), pytest.raises(BridgeError):
         facts(world, invoice)
@@ -192,23 +255,24 @@ def test_silence_is_an_error_and_never_an_empty_answer(world: World) -> None:
 
 def test_balance_and_health_answer_where_the_rail_has_them(world: World) -> None:
     rail = rail_of(world)
-    if rail.reader is not None:
-        before = rail.reader.balance().balance_sat
-        pay(world, world.open(), 20_000)
-        assert rail.reader.balance().balance_sat == before + 20_000
+    if rail.balance is not None:
+        before = rail.balance().balance_sat
+        invoice = opened(world)
+        pay(world, invoice)
+        assert rail.balance().balance_sat == before + invoice["remaining_sat"]
     if rail.health is not None:
         assert rail.health().ok
 
 
 def test_a_doorbell_only_wakes_and_is_never_believed(world: World) -> None:
-    invoice = world.open()
+    invoice = opened(world)
     world.ring(invoice, body=b'{"reached": true, "received_sat": 99999999}')
     world.work()
     assert world.invoice(invoice)["status"] == "new"
 
 
 def test_from_the_order_to_settled_books_and_reconciliation(world: World) -> None:
-    invoice, rail = world.open(), rail_of(world)
+    invoice, rail = opened(world), rail_of(world)
     pay(world, invoice)
     for _ in range(8):
         world.advance(60)
@@ -231,8 +295,10 @@ def forget_targets(tx: Any) -> None:
 
 
 def test_what_an_earlier_release_opened_beside_this_one_is_read_and_settled(world: World) -> None:
-    """Such a node writes no targets: its invoices' own columns must do."""
-    invoice, rail = world.open(), rail_of(world)
+    """Such a node writes no targets: its invoices' own columns must do. It offers nothing beside them."""
+    if rail_of(world).is_beside:
+        return
+    invoice, rail = opened(world), rail_of(world)
     stored = target(world, invoice)
     with world.bridge.store.write() as tx:
         forget_targets(tx)

@@ -78,3 +78,50 @@ def test_nothing_to_replace_and_unknown_buttons_are_told(wallet):
     assert "no such action" in wallet("steal").text.lower()
     russian = wallet.sandbox.http.get(f"{wallet.sandbox.url}/wallet?lang=ru", timeout=10).text
     assert "Кошелёк плательщика" in russian
+
+
+@pytest.fixture
+def asked(served, wallet):
+    """An invoice of the emulated Lightning server."""
+    with served.world.lock:
+        lightning = served.world.lightning
+        return lightning.create(lightning.create_wallet("shop"), {"amount": SAT, "memo": "VPS"}).bolt11
+
+
+@pytest.mark.parametrize("form", ["lightning:{0}", "{0}", "LIGHTNING:{1}", "{2}&lightning={0}"])
+def test_every_form_of_link_leads_to_a_payment_over_lightning(wallet, asked, form):
+    uri = form.format(asked, asked.upper(), wallet.link)
+    before = wallet.sandbox.http.get(f"{wallet.sandbox.url}/wallet", params={"uri": uri}, timeout=10).text
+    assert "Pay over Lightning" in before and "0.00015924" in before and "arrived" not in before
+    page = wallet("lightning", uri)
+    assert page.status_code == 200 and "arrived over Lightning" in page.text
+    again = wallet("lightning", uri)
+    assert again.status_code == 400 and "paid already" in again.text
+
+
+def test_what_is_held_says_so(wallet, asked):
+    wallet.sandbox.control("knobs", ln_hold=True)
+    assert "held by the receiver" in wallet("lightning", asked).text
+
+
+def test_a_lightning_invoice_that_waits_is_among_the_newest(wallet, asked):
+    page = wallet.sandbox.http.get(f"{wallet.sandbox.url}/wallet", timeout=10).text
+    assert asked[:40] in page and wallet.address in page
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("lightning:lnbc1", "This is no Lightning invoice."),
+        ("lnx" + "q" * 200, "This is no Lightning invoice."),
+    ],
+)
+def test_what_is_no_lightning_invoice_is_said(wallet, uri, said):
+    page = wallet("lightning", uri)
+    assert page.status_code == 400 and said in page.text
+
+
+def test_a_link_without_an_invoice_is_not_paid_over_lightning(wallet):
+    page = wallet("lightning")
+    assert page.status_code == 400 and "has no Lightning invoice" in page.text
+    assert received(wallet) == 0

@@ -12,7 +12,7 @@ import pytest
 from bridge.context import Bridge
 from bridge.core.evidence import ChainOutput, ChainReading, Fate, ProviderReading
 from bridge.invoices.deliver import deliver_due
-from bridge.invoices.observe import Readings, take_in
+from bridge.invoices.observe import Readings, Seen, take_in
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
 from bridge.store import events, invoices, ledger
 from tests.builders import World, build_bridge, with_rail
@@ -95,13 +95,13 @@ def readings(address: str, minute: int, part: int | None, rest: int | None) -> R
     )
     gone = {outpoint: Fate(code="rival_confirmed") for outpoint, _, depth in found if depth is None}
     total = sum(output.amount_sat for output in outputs)
-    return Readings(
-        asked_at=asked_at,
+    seen = Seen(
         provider=ProviderReading(address=address, received_sat=total, reached=total >= DUE_SAT, asked_at=asked_at),
         chain=ChainReading(
             address=address, outputs=outputs, tip=tip_at(1), source="esplora:t", asked_at=asked_at, fates=gone
         ),
     )
+    return Readings(asked_at=asked_at, seen=(seen,))
 
 
 def at(minute: int) -> datetime:

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from bridge.invoices.inbox import list_events
 from bridge.store import inbox
 from tests.builders import callback_token
 from tests.web.conftest import build_site
@@ -62,3 +63,16 @@ def test_with_a_configured_signature_only_a_signed_callback_rings(database_url):
         assert waiting(site) == []
         assert ring(site, invoice, headers={"X-Signature": "good"}).status_code == 200
         assert len(waiting(site)) == 1
+
+
+def test_lnbits_rings_with_json_in_json_or_anything_and_needs_no_signature(database_url):
+    site = build_site(database_url, callback_check=lambda headers, body: False)
+    with closing(site.bridge.store):
+        invoice = site.open()
+        token = callback_token(invoice["id"])
+        for body in (b'"{\\"paid\\": true}"', b"\xff", b""):
+            assert site.call("POST", f"/callbacks/lnbits/{token}", data=body).status_code == 200
+        heard = list_events(site.bridge, direction="in", match={}, limit=10)
+        assert {(row["type"], row["invoice_id"]) for row in heard} == {("lnbits", invoice["id"])}
+        assert site.api("GET", f"/v1/invoices/{invoice['id']}").json == invoice
+        assert site.call("POST", "/callbacks/lnbits/unknown", data=b"{}").status_code == 404

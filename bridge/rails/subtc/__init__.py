@@ -4,10 +4,11 @@ Owns its place among the rails: the wallet in use, the one for refunds, former o
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from bridge.config import ConfigError, FormerWallet, Settings, Subtc
-from bridge.core.rail import TOTAL_AND_CHAIN, Doorbell, Rail, Wallet, WalletReader
+from bridge.core.evidence import Health, WalletBalance
+from bridge.core.rail import TOTAL_AND_CHAIN, Doorbell, Offer, Rail, Sender, WalletReader, Wanted
 from bridge.outbound import Limits
 from bridge.rails.subtc.client import SubtcReader, SubtcWallet
 from bridge.rails.subtc.signature import CallbackSignature
@@ -16,6 +17,20 @@ from bridge.rails.subtc.signature import CallbackSignature
 CALLBACKS = "callbacks/subtc"
 # How long a watch is asked for where the settings have no gateway in use: of a former wallet.
 WATCH_SECONDS = 600
+
+
+class Reader(WalletReader, Protocol):
+    """What can be read of a wallet at a gateway."""
+
+    def balance(self) -> WalletBalance: ...
+
+
+class Wallet(Reader, Sender, Protocol):
+    """A wallet at a gateway with all that its key may do."""
+
+    def create_inbox(self, *, expected_sat: int) -> str: ...
+
+    def health(self) -> Health: ...
 
 
 def rails(settings: Settings) -> tuple[Rail, ...]:
@@ -42,9 +57,11 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
 
 def receiving_rail(wallet: Wallet, wallet_id: str, **more: Any) -> Rail:
     """The hot wallet: all that a gateway can do."""
-    return sending(
-        wallet, wallet_id, role="hot", asks=lambda due_sat: wallet.create_inbox(expected_sat=due_sat), **more
-    )
+
+    def asks(wanted: Wanted) -> Offer:
+        return Offer(text=wallet.create_inbox(expected_sat=wanted.due_units))
+
+    return sending(wallet, wallet_id, role="hot", asks=asks, **more)
 
 
 def sending(wallet: Wallet, wallet_id: str, *, role: str, **more: Any) -> Rail:
@@ -52,9 +69,10 @@ def sending(wallet: Wallet, wallet_id: str, *, role: str, **more: Any) -> Rail:
     return following(wallet, wallet_id, role=role, sends=wallet, health=lambda: wallet.health(), **more)
 
 
-def following(reader: WalletReader, wallet_id: str, *, role: str = "hot", **more: Any) -> Rail:
+def following(reader: Reader, wallet_id: str, *, role: str = "hot", **more: Any) -> Rail:
     """A wallet that is only read: what was offered before is followed to its end. `more` are fields of Rail."""
-    return Rail(name="subtc", wallet_id=wallet_id, role=role, witness=TOTAL_AND_CHAIN, reader=reader, **more)
+    told: dict[str, Any] = {"reader": reader, "balance": reader.balance}
+    return Rail(name="subtc", wallet_id=wallet_id, role=role, witness=TOTAL_AND_CHAIN, **told | more)
 
 
 def _wallet(settings: Settings, subtc: Subtc, wallet_id: str) -> SubtcWallet:
