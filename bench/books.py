@@ -68,7 +68,7 @@ def shop(database_url: str) -> tuple[Bridge, "Outside"]:
         now = world.clock.now
         tx.execute(billing_statuses.insert().values(**said, external_id=row.id, first_reported_at=now, reported_at=now))
     outside = Outside(world, row.address)
-    return replace(with_rail(bridge, reader=outside), chain=outside), outside
+    return replace(with_rail(bridge, reader=outside, balance=outside.balance), chain=outside), outside
 
 
 class Outside(FakeWallet):
