@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -142,3 +143,17 @@ def test_a_new_language_is_one_file(tmp_path):
     catalogue = json.loads((CATALOGUES / "en.json").read_text()) | {"code": "eo", "name": "Esperanto"}
     (tmp_path / "eo.json").write_text(json.dumps(catalogue))
     assert Languages(tmp_path).choose(["eo"]).name == "Esperanto"
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_catalogue_says_each_name_once(code: str) -> None:
+    """JSON itself takes the last of two and says nothing."""
+    said_twice: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        said_twice.extend(name for name in set(names) if names.count(name) > 1)
+        return dict(pairs)
+
+    json.loads((CATALOGUES / f"{code}.json").read_text(), object_pairs_hook=once)
+    assert said_twice == []
