@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import time
 
-# By these libfaketime turns the clock of all of a machine's programs: one that gets an environment of its own needs the same clock.
+# By these libfaketime turns the clock of all of a machine's programs, and a Python among them sleeps by what scripts/test_later.sh
+# put first on the path: one that gets an environment of its own needs the same.
 TURNED = {name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")}
+if "FAKETIME" in TURNED:
+    TURNED["PYTHONPATH"] = os.environ.get("PYTHONPATH", "").partition(os.pathsep)[0]
 
 
 class Clock:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.clock import TURNED
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import STUB, Panel
 
@@ -35,7 +36,7 @@ def source(tmp_path: Path) -> Path:
 def make(source: Path, target: str, **variables: object) -> subprocess.CompletedProcess[str]:
     settings = [f"{name}={value}" for name, value in variables.items()]
     command = ["make", "-s", "-C", str(source), target, *settings]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **TURNED})
 
 
 def files(base: Path) -> dict[str, tuple[int, str, int]]:
