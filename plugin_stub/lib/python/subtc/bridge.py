@@ -10,9 +10,8 @@ import json
 import secrets
 import ssl
 import time
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from subtc import __version__, log, place
@@ -41,8 +40,7 @@ class BridgeRefused(Exception):
         self.about = about
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A 2xx answer: raw bytes for signatures, headers in lower case, the parsed object."""
 
     raw: bytes

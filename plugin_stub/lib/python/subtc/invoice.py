@@ -6,9 +6,8 @@ Owns strict reading of JSON from the bridge; must not compare anything with BILL
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from subtc.payment import ELID, decimal
 
@@ -19,8 +18,7 @@ class Malformed(Exception):
     """The bridge sent something its interface does not allow."""
 
 
-@dataclass(frozen=True)
-class Invoice:
+class Invoice(NamedTuple):
     """The absolute state of one invoice, never a delta."""
 
     id: str
@@ -36,8 +34,7 @@ class Invoice:
     trace: str = ""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something happened to an invoice; `invoice` is None only for events about nothing, like a test."""
 
     id: str

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Iterator
+from typing import Iterator, NamedTuple
 from urllib.parse import urlencode
 
 from subtc import MODULE, mgrctl, settings
@@ -33,8 +32,7 @@ class Unreadable(mgrctl.MgrctlDown):
     """BILLmanager answered, but this one payment cannot be understood; others may well be."""
 
 
-@dataclass(frozen=True)
-class BillingPayment:
+class BillingPayment(NamedTuple):
     """One record. `charge` is what the client owes in `currency`, as BILLmanager wrote it."""
 
     elid: str

@@ -6,8 +6,8 @@ Owns the base directory and etc/subtc.conf; must not read settings of a payment 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 def base() -> Path:
@@ -20,8 +20,7 @@ def state_dir() -> Path:
     return base() / "var" / "subtc"
 
 
-@dataclass(frozen=True)
-class Switches:
+class Switches(NamedTuple):
     """What etc/subtc.conf may change. The defaults are what a host without the file gets."""
 
     refund: bool = False

@@ -6,7 +6,6 @@ Owns positions, the retry list and the time budget; must not decide about a paym
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from subtc import accounts, bridge, log, mgrctl, report, settle, state, watch
@@ -51,16 +50,13 @@ def _tick(deadline: float) -> None:
     state.forget_old_records(now=int(time.time()))
 
 
-@dataclass
 class _Run:
     """One account's tick. `down` counts mgrctl failures in a row: with BILLmanager away there is no point going on."""
 
-    source: str
-    position: int
-    retry: list[dict[str, Any]]
-    parked: list[dict[str, Any]]
-    latest: dict[str, Invoice] = field(default_factory=dict)
-    down: int = 0
+    def __init__(self, source: str, position: int, retry: list[dict[str, Any]], parked: list[dict[str, Any]]):
+        self.source, self.position, self.retry, self.parked = source, position, retry, parked
+        self.latest: dict[str, Invoice] = {}
+        self.down = 0
 
     def save(self) -> None:
         # What is superseded by an event read now must not come back when that event is no longer at hand.

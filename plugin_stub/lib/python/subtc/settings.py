@@ -9,8 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass, field
-from typing import Mapping
+from typing import Mapping, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from subtc import log
@@ -24,14 +23,16 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _KEY = re.compile(r"[\x21-\x7e]{8,512}")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Secrets stay out of repr; `source` names a bridge account without telling its key."""
 
     bridge_url: str
-    api_key: str = field(repr=False)
-    notify_secret: str = field(repr=False)
-    notify_secret_old: str = field(repr=False, default="")
+    api_key: str
+    notify_secret: str
+    notify_secret_old: str = ""
+
+    def __repr__(self) -> str:
+        return f"Settings(bridge_url={self.bridge_url!r})"
 
     @property
     def source(self) -> str:

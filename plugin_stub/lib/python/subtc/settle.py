@@ -5,8 +5,7 @@ Owns comparing, the status table, the call and the reading back; must not know h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from subtc import log, mgrctl, payment, state
 from subtc.invoice import Event, Invoice
@@ -21,8 +20,7 @@ CONFLICT = "conflict"
 LATER = "later"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """DONE: nothing left to do. UNVERIFIED: not from the method's bridge. MISMATCH: other money than the payment's.
 
     CONFLICT: a person must look. LATER: nothing is lost, try again.
@@ -115,7 +113,7 @@ def _pay(invoice: Invoice, found: BillingPayment, record: Record | None) -> Outc
     )
     if found.status not in payment.PAYABLE and not late:
         return Outcome(CONFLICT, f"status_{found.status}")
-    record = replace(record or new_record(invoice, found), paid_by_us=True, closed=False)
+    record = (record or new_record(invoice, found))._replace(paid_by_us=True, closed=False)
     state.save_record(record)
     _try(
         "payment.setpaid",
@@ -148,7 +146,7 @@ def _cancel(invoice: Invoice, found: BillingPayment, record: Record | None) -> O
     if found.status not in payment.PAYABLE:
         return Outcome(DONE, f"left_at_{found.status}")
     record = record or new_record(invoice, found)
-    state.save_record(replace(record, cancelled_by_us=True))
+    state.save_record(record._replace(cancelled_by_us=True))
     refusal = _try(
         "payment.setcanceled",
         elid=found.elid,
@@ -157,11 +155,11 @@ def _cancel(invoice: Invoice, found: BillingPayment, record: Record | None) -> O
     )
     if refusal is not None and refusal.unknown_function():
         # BILLmanager 5 has no such status: the payment stays as it is (contract 16).
-        state.save_record(replace(record, closed=True))
+        state.save_record(record._replace(closed=True))
         return Outcome(DONE, "version_5_left_open")
     if payment.load(found.elid).status != payment.CANCELLED:
         return Outcome(LATER, "not_cancelled")
-    state.save_record(replace(record, cancelled_by_us=True, closed=True))
+    state.save_record(record._replace(cancelled_by_us=True, closed=True))
     return Outcome(DONE, "set_cancelled")
 
 

@@ -11,9 +11,8 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 from subtc import place
 
@@ -24,8 +23,7 @@ class Busy(Exception):
     """Another process holds the lock for longer than we wait."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What we know of one billing payment beyond BILLmanager itself.
 
     `told` is the last billing change the bridge heard of. `paid_by_us` and `cancelled_by_us` are written before the
@@ -117,7 +115,7 @@ def read_json(where: Path) -> dict[str, Any]:
 def load_record(elid: str) -> Record | None:
     found = read_json(_dir("payments") / f"{elid}.json")
     try:
-        return Record(**{one.name: found[one.name] for one in fields(Record)}) if found else None
+        return Record(**{name: found[name] for name in Record._fields}) if found else None
     except KeyError:
         return None
 
@@ -128,14 +126,14 @@ def save_record(record: Record) -> None:
     if not record.closed:
         _make(mark.parent)
         mark.touch(mode=0o600)  # first the mark: an open payment without one would not be watched
-    write_json(_dir("payments") / f"{record.elid}.json", asdict(record))
+    write_json(_dir("payments") / f"{record.elid}.json", record._asdict())
     if record.closed and mark.exists():
         mark.unlink()
 
 
 def close_record(record: Record) -> None:
     if not record.closed:
-        save_record(replace(record, closed=True))
+        save_record(record._replace(closed=True))
 
 
 def open_elids() -> list[str]:

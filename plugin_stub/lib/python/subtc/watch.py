@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from typing import Any, Mapping
 
 from subtc import MODULE, bridge, log, mgrctl, payment, state
@@ -94,10 +93,10 @@ def _compare_money(record: Record, found: BillingPayment) -> None:
         record = _tell(record, found.settings, change, told="", closed=False)
     if payment.decimal(record.charge) != found.charge or record.currency != found.currency:
         change = {"change": "amount", "amount": str(found.charge), "currency": found.currency}
-        record = replace(record, charge=str(found.charge), currency=found.currency)
+        record = record._replace(charge=str(found.charge), currency=found.currency)
         _tell(record, found.settings, change, told=record.told, closed=False)
     elif record.closed:
-        state.save_record(replace(record, closed=False))
+        state.save_record(record._replace(closed=False))
 
 
 def _tell(record: Record, account: Settings | None, change: dict[str, Any], *, told: str, closed: bool) -> Record:
@@ -111,7 +110,7 @@ def _tell(record: Record, account: Settings | None, change: dict[str, Any], *, t
     except bridge.BridgeRefused as err:
         # The bridge heard it and will not act on it; repeating every tick would change nothing.
         log.error("watch.refused", elid=record.elid, invoice=record.invoice, change=change["change"], error=err)
-    record = replace(record, told=told, closed=closed, cancelled_by_us=record.cancelled_by_us and bool(told))
+    record = record._replace(told=told, closed=closed, cancelled_by_us=record.cancelled_by_us and bool(told))
     state.save_record(record)
     return record
 

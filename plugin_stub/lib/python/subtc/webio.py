@@ -5,12 +5,10 @@ Owns headers, cookies, the size cap and escaping of the frame; must not know pay
 
 from __future__ import annotations
 
-import html
 import os
 import re
 import sys
-from dataclasses import dataclass, field
-from typing import Mapping
+from typing import Mapping, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 BODY_CAP = 65536
@@ -38,13 +36,15 @@ class BadRequest(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One request; `fields` holds query and form together, the query first."""
 
     method: str
-    fields: Mapping[str, str] = field(repr=False)
-    cookies: Mapping[str, str] = field(repr=False)
+    fields: Mapping[str, str]
+    cookies: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Request(method={self.method!r})"
 
     def session(self) -> str:
         """BILLmanager's session: `auth` wins, else the cookie, whose value may be url-encoded and end in `:…`."""
@@ -135,10 +135,12 @@ def redirect(url: str, text: str) -> None:
 
 def page(title: str, advice: str, *, link: str = "", link_text: str = "") -> str:
     """A plain page of escaped text without script."""
-    anchor = f'<p><a href="{html.escape(link)}">{html.escape(link_text or link)}</a></p>' if link else ""
+    from html import escape  # its table of all names is dear, and most answers are no page
+
+    anchor = f'<p><a href="{escape(link)}">{escape(link_text or link)}</a></p>' if link else ""
     return (
         '<!DOCTYPE html>\n<html><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title></head>"
-        f"<body><h1>{html.escape(title)}</h1><p>{html.escape(advice)}</p>{anchor}</body></html>\n"
+        f"<title>{escape(title)}</title></head>"
+        f"<body><h1>{escape(title)}</h1><p>{escape(advice)}</p>{anchor}</body></html>\n"
     )
