@@ -30,12 +30,14 @@ class Breakdown:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownPayment:
-    """One payment for the payer's eyes."""
+    """One payment for the payer's eyes. One over Lightning has a payment hash instead of a txid, and counts no confirmations."""
 
+    way: str
     amount_sat: int
     confirmations: int
     has_depth: bool
     txid: str
+    payment_hash: str
     explorer_url: str
     replaced: bool
     first_seen_at: datetime
@@ -64,10 +66,12 @@ def shown_payments(view: PayView, shop: Shop) -> list[ShownPayment]:
     """Every payment seen, the vanished ones too: the payer should find what his wallet shows."""
     return [
         ShownPayment(
+            way=payment["way"],
             amount_sat=payment["amount_sat"],
             confirmations=payment["confirmations"] or 0,
             has_depth=payment["confirmations"] is not None,
             txid=payment["txid"] or "",
+            payment_hash=payment["payment_hash"] or "",
             explorer_url=shop.explorer_url(payment["txid"]) if payment["txid"] else "",
             replaced=payment["replaced"],
             first_seen_at=_time(payment["first_seen_at"]),

@@ -10,18 +10,19 @@ from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.core.offering import WAYS
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
-from bridge.invoices.present import bip21, time_text
+from bridge.invoices.present import time_text
 from bridge.invoices.ways import ShownWay
 from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.errors import asks_for_json
-from bridge.web.figures import breakdown, ends_of, groups_of_four, page_link, shown_payments
+from bridge.web.figures import breakdown, page_link, shown_payments
 from bridge.web.look import clean, look, render, texts_for
-from bridge.web.qr import qr_svg, qr_text
 from bridge.web.story import Story, tell
+from bridge.web.ways import open_way, way_of
 
 routes = Blueprint("pay", __name__, url_prefix="/pay")
 routes.register_blueprint(refund.routes)
@@ -39,7 +40,7 @@ def status(public_id: str) -> AnyResponse:
     """A small JSON for the page's script; 304 while nothing changed."""
     view = pay_view(here().bridge, public_id)
     texts = texts_for(view.locale)
-    story = tell(view, texts, shop_name=here().shop.name)
+    story = tell(view, texts, shop_name=here().shop.name, opened=way_of(view, _asked_way()))
     response = jsonify(_status_json(view, story))
     response.set_etag(_etag(view, story, texts))
     return response.make_conditional(request)
@@ -96,6 +97,7 @@ def receipt(public_id: str) -> AnyResponse:
     if view.status != "settled":
         return _back_to_page(public_id)
     texts, shop = texts_for(view.locale), here().shop
+    payments = [p for p in shown_payments(view, shop) if not p.replaced]
     return Response(
         render(
             "receipt.html",
@@ -103,15 +105,17 @@ def receipt(public_id: str) -> AnyResponse:
             view=view,
             invoice=view.invoice,
             description=clean(view.description),
-            payments=[p for p in shown_payments(view, shop) if not p.replaced],
+            payments=payments,
+            paid_over=[way for way in WAYS if any(p.way == way for p in payments)],
             pay_url=url_for("pay.page", public_id=public_id),
         )
     )
 
 
 def _page(view: PayView, *, key: str | None = None) -> Response:
-    texts, shop = texts_for(view.locale), here().shop
-    story = tell(view, texts, shop_name=shop.name, key=key)
+    texts, shop, asked = texts_for(view.locale), here().shop, _asked_way()
+    story = tell(view, texts, shop_name=shop.name, key=key, opened=way_of(view, asked))
+    refused = request.args.get("refused", "")
     body = render(
         "pay.html",
         texts,
@@ -123,7 +127,8 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
         return_url=page_link(view.return_url),
         payments=shown_payments(view, shop),
         breakdown=breakdown(view),
-        request_shown=_payment_request(view, texts) if story.shows_address else None,
+        way=asked,
+        pay=open_way(view, texts, asked=asked, refused=refused) if story.shows_address else None,
         etag=_etag(view, story, texts),
         now=time_text(view.now),
         pay_url=url_for("pay.page", public_id=view.public_id),
@@ -131,18 +136,10 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
     return Response(body, mimetype="text/html")
 
 
-def _payment_request(view: PayView, texts: Texts) -> dict[str, Any]:
-    """What a wallet needs. Made for `shown_sat`, so that link, code and text always ask for the same."""
-    address, network = view.invoice["address"], view.invoice["network"]
-    link = bip21(address, view.shown_sat)
-    return {
-        "address": address,
-        "groups": groups_of_four(address),
-        "ends": ends_of(address),
-        "link": link,
-        "qr_text": qr_text(link, network=network),
-        "qr_svg": qr_svg(link, network=network, label=texts("labels.qr")),
-    }
+def _asked_way() -> str:
+    """The way that the payer chose, "" for none."""
+    asked = request.args.get("way", "")
+    return asked if asked in WAYS else ""
 
 
 def _status_json(view: PayView, story: Story) -> dict[str, Any]:
@@ -182,7 +179,15 @@ def _way_json(shown: ShownWay) -> dict[str, Any]:
 
 def _etag(view: PayView, story: Story, texts: Texts) -> str:
     """Changes exactly when the page would: with the invoice, with time (a quote lapses), with the language."""
-    parts = (view.etag, story.key, str(view.shown_sat), str(story.can_requote), str(view.is_blind), texts.code)
+    parts = (
+        view.etag,
+        story.key,
+        story.you,
+        str(view.shown_sat),
+        str(story.can_requote),
+        str(view.is_blind),
+        texts.code,
+    )
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
 
 
@@ -190,4 +195,5 @@ def _back_to_page(public_id: str, **said: Any) -> AnyResponse:
     """`said` is what the page should know of what was just asked, as its query."""
     lang = request.args.get("lang", "")
     said |= {"lang": lang} if lang in look().languages.all else {}
+    said = ({"way": _asked_way()} if _asked_way() else {}) | said
     return redirect(url_for("pay.page", public_id=public_id, **said), code=303)

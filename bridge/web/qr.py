@@ -4,25 +4,33 @@ Owns its text and its density; must not change what a wallet reads.
 """
 
 import io
+from typing import Any
 
 import segno
 
 from bridge.core.addresses import check_address
+from bridge.core.offering import LIGHTNING
+
+# A longer text is a coarser code with less spare: a screen is clean, and a camera fails at small modules first.
+_LONG = 120
 
 
-def qr_text(bip21: str, *, network: str) -> str:
-    """The wallet link as the code holds it: scheme and bech32 address in upper case, which makes the code coarser.
+def qr_text(link: str, *, network: str) -> str:
+    """The wallet link as the code holds it: scheme, bech32 address and Lightning invoice in upper case, which makes the code
+    coarser.
 
-    Base58 keeps its case, there it carries meaning; so does everything behind the question mark (BIP-21).
+    Base58 keeps its case, there it carries meaning; so does what else is behind the question mark (BIP-21).
     """
-    return "".join(_parts(bip21, network=network))
+    return "".join(_parts(link, network=network))
 
 
-def qr_svg(bip21: str, *, network: str, label: str) -> str:
+def qr_svg(link: str, *, network: str, label: str) -> str:
     """The code as an <svg> element that any page may hold, with a quiet zone of four modules."""
-    parts = [part for part in _parts(bip21, network=network) if part]
+    parts = [part for part in _parts(link, network=network) if part]
+    is_long = len(link) > _LONG
     # A sequence of segments is what the encoder takes, though its stub says text.
-    code = segno.make([(part, None, None) for part in parts], micro=False, error="m", boost_error=False)  # type: ignore[arg-type]
+    segments: Any = [(part, None, None) for part in parts]
+    code = segno.make(segments, micro=False, error="l" if is_long else "m", boost_error=is_long)
     return _svg(code, label)
 
 
@@ -39,9 +47,13 @@ def _svg(code: segno.QRCode, label: str) -> str:
     return out.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
 
 
-def _parts(bip21: str, *, network: str) -> tuple[str, str]:
-    """What may be upper-cased, and the rest: two segments of the code, each in its densest mode."""
-    head, mark, tail = bip21.partition("?")
-    address = head.removeprefix("bitcoin:")
+def _parts(link: str, *, network: str) -> tuple[str, ...]:
+    """What may be upper-cased and what not by turns: segments of the code, each in its densest mode."""
+    scheme, _, rest = link.partition(":")
+    if scheme == LIGHTNING:
+        return (link.upper(),)
+    address, mark, tail = rest.partition("?")
     is_bech32 = check_address(address, network=network).witness_version is not None
-    return (head.upper() if is_bech32 else head), mark + tail
+    head = f"{scheme}:{address}"
+    plain, name, invoice = tail.partition("lightning=")
+    return (head.upper() if is_bech32 else head), mark + plain + name, invoice.upper()

@@ -9,13 +9,17 @@ from itertools import product
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.states import ALL, Stage
+from tests.browser.states import ALL, LIGHTNING, UNMADE, Stage
 
 LANGUAGES = ("en", "ru")
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 # What hangs under a state's page: name, state, path under it.
-BESIDES = {"receipt": ("settled", "/receipt"), "refund_wrong": ("refund_wanted", "")}
+BESIDES = {
+    "receipt": ("settled", "/receipt"),
+    "lightning_receipt": ("lightning_paid", "/receipt"),
+    "refund_wrong": ("refund_wanted", ""),
+}
 # Pages that are the answer to a form.
 ANSWERS = frozenset({"price_unavailable", "refund_wrong"})
 NOT_FOUND = "not_found"
@@ -62,7 +66,12 @@ def go(page: Page, stage: Stage, base: str, name: str, lang: str) -> None:
         return
     state, suffix = BESIDES.get(name, (name, ""))
     path = stage.paths[state] + suffix
-    page.goto(f"{base}{path}{'&' if '?' in path else '?'}lang={lang}")
+    page.unroute_all()
+    if name in UNMADE:
+        page.route("**/way*", lambda route: route.fulfill(status=204))
+    # The page's script may ask for a second way to pay.
+    wait_until = "networkidle" if name in LIGHTNING else "load"
+    page.goto(f"{base}{path}{'&' if '?' in path else '?'}lang={lang}", wait_until=wait_until)  # type: ignore[arg-type]
     if name == "price_unavailable":
         page.click("#requote")
         page.wait_for_load_state()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from bridge.desk.resolve_review import list_reviews, resolve
 from bridge.payouts.refunds import NewRefund, request_refund, set_refund_address
 from bridge.store.db import migrate
 from bridge.web import Shop
-from tests.builders import World, build_merchant
-from tests.fakes import FakeOutput
+from tests.builders import World, build_merchant, gateway_rail
+from tests.fakes import START, FakeOutput
+from tests.rails.toy import BoltNode, toy_rail
 from tests.web.conftest import Site, build_site
 
 DAY = 86_400
@@ -217,6 +219,67 @@ def refund_asked(site: Site, *, destination: str = "") -> Invoice:
     return invoice | {"payment_url": asked.form_url}
 
 
+LIGHTNING_TAB = "?way=lightning"
+
+
+def node_of(site: Site) -> BoltNode:
+    (rail,) = site.bridge.beside
+    assert isinstance(rail.evidence, BoltNode)
+    return rail.evidence
+
+
+def with_lightning(site: Site, invoice: Invoice | None = None, *, tab: str = LIGHTNING_TAB) -> Invoice:
+    """The payer has asked for Lightning, and may look at its tab."""
+    invoice = invoice or open_one(site)
+    site.page(invoice, "/way", method="POST", data={"way": "lightning"})
+    return _turned_to(invoice, tab)
+
+
+def silent_node(site: Site, *, tab: str) -> Invoice:
+    node_of(site).is_silent = True
+    return with_lightning(site, tab=tab)
+
+
+def run_out(site: Site) -> Invoice:
+    """The node's invoices last shorter than the price."""
+    node_of(site).spoils = {"expires_at": START + timedelta(seconds=300)}
+    return later(site, with_lightning(site), 400)
+
+
+def paid_over_lightning(site: Site, invoice: Invoice | None = None) -> Invoice:
+    invoice = with_lightning(site, invoice, tab="")
+    node = node_of(site)
+    node.pay(next(iter(node.made)), at=site.bridge.clock())
+    site.look(invoice)
+    return invoice
+
+
+def paid_twice(site: Site) -> Invoice:
+    invoice = paid_over_lightning(site)
+    site.pay(invoice, invoice["quote"]["due_sat"], confirmations=1)
+    return invoice
+
+
+def _turned_to(invoice: Invoice, tab: str) -> Invoice:
+    return invoice | {"payment_url": invoice["payment_url"] + tab}
+
+
+# The same states where the shop takes Lightning too.
+LIGHTNING: dict[str, Make] = {
+    "lightning_beside": lambda site: with_lightning(site, tab=""),
+    "lightning_offered": with_lightning,
+    "lightning_possible": lambda site: _turned_to(open_one(site), LIGHTNING_TAB),
+    "lightning_run_out": run_out,
+    "lightning_refused": lambda site: silent_node(site, tab=LIGHTNING_TAB),
+    "lightning_failed": lambda site: silent_node(site, tab="?refused=way_unavailable"),
+    "lightning_too_large": lambda site: _turned_to(open_one(site, **BIG), LIGHTNING_TAB),
+    "lightning_rest": lambda site: with_lightning(site, paid(site, share=37)),
+    "lightning_paid": paid_over_lightning,
+    "lightning_paid_twice": paid_twice,
+}
+# Where the page's own script would make an invoice that the picture should not have yet.
+UNMADE = frozenset({"lightning_possible", "lightning_run_out"})
+
 # A taproot address of nobody: the longest kind.
 TAPROOT = "tb1pqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesf3hn0c"
 REFUNDS: dict[str, Make] = {
@@ -229,7 +292,7 @@ ODD: dict[str, Make] = {
     "odd_words": lambda site: site.open("N" * 61, **ORDER | {"description": HOSTILE, "amount": "99999999.99"}),
     "odd_words_paid": lambda site: _odd_paid(site),
 }
-ALL = STATES | BLIND | GIVEN | REFUNDS | ODD
+ALL = STATES | BLIND | GIVEN | LIGHTNING | REFUNDS | ODD
 
 
 def _odd_paid(site: Site) -> Invoice:
@@ -261,7 +324,8 @@ class Stage:
         """Brings the state about; the page itself then says the state's key."""
         place = self.folder / f"{key}.db"
         shutil.copyfile(self.folder / "empty.db", place)
-        site = build_site(f"sqlite:///{place}", World(), bridge=_bridge_for(key), shop=SHOP)
+        world = World()
+        site = build_site(f"sqlite:///{place}", world, bridge=_bridge_for(key, world), shop=SHOP)
         self._closing.callback(site.bridge.store.close)
         invoice = ALL[key](site)
         self.sites[key], self.paths[key] = site, invoice["payment_url"].removeprefix(site.bridge.public_url)
@@ -281,10 +345,12 @@ class Stage:
         self._closing.close()
 
 
-def _bridge_for(key: str) -> dict[str, Any]:
+def _bridge_for(key: str, world: World) -> dict[str, Any]:
     """What is unusual about the bridge of a state."""
     rule = Rule(risk_bps=100, fee_buffer_minor={"RUB": 2_500}, grace_seconds=30 * DAY)
     options: dict[str, Any] = {"merchants": {"shop": build_merchant(policy=Policy(default=rule))}}
+    if key in LIGHTNING:
+        options["rails"] = (gateway_rail(world.wallet), toy_rail(BoltNode(), most_units=100_000))
     if key == "provider_only_limit":
         options["chain"] = None
     if key == "suspicious_address":

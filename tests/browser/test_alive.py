@@ -10,7 +10,7 @@ import pytest
 from tests.browser.chromium import served
 from tests.browser.pages import go
 from tests.browser.seen import watch, words
-from tests.browser.states import Stage
+from tests.browser.states import Stage, node_of
 from tests.fakes import START
 
 
@@ -168,3 +168,96 @@ def test_without_a_connection_the_page_says_so_and_recovers(open_page, stage, ba
     page.context.set_offline(False)
     page.clock.run_for(61_000)
     page.wait_for_selector("#offline", state="hidden")
+
+
+# Two ways to pay
+
+
+@pytest.mark.parametrize(
+    ("state", "view", "scheme"),
+    [
+        ("lightning_beside", {"width": 390, "scheme": "dark"}, "bitcoin"),
+        ("lightning_beside", {"width": 1280, "script": False}, "bitcoin"),
+        ("lightning_offered", {"width": 390}, "lightning"),
+    ],
+)
+def test_a_camera_reads_the_invoice_off_the_screen(open_page, stage, base, tmp_path, state, view, scheme):
+    page = open_page(**view)
+    go(page, stage, base, state, "en")
+    read = decoded(page.locator(".qr-card").screenshot(), tmp_path)
+    link, (invoice,) = page.get_attribute("#wallet", "href"), node_of(stage.sites[state]).made
+    assert read.lower() == link.lower() and link.startswith(f"{scheme}:") and link.endswith(invoice)
+    assert read.endswith(invoice.upper()) and read.startswith(scheme.upper())
+    if scheme == "bitcoin":
+        # Some wallets know the words behind the question mark in small letters alone.
+        assert "?amount=0.00029431&lightning=" in read
+
+
+def lightning_stage(own_stage):
+    own_stage.set_up("lightning_possible")
+    site, path = own_stage.sites["lightning_possible"], own_stage.paths["lightning_possible"]
+    return site, path.partition("?")[0], node_of(site)
+
+
+def test_the_page_itself_asks_for_lightning_once_and_says_so_meanwhile(open_page, own_stage):
+    _, path, node = lightning_stage(own_stage)
+    with served(own_stage) as base:
+        page, held = open_page(), []
+        seen = watch(page)
+        page.route("**/way", lambda route: held.append(route))
+        page.goto(f"{base}{path}?way=lightning")
+        page.locator("#make:disabled", has_text="Being made").wait_for()
+        assert node.made == {}
+        held[0].continue_()
+        page.wait_for_selector("#wallet")
+        assert page.get_attribute("#wallet", "href") == f"lightning:{next(iter(node.made))}"
+        assert len(node.made) == len(held) == 1 and seen.complaints == []
+        page.click("#tab-bitcoin")
+        page.locator("#wallet[href^='bitcoin:']").wait_for()
+        assert page.url.endswith("?way=bitcoin") and "&lightning=lntb" in page.get_attribute("#wallet", "href")
+        assert page.evaluate("document.activeElement.id") == "tab-bitcoin"
+        page.click(".languages [lang=ru]")
+        page.locator("#tab-bitcoin[aria-current]").wait_for()
+        assert "way=bitcoin" in page.url and "lang=ru" in page.url and len(held) == 1
+
+
+def test_a_node_that_fails_costs_one_sentence_and_nothing_of_the_first_way(open_page, own_stage):
+    _, path, node = lightning_stage(own_stage)
+    node.is_silent = True
+    with served(own_stage) as base:
+        page, asked = open_page(), []
+        page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/way") else None)
+        page.clock.install(time=START)
+        page.goto(base + path)
+        page.locator("#tab-lightning", has_text="not now").wait_for()
+        assert "could not be made just now" in words(page) or "does not work" in words(page)
+        assert page.locator("#address").is_visible() and "lightning" not in page.get_attribute("#wallet", "href")
+        page.clock.run_for(60_000)
+        assert len(asked) == 1
+
+
+def test_the_whole_invoice_is_copied_and_a_changed_one_is_not(open_page, stage, base):
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    go(page, stage, base, "lightning_offered", "en")
+    (invoice,) = node_of(stage.sites["lightning_offered"]).made
+    page.click("[data-copy=address]")
+    page.wait_for_selector(".button.done")
+    assert page.evaluate("navigator.clipboard.readText()") == invoice
+    page.evaluate("document.getElementById('wallet').href = 'lightning:lntb1attacker'")
+    page.click("[data-copy=address]")
+    assert page.locator("#copy-note").is_visible()
+
+
+def test_a_payment_over_lightning_is_news_by_itself(open_page, own_stage):
+    site, path, node = lightning_stage(own_stage)
+    with served(own_stage) as base:
+        page = open_page()
+        page.clock.install(time=START)
+        page.goto(f"{base}{path}?way=lightning")
+        page.wait_for_selector("#wallet")
+        node.pay(next(iter(node.made)), at=site.bridge.clock())
+        site.look(site.api("GET", "/v1/invoices").json["invoices"][0])
+        page.clock.run_for(6_000)
+        page.wait_for_selector("#live[data-state=settled]")
+        assert "no confirmations are needed" in words(page)

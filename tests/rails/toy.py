@@ -12,6 +12,8 @@ from typing import Any
 from bridge.core.errors import Unavailable
 from bridge.core.evidence import FINAL, NOT_IN_BLOCKS, ChainOutput, ChainReading, Health, KnownOutput, WalletBalance
 from bridge.core.rail import RAIL, Offer, Rail, Wanted
+from sandbox import bolt11
+from tests.fakes import START
 
 WALLET = "ln_toy"
 
@@ -49,11 +51,15 @@ class ToyNode:
         self.ring_urls.append(wanted.ring_url)
         self._answer()
         key = hashlib.sha256(wanted.reference.encode()).hexdigest()
-        text = f"lntoy{wanted.due_units}x{key[:24]}"
+        text = self.text_of(wanted, key)
         self.made.setdefault(text, Made(key=key, text=text, sat=wanted.due_units, expires_at=wanted.expires_at))
         if self.loses_answers:
             raise Unavailable("rail_unavailable", "The answer was lost.")
         return replace(Offer(text=text, key=key, expires_at=wanted.expires_at), **self.spoils)
+
+    def text_of(self, wanted: Wanted, key: str) -> str:
+        """What its payers pay to."""
+        return f"lntoy{wanted.due_units}x{key[:24]}"
 
     def read(
         self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
@@ -98,6 +104,21 @@ class ToyNode:
     def _answer(self) -> None:
         if self.is_silent:
             raise Unavailable("rail_unavailable", "The node does not answer.")
+
+
+class BoltNode(ToyNode):
+    """One whose invoices are as long as real ones, and real to who reads them."""
+
+    def text_of(self, wanted: Wanted, key: str) -> str:
+        asked = bolt11.Asked(
+            prefix="tb",
+            payment_hash=key,
+            made_at=int(START.timestamp()),
+            amount_msat=wanted.due_units * 1_000,
+            expiry_s=900,
+            memo=wanted.memo,
+        )
+        return bolt11.write(asked, private_key=7)
 
 
 def toy_rail(node: ToyNode, **changes: Any) -> Rail:

@@ -1,20 +1,27 @@
-"""A second way to pay over HTTP: asked for by a form or by the page's script, and what both are told."""
+"""A second way to pay over HTTP: asked for by a form or by the page's script, what both are told, and what the page shows."""
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
+from bridge.core.offering import CODES
+from bridge.language import Languages
+from bridge.web.qr import qr_text
 from tests.builders import World, gateway_rail
-from tests.rails.toy import ToyNode, toy_rail
+from tests.fakes import START
+from tests.rails.toy import BoltNode, ToyNode, toy_rail
 from tests.web.conftest import Site, build_site
+from tests.web.test_pay_page import Page, page_of
 
+TAB = "?way=lightning"
 JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
 def node() -> ToyNode:
-    return ToyNode()
+    return BoltNode()
 
 
 @pytest.fixture
@@ -81,3 +88,205 @@ def test_an_invoice_that_is_not_there_is_not_found(shop: Site) -> None:
 def test_the_answer_reloaded_as_a_link_does_nothing(shop: Site, node: ToyNode) -> None:
     assert shop.page(shop.open(), "/way").status_code == 303
     assert node.made == {}
+
+
+# What the page shows
+
+
+def tabs(page: Page) -> dict[str, bool]:
+    return {
+        a["id"].removeprefix("tab-"): "aria-current" in a for a in page.found("a") if a.get("id", "").startswith("tab-")
+    }
+
+
+def with_lightning(shop: Site, invoice: dict) -> str:
+    """The payer has asked for Lightning; what he pays to."""
+    return shop.page(invoice, "/way", method="POST", data={"way": "lightning"}, headers=JSON).json["text"]
+
+
+def test_a_shop_with_one_way_shows_no_tabs(lite_site: Site) -> None:
+    page = page_of(lite_site, lite_site.open(), TAB)
+    assert tabs(page) == {} and "Lightning" not in page.text and "data-makes" not in page.live
+    assert "address below" in page.text
+
+
+def test_the_tabs_are_links_that_work_without_a_script(shop: Site) -> None:
+    invoice = shop.open()
+    page = page_of(shop, invoice, "?lang=ru")
+    assert tabs(page) == {"bitcoin": True, "lightning": False}
+    there = shop.call("GET", page.found("a", id="tab-lightning")[0]["href"])
+    page = Page(there.text)
+    assert tabs(page) == {"bitcoin": False, "lightning": True} and page.found("html")[0]["lang"] == "ru"
+    assert invoice["address"] not in page.source and not page.found("a", id="wallet")
+    form, field = page.found("form", method="post")[0], page.found("input", name="way")[0]
+    page = Page(shop.call("POST", form["action"], data={"way": field["value"]}, follow_redirects=True).text)
+    assert tabs(page)["lightning"] and page.found("html")[0]["lang"] == "ru"
+    assert page.found("a", id="wallet")[0]["href"].startswith("lightning:lntb")
+
+
+def test_looking_at_a_tab_makes_nothing_and_asks_nobody(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    for suffix in ("", TAB, "?way=bitcoin", "?way=pigeon", "?way=lightning&refused=whatever", "/status" + TAB):
+        assert shop.page(invoice, suffix).status_code == 200
+    assert (node.made, node.health_asked, node.reads) == ({}, 0, 0)
+
+
+def test_each_way_asks_for_the_same_sum(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    text, due_sat = with_lightning(shop, invoice), invoice["quote"]["due_sat"]
+    assert node.made[text].sat == due_sat == 15_539
+    for suffix in ("", TAB):
+        page = page_of(shop, invoice, suffix)
+        assert "0.00015539 BTC" in page.text and "15,539 satoshi" in page.text
+    assert {each["due_sat"] for each in shop.page(invoice, "/status").json["ways"]} == {due_sat}
+
+
+def test_one_code_serves_both_ways_and_the_other_is_lightning_alone(shop: Site) -> None:
+    invoice = shop.open()
+    before = page_of(shop, invoice)
+    text = with_lightning(shop, invoice)
+    both, alone = page_of(shop, invoice), page_of(shop, invoice, TAB)
+    onchain = f"bitcoin:{invoice['address']}?amount=0.00015539"
+    assert before.found("a", id="wallet")[0]["href"] == onchain
+    assert both.found("a", id="wallet")[0]["href"] == f"{onchain}&lightning={text}"
+    shown = both.found("div", class_="qr-card")[0]["data-text"]
+    assert shown == f"BITCOIN:{invoice['address'].upper()}?amount=0.00015539&lightning={text.upper()}"
+    assert "One code for both ways" in both.text and "One code for both ways" not in before.text
+    assert alone.found("a", id="wallet")[0]["href"] == f"lightning:{text}"
+    assert alone.found("div", class_="qr-card")[0]["data-text"] == f"LIGHTNING:{text.upper()}"
+    assert alone.found("p", id="address")[0]["data-address"] == text and text in alone.text
+
+
+def test_a_base58_address_keeps_its_case_beside_the_invoice() -> None:
+    link = "bitcoin:mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn?amount=0.5&lightning=lntb1abc"
+    assert qr_text(link, network="test") == link.replace("lntb1abc", "LNTB1ABC")
+
+
+def test_the_page_stays_light_with_both_ways(shop: Site) -> None:
+    invoice = shop.open()
+    with_lightning(shop, invoice)
+    with shop.call("GET", "/static/pay.js") as script:
+        size = len(script.data)
+    assert size < 12_000
+    for suffix in ("", TAB):
+        assert len(shop.page(invoice, suffix).data) + size < 40_000
+
+
+def test_the_script_is_told_what_it_may_ask_for_once_per_price(shop: Site) -> None:
+    invoice = shop.open()
+    live = page_of(shop, invoice, "?lang=ru").live
+    assert (live["data-makes"], live["data-price"]) == ("lightning", "1-15539")
+    assert live["data-way"].endswith("/way?lang=ru") and live["data-page"].endswith("?lang=ru")
+    with_lightning(shop, invoice)
+    live = page_of(shop, invoice, TAB).live
+    assert "data-makes" not in live and live["data-status"].endswith("/status?way=lightning")
+
+
+def test_a_failure_is_one_sentence_and_the_address_stays(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    node.is_silent = True
+    page = Page(shop.page(invoice, "/way", method="POST", data={"way": "lightning"}, follow_redirects=True).text)
+    assert "This way does not work at the moment." in page.text and tabs(page)["lightning"]
+    assert not page.found("form") and "not now" in page.text
+    first = page_of(shop, invoice)
+    assert tabs(first)["bitcoin"] and invoice["address"] in first.source and "does not work" not in first.text
+    assert "could not be made just now" in page_of(shop, invoice, "?refused=way_unavailable").text
+    assert "being made at this moment" in page_of(shop, shop.open("2"), "?refused=offering_in_progress").text
+
+
+def test_a_note_in_the_address_bar_is_never_what_a_stranger_wrote(shop: Site) -> None:
+    page = page_of(shop, shop.open(), "?refused=<b>send+to+me</b>&way=<script>")
+    assert "send to me" not in page.text and "could not be made" in page.text and tabs(page)["bitcoin"]
+
+
+@pytest.mark.parametrize("locale", list(Languages().all))
+def test_each_reason_of_a_refusal_has_its_words(locale: str) -> None:
+    assert set(Languages().all[locale].section("ways")["refused"]) == set(CODES)
+
+
+def test_too_much_for_lightning_is_said_before_anything_is_asked(sqlite_url: str, node: ToyNode) -> None:
+    world = World()
+    rails = (gateway_rail(world.wallet), toy_rail(node, most_units=10_000))
+    site = build_site(sqlite_url, world, bridge={"rails": rails})
+    with closing(site.bridge.store):
+        page = page_of(site, site.open(), TAB)
+        assert "The amount is too large for this way. Please pay the other way." in page.text
+        assert "Choose the other way to pay above." in page.text and not page.found("form")
+
+
+def test_an_invoice_that_ran_out_is_told_and_a_new_one_is_offered(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    node.spoils = {"expires_at": START + timedelta(minutes=5)}
+    first = with_lightning(shop, invoice)
+    page = page_of(shop, invoice, TAB)
+    assert page.found("strong", data_until="2026-03-14T12:05:00Z") and "until 12:05 UTC" in page.text
+    shop.world.clock.advance(301)
+    page = page_of(shop, invoice, TAB)
+    assert "has run out" in page.text and "Make a new one" in page.text and first not in page.source
+    assert "lightning=" not in page_of(shop, invoice).source
+    node.spoils = {}
+    second = with_lightning(shop, invoice)
+    assert second != first and second in page_of(shop, invoice, TAB).source
+
+
+def test_a_lapsed_price_hides_both_ways_and_the_new_one_comes_back_to_the_tab(shop: Site) -> None:
+    invoice = shop.open()
+    text = with_lightning(shop, invoice)
+    shop.world.clock.advance(901)
+    page = page_of(shop, invoice, TAB)
+    assert page.live["data-state"] == "quote_lapsed" and text not in page.source and tabs(page) == {}
+    answer = shop.call("POST", page.found("form")[0]["action"])
+    assert answer.headers["Location"].endswith(TAB)
+
+
+def paid_over_lightning(shop: Site, node: ToyNode, invoice: dict) -> str:
+    text = with_lightning(shop, invoice)
+    node.pay(text, at=shop.bridge.clock())
+    shop.look(invoice)
+    return node.made[text].key
+
+
+def test_paid_over_lightning_needs_no_confirmations_and_names_the_hash(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    payment_hash = paid_over_lightning(shop, node, invoice)
+    page = page_of(shop, invoice)
+    assert page.live["data-state"] == "settled"
+    assert "came over Lightning. It is final; no confirmations are needed." in page.text
+    assert f"Payment hash {payment_hash}" in page.text and "paid over Lightning" in page.text
+    assert "is confirmed." not in page.text and not page.found("a", target="_blank")
+    receipt = page_of(shop, invoice, "/receipt")
+    assert payment_hash in receipt.text and "Lightning (test)" in receipt.text
+    assert invoice["address"] not in receipt.source and "0.00015539 BTC" in receipt.text
+
+
+def test_paid_both_ways_says_what_came_over_each_and_what_to_do(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    paid_over_lightning(shop, node, invoice)
+    shop.pay(invoice, 20_000, confirmations=1)
+    page = page_of(shop, invoice)
+    assert page.live["data-state"] == "overpaid"
+    assert "0.00020000 BTC to the Bitcoin address and 0.00015539 BTC over Lightning" in page.text
+    assert "Contact support" in page.text and page.found("a", href="https://shop.example/support")
+    receipt = page_of(shop, invoice, "/receipt")
+    assert "Bitcoin, Lightning (test)" in receipt.text and invoice["address"] in receipt.source
+
+
+def test_a_part_on_the_chain_leaves_the_rest_to_either_way(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    shop.pay(invoice, 5_000)
+    text = with_lightning(shop, invoice)
+    assert node.made[text].sat == 10_539
+    page = page_of(shop, invoice, TAB)
+    assert "0.00010539 BTC" in page.text and "same address" not in page.text and text in page.source
+
+
+def test_another_way_leads_back_to_the_shop_until_money_is_seen(shop: Site) -> None:
+    invoice = shop.open()
+
+    def leads() -> bool:
+        return "Pay another way" in page_of(shop, invoice).text
+
+    assert leads() and page_of(shop, invoice).found("a", href="https://shop.example/billmgr")
+    assert "Pay another way" not in page_of(shop, shop.open("2", return_url="")).text
+    shop.pay(invoice, 5_000)
+    assert not leads()

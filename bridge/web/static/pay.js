@@ -1,4 +1,4 @@
-/* Keeps the pay page fresh, counts down and copies. The page works without it: this only makes it quicker. */
+/* Keeps the pay page fresh, counts down, copies and asks for a second way to pay. The page works without it: this only makes it quicker. */
 (function () {
   "use strict";
   document.documentElement.classList.add("script");
@@ -62,14 +62,41 @@
     ask(root.dataset.status, {"If-None-Match": '"' + root.dataset.etag + '"'}).then(function (answer) {
       if (answer.status === 304) { return null; }
       if (!answer.ok) { throw new Error("status " + answer.status); }
-      return ask(root.dataset.page).then(function (page) {
-        if (!page.ok) { throw new Error("page " + page.status); }
-        return page.text();
-      }).then(renew);
+      return take(root.dataset.page);
     }).then(function () { failures = 0; }, function () { failures += 1; }).then(function () {
       document.getElementById("offline").hidden = failures < 2;
       plan();
     });
+  }
+
+  /* Another way to pay is made once for a price, beside the page: what comes of it, a refusal too, the server says on the page. */
+  var asked = {};
+  function make() {
+    var words = live().dataset, price = words.makes + " " + words.price, button = document.getElementById("make");
+    if (!words.makes || asked[price]) { return; }
+    asked[price] = true;
+    if (button) { button.disabled = true; button.textContent = button.dataset.making; }
+    fetch(words.way, {method: "POST", body: new URLSearchParams({way: words.makes}), headers: {"Accept": "application/json"}, cache: "no-store", credentials: "omit", redirect: "error"}).then(function (answer) {
+      return answer.ok ? "" : answer.json().then(function (told) { return told.code; });
+    }).catch(function () { return "way_unavailable"; }).then(function (code) {
+      var page = live().dataset.page;
+      return take(page + (code ? (page.indexOf("?") < 0 ? "?" : "&") + "refused=" + encodeURIComponent(code) : ""));
+    }).catch(function () { plan(); });
+  }
+
+  function take(address) {
+    return ask(address).then(function (page) {
+      if (!page.ok) { throw new Error("page " + page.status); }
+      return page.text();
+    }).then(renew);
+  }
+
+  /* A tab is a link; here only what changes is fetched, and the page stays where it was scrolled to. */
+  function turn(tab) {
+    take(tab.href).then(function (fresh) {
+      document.querySelector(".languages").replaceWith(document.importNode(fresh.querySelector(".languages"), true));
+      history.replaceState(null, "", tab.href);
+    }).catch(function () { location.href = tab.href; });
   }
 
   /* Takes over the part of the fresh page that changes, keeps the focus where it was, and tells it to screen readers. */
@@ -84,12 +111,13 @@
     if (open && live().querySelector("details")) { live().querySelector("details").open = true; }
     if (inside) { (document.getElementById(id) || document.getElementById("title")).focus(); }
     if (news) { say(document.getElementById("title").textContent + ". " + document.querySelector(".head p").textContent); }
+    return fresh;
   }
 
   /* The address stands in three places; a program that swaps one of them is noticed before anything is copied. */
   function addressToCopy() {
     var place = document.getElementById("address"), link = document.getElementById("wallet").getAttribute("href");
-    var wanted = place.dataset.address, inLink = link.replace(/^bitcoin:/i, "").split("?")[0];
+    var wanted = place.dataset.address, inLink = link.replace(/^(bitcoin|lightning):/i, "").split("?")[0];
     return place.textContent === wanted && inLink === wanted ? wanted : null;
   }
 
@@ -141,6 +169,8 @@
   }
 
   document.addEventListener("click", function (event) {
+    var tab = event.target.closest && event.target.closest(".tabs a");
+    if (tab && !event.button && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey) { event.preventDefault(); turn(tab); return; }
     var button = event.target.closest && event.target.closest("button");
     if (!button) { return; }
     if (button.dataset.copy) { copy(button); }
@@ -156,7 +186,7 @@
   window.addEventListener("pageshow", function (event) { if (event.persisted) { plan(200); } });
 
   function start() {
-    if (live()) { offset = Date.parse(live().dataset.now) - Date.now(); tick(); }
+    if (live()) { offset = Date.parse(live().dataset.now) - Date.now(); tick(); make(); }
     localTimes();
   }
 
