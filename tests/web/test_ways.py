@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.offering import CODES
+from bridge.core.offering import CODES, WayRule
 from bridge.language import Languages
 from bridge.web.qr import qr_text
-from tests.builders import World, gateway_rail
+from tests.builders import World, build_merchant, gateway_rail
 from tests.fakes import START
 from tests.rails.toy import BoltNode, ToyNode, toy_rail
 from tests.web.conftest import Site, build_site
@@ -180,6 +180,32 @@ def test_the_script_is_told_what_it_may_ask_for_once_per_price(shop: Site) -> No
     with_lightning(shop, invoice)
     live = page_of(shop, invoice, TAB).live
     assert "data-makes" not in live and live["data-status"].endswith("/status?way=lightning")
+
+
+@pytest.mark.parametrize("suffix", ["", TAB, TAB + "&lang=ru", "?refused=way_unavailable"])
+def test_a_page_that_nothing_happened_to_is_not_fetched_again(shop: Site, suffix: str) -> None:
+    invoice = shop.open()
+    for _ in range(2):
+        live = page_of(shop, invoice, suffix).live
+        again = shop.call("GET", live["data-status"], headers={"If-None-Match": f'"{live["data-etag"]}"'})
+        assert again.status_code == 304
+        with_lightning(shop, invoice)
+
+
+def test_where_the_address_is_not_offered_lightning_is_what_opens(sqlite_url: str, node: ToyNode) -> None:
+    world = World()
+    merchant = build_merchant(offering={"bitcoin": WayRule(least_sat=20_000)})
+    options = {"rails": (gateway_rail(world.wallet), toy_rail(node)), "merchants": {"shop": merchant}}
+    site = build_site(sqlite_url, world, bridge=options)
+    with closing(site.bridge.store):
+        invoice = site.open()
+        page = page_of(site, invoice)
+        assert tabs(page) == {"bitcoin": False, "lightning": True} and page.live["data-makes"] == "lightning"
+        text = with_lightning(site, invoice)
+        assert page_of(site, invoice).found("a", id="wallet")[0]["href"] == f"lightning:{text}"
+        first = page_of(site, invoice, "?way=bitcoin")
+        assert "The amount is too small for this way." in first.text and invoice["address"] not in first.source
+        assert "Choose the other way to pay above." in first.text and text not in first.source
 
 
 def test_a_failure_is_one_sentence_and_the_address_stays(shop: Site, node: ToyNode) -> None:

@@ -84,19 +84,21 @@
     }).catch(function () { plan(); });
   }
 
+  /* A page that was asked for before a newer one and comes after it would turn the payer's tab back. */
+  var takes = 0;
   function take(address) {
+    var mine = takes += 1;
     return ask(address).then(function (page) {
       if (!page.ok) { throw new Error("page " + page.status); }
       return page.text();
-    }).then(renew);
+    }).then(function (html) { if (mine === takes) { renew(html); } });
   }
 
   /* A tab is a link; here only what changes is fetched, and the page stays where it was scrolled to. */
   function turn(tab) {
-    take(tab.href).then(function (fresh) {
-      document.querySelector(".languages").replaceWith(document.importNode(fresh.querySelector(".languages"), true));
-      history.replaceState(null, "", tab.href);
-    }).catch(function () { location.href = tab.href; });
+    live().dataset.page = tab.href;
+    history.replaceState(null, "", tab.href);
+    take(tab.href).catch(function () { location.href = tab.href; });
   }
 
   /* Takes over the part of the fresh page that changes, keeps the focus where it was, and tells it to screen readers. */
@@ -106,12 +108,13 @@
     var active = document.activeElement, inside = old.contains(active), id = inside ? active.id : "";
     var open = old.querySelector("details[open]"), news = old.dataset.state !== next.dataset.state;
     old.replaceWith(document.importNode(next, true));
+    var languages = document.querySelector(".languages");
+    if (!languages.contains(active)) { languages.replaceWith(document.importNode(fresh.querySelector(".languages"), true)); }
     document.title = fresh.title;
     start();
     if (open && live().querySelector("details")) { live().querySelector("details").open = true; }
     if (inside) { (document.getElementById(id) || document.getElementById("title")).focus(); }
     if (news) { say(document.getElementById("title").textContent + ". " + document.querySelector(".head p").textContent); }
-    return fresh;
   }
 
   /* The address stands in three places; a program that swaps one of them is noticed before anything is copied. */
