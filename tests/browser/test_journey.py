@@ -121,7 +121,8 @@ def test_a_payment_taken_back_is_told_and_can_be_paid_again(open_page, demo):
     press(wallet, demo, "back")
     travel(demo, 40)
     reach(page, "replaced", script=True)
-    assert page.get_attribute("#wallet", "href") == link
+    # Lightning may have been made beside it meanwhile.
+    assert page.get_attribute("#wallet", "href").partition("&")[0] == link.partition("&")[0]
     press(wallet, demo, "pay", link=link)
     travel(demo, 40)
     reach(page, "seen", script=True)
