@@ -18,7 +18,14 @@ from bridge.books.verify import verify_due
 from bridge.context import Bridge
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.deliver import deliver_due
-from bridge.invoices.poll import answer_doorbells, arm_watches, poll_due, sense_balance, sense_beside
+from bridge.invoices.poll import (
+    BESIDE_EVERY_SECONDS,
+    answer_doorbells,
+    arm_watches,
+    poll_due,
+    sense_balance,
+    sense_beside,
+)
 from bridge.invoices.targets import fill_spare_addresses
 from bridge.logs import log
 from bridge.payouts.outcome import confirm_payouts, watch_unknown
@@ -63,11 +70,16 @@ ROUNDS = (
         jobs={
             "tip": lambda w: follow_tip(w.bridge, owner=w.owner),
             "balance": lambda w: sense_balance(w.bridge, owner=w.owner),
-            "beside": lambda w: sense_beside(w.bridge, owner=w.owner),
             "watch": lambda w: arm_watches(w.bridge, limit=2),
             "spare": lambda w: fill_spare_addresses(w.bridge, owner=w.owner),
         },
         again=True,
+    ),
+    # A payer watches the page: this waits behind no gateway that hangs.
+    Round(
+        hand="beside",
+        jobs={"beside": lambda w: sense_beside(w.bridge, owner=w.owner)},
+        every_seconds=BESIDE_EVERY_SECONDS / 4,
     ),
     Round(jobs={"number": lambda w: number_events(w.bridge, owner=w.owner)}),
     # Long, seldom and never urgent.

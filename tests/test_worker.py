@@ -11,10 +11,12 @@ from datetime import timedelta
 import pytest
 
 from bridge.books.verify import verify_audit
+from bridge.invoices.offer_beside import offer_beside
 from bridge.turns import take_turn
 from bridge.worker import ROUNDS, Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)
 from tests.flows.world import World, answer, until
+from tests.rails.toy import ToyNode, toy_rail
 
 Worlds = Callable[..., World]
 
@@ -148,6 +150,25 @@ def test_a_gateway_that_hangs_does_not_keep_events_from_merchants(worlds: Worlds
         world.advance(10)
         until(lambda: len(world.billing.told) == 2, seconds=8)
         assert time.monotonic() - told[0] < 4
+        world.heal()
+
+
+def test_a_gateway_that_hangs_keeps_nobody_from_noticing_what_came_over_another_way(worlds: Worlds) -> None:  # noqa: F811
+    world, node = worlds(subtc={"timeout_seconds": 8}), ToyNode()
+    world.bridge = replace(world.bridge, rails=(*world.bridge.rails, toy_rail(node)))
+    invoice = world.open("1")
+    offer_beside(world.bridge, invoice["payment_url"].rpartition("/")[2], "lightning")
+    world.control("knobs", outage="hang")
+    with running(Worker(world.bridge)):
+        world.advance(31)
+        until(lambda: node.reads)
+        # The errands wait for the gateway now.
+        world.advance(7)
+        time.sleep(1)
+        read, began = node.reads, time.monotonic()
+        world.advance(2)
+        until(lambda: node.reads > read, seconds=6)
+        assert time.monotonic() - began < 3
         world.heal()
 
 

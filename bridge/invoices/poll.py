@@ -16,6 +16,7 @@ from bridge.core.rail import Doorbell, Rail, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
 from bridge.invoices.targets import targets_of
+from bridge.invoices.ways import is_unwell
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import inbox, invoices, leases, targets, wallets
@@ -168,8 +169,9 @@ def _bells(bridge: Bridge) -> Mapping[str, tuple[Doorbell, WalletReader]]:
     return {r.wallet_id: (r.doorbell, r.reader) for r in paid if r.doorbell is not None and r.reader is not None}
 
 
-# What a rail beside the first is asked about at once, and how often: a payer watches the page.
-BESIDE_EVERY_SECONDS, BESIDE_AT_ONCE = 1, 20
+# What a rail beside the first is asked about at once, and how often: a payer watches the page. One that takes longer than that
+# to say nothing is left until the next turn, so that it does not hold up another.
+BESIDE_EVERY_SECONDS, BESIDE_AT_ONCE, BESIDE_PATIENCE = 1, 20, timedelta(seconds=3)
 
 
 def sense_beside(bridge: Bridge, *, owner: str) -> int:
@@ -182,11 +184,15 @@ def sense_beside(bridge: Bridge, *, owner: str) -> int:
     now = bridge.clock()
     if not take_turn(bridge, "sense_beside", owner=owner, now=now, every_seconds=BESIDE_EVERY_SECONDS, durable=False):
         return 0
-    paid = [invoice_id for rail in bridge.beside for invoice_id in _paid_beside(bridge, rail, now=now)]
-    if paid:
-        with bridge.store.write() as tx:
-            invoices.hurry(tx, paid, now=now)
-    return len(paid)
+    found = 0
+    for rail in bridge.beside:
+        # One that just kept everybody waiting for nothing does not do so at every turn: its looks go on.
+        paid = [] if is_unwell(bridge, rail, now=now) else list(_paid_beside(bridge, rail, now=now))
+        if paid:
+            with bridge.store.write() as tx:
+                invoices.hurry(tx, paid, now=now)
+        found += len(paid)
+    return found
 
 
 def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
@@ -199,12 +205,20 @@ def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
         return
     with bridge.store.write(durable=False) as tx:
         granted = take_rail_calls(tx, rail, now=now, wanted=len(waiting))
-    try:
-        for each in waiting[:granted]:
+    failed: list[str] = []
+    for each in waiting[:granted]:
+        try:
             if rail.evidence.read(each.text, born_at=each.created_at, asked_at=now).outputs:
                 yield each.invoice_id
-    except BridgeError as error:
-        log("beside.not_sensed", level=logging.WARNING, rail=rail.name, code=error.code)
+        except BridgeError as error:
+            # What cannot be said of one says nothing of the next.
+            failed.append(error.code)
+            if bridge.clock() - now > BESIDE_PATIENCE:
+                bridge.standing[rail.wallet_id] = (bridge.clock(), None)
+                break
+    if failed:
+        codes = sorted(set(failed))
+        log("beside.not_sensed", level=logging.WARNING, rail=rail.name, codes=codes, count=len(failed))
 
 
 # The lease is not given back after the job: it also is the pause until any worker asks again.

@@ -398,6 +398,28 @@ def test_a_rail_that_is_asked_for_payments_and_does_not_answer_hurts_nobody(shop
     assert sense_beside(shop.world.bridge, owner="w1") == 0
 
 
+def test_what_cannot_be_said_of_one_invoice_keeps_no_other_from_being_noticed(shop: Shop) -> None:
+    older, newer = (shop.open(number) for number in "78")
+    paid = shop.ask(older)
+    shop.node.nonsense_about.add(shop.ask(newer).text)
+    shop.node.pay(paid.text, at=shop.world.bridge.clock())
+    assert sense_beside(shop.world.bridge, owner="w1") == 1
+    shop.world.poll()
+    assert shop.world.invoice(older)["status"] == "settled"
+
+
+def test_a_rail_that_takes_long_to_say_nothing_is_left_for_a_while(shop: Shop) -> None:
+    for number in "789":
+        shop.ask(shop.open(number))
+    shop.node.is_silent = True
+    shop.node.on_read = lambda: shop.world.advance(20)
+    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 1)
+    shop.world.advance(1)
+    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 1)
+    shop.world.advance(31)
+    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 2)
+
+
 def test_a_rail_with_a_doorbell_is_told_where_it_rings_for_this_invoice(shop: Shop) -> None:
     rails = (
         *shop.world.bridge.rails[:-1],

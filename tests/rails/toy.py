@@ -4,12 +4,12 @@ Owns its own few states; must not copy a rule of the bridge.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.errors import Unavailable
+from bridge.core.errors import ProtocolError, Unavailable
 from bridge.core.evidence import FINAL, NOT_IN_BLOCKS, ChainOutput, ChainReading, Health, KnownOutput, WalletBalance
 from bridge.core.rail import RAIL, Offer, Rail, Wanted
 from sandbox import bolt11
@@ -39,6 +39,9 @@ class ToyNode:
     asked: list[str] = field(default_factory=list)
     ring_urls: list[str] = field(default_factory=list)
     reads: int = 0
+    # Texts of which it answers nonsense, and what happens while it is read.
+    nonsense_about: set[str] = field(default_factory=set)
+    on_read: Callable[[], None] = lambda: None
     is_silent: bool = False
     # Raised after the invoice was made, as when the answer is lost.
     loses_answers: bool = False
@@ -65,7 +68,10 @@ class ToyNode:
         self, address: str, *, born_at: datetime, asked_at: datetime, known: Sequence[KnownOutput] = ()
     ) -> ChainReading:
         self.reads += 1
+        self.on_read()
         self._answer()
+        if address in self.nonsense_about:
+            raise ProtocolError("rail_nonsense", "The node answers nonsense.")
         made = self.made.get(address)
         outputs = (self._output(made),) if made is not None and made.state == "paid" else ()
         gap = "rail_forgot" if made is None else ""
