@@ -3,8 +3,9 @@
 Owns the registry of one process; must not compute anything, callers count.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
@@ -12,6 +13,8 @@ from bridge.core.invoice import STATUSES
 from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
 from bridge.core.screening import VERDICTS
+
+Made = TypeVar("Made", Counter, Histogram)
 
 _LATENCY_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (1, 5, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
@@ -24,7 +27,7 @@ class Metrics:
     rises in Prometheus' eyes, and the increase of a first burst would be nothing.
     """
 
-    def __init__(self, merchants: Iterable[str] = ()) -> None:
+    def __init__(self, merchants: Iterable[str] = (), rails: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         merchants = tuple(merchants)
         self._count_invoices(merchants)
@@ -32,6 +35,7 @@ class Metrics:
         self._count_books()
         self._count_queues()
         self._count_stages(merchants)
+        self._count_rails(tuple(rails))
 
     def _count_invoices(self, merchants: Iterable[str]) -> None:
         self.invoices_opened = self._counter("bridge_invoices_opened", "Invoices opened", merchant=merchants)
@@ -61,6 +65,20 @@ class Metrics:
         self.hot_cap_sat = self._gauge("bridge_hot_cap_sat", "The cap on the hot wallet, 0 is none")
         self.owed_sat = self._gauge("bridge_owed_sat", "What may have to go back to payers")
         self.stranded_sat = self._gauge("bridge_stranded_sat", "Free money below the minimum send")
+
+    def _count_rails(self, rails: tuple[str, ...]) -> None:
+        """How the ways to pay do. `rail` is a name of the settings' own."""
+        self.rails = frozenset(rails)
+        outcomes = ("made", "refused", "unavailable", "nonsense")
+        says = "Offers beside the first way, asked for by payers"
+        self.offers = self._counter("bridge_offers", says, rail=rails, outcome=outcomes)
+        says = "From what was offered over a rail to its invoice settled"
+        self.rail_settlement_seconds = self._histogram("bridge_rail_settlement_seconds", says, _LAG_SECONDS, rail=rails)
+        self.ways_open = self._gauge("bridge_ways_open", "Offers beside the first that may be paid now", "rail")
+        says = "Whether a rail beside the first is well, as it last said"
+        self.rail_well = self._gauge("bridge_rail_well", says, "rail")
+        says = "The most that can come in over a rail now, as it last said"
+        self.rail_inbound_sat = self._gauge("bridge_rail_inbound_sat", says, "rail")
 
     def _count_stages(self, merchants: Iterable[str]) -> None:
         """How far the merchants on trial are with their day. `measure` is "invoices" or a currency."""
@@ -103,16 +121,14 @@ class Metrics:
 
     def _counter(self, name: str, says: str, **labels: Iterable[str]) -> Counter:
         """A counter with all that each of its labels may be."""
-        made = Counter(name, says, list(labels), registry=self.registry)
-        for values in product(*labels.values()):
-            made.labels(*values)
-        return made
+        return _standing_at_zero(Counter(name, says, list(labels), registry=self.registry), labels)
 
     def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
         return Gauge(name, says, labels, registry=self.registry)
 
-    def _histogram(self, name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, says, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, says: str, buckets: tuple[float, ...], **labels: Iterable[str]) -> Histogram:
+        made = Histogram(name, says, list(labels), buckets=buckets, registry=self.registry)
+        return _standing_at_zero(made, labels) if labels else made
 
     def text(self, *, program: str = "", merchant: str = "") -> bytes:
         """The exposition format.
@@ -121,6 +137,12 @@ class Metrics:
         to jump back at each scrape. `merchant` leaves out what belongs to another one.
         """
         return generate_latest(_Chosen(self.registry, program=program, merchant=merchant))
+
+
+def _standing_at_zero(made: Made, labels: Mapping[str, Iterable[str]]) -> Made:
+    for values in product(*labels.values()):
+        made.labels(*values)
+    return made
 
 
 class _Chosen(CollectorRegistry):

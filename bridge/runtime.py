@@ -92,17 +92,17 @@ def build(settings: Settings) -> Bridge:
 
     It works by what the file says until `people.policy` puts the active version in force.
     """
-    terms = policy_terms(settings)
+    terms, rails = policy_terms(settings), rails_of(settings)
     return Bridge(
         store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
-        rails=rails_of(settings),
+        rails=rails,
         chain=_chain(settings),
         billing=MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts))),
         clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
-        metrics=Metrics(m.id for m in settings.merchants),
+        metrics=Metrics((m.id for m in settings.merchants), {rail.name for rail in rails}),
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),

@@ -30,6 +30,10 @@ def blueprint(world: World) -> Blueprint:
             world, "ln_wallet", lambda faults: {"server_time": int(world.clock.now()), "up_time": "00:01:00"}
         )
 
+    @routes.get("/openapi.json")
+    def description() -> Response:
+        return _answer(world, "ln_version", lambda faults: {"info": {"title": "LNbits", "version": "1.6.2"}})
+
     @routes.post("/api/v1/account")
     def account() -> Response:
         return _answer(

@@ -13,6 +13,7 @@ from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.context import Bridge
 from bridge.invoices.stage import stage_uses
+from bridge.invoices.ways import is_known
 from bridge.logs import log
 from bridge.permit import acting
 from bridge.store import (
@@ -25,6 +26,7 @@ from bridge.store import (
     leases,
     ledger,
     reviews,
+    targets,
     wallets,
 )
 from bridge.store.db import Tx
@@ -74,6 +76,8 @@ def refresh_gauges(bridge: Bridge) -> None:
             metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
         _refresh_queues(bridge, tx, now=now)
         _refresh_stages(bridge, tx, now=now)
+        waiting = targets.count_waiting(tx, now=now)
+    _refresh_rails(bridge, waiting, now=now)
     bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
     for currency, rate in list(bridge.last_rates.items()):
         prices = [sample.price_minor for sample in rate.samples]
@@ -99,6 +103,20 @@ def _refresh_stages(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
             if limit is not None:
                 bridge.metrics.stage_limit.labels(merchant=use.merchant, measure=measure).set(limit)
                 bridge.metrics.stage_used.labels(merchant=use.merchant, measure=measure).set(used.get(measure, 0))
+
+
+def _refresh_rails(bridge: Bridge, waiting: Mapping[str, int], *, now: datetime) -> None:
+    """Only what this program has just heard of a rail is said of it: another one may know better."""
+    metrics = bridge.metrics
+    metrics.rail_well.clear()
+    metrics.rail_inbound_sat.clear()
+    for rail in bridge.beside:
+        metrics.ways_open.labels(rail=rail.name).set(waiting.get(rail.wallet_id, 0))
+        if is_known(bridge, rail, now):
+            _, health = bridge.standing[rail.wallet_id]
+            metrics.rail_well.labels(rail=rail.name).set(health is not None and health.ok)
+            if health is not None and health.inbound_sat is not None:
+                metrics.rail_inbound_sat.labels(rail=rail.name).set(health.inbound_sat)
 
 
 def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:

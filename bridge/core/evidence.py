@@ -165,7 +165,8 @@ class Sent:
 class Health:
     """A rail's own word about itself. What it does not say is None; `server_time` is its Date header.
 
-    `inbound_sat` is the most that can come in over it now, `receive_bps` what it takes of that.
+    `inbound_sat` is the most that can come in over it now, `receive_bps` what it takes of that. `network` is ours, "" where it
+    does not say; `blocks_behind` how many its node has not seen yet.
     """
 
     ok: bool
@@ -174,6 +175,8 @@ class Health:
     server_time: datetime | None
     inbound_sat: int | None = None
     receive_bps: int | None = None
+    network: str = ""
+    blocks_behind: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,6 +143,10 @@ class Rail:
     # What the whole wallet holds; raises what `reader` raises.
     balance: Callable[[], WalletBalance] | None = None
     health: Callable[[], Health] | None = None
+    # Of the program behind it, "" where it does not say: a long answer perhaps, so only the doctor asks. `tried_with` is how the
+    # versions begin that the rail was held against.
+    version: Callable[[], str] | None = None
+    tried_with: tuple[str, ...] = ()
     doorbell: Doorbell | None = None
     # Whether a callback's headers and body are signed as they should be; None while nothing is known of signatures.
     callback_check: Callable[[Mapping[str, str], bytes], bool] | None = None

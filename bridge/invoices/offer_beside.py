@@ -7,7 +7,7 @@ way waits for this or fails with it.
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
@@ -27,6 +27,8 @@ from bridge.store.db import Duplicate, Tx
 LEASE_SECONDS = 30
 WAIT_STEPS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1)
 LONGEST_TEXT, LONGEST_KEY = 4_000, 128
+# Offers that came to nothing are counted, over all nodes, in a budget of this name that nobody draws from.
+FAILED, FAILED_WITHIN_SECONDS, FAILED_AT_MOST = "failed_offers", 3_600, 1_000_000
 # What a rail may answer that must make somebody look at it.
 SUSPICIOUS = "suspicious_address"
 
@@ -67,6 +69,11 @@ def offer_beside(bridge: Bridge, public_id: str, way: str) -> Target:
         # Another tab asks right now: what it gets is ours too, a moment later.
         time.sleep(pause)
     raise Conflict("offering_in_progress", "This is being made by another request.", retry_after_seconds=2)
+
+
+def failed_lately(tx: Tx, *, now: datetime) -> int:
+    """How many offers came to nothing within the last hour."""
+    return leases.calls_in_window(tx, FAILED, since=now - timedelta(seconds=FAILED_WITHIN_SECONDS))
 
 
 def _lease(asked: _Asked) -> str:
@@ -159,6 +166,7 @@ def _stored(bridge: Bridge, asked: _Asked, target: Target) -> Target:
         bridge.crash_point("beside.committing")
         stored = targets.of_invoice(tx, row.id)[-1]
     bridge.crash_point("beside.committed")
+    bridge.metrics.offers.labels(rail=target.rail, outcome="made").inc()
     return stored
 
 
@@ -167,6 +175,10 @@ def _not_made(bridge: Bridge, asked: _Asked, error: BridgeError, *, now: datetim
     rail, row = asked.rail, asked.row
     log("way.not_offered", level=logging.WARNING, invoice_id=row.id, rail=rail.name, code=error.code)
     bridge.standing[rail.wallet_id] = (now, None)
+    outcome = {Refused: "refused", ProtocolError: "nonsense"}.get(type(error), "unavailable")
+    bridge.metrics.offers.labels(rail=rail.name, outcome=outcome).inc()
+    with bridge.store.write(durable=False) as tx:
+        leases.spend(tx, FAILED, now=now, limit=FAILED_AT_MOST, window_seconds=FAILED_WITHIN_SECONDS)
     if isinstance(error, ProtocolError):
         what = {"billing_payment_id": row.billing_payment_id, "code": error.code, "rail": rail.name}
         what |= {"field": error.field or ""}

@@ -16,7 +16,7 @@ from bridge.core.rail import Doorbell, Rail, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
 from bridge.invoices.targets import targets_of
-from bridge.invoices.ways import is_unwell
+from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import inbox, invoices, leases, targets, wallets
@@ -186,6 +186,7 @@ def sense_beside(bridge: Bridge, *, owner: str) -> int:
         return 0
     found = 0
     for rail in bridge.beside:
+        ask_standing(bridge, rail)
         # One that just kept everybody waiting for nothing does not do so at every turn: its looks go on.
         paid = [] if is_unwell(bridge, rail, now=now) else list(_paid_beside(bridge, rail, now=now))
         if paid:

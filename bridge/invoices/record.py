@@ -92,7 +92,7 @@ def record(
     if told:
         announce_work(tx)
     _ask_people(tx, bridge, told_of, after, decision, now=now)
-    _count(tx, bridge, row, after, first_seen_at=min((p.first_seen_at for p in payments), default=now))
+    _count(tx, bridge, row, after, payments=payments, targets=targets)
     return Recorded(invoice=after, quote=newest, sources=sources, decision=decision, targets=targets)
 
 
@@ -421,11 +421,21 @@ def withdraw_review(tx: Tx, row: Any, *, kind: str, now: datetime) -> None:
             )
 
 
-def _count(tx: Tx, bridge: Bridge, before: Any, after: Any, *, first_seen_at: datetime) -> None:
+def _count(
+    tx: Tx, bridge: Bridge, before: Any, after: Any, *, payments: Sequence[Payment], targets: Sequence[Target]
+) -> None:
     if before.status != after.status:
         bridge.metrics.moves.labels(to=after.status).inc()
     if before.settled_at is None and after.settled_at is not None:
+        first_seen_at = min((p.first_seen_at for p in payments), default=after.settled_at)
         bridge.metrics.settlement_lag_seconds.observe((after.settled_at - first_seen_at).total_seconds())
+        paid = {payment.target_id for payment in payments if not payment.replaced}
+        for target in targets:
+            is_paid = target.id in paid or (target is targets[0] and None in paid)
+            # What an earlier setting's rail offered has no label.
+            if is_paid and target.rail in bridge.metrics.rails:
+                took_seconds = (after.settled_at - target.created_at).total_seconds()
+                bridge.metrics.rail_settlement_seconds.labels(rail=target.rail).observe(took_seconds)
         if after.customer_id and not invoices.has_paid_before(tx, after):
             began_at = invoices.first_created_at(tx, merchant=after.merchant, customer_id=after.customer_id)
             bridge.metrics.first_paid_seconds.observe(

@@ -63,7 +63,7 @@ def best_rails(bridge: Bridge, now: datetime) -> Iterator[Rail]:
 
 def standing_of(bridge: Bridge, rail: Rail, *, now: datetime, is_paused: bool = False) -> Standing:
     """How a rail beside the first stands, as far as it is known."""
-    health = bridge.standing[rail.wallet_id][1] if _is_known(bridge, rail, now) else None
+    health = bridge.standing[rail.wallet_id][1] if is_known(bridge, rail, now) else None
     return Standing(
         way=rail.way,
         least_sat=rail.least_units,
@@ -78,7 +78,7 @@ def standing_of(bridge: Bridge, rail: Rail, *, now: datetime, is_paused: bool = 
 def ask_standing(bridge: Bridge, rail: Rail) -> bool:
     """Asks a rail how it stands, unless it was asked a moment ago; whether it was asked now. Never inside a transaction."""
     now = bridge.clock()
-    if rail.health is None or _is_known(bridge, rail, now):
+    if rail.health is None or is_known(bridge, rail, now):
         return False
     health = None
     try:
@@ -97,13 +97,14 @@ def usable(targets: Sequence[Target], way: str, *, sat: int, now: datetime) -> T
 
 def is_unwell(bridge: Bridge, rail: Rail, *, now: datetime) -> bool:
     """Whether a rail said of late that it does not work, or said nothing."""
-    if not _is_known(bridge, rail, now):
+    if not is_known(bridge, rail, now):
         return False
     _, health = bridge.standing[rail.wallet_id]
     return health is None or not health.ok
 
 
-def _is_known(bridge: Bridge, rail: Rail, now: datetime) -> bool:
+def is_known(bridge: Bridge, rail: Rail, now: datetime) -> bool:
+    """Whether a rail was asked how it stands a moment ago, whatever it answered."""
     at, _ = bridge.standing.get(rail.wallet_id, (None, None))
     return at is not None and abs(now - at) <= BELIEVED_FOR
 

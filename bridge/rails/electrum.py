@@ -35,6 +35,8 @@ SOURCE = "electrum"
 NETWORKS = {"mainnet": "main", "testnet": "test", "testnet4": "test", "signet": "signet", "regtest": "regtest"}
 # Before it some of the calls are not there, or answer otherwise.
 OLDEST = (4, 8)
+# How the versions begin whose answers this was held against.
+TRIED_WITH = ("4.8.",)
 _UNPAID, _EXPIRED, _PAID, _INFLIGHT, _FAILED = 0, 1, 3, 4, 5
 _STATES = frozenset({_UNPAID, _EXPIRED, _PAID, _INFLIGHT, _FAILED})
 # The daemon's own words: it has one code for all that it refuses.
@@ -68,6 +70,8 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             sends=wallet if wanted.refunds else None,
             balance=wallet.balance,
             health=wallet.health,
+            version=wallet.version,
+            tried_with=TRIED_WITH,
             most_units=wanted.most_sat,
             calls_per_minute=wanted.calls_per_minute,
             fee_bps=0,
@@ -216,16 +220,22 @@ class ElectrumWallet:
         if not isinstance(node, str) or node.partition("@")[0] != self._wanted.node_id:
             raise ProtocolError("provider_other_wallet", "Electrum has another wallet open than electrum.node_id.")
         height, best = info.get("blockchain_height"), info.get("server_height")
-        is_synced = info.get("connected") is True and type(height) is int and type(best) is int and height >= best
+        behind = max(best - height, 0) if type(height) is int and type(best) is int else None
         inbound_sat = self.inbound_sat()
         return Health(
-            ok=is_synced and inbound_sat > 0,
+            ok=info.get("connected") is True and behind == 0 and inbound_sat > 0,
             fee_bps=0,
             min_send_sat=1,
             server_time=now,
             inbound_sat=inbound_sat,
             receive_bps=0,
+            network=self._network,
+            blocks_behind=behind,
         )
+
+    def version(self) -> str:
+        """Of the program there."""
+        return _text(self._info()[0], "version")[:40]
 
     def _info(self) -> tuple[Mapping[str, Any], datetime]:
         """The daemon's word about itself, when it is one that may be believed about money."""

@@ -33,6 +33,10 @@ from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopb
 log = logging.getLogger(__name__)
 
 CALLBACKS = "callbacks/lnbits"
+# How the versions begin whose answers this was held against.
+TRIED_WITH = ("1.6.",)
+# It describes its whole interface where it says its version.
+_DESCRIPTION_BYTES = 16 * 1024 * 1024
 SOURCE = "lnbits"
 _PENDING, _SUCCESS, _FAILED = "pending", "success", "failed"
 # It marks by this what it gave up because its time was over; what else failed, its node knows no more.
@@ -63,6 +67,8 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             sends=wallet if wanted.admin_key is not None else None,
             balance=wallet.balance,
             health=wallet.health,
+            version=wallet.version,
+            tried_with=TRIED_WITH,
             # One URL for each invoice's whole life: nothing is armed anew.
             doorbell=Doorbell(url=f"{base_url}/{CALLBACKS}", seconds=0) if wanted.callbacks else None,
             most_units=wanted.most_sat,
@@ -188,6 +194,16 @@ class LnbitsWallet:
         reply = self._call("GET", "", path="wallet")
         _msat(_object(reply), "balance", least=-MAX_MONEY_SAT)
         return Health(ok=True, fee_bps=0, min_send_sat=1, server_time=reply.date(), receive_bps=0)
+
+    def version(self) -> str:
+        """Of the program there, "" where it does not say."""
+        try:
+            reply = self._outbound.call("GET", f"{self._url}/openapi.json", max_bytes=_DESCRIPTION_BYTES)
+        except CallFailed as failure:
+            raise _failed(failure) from None
+        told = _said(reply).get("info")
+        version = told.get("version") if isinstance(told, dict) else None
+        return version[:40] if isinstance(version, str) and version.isprintable() else ""
 
     def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
         """Pays a BOLT11 for exactly `gross_sat`; what the route costs comes on top. The payment hash is what makes a repeat

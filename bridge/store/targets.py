@@ -76,6 +76,16 @@ def waiting_of(tx: Connection, wallet_id: str, *, now: datetime, limit: int) -> 
     return tx.execute(query.order_by(targets.c.id.desc()).limit(limit)).all()
 
 
+def count_waiting(tx: Connection, *, now: datetime) -> Mapping[str, int]:
+    """How many of those there are, by wallet."""
+    query = (
+        select(targets.c.wallet_id, func.count())
+        .join(invoices, invoices.c.id == targets.c.invoice_id)
+        .where(targets.c.expires_at > now, invoices.c.status == "new")
+    )
+    return {wallet_id: int(count) for wallet_id, count in tx.execute(query.group_by(targets.c.wallet_id))}
+
+
 def target_of(row: Any) -> Target:
     """The value of a row."""
     return Target(

@@ -4,8 +4,8 @@ Owns the rules, what trips them and whom they call, and the checks of readiness;
 the gateway from the budget. The thresholds are the operator's.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,11 +17,13 @@ from bridge.core.clock import behind_chain, is_ahead
 from bridge.core.coverage import gap_of
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health, WalletBalance
-from bridge.core.rail import Chain
+from bridge.core.rail import Chain, Rail
 from bridge.invoices.chain import horizon
+from bridge.invoices.offer_beside import failed_lately
 from bridge.invoices.price import current_rate
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
+from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.payouts.treasury import old_balances
 from bridge.store import ahead, audit, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
@@ -29,7 +31,9 @@ from bridge.store.db import Tx
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """When a rule trips: above a count, an age or an amount. Whole seconds and whole satoshi; 0 counts everything."""
+    """When a rule trips: above a count, an age or an amount, `rail_inbound_sat` below. Whole seconds and whole satoshi; 0 counts
+    everything.
+    """
 
     reviews_overdue: int = 0
     reviews_open: int = 20
@@ -48,6 +52,9 @@ class Thresholds:
     books_differ: int = 0
     audit_unverified_seconds: int = 172_800
     billing_silent_seconds: int = 172_800
+    rail_silent_seconds: int = 600
+    rail_inbound_sat: int = 100_000
+    offers_failed: int = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +121,14 @@ def _evidence_gaps(seen: _Now, tx: Tx) -> str:
     found = sorted(invoices.lasting_gaps(tx, before=before).items())
     told = [f"{gap}: {count} since {since:%Y-%m-%d %H:%M}" for gap, (count, since) in found]
     return f"invoices whose silence says nothing: {', '.join(told)}" if told else ""
+
+
+def _rail_silent(seen: _Now, tx: Tx) -> str:
+    before = seen.now - timedelta(seconds=seen.limits.rail_silent_seconds)
+    count, since = invoices.lasting_gaps(tx, before=before).get("rail_unavailable", (0, seen.now))
+    return (
+        f"what came over another way cannot be read for {count} invoices since {since:%Y-%m-%d %H:%M}" if count else ""
+    )
 
 
 def _reconciliation_old(seen: _Now, tx: Tx) -> str:
@@ -212,6 +227,30 @@ def _chain_down(seen: _Now) -> str:
     return ""
 
 
+def _standings(seen: _Now) -> Iterator[tuple[Rail, Health | BridgeError]]:
+    """What each rail beside the first says of itself now."""
+    for rail in seen.bridge.beside:
+        if rail.health is not None:
+            try:
+                draw_call(seen.bridge, rail=rail)
+                yield rail, rail.health()
+            except BridgeError as error:
+                yield rail, error
+
+
+def _rails_unwell(seen: _Now) -> str:
+    told = [(rail, says.code if isinstance(says, BridgeError) else says.ok) for rail, says in _standings(seen)]
+    codes = [(rail.name, code or "it says that it is not well") for rail, code in told if code is not True]
+    return "; ".join(f"{name}: {code}" for name, code in codes if code not in _OF_OUR_OWN)
+
+
+def _rail_inbound(seen: _Now) -> str:
+    limit = seen.limits.rail_inbound_sat
+    rooms = [(rail.name, says.inbound_sat) for rail, says in _standings(seen) if isinstance(says, Health)]
+    little = [f"{name}: {sat} sat can come in, limit {limit}" for name, sat in rooms if sat is not None and sat < limit]
+    return "; ".join(little)
+
+
 def _price_down(seen: _Now) -> str:
     for currency in _currencies(seen.bridge):
         try:
@@ -281,6 +320,8 @@ RULES = (
     Rule(name="looks_late", owner="operations", stored=_looks_late),
     Rule(name="invoices_stuck", owner="operations", stored=_invoices_stuck),
     Rule(name="evidence_gaps", owner="operations", stored=_evidence_gaps),
+    Rule(name="rail_silent", owner="operations", stored=_rail_silent),
+    Rule(name="offers_failed", owner="operations", count=lambda s, tx: failed_lately(tx, now=s.now)),
     Rule(name="mode_changed", owner="operations", stored=_mode_changed),
     Rule(name="signature_failures", owner="security", count=lambda _, tx: _open_reviews(tx, "bad_signature")),
     Rule(name="books_differ", owner="finance", count=lambda _, tx: _open_reviews(tx, "recon_diff")),
@@ -299,6 +340,8 @@ RULES = (
     Rule(name="chain_down", owner="operations", ask=_chain_down),
     Rule(name="price_down", owner="operations", ask=_price_down),
     Rule(name="hot_balance", owner="finance", ask=_hot_balance),
+    Rule(name="rail_silent", owner="operations", ask=_rails_unwell),
+    Rule(name="rail_inbound", owner="finance", ask=_rail_inbound),
     Rule(name="wallet_missing", owner="operations", ask=_wallets_refused),
     Rule(name="clock_skew", owner="operations", ask=_clock_skew),
 )
@@ -363,11 +406,14 @@ def chain_sight(bridge: Bridge, chain: Chain, *, now: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that must work. `detail` says what is wrong, never a secret."""
+    """One thing that should work; without what `is_needed` the bridge cannot do its work. `detail` says what is wrong, never a
+    secret.
+    """
 
     name: str
     ok: bool
     detail: str = ""
+    is_needed: bool = True
 
 
 def readiness(bridge: Bridge) -> list[Check]:
@@ -378,7 +424,11 @@ def readiness(bridge: Bridge) -> list[Check]:
     asked |= {f"price_{each}": partial(_price, bridge, each) for each in _currencies(bridge)}
     if bridge.chain is not None:
         asked["chain"] = partial(chain_sight, bridge, bridge.chain, now=bridge.clock())
-    return [_check(name, attempt) for name, attempt in asked.items()]
+    beside = [_check(f"rail_{rail.name}", partial(_stands, bridge, rail)) for rail in bridge.beside]
+    return [
+        *(_check(name, attempt) for name, attempt in asked.items()),
+        *(replace(each, is_needed=False) for each in beside),
+    ]
 
 
 def _currencies(bridge: Bridge) -> list[str]:
@@ -403,6 +453,15 @@ def _provider(ask: Callable[[], Health]) -> str:
     if not ask().ok:
         raise BridgeError("provider_unhealthy", "The gateway says that it is not well.")
     return "ok"
+
+
+def _stands(bridge: Bridge, rail: Rail) -> str:
+    """How a rail beside the first stands; asked no more often than its offers ask it. The first way goes on without it."""
+    ask_standing(bridge, rail)
+    _, health = bridge.standing.get(rail.wallet_id, (None, None))
+    if is_unwell(bridge, rail, now=bridge.clock()):
+        raise Unavailable("rail_unwell", "It is not well, or does not answer.")
+    return f"inbound {health.inbound_sat}" if health is not None and health.inbound_sat is not None else "ok"
 
 
 def _price(bridge: Bridge, currency: str) -> str:

@@ -13,7 +13,7 @@ from bridge.core.addresses import check_wallet_net
 from bridge.core.clock import behind_chain
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Health
-from bridge.core.rail import AddressSource
+from bridge.core.rail import AddressSource, Rail
 from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
@@ -80,9 +80,15 @@ MENDS = {
     "wallet_missing.",
     "former_wallet": "Sweep what is left, then take it out of former_wallets; see runbook moving-wallets.",
     "former_wallet_key": "The gateway refuses the key for this wallet: check former_wallets; see runbook moving-wallets.",
-    "rail": "This way to pay is not offered while its node is unwell or nothing can come in over it: look at the node, open or rent "
-    "inbound capacity. The first way goes on.",
-    "rail_key": "The node refuses the key or does not answer: check its section of the settings.",
+    "rail": "This way to pay is not offered while its node is unwell, behind or of another network: look at the node and at its section "
+    "of the settings; see runbook rail_silent. The first way goes on.",
+    "rail_inbound": "Amounts above that are not offered over it: open or rent inbound capacity, or lower most_sat to what can come in; "
+    "see runbook rail_inbound.",
+    "rail_clock": "Its machine's clock and this one's differ: a payment request would end too early or too late. Start a time service on "
+    "both.",
+    "rail_version": "This release was not tried with it: read its notes, try it on a test network, watch the first day.",
+    "rail_key": "The node refuses the key or does not answer: check its section of the settings; see runbook "
+    "rail_silent.",
     "cold_descriptor": "Compare the first address with the cold wallet's.",
     "receiving_branch": "Take the descriptor of the receiving branch, /0/* or /<0;1>/*, unless the wallet shows these addresses.",
     "keys_distinct": "Make a new secret for one of the roles named: one secret, one role.",
@@ -118,7 +124,7 @@ def examine(
         findings.append(_gateway_terms(bridge, rail.health))
     findings += _own_wallets(bridge, place)
     findings += _former_wallets(bridge)
-    findings += _beside(bridge)
+    findings += _beside(bridge, limits)
     findings.append(_finding("keys_distinct", True, "every secret has one role; the settings are refused otherwise"))
     findings.append(_clock(bridge, limits))
     findings.append(_backup(place, bridge.clock(), limits))
@@ -150,6 +156,8 @@ def _worst(bridge: Bridge) -> str:
 
 def _ready(bridge: Bridge) -> Iterator[Finding]:
     for check in readiness(bridge):
+        if not check.is_needed:
+            continue  # it has findings of its own
         mend = MENDS.get(f"{check.name}:{check.detail}", MENDS[check.name.partition("_")[0]])
         yield Finding(
             name=check.name, state=PASS if check.ok else FAIL, detail=check.detail, mend="" if check.ok else mend
@@ -188,21 +196,56 @@ def _gateway_terms(bridge: Bridge, ask: Callable[[], Health]) -> Finding:
     return _finding("gateway_terms", not differs, detail, worst=WARN)
 
 
-def _beside(bridge: Bridge) -> Iterator[Finding]:
-    """Whether each rail beside the first answers, and how much can come in over it now."""
+def _beside(bridge: Bridge, limits: Thresholds) -> Iterator[Finding]:
+    """Whether each rail beside the first answers and takes the key, on which network, how much can come in, its clock and version.
+
+    All of it warns but the key: the first way goes on without it.
+    """
     for rail in bridge.beside:
         if rail.balance is not None:
             yield _attempt(f"rail_key:{rail.name}", rail.balance)
-        if rail.health is None:
-            continue
         try:
-            health = rail.health()
+            health = rail.health() if rail.health is not None else None
+            version = rail.version() if rail.version is not None else None
         except BridgeError as error:
             yield _finding(f"rail:{rail.name}", False, error.detail, worst=WARN)
             continue
-        inbound = f"{health.inbound_sat} sat can come in" if health.inbound_sat is not None else ""
-        has_room = health.inbound_sat is None or health.inbound_sat >= rail.least_units
-        yield _finding(f"rail:{rail.name}", health.ok and has_room, inbound, worst=WARN)
+        if health is not None:
+            yield from _standing(bridge, rail, health, limits)
+        if version is None:
+            continue
+        is_tried = version.startswith(rail.tried_with)
+        detail = f"version {version}" if version else "it does not say its version"
+        detail += "" if is_tried else f"; tried with {' and '.join(f'{each}x' for each in rail.tried_with)}"
+        yield _finding(f"rail_version:{rail.name}", is_tried, detail, worst=WARN)
+
+
+def _standing(bridge: Bridge, rail: Rail, health: Health, limits: Thresholds) -> Iterator[Finding]:
+    network = health.network or "unknown, so it is judged with each offer"
+    behind = health.blocks_behind
+    synced = (
+        "of its blocks it says nothing" if behind is None else f"{behind} blocks behind" if behind else "up to date"
+    )
+    is_well = health.ok and health.network in ("", bridge.network)
+    yield _finding(f"rail:{rail.name}", is_well, f"network {network}; {synced}", worst=WARN)
+    room, most_sat = health.inbound_sat, _most_offered(bridge, rail)
+    told = f"{room} sat can come in" if room is not None else "it does not say how much can come in"
+    told += f", up to {most_sat} sat are offered" if most_sat is not None else ""
+    has_room = room is None or room >= max(rail.least_units, most_sat or 0)
+    yield _finding(f"rail_inbound:{rail.name}", has_room, told, worst=WARN)
+    if health.server_time is not None:
+        skew = int((bridge.clock() - health.server_time).total_seconds())
+        is_near = abs(skew) <= limits.clock_skew_seconds
+        yield _finding(f"rail_clock:{rail.name}", is_near, f"{skew} s against it", worst=WARN)
+
+
+def _most_offered(bridge: Bridge, rail: Rail) -> int | None:
+    """The biggest amount that any merchant offers over it; None: any."""
+    limits = []
+    for merchant in bridge.merchants.values():
+        rules = [rule.most_sat for way, rule in merchant.offering.items() if way == rail.way]
+        limits.append([each for each in (rail.most_units, *rules) if each is not None])
+    return max((min(each) for each in limits), default=rail.most_units) if all(limits) else None
 
 
 def _own_wallets(bridge: Bridge, place: Place) -> Iterator[Finding]:

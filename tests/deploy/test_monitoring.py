@@ -53,9 +53,9 @@ def known_metrics(tmp_path: Path) -> set[str]:
 
 def metrics_of(expression: str) -> set[str]:
     bare = re.sub(r'"[^"]*"', "", expression)
-    without_labels = re.sub(r"\{[^}]*\}|\bby \([^)]*\)", "", bare)
+    without_labels = re.sub(r"\{[^}]*\}|\b(?:by|on) \([^)]*\)", "", bare)
     words = set(re.findall(r"\b[a-z_]{2,}\b(?!\s*\()", without_labels))
-    return words - {"or", "and", "by", "sum", "max", "time", "absent", "le"}
+    return words - {"or", "and", "by", "on", "sum", "max", "min", "time", "absent", "le"}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_labels_are_bounded():
     collectors = Metrics().registry._collector_to_names
     names = {label for collector in collectors for label in getattr(collector, "_labelnames", ())}
     bounded = {"merchant", "to", "outcome", "kind", "status", "state", "side", "role", "account", "verdict"}
-    assert names <= bounded | {"queue", "currency", "measure", "limit"}
+    assert names <= bounded | {"queue", "currency", "measure", "limit", "rail"}
 
 
 def test_the_check_writes_every_rule_for_node_exporter(tmp_path):

@@ -5,7 +5,7 @@ Owns one way to trip each rule; the table at the end holds the list to the code.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,6 +19,7 @@ from bridge.core.kinds import REVIEW_OWNERS, REVIEWS
 from bridge.core.stage import Stage
 from bridge.invoices.deliver import deliver_due
 from bridge.invoices.observe import look
+from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.open_invoice import open_invoice
 from bridge.invoices.record import open_loose_review
 from bridge.payouts.treasury import read_balance
@@ -26,8 +27,9 @@ from bridge.permit import set_mode
 from bridge.store import leases, policies
 from bridge.upkeep.check import OWNERS, Thresholds, alerts
 from bridge.upkeep.watch_clock import WatchedClock, watch_clock
-from tests.builders import World, build_bridge, build_request
+from tests.builders import World, build_bridge, build_request, gateway_rail, with_rail
 from tests.fakes import answer
+from tests.rails.toy import ToyNode, toy_rail
 
 Case = tuple[Bridge, World]
 
@@ -35,7 +37,8 @@ Case = tuple[Bridge, World]
 @pytest.fixture
 def case(sqlite_url: str) -> Iterator[Case]:
     world = World()
-    bridge = build_bridge(sqlite_url, world=world)
+    rails = (gateway_rail(world.wallet), toy_rail(ToyNode()))
+    bridge = build_bridge(sqlite_url, world=world, rails=rails)
     world.wallet.server_time = world.clock.now
     with closing(bridge.store):
         yield bridge, world
@@ -154,9 +157,7 @@ def unreadable_wallet(bridge: Bridge, world: World) -> None:
 
 
 def renamed_wallet(bridge: Bridge, _world: World) -> None:
-    opened(bridge)
-    with bridge.store.write() as tx:
-        tx.execute(text("UPDATE invoices SET wallet_id = 'wt_another'"))
+    opened(with_rail(bridge, wallet_id="wt_another"))
 
 
 def wrong_clock(_bridge: Bridge, world: World) -> None:
@@ -177,6 +178,36 @@ def unapproved_policy(bridge: Bridge, _world: World) -> None:
     with bridge.store.write() as tx:
         policies.add_first(tx, row | {"status": "superseded", "approvals_needed": 0})
         policies.add(tx, row | {"status": "proposed", "approvals_needed": 2})
+
+
+def node_of(bridge: Bridge) -> ToyNode:
+    """What stands behind the other way to pay."""
+    return bridge.beside[0].evidence  # type: ignore[return-value]
+
+
+def asked_for(bridge: Bridge, invoice: dict) -> None:
+    with suppress(Unavailable):
+        offer_beside(bridge, invoice["payment_url"].rpartition("/")[2], "lightning")
+
+
+def unreadable_way(bridge: Bridge, world: World) -> None:
+    invoice = opened(bridge)
+    asked_for(bridge, invoice)
+    node_of(bridge).is_silent = True
+    look(bridge, invoice["id"])
+    world.clock.advance(601)
+
+
+def narrow_way(bridge: Bridge, _world: World) -> None:
+    node_of(bridge).stands = replace(node_of(bridge).stands, inbound_sat=99_999)
+
+
+def failed_offers(bridge: Bridge, world: World) -> None:
+    node_of(bridge).spoils = {"text": "two words"}
+    invoice = opened(bridge)
+    for _ in range(6):
+        asked_for(bridge, invoice)
+        world.clock.advance(31)
 
 
 def nothing(_bridge: Bridge, _world: World) -> None:
@@ -200,6 +231,9 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "audit_unverified": unwalked_chain,
     "stage_reached": used_up_day,
     "policy_waiting": unapproved_policy,
+    "rail_silent": unreadable_way,
+    "rail_inbound": narrow_way,
+    "offers_failed": failed_offers,
     "backup_old": nothing,
     "database_down": no_database,
     "provider_down": no_gateway,

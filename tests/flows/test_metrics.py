@@ -175,6 +175,11 @@ LABELLED = {
     "bridge_screenings": "known",
     "bridge_payout_moves": "known",
     "bridge_stage_refusals": "known",
+    "bridge_offers": "known",
+    "bridge_rail_settlement_seconds": "known",
+    "bridge_ways_open": "gauge: counted from rows at each scrape",
+    "bridge_rail_well": "gauge: as the rails last said",
+    "bridge_rail_inbound_sat": "gauge: of a rail that has said it",
     "bridge_open_invoices": "gauge: counted from rows at each scrape",
     "bridge_deliveries_by_state": "gauge: counted from rows at each scrape",
     "bridge_reviews_open": "gauge: counted from rows at each scrape",
@@ -221,6 +226,8 @@ def test_every_counter_with_labels_stands_at_zero_before_its_first_event(sqlite_
         for limit in ("invoices", "amount")
         for name in merchants
     }
+    outcomes = ("made", "refused", "unavailable", "nonsense")
+    expected |= {("bridge_offers_total", ("outcome", outcome), ("rail", "subtc")) for outcome in outcomes}
     for name, outcomes in {
         "callbacks": ("new", "duplicate", "bad_signature", "unknown_token"),
         "looks": ("read", "unavailable", "failed"),
@@ -235,7 +242,7 @@ def test_what_the_programs_count_is_among_the_known_labels() -> None:
     """Every label that is written out where something is counted; a new one must be known from the start, too."""
     known = {
         name: {label: {sample.labels[label] for sample in each.collect()[0].samples} for label in each._labelnames}
-        for name, each in vars(Metrics(["shop"])).items()
+        for name, each in vars(Metrics(["shop"], ["subtc"])).items()
         if getattr(each, "_type", "") == "counter" and each._labelnames
     }
     counted: set[tuple[str, str, str]] = set()

@@ -13,7 +13,7 @@ from bridge.config import Lnbits
 from bridge.core.errors import Refused
 from bridge.core.rail import Wanted
 from bridge.lightning.bolt11 import decoded
-from bridge.rails.lnbits import LnbitsWallet
+from bridge.rails.lnbits import TRIED_WITH, LnbitsWallet
 from tests.lightning.real import RealLnbits
 from tests.sandbox_bitcoin.driver import Receiver, until
 
@@ -202,3 +202,7 @@ def test_after_a_restart_what_waited_has_failed_without_a_word_and_is_not_listed
     offer = wallet.offer(wanted(reference="rail:3", ring_url=ring_url))
     assert offer.key is not None and lnbits.read(offer.key)["details"]["webhook"] is None
     wallet.close()
+
+
+def test_its_version_stands_in_its_own_description_and_is_one_that_was_tried(wallet: LnbitsWallet) -> None:
+    assert wallet.version().startswith(TRIED_WITH)

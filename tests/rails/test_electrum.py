@@ -281,19 +281,25 @@ def test_a_daemon_that_is_not_the_shops_says_neither_balance_nor_health(
     place: Place, member: str, value: str, code: str
 ) -> None:
     place.fault("ln_wallet", "set_member", member=member, value=value)
-    for call in (place.wallet.balance, place.wallet.health):
+    for call in (place.wallet.balance, place.wallet.health, place.wallet.version):
         with pytest.raises(ProtocolError) as refused:
             call()
         assert (refused.value.code, refused.value.field) == (code, member)
 
 
-@pytest.mark.parametrize(("member", "value"), [("connected", False), ("server_height", 101), ("server_height", None)])
-def test_a_daemon_that_is_behind_or_alone_is_not_well(place: Place, member: str, value: object) -> None:
+@pytest.mark.parametrize(
+    ("member", "value", "behind"), [("connected", False, 0), ("server_height", 101, 1), ("server_height", None, None)]
+)
+def test_a_daemon_that_is_behind_or_alone_is_not_well(
+    place: Place, member: str, value: object, behind: int | None
+) -> None:
     health = place.wallet.health()
     assert health.ok
     assert health.server_time is not None and abs(health.server_time - place.now) < timedelta(seconds=3)
+    assert (health.network, health.blocks_behind, place.wallet.version()) == ("test", 0, "4.8.3")
     place.fault("ln_wallet", "set_member", member=member, value=value)
-    assert not place.wallet.health().ok
+    unwell = place.wallet.health()
+    assert (unwell.ok, unwell.blocks_behind) == (False, behind)
 
 
 def test_what_is_sent_arrives_and_the_route_costs_extra(place: Place) -> None:

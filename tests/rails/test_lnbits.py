@@ -360,6 +360,20 @@ def test_health_tells_the_servers_own_clock(place: Place) -> None:
     assert abs(health.server_time - place.now) < timedelta(seconds=3)
 
 
+def test_its_version_is_one_that_was_tried_and_a_server_that_hides_it_says_none(place: Place) -> None:
+    assert place.wallet.version() == "1.6.2"
+    for hidden in (None, {"version": 7}, {"version": "1.6\n2"}):
+        place.fault("ln_version", "set_member", member="info", value=hidden, times=1)
+        assert place.wallet.version() == ""
+    place.control("knobs", ln_outage="503")
+    assert place.wallet.version() == ""
+
+
+def test_how_much_can_come_in_is_unknown_as_is_its_network(place: Place) -> None:
+    health = place.wallet.health()
+    assert (health.inbound_sat, health.network, health.blocks_behind) == (None, "", None)
+
+
 def test_a_webhook_rings_twice_unsigned_with_json_in_json_and_is_tried_once(place: Place) -> None:
     receiver = Receiver()
     try:

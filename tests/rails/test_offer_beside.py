@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.books.export import export
+from bridge.books.keep_books import refresh_gauges
 from bridge.context import BESIDE_CRASH_POINTS
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.evidence import Health
@@ -20,8 +21,10 @@ from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
 from bridge.invoices.ways import ShownWay
+from bridge.metrics import Metrics
 from bridge.payouts.treasury import read_balances, treasury_rows
 from bridge.store import leases, targets
+from bridge.upkeep.check import Thresholds, alerts, readiness
 from bridge.upkeep.doctor import Place, examine
 from tests.books.runs import codes, reconcile
 from tests.flows.world import World
@@ -417,7 +420,9 @@ def test_a_rail_that_takes_long_to_say_nothing_is_left_for_a_while(shop: Shop) -
     shop.world.advance(1)
     assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 1)
     shop.world.advance(31)
-    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 2)
+    shop.node.is_silent = False
+    shop.node.on_read = lambda: None
+    assert (sense_beside(shop.world.bridge, owner="w1"), shop.node.reads) == (0, 4)
 
 
 def test_a_rail_with_a_doorbell_is_told_where_it_rings_for_this_invoice(shop: Shop) -> None:
@@ -444,16 +449,163 @@ def test_what_lies_there_is_read_shown_and_held_against_the_books(shop: Shop) ->
     assert codes(reconcile(shop.world.bridge)) == ["output_different", "wallet_differs"]
 
 
-def test_the_doctor_says_whether_it_answers_and_what_can_come_in(shop: Shop) -> None:
-    def said() -> dict[str, Any]:
-        found = examine(shop.world.bridge, Place())
-        return {each.name: each.state for each in found if each.name.startswith("rail")}
+def beside(shop: Shop) -> dict[str, tuple[str, str]]:
+    """What the doctor says of the rail."""
+    found = examine(shop.world.bridge, Place())
+    return {each.name: (each.state, each.detail) for each in found if each.name.startswith("rail")}
 
-    assert said() == {"rail_key:toy": "ok", "rail:toy": "ok"}
-    shop.node.stands = replace(shop.node.stands, inbound_sat=0)
-    assert said() == {"rail_key:toy": "ok", "rail:toy": "warn"}
+
+def rail_with(shop: Shop, **changes: Any) -> None:
+    rails = (*shop.world.bridge.rails[:-1], toy_rail(shop.node, **changes))
+    shop.world.bridge = replace(shop.world.bridge, rails=rails)
+
+
+def test_the_doctor_says_whether_it_answers_takes_the_key_and_stands_well(shop: Shop) -> None:
+    unknown = "network unknown, so it is judged with each offer; of its blocks it says nothing"
+    assert beside(shop) == {
+        "rail_key:toy": ("ok", ""),
+        "rail:toy": ("ok", unknown),
+        "rail_inbound:toy": ("ok", "it does not say how much can come in"),
+    }
+    shop.node.stands = replace(shop.node.stands, network="test", blocks_behind=0)
+    assert beside(shop)["rail:toy"] == ("ok", "network test; up to date")
+    shop.node.stands = replace(shop.node.stands, network="main")
+    assert beside(shop)["rail:toy"][0] == "warn"
+    shop.node.stands = replace(shop.node.stands, network="test", blocks_behind=2, ok=False)
+    assert beside(shop)["rail:toy"] == ("warn", "network test; 2 blocks behind")
     shop.node.is_silent = True
-    assert said() == {"rail_key:toy": "FAIL", "rail:toy": "warn"}
+    assert {name: state for name, (state, _) in beside(shop).items()} == {"rail_key:toy": "FAIL", "rail:toy": "warn"}
+
+
+def test_the_doctor_holds_what_can_come_in_against_the_biggest_amount_that_is_offered(shop: Shop) -> None:
+    shop.node.stands = replace(shop.node.stands, inbound_sat=50_000)
+    assert beside(shop)["rail_inbound:toy"] == ("ok", "50000 sat can come in")
+    rail_with(shop, most_units=50_001)
+    assert beside(shop)["rail_inbound:toy"] == ("warn", "50000 sat can come in, up to 50001 sat are offered")
+    every = {
+        name: replace(m, offering={LIGHTNING: WayRule(most_sat=50_000)})
+        for name, m in shop.world.bridge.merchants.items()
+    }
+    shop.world.bridge = replace(shop.world.bridge, merchants=every)
+    assert beside(shop)["rail_inbound:toy"] == ("ok", "50000 sat can come in, up to 50000 sat are offered")
+    shop.node.stands = replace(shop.node.stands, inbound_sat=0)
+    assert beside(shop)["rail_inbound:toy"][0] == "warn"
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(-29, "ok"), (31, "warn"), (-31, "warn")])
+def test_the_doctor_compares_its_clock_with_ours(shop: Shop, seconds: int, state: str) -> None:
+    theirs = shop.world.bridge.clock() - timedelta(seconds=seconds)
+    shop.world.bridge = replace(shop.world.bridge, clock=lambda: theirs + timedelta(seconds=seconds))
+    shop.node.stands = replace(shop.node.stands, server_time=theirs)
+    assert beside(shop)["rail_clock:toy"] == (state, f"{seconds} s against it")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.6.2", ("ok", "version 1.6.2")),
+        ("1.60.0", ("warn", "version 1.60.0; tried with 1.6.x and 1.5.x")),
+        ("", ("warn", "it does not say its version; tried with 1.6.x and 1.5.x")),
+    ],
+)
+def test_the_doctor_says_whether_its_version_is_one_that_was_tried(
+    shop: Shop, version: str, said: tuple[str, str]
+) -> None:
+    rail_with(shop, version=lambda: version, tried_with=("1.6.", "1.5."))
+    assert beside(shop)["rail_version:toy"] == said
+
+
+def test_the_bridge_is_ready_without_it_and_says_that_it_is_away(shop: Shop) -> None:
+    def said() -> list[tuple[bool, str, bool]]:
+        return [(c.ok, c.detail, c.is_needed) for c in readiness(shop.world.bridge) if c.name == "rail_toy"]
+
+    shop.node.stands = replace(shop.node.stands, inbound_sat=700)
+    assert said() == [(True, "inbound 700", False)]
+    shop.node.is_silent = True
+    shop.world.advance(31)
+    assert said() == said() == [(False, "rail_unwell", False)]
+    assert shop.node.health_asked == 2
+
+
+def tripped(shop: Shop, **limits: int) -> dict[str, str]:
+    """The alerts about other ways to pay, with who is asked outside."""
+    found = alerts(shop.world.bridge, ask_outside=True, thresholds=Thresholds(**limits))
+    return {each.rule: each.detail for each in found if each.rule.startswith(("rail", "offers"))}
+
+
+def test_a_rail_that_is_silent_while_an_offer_of_it_is_open_is_an_alert_after_a_while(shop: Shop) -> None:
+    invoice = shop.open()
+    shop.ask(invoice)
+    shop.node.is_silent = True
+    shop.world.look(invoice)
+    assert "cannot be read" not in tripped(shop)["rail_silent"]
+    shop.world.advance(601)
+    assert tripped(shop)["rail_silent"].startswith("what came over another way cannot be read for 1 invoices since ")
+    shop.node.is_silent = False
+    shop.world.look(invoice)
+    assert tripped(shop) == {}
+
+
+def test_a_rail_that_says_that_it_is_not_well_is_an_alert_though_nothing_is_open(shop: Shop) -> None:
+    assert tripped(shop) == {}
+    shop.node.stands = replace(shop.node.stands, ok=False)
+    assert tripped(shop) == {"rail_silent": "toy: it says that it is not well"}
+    shop.node.is_silent = True
+    assert tripped(shop) == {"rail_silent": "toy: rail_unavailable"}
+
+
+@pytest.mark.parametrize(("sat", "is_told"), [(99_999, True), (100_000, False)])
+def test_too_little_that_can_come_in_is_an_alert(shop: Shop, sat: int, is_told: bool) -> None:
+    shop.node.stands = replace(shop.node.stands, inbound_sat=sat)
+    told = {"rail_inbound": f"toy: {sat} sat can come in, limit 100000"} if is_told else {}
+    assert tripped(shop) == told
+    assert tripped(shop, rail_inbound_sat=0) == {}
+
+
+def test_offers_that_came_to_nothing_are_counted_for_an_hour(shop: Shop) -> None:
+    shop.node.spoils = {"text": "two words"}
+    for number in range(3):
+        shop.refusal(shop.open(str(number)))
+        shop.world.advance(31)
+    assert tripped(shop, offers_failed=2) == {"offers_failed": "3, limit 2"}
+    assert tripped(shop, offers_failed=3) == {}
+    shop.world.advance(3_600)
+    assert tripped(shop, offers_failed=0) == {}
+
+
+def figures(shop: Shop) -> dict[str, float]:
+    refresh_gauges(shop.world.bridge)
+    samples = [s for metric in shop.world.bridge.metrics.registry.collect() for s in metric.samples]
+    told = {(s.name, s.labels.get("outcome", "")): s.value for s in samples if s.labels.get("rail") == "toy"}
+    return {f"{name}{' ' + outcome if outcome else ''}": value for (name, outcome), value in told.items()}
+
+
+def test_offers_ways_that_are_open_and_the_time_to_settled_are_counted_by_rail(shop: Shop) -> None:
+    shop.world.bridge = replace(shop.world.bridge, metrics=Metrics(["shop"], ["toy"]))
+    before = figures(shop)
+    outcomes = ("made", "refused", "unavailable", "nonsense")
+    assert [before[f"bridge_offers_total {each}"] for each in outcomes] == [0, 0, 0, 0]
+    assert (before["bridge_ways_open"], before["bridge_rail_settlement_seconds_count"]) == (0, 0)
+    shop.node.stands = replace(shop.node.stands, inbound_sat=90_000)
+    invoice = shop.open()
+    made = shop.ask(invoice)
+    after = figures(shop)
+    assert (after["bridge_offers_total made"], after["bridge_ways_open"], after["bridge_rail_well"]) == (1, 1, 1)
+    assert after["bridge_rail_inbound_sat"] == 90_000
+    shop.world.advance(12)
+    shop.node.pay(made.text, at=shop.world.bridge.clock())
+    shop.world.look(invoice)
+    settled = figures(shop)
+    assert (settled["bridge_ways_open"], settled["bridge_rail_settlement_seconds_count"]) == (0, 1)
+    assert 12 <= settled["bridge_rail_settlement_seconds_sum"] < 20
+    shop.node.is_silent = True
+    shop.refusal(shop.open("8"))
+    failed = figures(shop)
+    assert (failed["bridge_offers_total unavailable"], failed["bridge_rail_well"]) == (1, 0)
+    shop.world.advance(31)
+    shop.node.is_silent, shop.node.spoils = False, {"text": "two words"}
+    shop.refusal(shop.open("9"))
+    assert figures(shop)["bridge_offers_total nonsense"] == 1
 
 
 def test_page_receipt_and_evidence_name_the_payment_hash_and_no_transaction(shop: Shop) -> None:
