@@ -208,6 +208,8 @@ class Bridge:
     public_url: str
     callback_token: Callable[[str], str]
     metrics: Metrics
+    # As payers know it.
+    shop_name: str = ""
     guards: Guards = field(default_factory=Guards)
     review_due_seconds: int = 86_400
     jump_memory_seconds: int = 600

@@ -103,6 +103,7 @@ def build(settings: Settings) -> Bridge:
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
         metrics=Metrics((m.id for m in settings.merchants), {rail.name for rail in rails}),
+        shop_name=settings.shop.name,
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),

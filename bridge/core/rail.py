@@ -94,8 +94,9 @@ class Wanted:
     """What a rail is asked for. `due_units` are of its asset's smallest unit.
 
     `reference` is ours and the same at every try of the same offer: a rail whose answer was lost finds by it what it made, before
-    it makes a second; nothing else reads it. `memo` is what the payer's wallet may show, so it holds nothing personal. A rail with
-    a doorbell may be told where it rings for this invoice, `ring_url`.
+    it makes a second; nothing else reads it. `is_first_try`: no earlier try can have made anything, so there is nothing to find.
+    `memo` is what the payer's wallet may show, so it holds nothing personal and, where the rail has another place for it, nothing of
+    ours. A rail with a doorbell may be told where it rings for this invoice, `ring_url`.
     """
 
     due_units: int
@@ -103,6 +104,7 @@ class Wanted:
     memo: str = ""
     expires_at: datetime | None = None
     ring_url: str = ""
+    is_first_try: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ way waits for this or fails with it.
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,14 +17,14 @@ from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Unavailable
 from bridge.core.rail import Offer, Rail, Target, Wanted
 from bridge.invoices.record import open_loose_review
-from bridge.invoices.targets import offered, targets_of
+from bridge.invoices.targets import memo_of, offered, targets_of
 from bridge.invoices.ways import ask_standing, best_rails, chosen_ways, usable
 from bridge.logs import log
 from bridge.permit import is_paused, require_mode
 from bridge.store import audit, invoices, leases, targets
 from bridge.store.db import Duplicate, Tx
 
-LEASE_SECONDS = 30
+LEASE_SECONDS, ASKED_SECONDS = 30, 86_400
 WAIT_STEPS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1)
 LONGEST_TEXT, LONGEST_KEY = 4_000, 128
 # Offers that came to nothing are counted, over all nodes, in a budget of this name that nobody draws from.
@@ -58,11 +58,16 @@ def offer_beside(bridge: Bridge, public_id: str, way: str) -> Target:
             return found
         with bridge.store.write(durable=False) as tx:
             lease = _lease(found)
-            is_ours = leases.take(tx, lease, owner=owner, now=bridge.clock(), lease_seconds=LEASE_SECONDS)
+            now = bridge.clock()
+            is_ours = leases.take(tx, lease, owner=owner, now=now, lease_seconds=LEASE_SECONDS)
+            # It outlives a try of which nobody knows what it made, a killed one too, until one is stored.
+            is_first = is_ours and leases.take_free(
+                tx, f"{lease}:asked", owner=lease, now=now, lease_seconds=ASKED_SECONDS
+            )
         if is_ours:
             bridge.crash_point("beside.claimed")
             try:
-                return _made(bridge, found)
+                return _made(bridge, found, is_first_try=is_first)
             finally:
                 with bridge.store.write(durable=False) as tx:
                     leases.give_back(tx, owner=owner)
@@ -109,14 +114,14 @@ def _decided(tx: Tx, bridge: Bridge, row: Any, rail: Rail) -> Target | _Asked:
         due_units=sat,
         # What was stored once is over when it is asked for again; what was lost on its way here is found.
         reference=f"{row.id}:{quote.version}:{sat}:{len(its)}",
-        memo=row.billing_payment_id,
+        memo=memo_of(bridge, row.billing_payment_id),
         expires_at=quote.expires_at,
         ring_url=f"{rail.doorbell.url}/{bridge.callback_token(row.id)}" if rail.doorbell is not None else "",
     )
     return _Asked(row=row, rail=rail, wanted=wanted)
 
 
-def _made(bridge: Bridge, asked: _Asked) -> Target:
+def _made(bridge: Bridge, asked: _Asked, *, is_first_try: bool) -> Target:
     """Asks the rail outside any transaction. A lost answer is found again by its reference at the next try."""
     rail = asked.rail
     if rail.asks is None:
@@ -124,7 +129,7 @@ def _made(bridge: Bridge, asked: _Asked) -> Target:
     now = bridge.clock()
     draw_call(bridge, rail=rail)
     try:
-        offer = rail.asks(asked.wanted)
+        offer = rail.asks(replace(asked.wanted, is_first_try=is_first_try))
         bridge.crash_point("beside.asked")
         _check(offer, asked.wanted)
         target = offered(rail, offer, due_units=asked.wanted.due_units, now=now)
@@ -161,6 +166,7 @@ def _stored(bridge: Bridge, asked: _Asked, target: Target) -> Target:
         if still.wanted != asked.wanted:
             raise Refused("way_not_offered", "What is to be paid has changed meanwhile.", field="way")
         targets.add(tx, row.id, target)
+        leases.give_back(tx, owner=_lease(asked))
         detail = {"way": target.way, "rail": target.rail, "due_units": target.due_units, "key": target.key}
         audit.write(tx, at=target.created_at, actor="payer", action="way_offered", invoice_id=row.id, detail=detail)
         bridge.crash_point("beside.committing")

@@ -25,7 +25,7 @@ from bridge.invoices.present import invoice_json
 from bridge.invoices.price import current_rate, offer, samples_json
 from bridge.invoices.record import Recorded, open_loose_review, record, record_first, rule_of
 from bridge.invoices.stage import require_stage_room
-from bridge.invoices.targets import address_for_invoice, asks_always, offered, refuse_amount
+from bridge.invoices.targets import address_for_invoice, asks_always, memo_of, offered, refuse_amount
 from bridge.logs import log
 from bridge.payouts.treasury import require_room
 from bridge.permit import refuse_mode, refuse_paused
@@ -231,7 +231,7 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     if ask is None:
         raise ValueError("a rail that has no address and cannot be asked for one is not offered")
     try:
-        offer = ask(_wanted(asked, needs.quote))
+        offer = ask(_wanted(bridge, asked, needs.quote))
     except BridgeError as error:
         raise _not_opened(bridge, asked, needs, code=error.code) from error
     bridge.crash_point("open.address_taken")
@@ -255,10 +255,11 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     return answered
 
 
-def _wanted(asked: _Asked, quote: Quote) -> Wanted:
-    """The same for every try at the same price. What the payer's wallet shows is the number that the payer knows it by."""
+def _wanted(bridge: Bridge, asked: _Asked, quote: Quote) -> Wanted:
+    """The same for every try at the same price."""
     payment, due_units = asked.request.billing_payment_id, quote.due_sat
-    return Wanted(due_units=due_units, reference=f"{asked.merchant.id}:{payment}:{due_units}", memo=payment)
+    reference = f"{asked.merchant.id}:{payment}:{due_units}"
+    return Wanted(due_units=due_units, reference=reference, memo=memo_of(bridge, payment))
 
 
 def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: str) -> Unavailable:

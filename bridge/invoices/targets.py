@@ -20,6 +20,11 @@ from bridge.store import leases, targets, wallets
 from bridge.store.db import Tx
 
 
+def memo_of(bridge: Bridge, billing_payment_id: str) -> str:
+    """What the payer's wallet shows: whom they pay, and the number that both know it by."""
+    return f"{bridge.shop_name} #{billing_payment_id}".strip()
+
+
 def offered(rail: Rail, offer: Offer, *, due_units: int, now: datetime) -> Target:
     """A target over this rail that was not offered before."""
     return Target(

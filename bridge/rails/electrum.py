@@ -46,6 +46,8 @@ _GONE = frozenset({"CLOSED", "REDEEMED"})
 _DAY_SECONDS = 86_400
 # A description is at most 639 bytes of a payment request.
 _MEMO_LETTERS = 100
+# So many of one shop's open requests never meet by chance.
+_MARK_LETTERS = 16
 # What grows with the wallet: its open requests, its history.
 _LONG_BYTES = 32 * 1024 * 1024
 # Nodes may take up to twice of what was asked for (BOLT 4); what says more is no answer about this request.
@@ -99,11 +101,14 @@ class ElectrumWallet:
     def offer(self, wanted: Wanted) -> Offer:
         """A request for exactly what is wanted: the one that an earlier try made, whose answer was lost, or a new one.
 
-        Electrum makes a second of the same memo, so it is asked what there is first. Raises Unavailable (`no_inbound_capacity` when no
-        channel could carry it), Refused or ProtocolError.
+        Electrum makes a second of the same memo, so it is asked what there is before another try. Raises Unavailable
+        (`no_inbound_capacity` when no channel could carry it), Refused or ProtocolError.
         """
-        memo = f"{wanted.memo[:_MEMO_LETTERS]} ({wanted.reference})".lstrip()
-        there, now = self._call("list_requests", pending=True)
+        # It has no other place for our reference; what the payer's wallet shows names nothing inside of us.
+        mark = hashlib.sha256(wanted.reference.encode()).hexdigest()[:_MARK_LETTERS]
+        memo = f"{wanted.memo[:_MEMO_LETTERS]} ({mark})".lstrip()
+        # Listing takes the longer the more are open.
+        there, now = ([], self._info()[1]) if wanted.is_first_try else self._call("list_requests", pending=True)
         for request in _listed(there, "list_requests"):
             if request.get("message") == memo and request.get("can_receive") is True:
                 try:

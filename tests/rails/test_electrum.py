@@ -64,7 +64,7 @@ def test_an_offer_is_a_request_for_just_the_sum_and_the_time_that_are_wanted(pla
     wanted = place.wanted(1_500)
     offer = place.wallet.offer(wanted)
     asked = decoded(offer.text)
-    assert (asked.amount_msat, asked.description, asked.network) == (1_500_000, "VPS (inv_1:1)", "test")
+    assert (asked.amount_msat, asked.description, asked.network) == (1_500_000, "VPS (7667c3eb556177de)", "test")
     assert (offer.key, offer.expires_at) == (asked.payment_hash, asked.expires_at)
     assert wanted.expires_at is not None
     assert abs(asked.expires_at - wanted.expires_at) <= timedelta(seconds=2)
@@ -83,6 +83,21 @@ def test_an_answer_that_was_lost_is_found_again_and_no_second_request_is_made(pl
     offer = place.offer()
     assert [each["bolt11"] for each in place.made()] == [offer.text]
     assert place.offer() == offer
+
+
+def test_what_the_payers_wallet_shows_names_nothing_inside_of_us(place: Place) -> None:
+    offer = place.offer(reference="inv_secret:1", memo="Hosting #1047")
+    told = place.sandbox.world.lightning.payments[-1].memo
+    assert told.startswith("Hosting #1047 (") and "inv_" not in told
+    assert place.offer(reference="inv_secret:1", memo="Hosting #1047") == offer
+
+
+def test_a_first_try_does_not_list_what_is_open(place: Place) -> None:
+    place.fault("ln_list", "error")
+    first = place.offer(is_first_try=True)
+    assert decoded(first.text).expires_at == first.expires_at
+    with pytest.raises(Unavailable):
+        place.offer()
 
 
 def test_another_reference_or_sum_gets_another_request(place: Place) -> None:

@@ -51,7 +51,7 @@ def test_the_invoice_that_is_made_rings_at_its_own_address_and_expires_with_the_
     (made,) = shop.payments()
     token = shop.world.bridge.callback_token(shop.invoice["id"])
     assert made["webhook"] == f"http://127.0.0.1:9/callbacks/lnbits/{token}"
-    assert made["memo"] == "7" and made["bolt11"] == target.text
+    assert made["memo"] == "Hosting #7" and made["bolt11"] == target.text
     assert shop.offer() == target
     assert len(shop.payments()) == 1
 

@@ -148,6 +148,14 @@ def test_a_lost_answer_is_found_again_by_our_reference(shop: Shop) -> None:
     shop.node.loses_answers = False
     shop.world.advance(31)
     assert shop.ask(invoice).text in shop.node.made
+    assert shop.node.first_tries == [True, False]
+    assert shop.world.rows("SELECT * FROM leases WHERE name LIKE 'beside:%'") == []
+
+
+def test_a_payers_wallet_shows_the_shop_and_the_number_that_both_know_and_nothing_of_ours(shop: Shop) -> None:
+    shop.world.bridge = replace(shop.world.bridge, shop_name="Beispiel GmbH")
+    shop.ask(shop.open("1047"))
+    assert shop.node.memos == ["Beispiel GmbH #1047"]
     assert len(shop.node.made) == 1 and len(set(shop.node.asked)) == 1
 
 
@@ -350,6 +358,8 @@ def test_killed_anywhere_the_next_try_makes_one_and_loses_none(shop: Shop, point
     shop.world.advance(31)  # a dead process holds its claim so long
     made = shop.ask(invoice)
     assert (len(shop.node.made), shop.targets(invoice), made.text in shop.node.made) == (1, 2, True)
+    # Only a try that is known to have made nothing, or to have been stored, lets the next one be the first.
+    assert shop.node.first_tries[-1] is (len(shop.node.first_tries) == 1 and point == "beside.committed")
     assert shop.world.rows("SELECT count(*) FROM audit WHERE action = 'way_offered'") == [(1,)]
     shop.node.pay(made.text, at=shop.world.bridge.clock())
     assert shop.world.seen(invoice)[0] == "settled"

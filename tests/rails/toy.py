@@ -37,6 +37,8 @@ class ToyNode:
 
     made: dict[str, Made] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    memos: list[str] = field(default_factory=list)
+    first_tries: list[bool] = field(default_factory=list)
     ring_urls: list[str] = field(default_factory=list)
     reads: int = 0
     # Texts of which it answers nonsense, and what happens while it is read.
@@ -51,6 +53,8 @@ class ToyNode:
 
     def asks(self, wanted: Wanted) -> Offer:
         self.asked.append(wanted.reference)
+        self.memos.append(wanted.memo)
+        self.first_tries.append(wanted.is_first_try)
         self.ring_urls.append(wanted.ring_url)
         self._answer()
         key = hashlib.sha256(wanted.reference.encode()).hexdigest()
