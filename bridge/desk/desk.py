@@ -11,10 +11,12 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
+from bridge.core.evidence import FINAL
 from bridge.core.money import BTC, minor_text
+from bridge.core.rail import Target
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
-from bridge.invoices.present import about, cells, depth_of, time_text
+from bridge.invoices.present import about, cells, depth_of, time_text, way_of
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.invoices.targets import all_of
 from bridge.language import plain_texts
@@ -107,7 +109,8 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
         "quotes": [_quote(each) for each in found.quotes[-MOST_ROWS:]],
-        "payments": [_payment(each, needed=row.confirmations_needed) for each in found.payments[-MOST_ROWS:]],
+        "payments": [_payment(each, targets, needed=row.confirmations_needed) for each in found.payments[-MOST_ROWS:]],
+        "beside": [_offered(each) for each in targets[1:][-MOST_ROWS:]],
         "journals": [_journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
         "balances": found.balances(BTC),
         "deliveries": [_delivery(each) for each in found.deliveries[:MOST_ROWS]],
@@ -232,8 +235,19 @@ def _quote(row: Any) -> dict[str, Any]:
     return _plain(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
 
 
-def _payment(row: Any, *, needed: int) -> dict[str, Any]:
-    return _plain(row, *_PAYMENT) | {"confirmations": depth_of(row, needed=needed)}
+def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
+    way, is_final = way_of(row, targets), row.confirmations is not None and row.confirmations >= FINAL
+    # What stands in no blocks has no output to point at: it is known by its payment hash alone.
+    known_by = row.key.partition(":")[0] if is_final else row.key
+    shown = {"confirmations": depth_of(row, needed=needed), "way": way, "known_by": known_by}
+    return _plain(row, *_PAYMENT) | shown
+
+
+def _offered(target: Target) -> dict[str, Any]:
+    """What was offered beside the first, by what its rail knows it by."""
+    ends = time_text(target.expires_at) if target.expires_at is not None else None
+    known_by = {"known_by": target.key or target.text, "expires_at": ends}
+    return {"way": target.way, "rail": target.rail, "due_units": target.due_units} | known_by
 
 
 def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bridge.core.money import minor_text
 from bridge.core.rail import Target
 from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import depth_of, time_text
+from bridge.invoices.present import depth_of, time_text, way_of
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.targets import targets_of
@@ -158,7 +158,7 @@ def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, A
         "confirmations": depth_of(row, needed=needed),
         "txid": None if is_final else known_by,
         "payment_hash": known_by if is_final else None,
-        "way": next((each.way for each in targets if each.id == row.target_id), targets[0].way),
+        "way": way_of(row, targets),
         "replaced": row.replaced,
         "first_seen_at": time_text(row.first_seen_at),
     }

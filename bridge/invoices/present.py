@@ -44,6 +44,11 @@ def depth_of(payment: Any, *, needed: int) -> int | None:
     return needed if confirmations is not None and confirmations >= FINAL else confirmations
 
 
+def way_of(payment: Any, targets: Sequence[Target]) -> str:
+    """How payers call the way that a payment came over."""
+    return next((each.way for each in targets if each.id == payment.target_id), targets[0].way)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Desk:
     """A cell of the desk's page of an invoice. The text desk.columns.<label> names it, without a label that of the field."""

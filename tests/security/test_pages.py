@@ -30,10 +30,10 @@ def section(code: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", ["threats.md", "promises.md"])
+@pytest.mark.parametrize("page", ["threats.md", "promises.md", "runbooks.md"])
 def test_every_test_that_a_page_names_exists(page):
     named = NAMED_TEST.findall((DOCS / page).read_text())
-    assert len(named) > 10
+    assert len(named) >= 10
     for place, function in named:
         path = ROOT / "tests" / place
         assert path.exists(), place
@@ -42,7 +42,7 @@ def test_every_test_that_a_page_names_exists(page):
 
 def test_every_threat_has_a_row_with_a_test():
     rows = re.findall(r"^\| (T-\d+) \|.*\| (.*) \|$", (DOCS / "threats.md").read_text(), re.M)
-    assert [number for number, _ in rows] == [f"T-{n}" for n in range(1, 38)]
+    assert [number for number, _ in rows] == [f"T-{n}" for n in range(1, 42)]
     assert {number for number, tests in rows if tests == "later"} == {"T-28", "T-29", "T-30"}
     assert all("`tests/" in tests for _, tests in rows if tests != "later")
 
