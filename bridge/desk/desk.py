@@ -104,7 +104,7 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
     row, targets = found.invoice, all_of(found.offered(), bridge, found.invoice)
     return {
         "story": story(bridge, found, plain_texts(lang)),
-        "invoice": shown_with(bridge, row, found.quotes[-1], targets),
+        "invoice": shown_with(bridge, row, found.quotes[-1], targets, found.payments),
         "about": about(row),
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),

@@ -21,9 +21,8 @@ from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.core.rail import Offer, Wanted
-from bridge.invoices.present import invoice_json
 from bridge.invoices.price import current_rate, offer, samples_json
-from bridge.invoices.record import Recorded, open_loose_review, record, record_first, rule_of
+from bridge.invoices.record import Recorded, open_loose_review, record, record_first, recorded_json, rule_of
 from bridge.invoices.stage import require_stage_room
 from bridge.invoices.targets import address_for_invoice, asks_always, memo_of, offered, refuse_amount
 from bridge.logs import log
@@ -455,7 +454,7 @@ def renew(
 
 
 def _answer(tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
-    shown = invoice_json(bridge, recorded.invoice, recorded.quote, recorded.sources, recorded.targets)
+    shown = recorded_json(bridge, recorded, recorded.invoice)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     idempotency.finish(
         tx,

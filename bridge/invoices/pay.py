@@ -14,12 +14,11 @@ from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import believed, is_ahead
 from bridge.core.errors import Refused
-from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.core.rail import Target
 from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import depth_of, time_text, way_of
+from bridge.invoices.present import depth_of, payment_json, time_text
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.targets import targets_of
@@ -87,7 +86,7 @@ def view_of(
 ) -> PayView:
     """The view of an invoice that was read already, with its newest quote, its payments and its targets."""
     tracing.follow(row.trace_id)
-    invoice = shown_with(bridge, row, newest, targets)
+    invoice = shown_with(bridge, row, newest, targets, payments)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
@@ -151,17 +150,7 @@ def _is_over(row: Any) -> bool:
 
 
 def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
-    known_by = row.key.partition(":")[0] if ":" in row.key else None
-    is_final = row.confirmations is not None and row.confirmations >= FINAL
-    return {
-        "amount_sat": row.amount_sat,
-        "confirmations": depth_of(row, needed=needed),
-        "txid": None if is_final else known_by,
-        "payment_hash": known_by if is_final else None,
-        "way": way_of(row, targets),
-        "replaced": row.replaced,
-        "first_seen_at": time_text(row.first_seen_at),
-    }
+    return payment_json(row, targets) | {"confirmations": depth_of(row, needed=needed), "replaced": row.replaced}
 
 
 def _reason(row: Any, *, is_active: bool, now: datetime) -> str:

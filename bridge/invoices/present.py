@@ -17,6 +17,8 @@ from bridge.core.offering import LIGHTNING, Way
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 
+MOST_PAYMENTS = 20
+
 
 def time_text(at: datetime) -> str:
     """RFC 3339 in UTC with seconds."""
@@ -92,6 +94,19 @@ class WayShape(View):
     expires_at: str
 
 
+class PaymentShape(View):
+    """Money that came: over which way and when it was first seen, with its transaction or, over Lightning, its payment hash.
+
+    Both are null where the gateway told no more than a sum.
+    """
+
+    way: Way
+    amount_sat: int
+    first_seen_at: str
+    txid: str | None
+    payment_hash: str | None
+
+
 class InvoiceShape(View):
     """The absolute invoice. Fiat is decimal text, bitcoin is whole satoshi, times are RFC 3339 in UTC."""
 
@@ -122,6 +137,7 @@ class InvoiceShape(View):
     created_at: str
     updated_at: str
     ways: list[WayShape] = []
+    payments: list[PaymentShape] = []
 
 
 class InvoiceView(InvoiceShape):
@@ -152,9 +168,9 @@ _ABOUT = tuple(name for name in InvoiceView.model_fields if name not in InvoiceS
 
 
 def invoice_json(
-    bridge: Bridge, row: Any, quote: Quote, sources: list[str], targets: Sequence[Target]
+    bridge: Bridge, row: Any, quote: Quote, sources: list[str], targets: Sequence[Target], payments: Iterable[Any]
 ) -> dict[str, Any]:
-    """The absolute invoice, an InvoiceShape."""
+    """The absolute invoice, an InvoiceShape. `payments` are its payments, or their rows."""
     made = {
         "amount": minor_text(row.amount_minor, row.currency),
         "quote": {
@@ -167,6 +183,7 @@ def invoice_json(
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
         "ways": _ways(row, targets),
+        "payments": [payment_json(each, targets) for each in _told_of(payments)],
     }
     return InvoiceShape.of(row, **made)
 
@@ -185,6 +202,25 @@ def _ways(row: Any, targets: Sequence[Target]) -> list[dict[str, Any]]:
         }
         for target in (first, *newest.values())
     ]
+
+
+def _told_of(payments: Iterable[Any]) -> list[Any]:
+    """What counts of the payments, as they came. Of a crowd only the largest: dust must not make an answer grow."""
+    there = [each for each in payments if not each.replaced]
+    largest = sorted(there, key=lambda each: each.amount_sat, reverse=True)[:MOST_PAYMENTS]
+    return [each for each in there if each in largest]
+
+
+def payment_json(payment: Any, targets: Sequence[Target]) -> dict[str, Any]:
+    """A PaymentShape, of a payment or its row."""
+    known_by = payment.key.partition(":")[0] if ":" in payment.key else None
+    is_final = payment.confirmations is not None and payment.confirmations >= FINAL
+    return PaymentShape.of(
+        payment,
+        way=next((each.way for each in targets if each.id == payment.target_id), targets[0].way),
+        txid=None if is_final else known_by,
+        payment_hash=known_by if is_final else None,
+    )
 
 
 def about(row: Any) -> dict[str, Any]:

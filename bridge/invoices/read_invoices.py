@@ -23,12 +23,15 @@ MAX_LIMIT = 500
 
 def shown(tx: Tx, bridge: Bridge, row: Any) -> dict[str, Any]:
     """The invoice's JSON with its newest quote."""
-    return shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1], targets_of(tx, bridge, row))
+    payments = invoices.payment_rows(tx, row.id)
+    return shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1], targets_of(tx, bridge, row), payments)
 
 
-def shown_with(bridge: Bridge, row: Any, newest: Any, targets: Sequence[Target]) -> dict[str, Any]:
-    """The same with a quote and targets that were read already."""
-    return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest), targets)
+def shown_with(
+    bridge: Bridge, row: Any, newest: Any, targets: Sequence[Target], payments: Sequence[Any]
+) -> dict[str, Any]:
+    """The same with a quote, targets and payments that were read already."""
+    return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest), targets, payments)
 
 
 def invoice_by_id(bridge: Bridge, merchant_id: str, invoice_id: str) -> dict[str, Any]:
@@ -48,9 +51,11 @@ def list_invoices(
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = invoices.listing(tx, match=match | {"merchant": merchant_id}, cursor=before, limit=limit + 1)
-        offered = targets.of_invoices(tx, [row.id for row in rows[:limit]])
+        ids = [row.id for row in rows[:limit]]
+        offered, quotes = targets.of_invoices(tx, ids), invoices.quotes_of_each(tx, ids)
+        paid = invoices.payments_of_each(tx, ids)
         found = [
-            shown_with(bridge, row, invoices.quote_rows(tx, row.id)[-1], all_of(offered[row.id], bridge, row))
+            shown_with(bridge, row, quotes[row.id][-1], all_of(offered[row.id], bridge, row), paid[row.id])
             for row in rows[:limit]
         ]
     return {"invoices": found, "next_cursor": next_cursor(rows, limit, "created_at")}

@@ -40,6 +40,7 @@ class Recorded:
     sources: list[str]
     decision: Decision
     targets: Sequence[Target]
+    payments: Sequence[Payment]
 
 
 def rule_of(row: Any) -> Rule:
@@ -81,19 +82,22 @@ def record(
         _audit(together, row, decision, now=now, actor=actor, action=action, facts=facts)
     changed = invoices.change(together, row, values)
     after = SimpleNamespace(**vars(known) | values)
-    newest, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
+    quote, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
+    recorded = Recorded(
+        invoice=after, quote=quote, sources=sources, decision=decision, targets=targets, payments=payments
+    )
     due = _due(after, decision, before=ledger.balances(tx, invoice_id=row.id), targets=targets)
-    _post(together, after, newest, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
+    _post(together, after, quote, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)
     for step, kind in enumerate(told, 1):
-        _tell(together, bridge, after, newest, sources, targets, kind=kind, sequence=row.sequence + step, now=now)
+        _tell(together, bridge, recorded, kind=kind, sequence=row.sequence + step, now=now)
     _write(tx, together, changed)
     if told:
         announce_work(tx)
     _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, payments=payments, targets=targets)
-    return Recorded(invoice=after, quote=newest, sources=sources, decision=decision, targets=targets)
+    return recorded
 
 
 def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -164,10 +168,16 @@ def record_first(
     after = SimpleNamespace(**vars(row) | decided)
     _audit(together, row, decision, now=now, actor=actor, action="opened", facts={})
     sources = _sources(samples)
+    recorded = Recorded(invoice=after, quote=quote, sources=sources, decision=decision, targets=(target,), payments=())
     for sequence, kind in enumerate(told, 1):
-        _tell(together, bridge, after, quote, sources, (target,), kind=kind, sequence=sequence, now=now)
+        _tell(together, bridge, recorded, kind=kind, sequence=sequence, now=now)
     _post(together, after, quote, _due(after, decision, before={}, targets=(target,)), mirrors={}, now=now)
-    return Recorded(invoice=after, quote=quote, sources=sources, decision=decision, targets=(target,))
+    return recorded
+
+
+def recorded_json(bridge: Bridge, recorded: Recorded, invoice: Any) -> dict[str, Any]:
+    """The JSON of what was recorded, with the columns of `invoice`."""
+    return invoice_json(bridge, invoice, recorded.quote, recorded.sources, recorded.targets, payments=recorded.payments)
 
 
 def open_review(
@@ -355,22 +365,11 @@ def _post(
     ledger.add(together, due, values=values, service_ref=invoice.service_ref, mirrors=mirrors)
 
 
-def _tell(
-    tx: Tx | Together,
-    bridge: Bridge,
-    invoice: Any,
-    quote: Quote,
-    sources: list[str],
-    targets: Sequence[Target],
-    *,
-    kind: str,
-    sequence: int,
-    now: datetime,
-) -> None:
+def _tell(tx: Tx | Together, bridge: Bridge, recorded: Recorded, *, kind: str, sequence: int, now: datetime) -> None:
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
-    event_id = bridge.new_id("evt")
+    event_id, invoice = bridge.new_id("evt"), recorded.invoice
     told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
-    body = event_body(event_id, kind, sequence, now, invoice_json(bridge, told, quote, sources, targets))
+    body = event_body(event_id, kind, sequence, now, recorded_json(bridge, recorded, told))
     wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
     events.append(
         tx,
@@ -381,7 +380,7 @@ def _tell(
         type=kind,
         sequence=sequence,
         body=body,
-        asset=quote.asset,
+        asset=recorded.quote.asset,
         now=now,
     )
 

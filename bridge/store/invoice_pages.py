@@ -18,7 +18,7 @@ from bridge.core.rail import Target
 from bridge.store import invoices as invoice_rows
 from bridge.store import ledger, rows
 from bridge.store import targets as target_rows
-from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, quotes, reviews
+from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, reviews
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,7 @@ def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
     ids = [row.id for row in known]
     if not ids:
         return []
-    quotes_by = _grouped(tx, select(quotes).where(quotes.c.invoice_id.in_(ids)).order_by(quotes.c.version))
-    seen = select(payments).where(payments.c.invoice_id.in_(ids))
-    payments_by = _grouped(tx, seen.order_by(payments.c.first_seen_at, payments.c.key))
+    quotes_by, payments_by = invoice_rows.quotes_of_each(tx, ids), invoice_rows.payments_of_each(tx, ids)
     offered = target_rows.of_invoices(tx, ids)
     ruled = select(reviews.c.invoice_id, reviews.c.kind, reviews.c.state, reviews.c.decision)
     reviews_by = _grouped(tx, ruled.where(reviews.c.invoice_id.in_(ids)))

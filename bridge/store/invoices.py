@@ -30,8 +30,10 @@ _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c
 _SEEN = Rows(table=observations, told=(observations.c.id,))
 find, listing, count, observation_rows = _INVOICES.find, _INVOICES.listing, _INVOICES.count, _SEEN.of
 # In the order in which they were offered, and first seen.
-quote_rows = Rows(table=quotes, told=(quotes.c.version,)).of
-payment_rows = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key)).of
+_QUOTES = Rows(table=quotes, told=(quotes.c.version,))
+_PAYMENTS = Rows(table=payments, told=(payments.c.first_seen_at, payments.c.key))
+quote_rows, quotes_of_each = _QUOTES.of, _QUOTES.of_each
+payment_rows, payments_of_each = _PAYMENTS.of, _PAYMENTS.of_each
 quote_of_row = partial(made, Quote)
 ASK_REMAINDER = "ask_remainder"
 _LETS_NOTHING_PASS = frozenset({ASK_REMAINDER, WITHDRAWN})

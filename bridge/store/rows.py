@@ -62,6 +62,14 @@ class Rows:
         """All rows under one invoice, or whatever they stand under, from the first."""
         return tx.execute(_find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
 
+    def of_each(self, tx: Connection, parents: Sequence[Any], /) -> dict[Any, list[Row[Any]]]:
+        """The same of several, by their keys: one question for all."""
+        found: dict[Any, list[Row[Any]]] = {parent: [] for parent in parents}
+        under = self.table.c[self.under]
+        for row in tx.execute(select(self.table).where(under.in_(parents)).order_by(*self.told)):
+            found[getattr(row, self.under)].append(row)
+        return found
+
     def add(self, tx: Connection, values: Mapping[str, Any]) -> Row[Any]:
         return tx.execute(insert(self.table).values(**values).returning(self.table)).one()
 

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from bridge.core.rail import TOTAL_AND_CHAIN, Target
+from bridge.store.rows import Rows
 from bridge.store.tables import invoices, payments, targets
 from bridge.store.together import Together
 
 LABELLED = tuple(column.label(f"target_{column.name}") for column in targets.columns)
 _ADD = insert(targets)
-_OF_INVOICE = select(targets).where(targets.c.invoice_id == bindparam("invoice_id")).order_by(targets.c.id)
+_TARGETS = Rows(table=targets, told=(targets.c.id,))
 
 
 def add(tx: Connection | Together, invoice_id: str, target: Target) -> None:
@@ -26,7 +27,7 @@ def add(tx: Connection | Together, invoice_id: str, target: Target) -> None:
 
 def of_invoice(tx: Connection, invoice_id: str) -> tuple[Target, ...]:
     """In the order they were offered. None of an invoice that a node of an earlier release opened."""
-    return tuple(target_of(row) for row in tx.execute(_OF_INVOICE, {"invoice_id": invoice_id}))
+    return tuple(target_of(row) for row in _TARGETS.of(tx, invoice_id))
 
 
 def labelled(rows: Sequence[Any]) -> tuple[Target, ...]:
@@ -46,10 +47,7 @@ class _Labelled:
 
 def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Target]]:
     """The same of several invoices, by their ids."""
-    found: dict[str, list[Target]] = {each: [] for each in ids}
-    for row in tx.execute(select(targets).where(targets.c.invoice_id.in_(ids)).order_by(targets.c.id)):
-        found[row.invoice_id].append(target_of(row))
-    return found
+    return {invoice_id: [target_of(row) for row in rows] for invoice_id, rows in _TARGETS.of_each(tx, ids).items()}
 
 
 def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:

@@ -49,8 +49,11 @@ def test_an_order_that_is_paid_over_lightning_becomes_an_active_service(order: O
     order.active()
     print(f"active {time.monotonic() - began:.1f} s after it was paid")
     assert order.statuses().count(4) == 1
+    assert {each["name"] for each in order.control("billmanager", "paymethods")["paymethods"]} == {"Bitcoin"}
     assert order.invoice["received_sat"] == invoice["remaining_sat"]
     assert order.events()[-1] == "invoice.settled"
+    assert f"over Lightning {order.invoice['payments'][0]['first_seen_at'][:10]}" in order.payment()["info"]
+    assert order.payment()["info"].endswith(f", payment hash {made(order, way['text'])['payment_hash']}")
     shown = json.dumps(order.events())
     assert made(order, way["text"])["preimage"] not in shown
 

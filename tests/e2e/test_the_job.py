@@ -37,6 +37,10 @@ def test_an_order_that_is_paid_becomes_an_active_service(order: Order) -> None:
     finish(order)
     payment = order.payment()
     assert (payment["status"], payment["externalid"]) == (PAID, invoice["id"])
+    (money,) = order.invoice["payments"]
+    assert (money["way"], money["payment_hash"]) == ("bitcoin", None)
+    assert f"; {money['amount_sat']} sat on-chain {money['first_seen_at'][:10]}" in payment["info"]
+    assert payment["info"].endswith(f", txid {money['txid']}")
     assert order.statuses().count(PAID) == 1
     assert order.events() == ["invoice.created", "invoice.processing", "invoice.settled"]
 

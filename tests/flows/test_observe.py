@@ -285,6 +285,17 @@ def test_a_reorganised_payment_that_comes_back_is_not_settled_a_second_time(worl
     assert world.balance("wallet:hot") == 15_539
 
 
+def test_a_crowd_of_dust_hides_no_payment_and_grows_no_answer(world: World) -> None:
+    invoice = world.open()
+    paid = [world.pay(invoice, sat) for sat in [600] * 12 + [invoice["remaining_sat"]] + [600] * 12]
+    world.mine()
+    world.seen(invoice)
+    told = world.invoice(invoice)["payments"]
+    assert len(told) == 20
+    assert max(told, key=lambda each: each["amount_sat"])["txid"] == paid[12]
+    assert [each["first_seen_at"] for each in told] == sorted(each["first_seen_at"] for each in told)
+
+
 def test_dust_is_kept_and_pays_nothing(world: World) -> None:
     invoice = world.open()
     world.pay(invoice, 545, confirmations=1)

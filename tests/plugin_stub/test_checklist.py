@@ -242,6 +242,63 @@ def test_status_calls_name_their_arguments(paying: Panel, bridge: FakeBridge, pu
     assert (paid["externalid"], "inv_1" in paid["info"], "15924 sat" in paid["info"]) == ("inv_1", True, True)
 
 
+def paid_info(paying: Panel) -> str:
+    return str(next(call["params"]["info"] for call in paying.calls() if call["func"] == "payment.setpaid"))
+
+
+LIGHTNING = {"way": "lightning", "amount_sat": 15924, "first_seen_at": "2026-01-02T03:04:05Z", "txid": None}
+ON_CHAIN = {"way": "bitcoin", "amount_sat": 9, "first_seen_at": "2026-01-02T03:05:00Z", "payment_hash": None}
+
+
+@pytest.mark.parametrize(
+    ("payments", "told"),
+    [
+        (
+            [{**LIGHTNING, "payment_hash": "ab" * 32}],
+            "; 15924 sat over Lightning 2026-01-02 03:04:05 UTC, payment hash " + "ab" * 32,
+        ),
+        ([{**ON_CHAIN, "txid": "cd" * 32}], "; 9 sat on-chain 2026-01-02 03:05:00 UTC, txid " + "cd" * 32),
+        ([{**ON_CHAIN, "txid": None}], "; 9 sat on-chain 2026-01-02 03:05:00 UTC"),
+        ([{**ON_CHAIN, "way": "pigeon"}], "; 9 sat pigeon 2026-01-02 03:05:00 UTC"),
+        (
+            [{**ON_CHAIN, "amount_sat": sat} for sat in (1, 5, 2, 4, 3)],
+            "".join(f"; {sat} sat on-chain 2026-01-02 03:05:00 UTC" for sat in (5, 4, 3)) + "; 2 more",
+        ),
+    ],
+    ids=["over Lightning", "on-chain", "a sum only", "a way of tomorrow", "a crowd"],
+)
+def test_what_set_it_paid_names_way_time_and_how_it_is_found(
+    paying: Panel, bridge: FakeBridge, push: Push, payments: list[dict[str, Any]], told: str
+) -> None:
+    assert push(bridge.settled("7", payments=payments)).status == 200
+    assert paid_info(paying) == "Bitcoin invoice inv_1 settled, received 15924 sat" + told
+
+
+@pytest.mark.parametrize(
+    "payments",
+    [
+        None,
+        {},
+        "x",
+        [None, 1, "x", [], {}],
+        [{**ON_CHAIN, "way": "a&b=c"}],
+        [{**ON_CHAIN, "way": None}],
+        [{**ON_CHAIN, "amount_sat": "9"}],
+        [{**ON_CHAIN, "amount_sat": True}],
+        [{**ON_CHAIN, "amount_sat": -1}],
+        [{**ON_CHAIN, "first_seen_at": "yesterday"}],
+    ],
+    ids=str,
+)
+def test_payments_that_cannot_be_read_never_keep_money_from_being_credited(
+    paying: Panel, bridge: FakeBridge, push: Push, payments: Any
+) -> None:
+    """Nor does a bridge that names none, as every one before did: the tests around this one have such a bridge."""
+    assert push(bridge.settled("7", payments=payments)).status == 200
+    assert paid_info(paying) == "Bitcoin invoice inv_1 settled, received 15924 sat"
+    assert paying.payment()["status"] == 4
+
+
 def test_no_trouble_ever_cancels_a_payment(paying: Panel, bridge: FakeBridge, push: Push) -> None:
     """BILLmanager contract 14.10"""
     cancelled = bridge.event("cancelled", "7", status="expired")

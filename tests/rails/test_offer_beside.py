@@ -20,6 +20,7 @@ from bridge.desk.explain import explain, find
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
+from bridge.invoices.read_invoices import list_invoices
 from bridge.invoices.ways import ShownWay
 from bridge.metrics import Metrics
 from bridge.payouts.treasury import read_balances, treasury_rows
@@ -123,11 +124,25 @@ def test_the_invoice_says_both_ways_beside_what_it_said_before(shop: Shop) -> No
 
 def test_paid_over_it_the_billing_system_hears_settled_with_its_way(shop: Shop) -> None:
     invoice = shop.open()
-    shop.node.pay(shop.ask(invoice).text, at=shop.world.bridge.clock())
+    made, paid_at = shop.ask(invoice), shop.world.bridge.clock()
+    shop.node.pay(made.text, at=paid_at)
     assert shop.world.seen(invoice)[0] == "settled"
     shop.world.deliver()
     ((_, event),) = shop.world.billing.told
     assert (event["type"], event["invoice"]["ways"][1]["way"]) == ("invoice.settled", LIGHTNING)
+    told = event["invoice"]["payments"]
+    assert told == [
+        {
+            "way": LIGHTNING,
+            "amount_sat": DUE_SAT,
+            "first_seen_at": paid_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "txid": None,
+            "payment_hash": made.key,
+        }
+    ]
+    assert shop.world.invoice(invoice)["payments"] == told
+    listed = list_invoices(shop.world.bridge, "shop", match={}, limit=5, cursor=None)["invoices"]
+    assert [each["payments"] for each in listed] == [told]
 
 
 @pytest.mark.parametrize("reference", ["key", "text", "link", "loud"])

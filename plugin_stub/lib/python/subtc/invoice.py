@@ -12,10 +12,23 @@ from typing import Any, NamedTuple
 from subtc.payment import ELID, decimal
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_WAY = re.compile(r"[a-z]{1,20}")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Malformed(Exception):
     """The bridge sent something its interface does not allow."""
+
+
+class Received(NamedTuple):
+    """Money that came, for people to read: over which way, when (in UTC), and by which name it is found."""
+
+    way: str
+    amount_sat: int
+    at: str
+    txid: str = ""
+    payment_hash: str = ""
 
 
 class Invoice(NamedTuple):
@@ -32,6 +45,7 @@ class Invoice(NamedTuple):
     sequence: int
     payment_url: str
     trace: str = ""
+    payments: tuple[Received, ...] = ()
 
 
 class Event(NamedTuple):
@@ -76,7 +90,23 @@ def read_invoice(found: Any) -> Invoice:
         sequence=_whole(found, "sequence"),
         payment_url=str(found.get("payment_url") or ""),
         trace=str(found.get("trace_id") or ""),
+        payments=_received(found.get("payments")),
     )
+
+
+def _received(found: Any) -> tuple[Received, ...]:
+    """What can be read of the payments. An older bridge names none, and nothing rests on them: the rest is left out."""
+    read = [_one_received(each) for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return tuple(each for each in read if each is not None)
+
+
+def _one_received(found: dict[str, Any]) -> Received | None:
+    way, at, sat = str(found.get("way")), _TIME.fullmatch(str(found.get("first_seen_at"))), found.get("amount_sat")
+    if not _WAY.fullmatch(way) or at is None or type(sat) is not int or sat < 0:
+        return None
+    names = {name: str(found.get(name)) for name in ("txid", "payment_hash")}
+    names = {name: text for name, text in names.items() if _HASH.fullmatch(text)}
+    return Received(way=way, amount_sat=sat, at=" ".join(at.groups()), **names)
 
 
 def _text(found: dict[str, Any], name: str) -> str:

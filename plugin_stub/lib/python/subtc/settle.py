@@ -5,10 +5,10 @@ Owns comparing, the status table, the call and the reading back; must not know h
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 from subtc import log, mgrctl, payment, state
-from subtc.invoice import Event, Invoice
+from subtc.invoice import Event, Invoice, Received
 from subtc.payment import BillingPayment
 from subtc.settings import Settings
 from subtc.state import Record
@@ -18,6 +18,10 @@ UNVERIFIED = "unverified"
 MISMATCH = "mismatch"
 CONFLICT = "conflict"
 LATER = "later"
+
+_WAYS = {"bitcoin": "on-chain", "lightning": "over Lightning"}
+# Nobody says how long an info may be: two transactions are common, a crowd is not.
+MOST_NAMED = 3
 
 
 class Outcome(NamedTuple):
@@ -119,7 +123,7 @@ def _pay(invoice: Invoice, found: BillingPayment, record: Record | None) -> Outc
         "payment.setpaid",
         elid=found.elid,
         externalid=invoice.id,
-        info=f"Bitcoin invoice {invoice.id} settled, received {invoice.received_sat} sat",
+        info=f"Bitcoin invoice {invoice.id} settled, received {invoice.received_sat} sat" + _named(invoice.payments),
     )
     after = payment.load(found.elid)  # the answer above may be lost or wrong; only the status counts
     if after.status != payment.PAID:
@@ -128,6 +132,20 @@ def _pay(invoice: Invoice, found: BillingPayment, record: Record | None) -> Outc
         return Outcome(CONFLICT, "paid_for_another_invoice")
     state.close_record(record)
     return Outcome(DONE, "set_paid")
+
+
+def _named(payments: Sequence[Received]) -> str:
+    """How the money came, the largest first: what people search for in a wallet or on the chain."""
+    largest = sorted(payments, key=lambda each: each.amount_sat, reverse=True)
+    told = [f"{each.amount_sat} sat {_WAYS.get(each.way, each.way)} {each.at} UTC{_name(each)}" for each in largest]
+    more = [f"{len(told) - MOST_NAMED} more"] if len(told) > MOST_NAMED else []
+    return "".join(f"; {each}" for each in told[:MOST_NAMED] + more)
+
+
+def _name(received: Received) -> str:
+    if received.payment_hash:
+        return f", payment hash {received.payment_hash}"
+    return f", txid {received.txid}" if received.txid else ""
 
 
 def _already_paid(invoice: Invoice, found: BillingPayment, record: Record | None) -> Outcome:
