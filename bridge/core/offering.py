@@ -13,6 +13,8 @@ from bridge.core.limits import Bps, Count, Positive
 
 BITCOIN, LIGHTNING = WAYS = ("bitcoin", "lightning")
 Way = Literal["bitcoin", "lightning"]
+# By the account of the books that its money stands on; what is not named is Bitcoin itself.
+OF_ACCOUNT: Mapping[str, Way] = {"wallet:lightning": "lightning"}
 # Why a way is not offered, in the order in which it is looked at.
 CODES = (
     "paused",  # an operator has switched its wallet off

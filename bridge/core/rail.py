@@ -10,10 +10,7 @@ from typing import Protocol
 
 from bridge.core.evidence import ChainReading, Health, KnownOutput, ProviderReading, Sent, Tip, WalletBalance
 from bridge.core.money import BTC
-from bridge.core.offering import BITCOIN, LIGHTNING
-
-# What payers call a way to pay, by the account of the books that its money stands on; what is not named is Bitcoin itself.
-_WAYS = {"wallet:lightning": LIGHTNING}
+from bridge.core.offering import BITCOIN, OF_ACCOUNT
 
 # Who says what came to a target: the chain alone; the chain and, as a sum, the rail itself; the rail alone, as facts.
 CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
@@ -21,7 +18,7 @@ CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
 
 def way_of(account: str) -> str:
     """What payers call the way to pay whose money stands on this account."""
-    return _WAYS.get(account, BITCOIN)
+    return OF_ACCOUNT.get(account, BITCOIN)
 
 
 class WalletReader(Protocol):

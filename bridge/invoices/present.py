@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from bridge.context import Bridge
 from bridge.core.evidence import FINAL
 from bridge.core.money import btc_text, minor_text
-from bridge.core.offering import LIGHTNING, Way
+from bridge.core.offering import BITCOIN, Way
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 
@@ -36,8 +36,8 @@ def bip21(address: str, sat: int) -> str:
 
 
 def uri_of(target: Target, sat: int) -> str:
-    """The link that opens a wallet: for Bitcoin with what is due, over Lightning the text says that itself."""
-    return f"lightning:{target.text}" if target.way == LIGHTNING else bip21(target.text, sat)
+    """The link that opens a wallet: for Bitcoin with what is due, another way's text says that itself."""
+    return bip21(target.text, sat) if target.way == BITCOIN else f"{target.way}:{target.text}"
 
 
 def depth_of(payment: Any, *, needed: int) -> int | None:
