@@ -159,7 +159,7 @@ def open_place(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> It
             bench=bench,
             zygote=zygote,
             engine=engine,
-            directory=_directory(bench),
+            directory=new_directory(bench),
             database_url=url,
             stub=f"http://127.0.0.1:{port}",
             store=store,
@@ -177,7 +177,7 @@ def open_place(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> It
 def open_database(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> Iterator[str]:
     """The URL of an empty database, migrated by the code of the zygote's checkout."""
     if engine == "sqlite":
-        url = f"sqlite:///{_directory(bench) / 'bridge.db'}"
+        url = f"sqlite:///{new_directory(bench) / 'bridge.db'}"
         _migrate(zygote or bench.zygote, url)
         yield url
         return
@@ -202,7 +202,8 @@ def run_python(zygote: Zygote, *arguments: str) -> str:
     return done.stdout
 
 
-def _directory(bench: Bench) -> Path:
+def new_directory(bench: Bench) -> Path:
+    """An empty folder of the run's."""
     directory = bench.directory / f"place_{next(_numbers)}"
     directory.mkdir()
     return directory

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import base, books, http_routes, latency, peer, polling, scale
+from bench import base, books, http_routes, latency, lightning, peer, polling, scale
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -82,6 +82,24 @@ def test_claims_are_measured_among_few_and_many(bench):
 def test_polling_is_measured_in_simulated_time(bench):
     told = told_by(polling.measure, bench, open_invoices=50, seconds=60)
     assert told[-1] == "polling: most calls in any minute"
+
+
+def test_lightning_is_measured_in_simulated_time(bench):
+    told = told_by(lightning.many_open, bench, count=20, seconds=5)
+    assert told[0] == "20 open Lightning invoices: most calls in any minute"
+
+
+@in_ci
+def test_lightning_is_measured_from_the_page_to_the_billing_system(bench):
+    assert told_by(lightning.measure, bench, offers=1, orders=1) == [
+        "lightning: its own create call, p50 ms",
+        "lightning: offer through the page, p50 ms",
+        "lightning: offer through the page / own create",
+        "lightning: settled to LNbits' own webhook, p50 ms",
+        "lightning: of it in module and BILLmanager, p50 ms",
+        "lightning: settled to paid by doorbell, p50 ms",
+        "lightning: settled to paid, no doorbell, p50 ms",
+    ]
 
 
 def test_copies_reconcile_clean_on_both_engines(database_url):

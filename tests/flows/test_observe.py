@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from bridge.core.policy import Policy, Rule
+from bridge.invoices.observe import look
 from tests.flows.world import World
 
 
@@ -283,6 +285,22 @@ def test_a_reorganised_payment_that_comes_back_is_not_settled_a_second_time(worl
     world.look(invoice)
     assert told(world).count("invoice.settled") == 1
     assert world.balance("wallet:hot") == 15_539
+
+
+def test_a_look_asks_the_database_eight_times(world: World) -> None:
+    """Of an invoice with one target, while the chain has no new block; in 0.2.0 it was nine."""
+    invoice = world.open()
+    world.look(invoice)
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+            asked.append(statement)
+
+    event.listen(world.bridge.store.engine, "before_cursor_execute", note)
+    look(world.bridge, invoice["id"], is_granted=True)
+    event.remove(world.bridge.store.engine, "before_cursor_execute", note)
+    assert len(asked) == 8, asked
 
 
 def test_a_crowd_of_dust_hides_no_payment_and_grows_no_answer(world: World) -> None:
