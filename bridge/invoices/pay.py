@@ -18,7 +18,7 @@ from bridge.core.money import minor_text
 from bridge.core.rail import Target
 from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import depth_of, payment_json, time_text
+from bridge.invoices.present import depth_of, payment_json
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.targets import targets_of

@@ -217,7 +217,7 @@ def payment_json(payment: Any, targets: Sequence[Target]) -> dict[str, Any]:
     is_final = payment.confirmations is not None and payment.confirmations >= FINAL
     return PaymentShape.of(
         payment,
-        way=next((each.way for each in targets if each.id == payment.target_id), targets[0].way),
+        way=way_of(payment, targets),
         txid=None if is_final else known_by,
         payment_hash=known_by if is_final else None,
     )
