@@ -32,7 +32,7 @@ from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.limits import Count, Label, Positive, TimeZoneName
+from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName
 from bridge.core.notify_secret import decode_secret
 from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, rising
@@ -138,6 +138,7 @@ class Lnbits(_Section):
     admin_key: Annotated[SecretStr | None, Field(min_length=1)] = None
     callbacks: bool = True
     callback_base_url: str | None = None
+    most_route_bps: Bps = 100
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 120
     timeout_seconds: Positive = 20
@@ -155,6 +156,7 @@ class Electrum(_Section):
     wallet: str | None = None
     wallet_password: Annotated[SecretStr | None, Field(min_length=1)] = None
     refunds: bool = False
+    most_route_bps: Bps = 100
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 600
     timeout_seconds: Positive = 20

@@ -43,7 +43,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 Reason = Annotated[Text, Field(min_length=1, max_length=1_000)]
 CODE = "code"  # of a text: written for machines, so nobody's spelling
-Address = Annotated[Text, Field(max_length=100), CODE]
+Address = Annotated[Text, Field(max_length=4_400), CODE]
 Txid = Annotated[Text, Field(max_length=64), CODE]
 Sat = Annotated[int, Field(ge=1, le=2_100_000_000_000_000)]
 Id = Annotated[Text, Field(max_length=64)]

@@ -18,7 +18,8 @@ from bridge.core.evidence import WalletBalance
 from bridge.core.invoice import decide
 from bridge.core.ledger import Books
 from bridge.core.money import to_minor
-from bridge.core.rail import Target
+from bridge.core.payout import LIGHTNING_ROLE
+from bridge.core.rail import Target, most_route_sat
 from bridge.core.reconciliation import (
     BillingWord,
     Finding,
@@ -37,6 +38,7 @@ from bridge.invoices.targets import accounts_beside, all_of, paid_to, told_by
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import ledger, payouts, wallets
+from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
 
 _NEVER = ("expired", "invalid")
@@ -198,7 +200,8 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
         with bridge.store.read() as tx:
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
             baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
-            leaving_sat = sum(payouts.leaving_sat(tx, wallet_id=wallet_id) for wallet_id in told)
+            leaving_sat = sum(_leaving_sat(tx, bridge, wallet_id) for wallet_id in told)
+            rounded_sat = payouts.routed(tx) if role == LIGHTNING_ROLE else 0
         balance = _together(bridge, role, told)
         if balance is None:
             continue
@@ -210,8 +213,16 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
             leaving_sat=leaving_sat,
             by_depth=bridge.chain is not None,
+            rounded_sat=rounded_sat,
         )
     return found, len(by_role) - len(found)
+
+
+def _leaving_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
+    """What sends whose outcome is not booked yet may have taken, with what a route may have cost."""
+    sat, rail = payouts.leaving_sat(tx, wallet_id=wallet_id), bridge.rail_of(wallet_id)
+    is_routed = sat > 0 and rail is not None and rail.payees is not None
+    return sat + most_route_sat(sat, most_bps=rail.most_route_bps) if is_routed and rail is not None else sat
 
 
 def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:

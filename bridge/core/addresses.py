@@ -20,6 +20,14 @@ _WALLET_ID = re.compile(r"(?P<prefix>wm|wt|w)_[A-Za-z0-9]{1,128}")
 _LONGEST_ADDRESS = 90
 
 
+_LIGHTNING = re.compile(r"(?i)\s*(?:lightning:|ln[a-z0-9]{5}|[^\s@]+@)")
+
+
+def is_lightning(text: str) -> bool:
+    """Whether a text is meant for Lightning: a payment request or a Lightning address. Nothing of it is checked."""
+    return _LIGHTNING.match(text) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Address:
     """One address in its canonical spelling. `kind` "future" is valid but has no spending rules yet: never pay it."""

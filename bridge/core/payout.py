@@ -16,8 +16,14 @@ from bridge.core.money import SAT_PER_BTC, exponent_of
 KINDS = ("refund", "sweep", "write_off")
 STATES = ("requested", "approved", "submitting", "sent", "confirmed", "rejected", "unknown", "failed")
 VARIANTS = ("paid_sat", "fiat_at_quote", "fiat_today", "excess_only", "custom")
+# Wallets at a gateway, and the one that pays requests of Lightning.
+GATEWAY_ROLES = ("hot", "billing")
+LIGHTNING_ROLE = "lightning"
 # The roles that the bridge sends from. Money on any other account the shop itself sends, outside, and says so.
-ROLES = ("hot", "billing")
+ROLES = (*GATEWAY_ROLES, LIGHTNING_ROLE)
+# A request of Lightning often lasts no longer than an hour, and people must have time to approve it.
+LIGHTNING_COOLING_SECONDS = 600
+LIGHTNING_APPROVAL_SECONDS = 900
 # Less than this in one output is not carried by the network.
 OWN_MIN_SEND_SAT = 546
 
@@ -94,6 +100,11 @@ class PayoutRules(Approvals):
     final_depth: Positive = 6
     unseen_seconds: Positive = 7_200
     lease_seconds: Inner[int] = 300
+
+    def cooling_of(self, role: str) -> int:
+        """Seconds between the last approval and the send."""
+        is_short = role == LIGHTNING_ROLE
+        return min(self.cooling_seconds, LIGHTNING_COOLING_SECONDS) if is_short else self.cooling_seconds
 
 
 def rising(rules: AnyApprovals) -> AnyApprovals:
@@ -211,11 +222,19 @@ def wallet_has_room(amounts: Amounts, *, confirmed_sat: int, owed_sat: int, own_
     return left_sat >= 0 and left_sat >= owed_sat - min(own_sat, owed_sat)
 
 
-def differences(amounts: Amounts, sent: Sent, *, is_fee_known: bool) -> tuple[str, ...]:
-    """What the gateway's account of a send says otherwise than was promised (SUBTC contract 11.4); empty when nothing.
+def differences(
+    amounts: Amounts, sent: Sent, *, is_fee_known: bool, most_route_sat: int | None = None
+) -> tuple[str, ...]:
+    """What the account of a send says otherwise than was promised (SUBTC contract 11.4); empty when nothing.
 
-    Under an unknown fee people approved that less arrives than leaves: how much less was never promised.
+    Under an unknown fee people approved that less arrives than leaves: how much less was never promised. What a route costs comes
+    on top of the sum, up to `most_route_sat`.
     """
+    if most_route_sat is not None:
+        sums = (sent.requested_sat, sent.sent_sat)
+        found = [f"sent {sums[1]} instead of {amounts.net_sat}"] if set(sums) != {amounts.net_sat} else []
+        dear = [f"the route cost {sent.fee_sat}, and {most_route_sat} is the most"]
+        return (*found, *(dear if sent.fee_sat > most_route_sat else ()))
     told = {
         "requested": (sent.requested_sat, amounts.gross_sat),
         "total": (sent.sent_sat + sent.fee_sat, amounts.gross_sat),
@@ -249,12 +268,13 @@ def approve_journal(net_sat: int, *, owed: Mapping[str, int]) -> Journal | None:
 def send_journal(kind: str, amounts: Amounts, sent: Sent, *, role: str) -> Journal:
     """What a send did to the books, in the gateway's numbers: all that left the wallet, what it paid, the rest as fee.
 
-    More than promised is the gateway's rounding and goes to provider_fee; less stays owed.
+    More than promised is the gateway's rounding and goes to provider_fee; less stays owed. A route of Lightning is the network's.
     """
+    fee_account = "network_fee" if role == LIGHTNING_ROLE else "provider_fee"
     left_sat = sent.sent_sat + sent.fee_sat
     paid_sat = min(sent.sent_sat, amounts.net_sat) if kind == "refund" else sent.sent_sat
     paid_account = "refunds_payable" if kind == "refund" else "inflight:sweep"
-    legs = ((paid_account, paid_sat), ("provider_fee", left_sat - paid_sat), (f"wallet:{role}", -left_sat))
+    legs = ((paid_account, paid_sat), (fee_account, left_sat - paid_sat), (f"wallet:{role}", -left_sat))
     return Journal(kind=f"{kind}_send", entries=tuple(Entry(account=a, units=u) for a, u in legs if u))
 
 

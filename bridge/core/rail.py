@@ -16,6 +16,15 @@ from bridge.core.offering import BITCOIN, OF_ACCOUNT
 CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
 
 
+# Of a sum so small that its share would not carry it anywhere.
+LEAST_ROUTE_SAT = 10
+
+
+def most_route_sat(sat: int, *, most_bps: int) -> int:
+    """The most that a route may cost beside a sum."""
+    return max(sat * most_bps // 10_000, LEAST_ROUTE_SAT)
+
+
 def way_of(account: str) -> str:
     """What payers call the way to pay whose money stands on this account."""
     return OF_ACCOUNT.get(account, BITCOIN)
@@ -40,6 +49,18 @@ class Sender(Protocol):
     def send(self, *, destination: str, gross_sat: int, idempotency_key: str) -> Sent:
         """Raises OutcomeUnknown when it may have happened, Unavailable when it surely has not, Refused when this call
         was refused, which says nothing about an earlier one with the same key.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Payees(Protocol):
+    """Where a sender that is asked for payments, not given addresses, sends to."""
+
+    def read(self, text: str, *, sat: int, now: datetime) -> "Offer":
+        """The request for exactly `sat` that a text is or leads to: asks a stranger's server for the latter, so never inside a
+        transaction. Raises Refused naming the field, Unavailable or ProtocolError.
         """
         ...
 
@@ -139,6 +160,11 @@ class Rail:
     reader: WalletReader | None = None
     evidence: Evidence | None = None
     sends: Sender | None = None
+    # Of a sender that pays requests: it reads them; what it says itself came of one, None when nothing left, raises
+    # OutcomeUnknown while it may still leave; and the most that a route may cost beside a sum.
+    payees: Payees | None = None
+    told: Callable[[str, int], Sent | None] | None = None
+    most_route_bps: int = 0
     # What the whole wallet holds; raises what `reader` raises.
     balance: Callable[[], WalletBalance] | None = None
     health: Callable[[], Health] | None = None
@@ -173,7 +199,7 @@ class Rail:
 
     def close(self) -> None:
         """Drops its connections."""
-        for part in {id(part): part for part in (self.reader, self.sends, self.evidence)}.values():
+        for part in {id(part): part for part in (self.reader, self.sends, self.evidence, self.payees)}.values():
             if part is not None:
                 part.close()
 

@@ -84,7 +84,7 @@ def _satoshi(moved: Moved, opening: Balances, closing: Balances, review_sat: int
         "excess": _of(moved, "customer:unallocated", "over"),
         "refund_due": _of(moved, "customer:unallocated", "refund_due", "refund_approve"),
         "refunded": _of(moved, "refunds_payable", "refund_send"),
-        "fees": _of(moved, "provider_fee", "refund_send", "sweep_send"),
+        "fees": sum(_of(moved, account, "refund_send", "sweep_send") for account in ("provider_fee", "network_fee")),
         "under_review": review_sat,
         "in_progress": waiting_sat - review_sat,
         "closing_waiting": waiting_sat,

@@ -11,6 +11,7 @@ from bridge.core.errors import Conflict, Refused
 from bridge.core.payout import ROLES, approve_journal, write_off_journal
 from bridge.invoices.present import time_text
 from bridge.invoices.read_invoices import next_cursor, read_cursor
+from bridge.payouts.destination import unpayable
 from bridge.payouts.send_payouts import refund_waits
 from bridge.payouts.steps import found, move, note, payout_json, post, refundable_of, release
 from bridge.permit import Act, acting, refuse_same_person
@@ -46,7 +47,7 @@ def show_payout(bridge: Bridge, payout_id: str) -> dict[str, Any]:
 def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -> dict[str, Any]:
     """One person's approval; with enough of them the payout is approved and cools down before it is sent.
 
-    Raises Refused (unknown_payout, unknown_operator, forbidden, same_person, destination_missing, above_refundable; of
+    Raises Refused (unknown_payout, unknown_operator, forbidden, same_person, destination_missing, bolt11_expired, above_refundable; of
     what the shop sends itself also invoice_held, refunded_elsewhere, money_not_final) and
     Conflict("not_waiting") when there is nothing to approve any more.
     """
@@ -55,7 +56,7 @@ def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -
         _lock_invoice(tx, payout_id)
         row = found(payouts.find(tx, lock=True, id=payout_id))
         given = [a.actor for a in payouts.approvals_of(tx, row.id) if a.round == row.round]
-        _check_approvable(tx, row, actor, given)
+        _check_approvable(act, bridge, row, given)
         payouts.approve(tx, row, actor=actor, reason=reason, now=act.now)
         if len(given) + 1 >= row.approvals_needed:
             return payout_json(tx, carry_out_approval(act, bridge, row))
@@ -65,7 +66,7 @@ def approve_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) -
 
 def carry_out_approval(act: Act, bridge: Bridge, row: Any) -> Any:
     """Moves an approved payout on: books what is owed now, starts the cooling time; a write-off is done at once."""
-    send_after = act.now + timedelta(seconds=bridge.payouts.cooling_seconds)
+    send_after = act.now + timedelta(seconds=bridge.payouts.cooling_of(row.role))
     waiting = "own_send" if row.role not in ROLES else ""
     values = {"state": "approved", "approved_at": act.now, "next_try_at": send_after, "waiting": waiting}
     journal = approve_journal(row.net_sat, owed=_owed(act.tx, row)) if row.kind == "refund" else None
@@ -95,12 +96,16 @@ def reject_payout(bridge: Bridge, payout_id: str, *, actor: str, reason: str) ->
         return payout_json(act.tx, move(act, bridge, row, "payout_rejected", ended))
 
 
-def _check_approvable(tx: Tx, row: Any, actor: str, given: list[str]) -> None:
+def _check_approvable(act: Act, bridge: Bridge, row: Any, given: list[str]) -> None:
+    tx = act.tx
     if row.state != "requested":
         raise Conflict("not_waiting", f"This payout is {row.state}; there is nothing to approve.")
-    refuse_same_person(actor, involved=[row.proposed_by, row.destination_set_by, *given])
+    refuse_same_person(act.actor, involved=[row.proposed_by, row.destination_set_by, *given])
     if row.destination is None and row.kind != "write_off":
         raise Refused("destination_missing", "There is no address to send to yet.", field="destination")
+    if unpayable(bridge, row, now=act.now + timedelta(seconds=bridge.payouts.cooling_of(row.role))):
+        detail = "This Lightning invoice will have run out when it would be sent; a new one must be named."
+        raise Refused("bolt11_expired", detail, field="destination")
     if row.kind == "refund":
         refundable_of(tx, invoices.find(tx, id=row.invoice_id), besides=row.id).check(row.net_sat)
     if row.role not in ROLES and (waiting := refund_waits(tx, row)):

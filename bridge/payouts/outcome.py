@@ -6,22 +6,32 @@ alone where a reader is. Must not send anything.
 
 import logging
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import believed
 from bridge.core.coverage import gap_of
-from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Unavailable
+from bridge.core.errors import BridgeError, Conflict, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import ChainOutput, ChainReading, Sent
 from bridge.core.kinds import RULINGS
-from bridge.core.payout import Amounts, amounts_for_gross, differences, send_journal, sweep_done_journal
+from bridge.core.payout import (
+    LIGHTNING_ROLE,
+    Amounts,
+    amounts_for_gross,
+    differences,
+    send_journal,
+    sweep_done_journal,
+)
 from bridge.core.rail import Chain
 from bridge.core.reconciliation import BLOCK_TIME_SLACK
 from bridge.invoices.chain import horizon
 from bridge.invoices.record import urgency
 from bridge.invoices.review_blocks import review_blocks, shown_actions
 from bridge.logs import log
+from bridge.payouts.destination import most_route_of
 from bridge.payouts.steps import by_worker, found, move, payout_json, post, release
 from bridge.permit import Act
 from bridge.store import invoices, payouts, reviews
@@ -45,7 +55,8 @@ def book_sent(act: Act, bridge: Bridge, row: Any, sent: Sent) -> None:
         # The gateway's late answer, or a person's, settles what was asked.
         answer = {"decision": "payout_sent", "note": "it was sent"}
         reviews.resolve(act.tx, row.review_id, actor=act.actor, now=act.now, **answer)
-    if found := differences(amounts, sent, is_fee_known=row.fee_bps is not None):
+    most_sat = most_route_of(bridge, row)
+    if found := differences(amounts, sent, is_fee_known=row.fee_bps is not None, most_route_sat=most_sat):
         open_payout_review(act, bridge, after, kind="recon_diff", why="; ".join(found))
 
 
@@ -91,48 +102,93 @@ def open_payout_review(act: Act, bridge: Bridge, row: Any, *, kind: str, why: st
 
 LOOK_SECONDS = 60
 BATCH = 5
+# How long a wallet may go on looking for a way after it was asked to pay.
+PAYING_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What is seen of a payout that was sent. `is_missing`: whoever must show it does not; `why` in words for a person."""
+
+    is_final: bool = False
+    is_missing: bool = False
+    why: str = ""
 
 
 def confirm_payouts(bridge: Bridge) -> int:
-    """Looks at sent payouts whose look is due. Without a chain reader there is no evidence, and they stay sent."""
-    if bridge.chain is None:
-        return 0
+    """Looks at sent payouts whose look is due. Without a chain reader there is no evidence of what went to an address, and it
+    stays sent; what left over Lightning its own wallet is asked for.
+    """
     now = bridge.clock()
+    roles = None if bridge.chain is not None else (LIGHTNING_ROLE,)
     with bridge.store.read() as tx:
-        rows = payouts.unconfirmed(tx, now=now, limit=BATCH)
+        rows = payouts.unconfirmed(tx, now=now, limit=BATCH, roles=roles)
     for row in rows:
-        outputs, why = None, ""
-        try:
-            outputs = bridge.chain.read(row.destination, born_at=row.requested_at, asked_at=now).outputs
-        except BridgeError as error:
-            why = error.detail if isinstance(error, ProtocolError) else ""
-            log("payout.not_seen", level=logging.WARNING, payout_id=row.id, code=error.code)
+        seen = _seen_by_wallet(bridge, row) if row.role == LIGHTNING_ROLE else _seen_on_chain(bridge, row, now=now)
         try:
             with bridge.store.write() as tx:
                 fresh = found(payouts.find(tx, lock=True, id=row.id))
-                _record(by_worker(tx, now), bridge, fresh, outputs, why=why)
+                _record(by_worker(tx, now), bridge, fresh, seen)
         except Conflict:
             log("payout.changed_meanwhile", payout_id=row.id)
     return len(rows)
 
 
-def _record(act: Act, bridge: Bridge, row: Any, outputs: tuple[ChainOutput, ...] | None, *, why: str) -> None:
-    """Final, looked at again later, or asked about: what never shows up, and what no server can ever show (`why`)."""
+def _seen_on_chain(bridge: Bridge, row: Any, *, now: datetime) -> _Seen:
+    """`why` also says what no server can ever show."""
+    if bridge.chain is None:
+        return _Seen()
+    try:
+        outputs = bridge.chain.read(row.destination, born_at=row.requested_at, asked_at=now).outputs
+    except BridgeError as error:
+        log("payout.not_seen", level=logging.WARNING, payout_id=row.id, code=error.code)
+        return _Seen(is_missing=isinstance(error, ProtocolError), why=error.detail)
+    ours = [output.confirmations for output in outputs if output.outpoint.startswith(f"{row.txid}:")]
+    if not ours:
+        return _Seen(is_missing=True, why="the chain does not show the transaction that the gateway named")
+    return _Seen(is_final=max(ours) >= bridge.payouts.final_depth)
+
+
+def _seen_by_wallet(bridge: Bridge, row: Any) -> _Seen:
+    """Over Lightning who is paid has it at once: only the wallet that paid can take its word back."""
+    try:
+        sent = _told_by_wallet(bridge, row)
+    except BridgeError as error:
+        log("payout.not_seen", level=logging.WARNING, payout_id=row.id, code=error.code)
+        return _Seen()
+    if sent is None or sent.txid != row.txid:
+        return _Seen(is_missing=True, why="the wallet does not know the payment any more that it said was made")
+    return _Seen(is_final=True)
+
+
+def _told_by_wallet(bridge: Bridge, row: Any) -> Sent | None:
+    """What the wallet itself says came of a payment over Lightning, None when nothing left.
+
+    Raises OutcomeUnknown while it may still leave, Unavailable when nobody can be asked.
+    """
+    rail = bridge.rail_of(row.wallet_id)
+    if rail is None or rail.told is None:
+        detail = "Only the wallet itself knows what came of it, and no setting names it: put its section back."
+        raise Unavailable("evidence_missing", detail)
+    draw_call(bridge, rail=rail)
+    return rail.told(row.destination, row.gross_sat)
+
+
+def _record(act: Act, bridge: Bridge, row: Any, seen: _Seen) -> None:
+    """Final, looked at again later, or asked about."""
     if row.state != "sent":
         return
     now = act.now
-    ours = [output for output in outputs or () if output.outpoint.startswith(f"{row.txid}:")]
-    if ours and max(output.confirmations for output in ours) >= bridge.payouts.final_depth:
+    if seen.is_final:
         if row.kind == "sweep":
             post(act, row, sweep_done_journal(row.sent_sat))
         done = {"state": "confirmed", "finished_at": now}
         move(act, bridge, row, "payout_confirmed", done, more={"txid": row.txid})
         return
     after = payouts.change(act.tx, row, {"next_try_at": now + timedelta(seconds=LOOK_SECONDS)}, now=now)
-    is_missing = (outputs is not None and not ours) or bool(why)
-    if is_missing and row.review_id is None and now - row.sent_at > timedelta(seconds=bridge.payouts.unseen_seconds):
-        why = why or "the chain does not show the transaction that the gateway named"
-        open_payout_review(act, bridge, after, kind="recon_diff", why=why)
+    is_late = now - row.sent_at > timedelta(seconds=bridge.payouts.unseen_seconds)
+    if seen.is_missing and row.review_id is None and is_late:
+        open_payout_review(act, bridge, after, kind="recon_diff", why=seen.why)
 
 
 READ_EVERY_SECONDS = 60
@@ -147,7 +203,7 @@ def watch_unknown(bridge: Bridge, *, owner: str) -> int:
         return 0
     now = bridge.clock()
     with bridge.store.read() as tx:
-        rows = payouts.unknown(tx)
+        rows = [row for row in payouts.unknown(tx) if row.role != LIGHTNING_ROLE]
     pause = READ_EVERY_SECONDS
     if not rows or not take_turn(bridge, "watch_unknown", owner=owner, now=now, every_seconds=pause, durable=False):
         return 0
@@ -221,9 +277,9 @@ def settle_unknown(
 ) -> None:
     """Carries out a ruling on an unknown outcome.
 
-    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money, arrived_unknown, wallet_not_in_use),
-    Conflict("review_resolved") and, while a chain reader is configured and cannot answer, or has not searched all it would
-    need to, Unavailable.
+    Raises Refused (decision_not_legal, txid_missing, txid_not_seen, chain_shows_money, arrived_unknown, wallet_not_in_use,
+    wallet_says_paid, wallet_says_unpaid), Conflict("review_resolved") and, while a chain reader is configured and cannot answer, or
+    has not searched all it would need to, or the wallet that pays over Lightning does not answer, Unavailable.
     """
     if decision not in PAYOUT_RULINGS:
         raise Refused("decision_not_legal", f"The ruling must be one of {', '.join(PAYOUT_RULINGS)}.", field="decision")
@@ -232,14 +288,10 @@ def settle_unknown(
         detail = "The same call can only be made by the wallet that made it, and no setting sends from that any more."
         raise Refused("wallet_not_in_use", detail, field="decision")
     now = bridge.clock()
-    reading = read_destination(bridge.chain, row, now=now) if bridge.chain and decision != "payout_retry" else None
-    outputs = likely_outputs(bridge, row, reading) if reading is not None else None
-    sent = _sent(bridge, row, txid, outputs) if decision == "payout_sent" else None
-    if decision == "payout_failed" and outputs:
-        detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
-        raise Refused("chain_shows_money", detail, field="decision")
-    if decision == "payout_failed" and reading is not None:
-        _require_coverage(bridge, row, reading, now=now)
+    sent = None
+    if decision != "payout_retry":
+        judge = _by_wallet if row.role == LIGHTNING_ROLE else _by_chain
+        sent = judge(bridge, row, decision, txid, now=now)
     with bridge.store.write() as tx:
         item = reviews.find(tx, review_id, lock=True)
         fresh = found(payouts.find(tx, lock=True, id=row.id))
@@ -257,6 +309,40 @@ def settle_unknown(
             # The same key and the same body, once more; only a clear answer ends the uncertainty.
             again = {"state": "submitting", "next_try_at": now, "waiting": "retry_ordered"}
             move(act, bridge, fresh, "payout_retry_ordered", again)
+
+
+def _by_chain(bridge: Bridge, row: Any, decision: str, txid: str, *, now: datetime) -> Sent | None:
+    """The send that the chain shows, None when nothing was sent; refused where it shows otherwise than was ruled."""
+    reading = read_destination(bridge.chain, row, now=now) if bridge.chain else None
+    outputs = likely_outputs(bridge, row, reading) if reading is not None else None
+    if decision == "payout_sent":
+        return _sent(bridge, row, txid, outputs)
+    if outputs:
+        detail = f"The chain shows {outputs[0].outpoint} paying {outputs[0].amount_sat} satoshi to this address."
+        raise Refused("chain_shows_money", detail, field="decision")
+    if reading is not None:
+        _require_coverage(bridge, row, reading, now=now)
+    return None
+
+
+def _by_wallet(bridge: Bridge, row: Any, decision: str, txid: str, *, now: datetime) -> Sent | None:
+    """The same of a payment over Lightning, which nobody but the wallet that paid it can show."""
+    try:
+        sent = _told_by_wallet(bridge, row)
+    except OutcomeUnknown as still:
+        raise Unavailable("evidence_missing", f"{still.detail}: rule again when it is over.") from None
+    if decision == "payout_sent":
+        if sent is None:
+            raise Refused("wallet_says_unpaid", "The wallet says that nothing has left for this.", field="decision")
+        if txid not in ("", sent.txid):
+            raise Refused("txid_not_seen", f"The wallet paid {sent.txid}, not this.", field="txid")
+        return sent
+    if sent is not None:
+        raise Refused("wallet_says_paid", f"The wallet says that it paid {sent.txid}.", field="decision")
+    if now - row.updated_at < timedelta(seconds=PAYING_SECONDS):
+        detail = "The wallet may still be looking for a way: rule again ten minutes after it was asked to pay."
+        raise Unavailable("evidence_missing", detail, retry_after_seconds=PAYING_SECONDS)
+    return None
 
 
 def _require_coverage(bridge: Bridge, row: Any, reading: ChainReading, *, now: datetime) -> None:

@@ -7,32 +7,39 @@ approve, `payouts.send_payouts` sends.
 import hashlib
 import hmac
 import json
-import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.addresses import check_payable
+from bridge.core.addresses import check_payable, is_lightning
 from bridge.core.credit import quote_at
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
-from bridge.core.payout import ROLES, Amounts, amounts_for_net, check_minimum, net_of
+from bridge.core.payout import LIGHTNING_ROLE, ROLES, Amounts, amounts_for_net, check_minimum, net_of
 from bridge.invoices.price import current_rate
 from bridge.invoices.record import rule_of
+from bridge.payouts.destination import (
+    Place,
+    leaving,
+    naming,
+    new_place,
+    place_of,
+    role_for,
+    set_destination,
+    used_once,
+)
 from bridge.payouts.outcome import TXID, book_sent
 from bridge.payouts.steps import (
     Terms,
     address_form_url,
-    checked_destination,
     found,
     note,
     payout_json,
     refund_proof,
     refundable_of,
-    set_destination,
     terms_of,
 )
 from bridge.permit import Act, acting, check_actor, check_actor_in, require_mode, require_words
@@ -42,7 +49,9 @@ from bridge.store.db import Tx
 
 @dataclass(frozen=True, kw_only=True)
 class NewRefund:
-    """What is asked for. `fiat_text` is decimal text in the invoice's currency, for the fiat variants; empty is all."""
+    """What is asked for. `fiat_text` is decimal text in the invoice's currency, for the fiat variants; empty is all. `destination`
+    is an address, a request of Lightning (BOLT11), a Lightning address, or empty: the payer names one.
+    """
 
     invoice_id: str
     variant: str
@@ -66,7 +75,8 @@ def request_refund(
     """Proposes a refund. `merchant_id` limits it to that merchant's invoices, None is an operator's request.
 
     Raises Refused (unknown_invoice, unknown_variant, nothing_to_refund, above_refundable, below_min_send, bad_address,
-    wrong_network, own_address, idempotency_mismatch, forbidden, …) and Unavailable.
+    wrong_network, own_address, bolt11_used, lightning_not_sent, idempotency_mismatch, forbidden, …), Conflict("payout_changed")
+    and Unavailable.
     """
     require_words(actor, reason)
     if merchant_id is None:
@@ -77,9 +87,8 @@ def request_refund(
         known = payouts.find(tx, merchant=invoice.merchant, request_key=key)
         if known is not None:
             return _answer(tx, bridge, invoice, known, request, is_replay=True)
-    terms = terms_of(bridge, refund_role(bridge))
-    today_minor = current_rate(bridge, invoice.currency, now).price_minor if request.variant == "fiat_today" else None
-    with bridge.store.write() as tx:
+    plan = _planned(bridge, invoice, request, now=now)
+    with used_once(), bridge.store.write() as tx:
         require_mode(tx, "read_only")
         if merchant_id is None:
             check_actor_in(tx, actor, "payout.propose", now=now)
@@ -88,22 +97,55 @@ def request_refund(
         known = payouts.find(tx, merchant=invoice.merchant, request_key=key)
         if known is not None:  # a double click was faster
             return _answer(tx, bridge, invoice, known, request, is_replay=True)
-        values = _values(tx, bridge, invoice, request, terms, today_minor=today_minor, now=now)
+        values = _values(tx, bridge, invoice, request, plan, now=now)
         values |= {"request_key": key, "proposed_by": actor, "reason": reason}
-        if request.destination:
-            address = checked_destination(tx, bridge, request.destination)
-            values |= {"destination": address, "destination_set_at": now, "destination_set_by": actor}
+        values |= _named(tx, bridge, request, plan.place, values["net_sat"], actor=actor, now=now)
         # The same key for another invoice does not wait for this one's lock.
         row, is_new = payouts.add(tx, values)
         if is_new:
-            note(Act(tx=tx, actor=actor, reason=reason, now=now), bridge, row, "refund_requested")
+            more = {"named": plan.place.named} if plan.place is not None and plan.place.named else {}
+            note(Act(tx=tx, actor=actor, reason=reason, now=now), bridge, row, "refund_requested", more=more)
             bridge.crash_point("payout.requested")
         return _answer(tx, bridge, invoice, row, request, is_replay=not is_new)
 
 
-def refund_role(bridge: Bridge) -> str:
-    """Which wallet pays refunds. What the shop keeps itself it sends itself, see `payouts.change_refund`."""
-    return next((role for role in reversed(ROLES) if role in bridge.senders), bridge.receiving.role)
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What was asked of others before anything is locked: which wallet sends on which terms, today's price, the place."""
+
+    role: str
+    terms: Terms
+    today_minor: int | None
+    place: Place | None = None
+
+
+def _planned(bridge: Bridge, invoice: Any, request: NewRefund, *, now: datetime) -> _Plan:
+    role = role_for(bridge, request.destination)
+    today_minor = current_rate(bridge, invoice.currency, now).price_minor if request.variant == "fiat_today" else None
+    plan = _Plan(role=role, terms=terms_of(bridge, role), today_minor=today_minor)
+    sat = 0
+    if LIGHTNING_ROLE in bridge.senders and (role == LIGHTNING_ROLE or not request.destination):
+        try:
+            with bridge.store.read() as tx:
+                sat = _values(tx, bridge, invoice, request, plan, now=now)["net_sat"]
+        except Refused as refused:
+            if refused.code != "below_min_send" or request.destination:
+                return plan  # it is refused, or answered to who clicked twice, where the invoice is locked
+            # Too little for an address is enough for Lightning, if the payer has a wallet for that.
+            return replace(plan, role=LIGHTNING_ROLE, terms=terms_of(bridge, LIGHTNING_ROLE))
+    if not request.destination:
+        return plan
+    return replace(plan, place=place_of(bridge, request.destination, role=role, terms=None, sat=sat, now=now))
+
+
+def _named(
+    tx: Tx, bridge: Bridge, request: NewRefund, place: Place | None, net_sat: int, *, actor: str, now: datetime
+) -> dict[str, Any]:
+    if not request.destination:
+        return {}
+    if place is None or (place.key is not None and place.sat != net_sat):
+        raise Conflict("payout_changed", "The sum changed while the Lightning invoice was asked for; ask again.")
+    return naming(tx, bridge, place) | {"destination_set_at": now, "destination_set_by": actor}
 
 
 def _answer(tx: Tx, bridge: Bridge, invoice: Any, row: Any, request: NewRefund, *, is_replay: bool) -> Requested:
@@ -118,16 +160,15 @@ def _values(
     bridge: Bridge,
     invoice: Any,
     request: NewRefund,
-    terms: Terms,
+    plan: _Plan,
     *,
-    today_minor: int | None,
     now: datetime,
 ) -> dict[str, Any]:
     """The new row but for who asked. Raises Refused when the request cannot be met."""
-    role, price_minor = refund_role(bridge), today_minor or _quoted_price(tx, bridge, invoice)
+    terms, price_minor = plan.terms, plan.today_minor or _quoted_price(tx, bridge, invoice)
     fiat_minor = _fiat_minor(invoice, request)
     amounts = _amounts(tx, invoice, request, terms, fiat_minor=fiat_minor, price_minor=price_minor)
-    return new_payout(bridge, "refund", amounts, role=role, fee_bps=terms.fee_bps, now=now) | {
+    return new_payout(bridge, "refund", amounts, role=plan.role, fee_bps=terms.fee_bps, now=now) | {
         "invoice_id": invoice.id,
         "merchant": invoice.merchant,
         "billing_payment_id": invoice.billing_payment_id,
@@ -145,17 +186,11 @@ def new_payout(
     bridge: Bridge, kind: str, amounts: Amounts, *, role: str, fee_bps: int | None, now: datetime
 ) -> dict[str, Any]:
     """What every new payout's row says, whoever asks for it."""
-    return asdict(amounts) | {
+    return leaving(bridge, amounts, role=role, fee_bps=fee_bps) | {
         "id": bridge.new_id("pay"),
         "kind": kind,
         "state": "requested",
-        "role": role,
-        "wallet_id": bridge.senders[role].wallet_id if role in bridge.senders else bridge.wallet_id,
         "network": bridge.network,
-        "fee_bps": fee_bps,
-        "approvals_needed": bridge.payouts.needed(amounts.gross_sat),
-        # Made with the intent and never again: a key made of a time would be another one on a retry.
-        "idempotency_key": f"po-{secrets.token_hex(16)}",
         "maybe_sent": False,
         "requested_at": now,
         "updated_at": now,
@@ -214,6 +249,9 @@ def refund_form(bridge: Bridge, public_id: str, *, proof: str) -> dict[str, Any]
         "sent_sat": row.sent_sat,
         "destination": row.destination,
         "network": row.network,
+        "is_lightning": row.role == LIGHTNING_ROLE,
+        "takes_lightning": LIGHTNING_ROLE in bridge.senders,
+        "ran_out": row.waiting == "bolt11_expired",
         "txid": row.txid,
         "message": message_to_sign(bridge, invoice),
         "may_change": row.state in ("requested", "approved") and not row.attempts,
@@ -231,19 +269,24 @@ def set_refund_address(
     """The payer names the address of the refund; again is allowed until it is sent. Returns what the form shows.
 
     `signature` over `message_to_sign` is optional; a wrong one refuses the address.
-    Raises Refused (unknown_invoice, bad_proof, already_submitted, bad_address, wrong_network, own_address,
-    signature_differs, signature_unsupported, signature_time_locked).
+    Raises Refused (unknown_invoice, bad_proof, already_submitted, bad_address, wrong_network, own_address, what `place_of` refuses,
+    signature_differs, signature_unsupported, signature_time_locked) and Unavailable.
     """
     now = bridge.clock()
     reason = "named by the payer"
     if signature.strip():
         _check_signature(bridge, public_id, address=address, proof=proof, signature=signature)
         reason = "named by the payer, signed with its key"
-    with bridge.store.write() as tx:
+    with bridge.store.read() as tx:
+        require_mode(tx, "read_only")
+        before = _of_proof(tx, bridge, _found(invoices.find(tx, public_id=public_id)), proof)
+    # Nobody without the link makes us ask a server of their choice.
+    place = new_place(bridge, before, address, now=now)
+    with used_once(), bridge.store.write() as tx:
         require_mode(tx, "read_only")
         invoice = _found(invoices.find(tx, lock=True, public_id=public_id))
         row = found(payouts.find(tx, lock=True, id=_of_proof(tx, bridge, invoice, proof).id))
-        set_destination(Act(tx=tx, actor="payer", reason=reason, now=now), bridge, row, address=address)
+        set_destination(Act(tx=tx, actor="payer", reason=reason, now=now), bridge, row, place)
     return refund_form(bridge, public_id, proof=proof)
 
 
@@ -252,6 +295,10 @@ def _check_signature(bridge: Bridge, public_id: str, *, address: str, proof: str
     with bridge.store.read() as tx:
         invoice = _found(invoices.find(tx, public_id=public_id))
         _of_proof(tx, bridge, invoice, proof)
+    if is_lightning(address):
+        raise Refused(
+            "signature_unsupported", "Nothing over Lightning is signed for; leave it empty.", field="signature"
+        )
     checked = check_payable(address.strip(), network=bridge.network)
     check_signed(message_to_sign(bridge, invoice), address=checked, signature=signature)
 
@@ -261,10 +308,15 @@ def change_address(bridge: Bridge, payout_id: str, *, address: str, actor: str, 
 
     Whoever tries to send a sweep elsewhere is refused, and that stays on record.
     """
-    with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        check_actor_in(tx, actor, "payout.propose", now=now)
+        before = found(payouts.find(tx, id=payout_id))
+    place = new_place(bridge, before, address, now=now) if before.kind == "refund" else None
+    with used_once(), acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
         row = found(payouts.find(act.tx, lock=True, id=payout_id))
-        if row.kind == "refund":
-            return payout_json(act.tx, set_destination(act, bridge, row, address=address))
+        if place is not None:
+            return payout_json(act.tx, set_destination(act, bridge, row, place))
         note(act, bridge, row, f"{row.kind}_refused", before=row.state, more={"wanted": address[:100]})
     raise Refused("fixed_destination", "Only a refund's address can be named.", field="address")
 

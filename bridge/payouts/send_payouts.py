@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.call_budget import draw_call, give_back, take_calls
+from bridge.call_budget import draw_call, give_back, take_calls, take_rail_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
@@ -19,6 +19,7 @@ from bridge.core.rail import Rail, Sender
 from bridge.invoices.record import rule_of
 from bridge.invoices.targets import is_pinned
 from bridge.logs import log
+from bridge.payouts.destination import most_route_of, unpayable
 from bridge.payouts.outcome import book_failed, book_sent, book_unknown
 from bridge.payouts.steps import Terms, by_worker, found, move, note, refundable_of, terms_of, void
 from bridge.payouts.treasury import owed_sat
@@ -49,9 +50,8 @@ def send_payouts(bridge: Bridge, *, owner: str) -> int:
         _follow_wallets(bridge, now=now)
     done = _give_up_lapsed(bridge, now=now)
     # A clock that jumped must not take from people the time in which they may still stop what they approved.
-    cooling = timedelta(seconds=bridge.payouts.cooling_seconds)
     for rail in bridge.senders.values():
-        wallet_id = rail.wallet_id
+        wallet_id, cooling = rail.wallet_id, timedelta(seconds=bridge.payouts.cooling_of(rail.role))
         with bridge.store.read() as tx:
             is_due = may_call_provider(tx, wallet_id) and payouts.is_due(tx, wallet_id=wallet_id, now=now)
             is_cool = not ahead.jumps(tx, now=now, within=cooling)
@@ -85,7 +85,7 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
     now, role, wallet_id = bridge.clock(), rail.role, rail.wallet_id
     try:
         terms = terms_of(bridge, role)
-        draw_call(bridge)
+        draw_call(bridge, rail=rail)
         reading = Reading(terms=terms, confirmed_sat=_confirmed_sat(rail))
     except BridgeError as error:
         log("payout.waits", level=logging.WARNING, role=role, code=error.code)
@@ -98,10 +98,10 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
             return 0
         row = payouts.next_due(tx, wallet_id=wallet_id, now=now)
         # The call is taken with the intent: what is on its way is never held up for one.
-        if row is None or not take_calls(tx, bridge, now=now, purpose="urgent"):
+        if row is None or not _take_call(tx, bridge, rail, now=now):
             return 0
         intent = _intend(tx, bridge, row, reading, owner=owner, now=now)
-        if intent is None:
+        if intent is None and not rail.is_beside:
             give_back(tx, calls=1)
     if intent is not None:
         bridge.crash_point("payout.intended")
@@ -109,10 +109,17 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
     return 1
 
 
+def _take_call(tx: Tx, bridge: Bridge, rail: Rail, *, now: datetime) -> int:
+    return take_rail_calls(tx, rail, now=now) if rail.is_beside else take_calls(tx, bridge, now=now, purpose="urgent")
+
+
 def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, now: datetime) -> Any:
     """Commits what is about to be sent, or why it waits; the row to send, or None."""
     if not row.maybe_sent and _is_astray(tx, bridge, row):
         _refuse(by_worker(tx, now, "destination_not_pinned"), bridge, row, "sweep_refused")
+        return None
+    if not row.maybe_sent and (why := unpayable(bridge, row, now=now)):
+        _ask_for_another(by_worker(tx, now, why), bridge, row)
         return None
     if row.attempts == 0 and _fee_changed(row, reading):
         _void_for_new_fee(tx, bridge, row, reading, now=now)
@@ -143,7 +150,7 @@ def _why_wait(tx: Tx, bridge: Bridge, row: Any, reading: Reading) -> str:
     if row.maybe_sent:
         # A person ordered the same call again: its balance may have left already, and only the gateway can say.
         return ""
-    if amounts.gross_sat > reading.confirmed_sat:
+    if amounts.gross_sat + (most_route_of(bridge, row) or 0) > reading.confirmed_sat:
         return "wallet_too_low"
     if amounts.gross_sat < reading.terms.min_send_sat:
         return "below_min_send"
@@ -253,7 +260,7 @@ def _balance_after(bridge: Bridge, wallet_id: str) -> int | None:
     if rail is None or rail.balance is None:
         return None
     try:
-        draw_call(bridge, purpose="urgent")
+        draw_call(bridge, purpose="urgent", rail=rail)
         return rail.balance().confirmed_sat
     except BridgeError:
         return None
@@ -267,6 +274,17 @@ def _fee_changed(row: Any, reading: Reading) -> bool:
     """Whether the fee is another one than people approved. That nobody names one any more changes no sum."""
     told_bps = reading.terms.fee_bps
     return told_bps is not None and row.fee_bps != told_bps
+
+
+def _ask_for_another(act: Act, bridge: Bridge, row: Any) -> None:
+    """A request of Lightning that ran out unpaid: the payer's form is open again, and people approve what is named there. One that
+    was refused for a while already has failed, as its call was made.
+    """
+    if row.attempts:
+        book_failed(act, bridge, row)
+        return
+    values = {"destination": None, "destination_set_at": None, "destination_set_by": "", "waiting": "bolt11_expired"}
+    void(act, bridge, row, "refund_request_expired", values, more={"before": row.destination})
 
 
 def _refuse(act: Act, bridge: Bridge, row: Any, action: str) -> None:

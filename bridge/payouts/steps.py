@@ -1,4 +1,4 @@
-"""What every payout flow shares: the gateway's terms, destinations, journals, audit; a payout as the outside sees it, and what
+"""What every payout flow shares: the gateway's terms, journals, audit; a payout as the outside sees it, and what
 an invoice may still give back.
 
 Owns these steps, that shape and the reading of the refundable sum; must not decide which step is next.
@@ -13,16 +13,23 @@ from typing import Any
 from bridge import tracing
 from bridge.call_budget import draw_call
 from bridge.context import Bridge
-from bridge.core.addresses import check_payable
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
 from bridge.core.money import minor_text
-from bridge.core.payout import LIVE, OWN_MIN_SEND_SAT, ROLES, Refundable, billing_refund_sat, mirrored
+from bridge.core.payout import (
+    GATEWAY_ROLES,
+    LIGHTNING_ROLE,
+    LIVE,
+    OWN_MIN_SEND_SAT,
+    Refundable,
+    billing_refund_sat,
+    mirrored,
+)
 from bridge.invoices.present import View, approvals_json, time_text
 from bridge.logs import log
 from bridge.permit import Act
-from bridge.store import invoices, ledger, payouts, wallets
+from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx, announce_work
 from bridge.store.dossier import Dossier
 from bridge.store.ledger import PAYOUT
@@ -40,9 +47,11 @@ class Terms:
 
 
 def terms_of(bridge: Bridge, role: str) -> Terms:
-    """Asks the gateway: never inside a transaction. The shop's own wallet takes no fee of a send. Raises Unavailable."""
-    if role not in ROLES:
-        return Terms(fee_bps=0, min_send_sat=OWN_MIN_SEND_SAT)
+    """Asks the gateway: never inside a transaction. Nobody takes a fee of a send from the shop's own wallets: what a route of
+    Lightning costs comes on top. Raises Unavailable.
+    """
+    if role not in GATEWAY_ROLES:
+        return Terms(fee_bps=0, min_send_sat=1 if role == LIGHTNING_ROLE else OWN_MIN_SEND_SAT)
     draw_call(bridge)
     health = _health(bridge, role)
     if not health.ok:
@@ -52,6 +61,8 @@ def terms_of(bridge: Bridge, role: str) -> Terms:
 
 def known_terms(bridge: Bridge, role: str) -> Terms:
     """The same as far as it is known, for what sends nothing: a health page that fails must hide no balance."""
+    if role not in GATEWAY_ROLES:
+        return terms_of(bridge, role)
     try:
         draw_call(bridge)
         health = _health(bridge, role)
@@ -82,35 +93,10 @@ def found(row: Any) -> Any:
     return row
 
 
-def checked_destination(tx: Tx, bridge: Bridge, address: str) -> str:
-    """The address in canonical spelling: payable, of this network, and not one of ours (it would come back to us)."""
-    checked = check_payable(address.strip(), network=bridge.network, field="address").text
-    if wallets.is_used(tx, checked) or checked in bridge.treasury.cold_addresses:
-        raise Refused("own_address", "This address is one of our own.", field="address")
-    return checked
-
-
-def set_destination(act: Act, bridge: Bridge, row: Any, *, address: str) -> Any:
-    """Names or changes where a refund goes, and returns its row. Whatever was approved was approved for the old address, and is void.
-
-    Raises Refused (fixed_destination, already_submitted, bad_address, wrong_network, own_address).
-    """
-    if row.kind != "refund":
-        raise Refused("fixed_destination", "Only a refund's address can be named.", field="address")
-    if row.state not in ("requested", "approved") or row.attempts:
-        raise Refused("already_submitted", "This refund can no longer be changed.", field="address")
-    checked = checked_destination(act.tx, bridge, address)
-    if checked == row.destination:
-        return row
-    values = {"destination": checked, "destination_set_at": act.now, "destination_set_by": act.actor}
-    detail = {"before": row.destination or "", "after": checked, "voided": row.state == "approved"}
-    return void(act, bridge, row, "refund_address_set", values, more=detail)
-
-
 def void(act: Act, bridge: Bridge, row: Any, action: str, values: dict[str, Any], *, more: dict[str, Any]) -> Any:
     """Changes what people approved: the approvals of this round are void, and their money is back where it came from."""
     release(act, row)
-    values = values | {"state": "requested", "round": row.round + 1, "approved_at": None, "waiting": ""}
+    values = {"waiting": ""} | values | {"state": "requested", "round": row.round + 1, "approved_at": None}
     return move(act, bridge, row, action, values, more=more)
 
 

@@ -26,8 +26,9 @@ from bridge.core.evidence import (
     WalletBalance,
 )
 from bridge.core.money import MAX_MONEY_SAT, SAT_PER_BTC
-from bridge.core.rail import RAIL, Offer, Rail, Wanted
+from bridge.core.rail import RAIL, Offer, Rail, Wanted, most_route_sat
 from bridge.lightning.bolt11 import MSAT, Bolt11, decoded, judged
+from bridge.lightning.payee import Payees
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
 
 SOURCE = "electrum"
@@ -70,6 +71,9 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             is_beside=True,
             evidence=wallet,
             sends=wallet if wanted.refunds else None,
+            payees=Payees(settings.network) if wanted.refunds else None,
+            told=wallet.told if wanted.refunds else None,
+            most_route_bps=wanted.most_route_bps,
             balance=wallet.balance,
             health=wallet.health,
             version=wallet.version,
@@ -267,12 +271,21 @@ class ElectrumWallet:
         if before in (_PAID, _INFLIGHT):
             return self._outcome(before, asked, gross_sat=gross_sat)
         try:
-            self._call("lnpay", invoice=asked.text, **self._password())
+            most_msat = most_route_sat(gross_sat, most_bps=self._wanted.most_route_bps) * MSAT
+            self._call("lnpay", invoice=asked.text, max_fee_msat=most_msat, **self._password())
         except BridgeError as error:
             if isinstance(error, _NotSent) or (isinstance(error, _NotTaken) and before is None):
                 raise
             return self._after(asked, gross_sat=gross_sat, why=error.detail)
         return self._after(asked, gross_sat=gross_sat)
+
+    def told(self, destination: str, gross_sat: int) -> Sent | None:
+        """What Electrum itself says came of a payment: None when it is not paid and not on its way. Raises OutcomeUnknown while it is,
+        and what a read raises.
+        """
+        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        state = self._sent(asked)
+        return self._outcome(state, asked, gross_sat=gross_sat) if state in (_PAID, _INFLIGHT) else None
 
     def _after(self, asked: Bolt11, *, gross_sat: int, why: str = "") -> Sent:
         """What Electrum itself says of the payment after the call, however that ended. After one that was cut off, or refused because

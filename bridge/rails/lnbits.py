@@ -28,6 +28,7 @@ from bridge.core.evidence import (
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.core.rail import RAIL, Doorbell, Offer, Rail, Wanted
 from bridge.lightning.bolt11 import MSAT, Bolt11, decoded, judged
+from bridge.lightning.payee import Payees
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
     wanted = settings.lnbits
     if wanted is None:
         return ()
-    wallet = LnbitsWallet(wanted, network=wanted.invoices_of or settings.network)
+    network, can_send = wanted.invoices_of or settings.network, wanted.admin_key is not None
+    wallet = LnbitsWallet(wanted, network=network)
     base_url = (wanted.callback_base_url or settings.public_url).rstrip("/")
     return (
         Rail(
@@ -64,7 +66,10 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             asks=wallet.offer,
             is_beside=True,
             evidence=wallet,
-            sends=wallet if wanted.admin_key is not None else None,
+            sends=wallet if can_send else None,
+            payees=Payees(network) if can_send else None,
+            told=wallet.told if can_send else None,
+            most_route_bps=wanted.most_route_bps,
             balance=wallet.balance,
             health=wallet.health,
             version=wallet.version,
@@ -221,6 +226,16 @@ class LnbitsWallet:
         except BridgeError as error:
             return self._after(error, asked, gross_sat=gross_sat)
         return self._after(None, asked, gross_sat=gross_sat)
+
+    def told(self, destination: str, gross_sat: int) -> Sent | None:
+        """What LNbits itself says came of a payment: None when it failed or never was. Raises OutcomeUnknown while it is on its way,
+        and what a read raises.
+        """
+        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        payment = self._sent(asked)
+        if payment is None or payment.get("status") == _FAILED:
+            return None
+        return _outcome(payment, gross_sat=gross_sat)
 
     def _after(self, error: BridgeError | None, asked: Bolt11, *, gross_sat: int) -> Sent:
         """What LNbits itself says of the payment after the call, however that ended."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select
 
 from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
-from bridge.core.payout import IN_FLIGHT, LIVE, ROLES, check_move
+from bridge.core.payout import GATEWAY_ROLES, IN_FLIGHT, LIGHTNING_ROLE, LIVE, ROLES, check_move
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.rows import Rows
@@ -80,6 +80,11 @@ def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
     return _PAYOUTS.sum(tx, payouts.c.gross_sat, payouts.c.state.in_(IN_FLIGHT), wallet_id=wallet_id)
 
 
+def routed(tx: Connection) -> int:
+    """How many refunds left over Lightning: what the route of each cost is booked in whole satoshi, upwards."""
+    return _PAYOUTS.count(tx, payouts.c.sent_at.is_not(None), role=LIGHTNING_ROLE)
+
+
 def any_open_sweep(tx: Connection) -> bool:
     """Whether a sweep is proposed, approved, under way or uncertain: the next one waits for it."""
     return _PAYOUTS.any(tx, or_(_UNDER_WAY, payouts.c.state == "sent"), kind="sweep")
@@ -115,7 +120,7 @@ def txids_to(tx: Connection, destination: str) -> set[str]:
 
 def newest_fee(tx: Connection) -> PayoutRow | None:
     """The last payout of which the gateway said what it took."""
-    told = (payouts.c.paid_fee_sat.is_not(None), payouts.c.role.in_(ROLES))
+    told = (payouts.c.paid_fee_sat.is_not(None), payouts.c.role.in_(GATEWAY_ROLES))
     return tx.execute(select(payouts).where(*told).order_by(payouts.c.sent_at.desc()).limit(1)).one_or_none()
 
 
@@ -152,9 +157,12 @@ def next_due(tx: Connection, *, wallet_id: str, now: datetime) -> PayoutRow | No
     return tx.execute(query.with_for_update()).one_or_none()
 
 
-def unconfirmed(tx: Connection, *, now: datetime, limit: int) -> Sequence[PayoutRow]:
-    """Sent payouts whose chain evidence is due."""
-    due = (payouts.c.state == "sent", payouts.c.next_try_at <= now)
+def unconfirmed(
+    tx: Connection, *, now: datetime, limit: int, roles: Sequence[str] | None = None
+) -> Sequence[PayoutRow]:
+    """Sent payouts whose evidence is due, of these roles or of any."""
+    due = [payouts.c.state == "sent", payouts.c.next_try_at <= now]
+    due += [payouts.c.role.in_(roles)] if roles is not None else []
     return tx.execute(select(payouts).where(*due).order_by(payouts.c.next_try_at).limit(limit)).all()
 
 

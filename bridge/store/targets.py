@@ -50,6 +50,11 @@ def of_invoices(tx: Connection, ids: Sequence[str]) -> Mapping[str, Sequence[Tar
     return {invoice_id: [target_of(row) for row in rows] for invoice_id, rows in _TARGETS.of_each(tx, ids).items()}
 
 
+def is_offered(tx: Connection, key: str) -> bool:
+    """Whether a rail knows something that was offered here by this key."""
+    return tx.execute(select(targets.c.id).where(targets.c.key == key).limit(1)).first() is not None
+
+
 def open_by_wallet(tx: Connection) -> Mapping[tuple[str, str], int]:
     """How many invoices are not over, by the wallets they may be paid to and who says what came there."""
     wallet_id = func.coalesce(targets.c.wallet_id, invoices.c.wallet_id)

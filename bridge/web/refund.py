@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.core.errors import Refused
+from bridge.core.errors import BridgeError, Refused
 from bridge.invoices.pay import pay_view
 from bridge.payouts.refunds import refund_form, set_refund_address
 from bridge.web.context import here
@@ -17,13 +17,17 @@ from bridge.web.look import clean, look, render, texts_for
 
 routes = Blueprint("refund", __name__)
 
-LONGEST_FIELD = 1_000
+# A payment request of Lightning may have as many letters as a QR code holds.
+LONGEST_FIELD = 4_400
 # A proof for a multisig address holds its keys and signatures.
 LONGEST_SIGNATURE = 5_000
 # What can be put right in the form itself; everything else ends on an error page.
 IN_THE_FORM = frozenset(
     {"bad_address", "wrong_network", "own_address", "already_submitted"}
     | {"signature_differs", "signature_unsupported", "signature_time_locked"}
+    | {"bad_bolt11", "no_amount", "wrong_amount", "bolt11_expired", "bolt11_expires_soon", "bolt11_used"}
+    | {"lightning_not_sent", "bad_lightning_address", "lightning_address_refuses", "blocked_url", "below_min_send"}
+    | {"lightning_address_unavailable", "lightning_address_unreadable"}
 )
 
 
@@ -41,7 +45,7 @@ def name_address(public_id: str) -> AnyResponse:
     address = "".join(_sent("address").split())
     try:
         set_refund_address(here().bridge, public_id, address=address, proof=proof, signature=signature)
-    except Refused as refused:
+    except BridgeError as refused:
         if refused.code not in IN_THE_FORM:
             raise _same_for_all(refused) from None
         return _page(public_id, proof, wrong=refused, address=address, signature=signature)
@@ -50,7 +54,7 @@ def name_address(public_id: str) -> AnyResponse:
     return redirect(url_for("pay.refund.form", public_id=public_id, proof=proof, lang=chosen), code=303)
 
 
-def _page(public_id: str, proof: str, *, wrong: Refused | None = None, **sent: str) -> Response:
+def _page(public_id: str, proof: str, *, wrong: BridgeError | None = None, **sent: str) -> Response:
     try:
         refund = refund_form(here().bridge, public_id, proof=proof)
     except Refused as refused:
@@ -63,7 +67,7 @@ def _page(public_id: str, proof: str, *, wrong: Refused | None = None, **sent: s
         refund=refund,
         state=_state(refund),
         groups=groups_of_four(refund["destination"] or ""),
-        explorer_url=here().shop.explorer_url(refund["txid"]) if refund["txid"] else "",
+        explorer_url=here().shop.explorer_url(refund["txid"]) if refund["txid"] and not refund["is_lightning"] else "",
         description=clean(view.description),
         wrong=wrong,
         sent=sent,
@@ -85,7 +89,7 @@ def _sent(name: str, longest: int = LONGEST_FIELD) -> str:
     return request.form.get(name, "")[:longest]
 
 
-def _same_for_all(refused: Refused) -> Refused:
+def _same_for_all(refused: BridgeError) -> BridgeError:
     if refused.code == "bad_proof":
         return Refused("unknown_invoice", "There is no such invoice.")
     return refused

@@ -105,11 +105,11 @@ def test_after_a_restore_no_index_of_the_lost_time_is_used(world: World) -> None
 
 
 def test_an_address_of_ours_takes_no_refund(world: World) -> None:
-    from bridge.payouts.steps import checked_destination
+    from bridge.payouts.destination import naming, place_of
 
-    invoice = world.open()
+    place = place_of(world.bridge, world.open()["address"], role="cold", terms=None, sat=1, now=world.bridge.clock())
     with world.bridge.store.read() as tx, pytest.raises(Refused) as error:
-        checked_destination(tx, world.bridge, invoice["address"])
+        naming(tx, world.bridge, place)
     assert error.value.code == "own_address"
 
 
