@@ -139,6 +139,7 @@ class Lnbits(_Section):
     callbacks: bool = True
     callback_base_url: str | None = None
     most_route_bps: Bps = 100
+    max_held_sat: Count = 0
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 120
     timeout_seconds: Positive = 20
@@ -157,6 +158,7 @@ class Electrum(_Section):
     wallet_password: Annotated[SecretStr | None, Field(min_length=1)] = None
     refunds: bool = False
     most_route_bps: Bps = 100
+    max_held_sat: Count = 0
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 600
     timeout_seconds: Positive = 20

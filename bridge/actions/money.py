@@ -81,8 +81,17 @@ class FundingBody(Body):
     """Money that the shop put into a wallet itself."""
 
     sat: Annotated[Sat, Argument()]
-    role: Annotated[Literal["hot", "billing"], Option(flag="--wallet", default="billing")]
+    role: Annotated[Literal["hot", "billing", "lightning"], Option(flag="--wallet", default="billing")]
     txid: Annotated[Txid, Option(help="The transaction that brought it.")]
+    reason: Reason
+
+
+class MovedBody(Body):
+    """Money that the shop took out of its Lightning wallet itself."""
+
+    sat: Annotated[Sat, Argument()]
+    fee_sat: Annotated[int, Field(ge=0, le=2_100_000_000_000_000), Option(flag="--fee", help="What it cost.")] = 0
+    txid: Annotated[Txid, Option(help="The transaction that brought it to the cold wallet.")]
     reason: Reason
 
 
@@ -121,7 +130,8 @@ class PayoutPageShape(Shape):
 class TreasuryShape(Shape):
     """The wallets with their balances and books, what is owed, and what a sweep would take.
 
-    The money of `former_wallets` is on the books of their role; they are only read.
+    The money of `former_wallets` is on the books of their role; they are only read. Of a wallet that is paid to `beside` the first,
+    `over_sat` lies above its cap: take that out by hand. `route_fees_sat` are routes of Lightning and dust given up.
     """
 
     network: str
@@ -131,6 +141,8 @@ class TreasuryShape(Shape):
     own_first_address: str | None
     in_sweep_sat: int
     fees_paid_sat: int
+    route_fees_sat: int
+    beside: list[dict[str, Any]]
     owed_sat: int
     promised_sat: int
     refund_float_sat: int
@@ -292,6 +304,15 @@ ROWS: tuple[Row, ...] = (
         command=Command(
             "treasury funded",
             "Book money that you put into a wallet yourself, such as the float for refunds.",
+            lambda _: ["Booked."],
+        ),
+    ),
+    Action(
+        sweep.record_moved,
+        asks=MovedBody,
+        command=Command(
+            "treasury moved",
+            "Book money that you took from the Lightning wallet to the cold one, by a swap or a closed channel.",
             lambda _: ["Booked."],
         ),
     ),

@@ -165,6 +165,8 @@ class Rail:
     payees: Payees | None = None
     told: Callable[[str, int], Sent | None] | None = None
     most_route_bps: int = 0
+    # More than this should not lie there; 0 is no cap of its own.
+    max_held_sat: int = 0
     # What the whole wallet holds; raises what `reader` raises.
     balance: Callable[[], WalletBalance] | None = None
     health: Callable[[], Health] | None = None

@@ -15,7 +15,7 @@ from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.ledger import Entry, Journal
 from bridge.core.money import check_sat
-from bridge.core.payout import Amounts
+from bridge.core.payout import LIGHTNING_ROLE, Amounts
 from bridge.core.treasury import HotWallet, SweepPlan, TreasuryRules, plan_sweep
 from bridge.invoices.targets import next_address
 from bridge.logs import log
@@ -23,7 +23,7 @@ from bridge.payouts.decide_payout import carry_out_approval
 from bridge.payouts.refunds import new_payout
 from bridge.payouts.steps import note, payout_json, terms_of
 from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
-from bridge.permit import Act, acting, require_words
+from bridge.permit import Act, acting, check_actor, require_words
 from bridge.store import leases, ledger, payouts
 from bridge.store.db import Tx
 from bridge.turns import take_turn
@@ -112,13 +112,43 @@ def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str
     if role not in bridge.senders or check_sat(sat, field="sat") == 0:
         raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
-    memo = {"txid": txid, "actor": actor}
+    told = {"role": role, "sat": sat, "txid": txid}
+    _book(bridge, Journal(kind="funding", entries=entries), "wallet_funded", told, actor=actor, reason=reason)
+
+
+def record_moved(bridge: Bridge, *, sat: int, fee_sat: int, txid: str, actor: str, reason: str) -> None:
+    """Books money that a person took out of the Lightning wallet, by a swap or a closed channel: `sat` lie in the cold wallet, and
+    `fee_sat` it cost. Raises Refused (bad_move, forbidden).
+    """
+    require_words(actor, reason)
+    check_actor(bridge, actor, "books.export")
+    if not any(rail.role == LIGHTNING_ROLE for rail in bridge.rails) or check_sat(sat, field="sat") == 0:
+        raise Refused("bad_move", "There is no Lightning wallet here, or nothing was moved.", field="sat")
+    legs = {
+        "wallet:cold": sat,
+        "network_fee": check_sat(fee_sat, field="fee_sat"),
+        f"wallet:{LIGHTNING_ROLE}": -sat - fee_sat,
+    }
+    entries = tuple(Entry(account=account, units=units) for account, units in legs.items() if units)
+    told = {"sat": sat, "fee_sat": fee_sat, "txid": txid}
+    _book(bridge, Journal(kind="moved", entries=entries), "wallet_moved", told, actor=actor, reason=reason)
+
+
+def _book(bridge: Bridge, journal: Journal, action: str, told: dict[str, Any], *, actor: str, reason: str) -> None:
+    """What people did with a wallet outside of the bridge."""
+    memo = {"txid": told["txid"], "actor": actor}
     with acting(bridge, "books.export", actor=actor, reason=reason) as act:
-        journal, family = Journal(kind="funding", entries=entries), ledger.PAYOUT
         ledger.post(
-            act.tx, (journal,), invoice_id=None, merchant="", service_ref="", at=act.now, memo=memo, family=family
+            act.tx,
+            (journal,),
+            invoice_id=None,
+            merchant="",
+            service_ref="",
+            at=act.now,
+            memo=memo,
+            family=ledger.PAYOUT,
         )
-        act.audit("wallet_funded", detail={"role": role, "sat": sat, "txid": txid})
+        act.audit(action, detail=told)
 
 
 def _scheduled(tx: Tx, bridge: Bridge, *, now: datetime) -> None:

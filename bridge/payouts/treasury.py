@@ -4,6 +4,7 @@ Owns these readings and figures; must not move money, `payouts.sweep` proposes t
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -143,7 +144,7 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
     now = bridge.clock()
     with bridge.store.read() as tx:
         hot = hot_wallet(tx, bridge)
-        books = ledger.sums(tx, ("wallet:hot", "wallet:billing", "wallet:cold", "inflight:sweep", "provider_fee"))
+        books = ledger.sums(tx, (*WALLETS, "inflight:sweep", "provider_fee", "network_fee"))
         rows = {row.role: row for row in wallets.balances(tx)}
         plan = plan_sweep(hot, bridge.treasury) if hot is not None else None
         return {
@@ -163,6 +164,8 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
             "own_first_address": _first(bridge.receiving.derives),
             "in_sweep_sat": books.get("inflight:sweep", 0),
             "fees_paid_sat": books.get("provider_fee", 0),
+            "route_fees_sat": books.get("network_fee", 0),
+            "beside": [_beside(rail, rows, books) for rail in bridge.rails if rail.is_beside],
             "owed_sat": hot.owed_sat if hot is not None else owed_sat(tx, bridge),
             "promised_sat": hot.promised_sat if hot is not None else 0,
             "refund_float_sat": bridge.treasury.refund_float_sat,
@@ -176,6 +179,21 @@ def treasury_view(bridge: Bridge) -> dict[str, Any]:
 def _first(source: AddressSource | None) -> str | None:
     """What a person compares with a wallet: the address by which its descriptor is known here."""
     return source.address(0) if source is not None else None
+
+
+def _beside(rail: Rail, rows: Mapping[str, Any], books: Mapping[str, int]) -> dict[str, Any]:
+    """A wallet that is paid to beside the first. What it holds above its cap a person takes out: no rail of it sends to addresses."""
+    row = rows.get(rail.role if rail.sends is not None else place_of(rail.role, rail.wallet_id))
+    held_sat = row.confirmed_sat if row is not None else None
+    return {
+        "rail": rail.name,
+        "wallet_id": rail.wallet_id,
+        "role": rail.role,
+        "confirmed_sat": held_sat,
+        "ledger_sat": books.get(rail.account, 0),
+        "max_held_sat": rail.max_held_sat,
+        "over_sat": max((held_sat or 0) - rail.max_held_sat, 0) if rail.max_held_sat else 0,
+    }
 
 
 def plan_json(plan: SweepPlan) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             payees=Payees(settings.network) if wanted.refunds else None,
             told=wallet.told if wanted.refunds else None,
             most_route_bps=wanted.most_route_bps,
+            max_held_sat=wanted.max_held_sat,
             balance=wallet.balance,
             health=wallet.health,
             version=wallet.version,

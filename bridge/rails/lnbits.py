@@ -70,6 +70,7 @@ def rails(settings: Settings) -> tuple[Rail, ...]:
             payees=Payees(network) if can_send else None,
             told=wallet.told if can_send else None,
             most_route_bps=wanted.most_route_bps,
+            max_held_sat=wanted.max_held_sat,
             balance=wallet.balance,
             health=wallet.health,
             version=wallet.version,

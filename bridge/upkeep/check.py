@@ -262,13 +262,21 @@ def _price_down(seen: _Now) -> str:
 
 def _hot_balance(seen: _Now) -> str:
     held_sat, limit_sat = 0, seen.bridge.treasury.max_hot_sat or seen.limits.hot_balance_sat
-    for (role, _), told in _balances(seen).items():
-        if role != "hot" or isinstance(told, Refused):
+    over: list[str] = []
+    for (role, wallet_id), told in _balances(seen).items():
+        rail = seen.bridge.rail_of(wallet_id)
+        most_sat = rail.max_held_sat if rail is not None else 0
+        if isinstance(told, Refused) or (role != "hot" and not most_sat):
             continue
         if isinstance(told, BridgeError):
             raise told
-        held_sat += told.balance_sat
-    return f"{held_sat} sat at the gateway, limit {limit_sat}" if held_sat > limit_sat else ""
+        if role == "hot":
+            held_sat += told.balance_sat
+        elif told.balance_sat > most_sat:
+            over.append(f"{told.balance_sat} sat over {role}, limit {most_sat}")
+    if held_sat > limit_sat:
+        over.insert(0, f"{held_sat} sat at the gateway, limit {limit_sat}")
+    return "; ".join(over)
 
 
 def _wallets_refused(seen: _Now) -> str:

@@ -23,9 +23,9 @@ from tests.web.conftest import API_KEY
 # A restore makes the database that pages and API would need, a purge is the worker's, only sooner.
 IN_NO_ROW = {"restore", "purge"}
 # None of daily work, and what has no key by which a repeated call would be one.
-WITHOUT_PAGE = {"reconcile baseline", "treasury funded"}
+WITHOUT_PAGE = {"reconcile baseline", "treasury funded", "treasury moved"}
 # A value of what `operator change` does over HTTP; a funding, see above.
-WITHOUT_ROUTE = {"operator disable", "operator enable", "treasury funded"}
+WITHOUT_ROUTE = {"operator disable", "operator enable", "treasury funded", "treasury moved"}
 # What the billing system's module calls with its own key is nobody's action.
 OF_THE_MODULE = "api."
 TEMPLATES = Path(bridge.web.__file__).parent / "templates" / "admin"

@@ -14,7 +14,9 @@ from bridge.core.errors import Refused
 from bridge.core.rail import Wanted
 from bridge.lightning.bolt11 import decoded
 from bridge.rails.lnbits import TRIED_WITH, LnbitsWallet
+from tests.flows.world import open_world
 from tests.lightning.real import RealLnbits
+from tests.payouts.desk import settings, staffed
 from tests.sandbox_bitcoin.driver import Receiver, until
 
 pytestmark = pytest.mark.lightning
@@ -173,6 +175,34 @@ def test_the_rail_pays_an_invoice_once(lnbits: RealLnbits, wallet: LnbitsWallet)
     assert sent == wallet.send(destination=bolt11, gross_sat=777, idempotency_key="pay_1")
     assert (sent.sent_sat, sent.fee_sat) == (777, 0)
     assert wallet.balance().confirmed_sat == before - 777
+
+
+def test_the_rail_tells_of_a_payment_whether_it_left(lnbits: RealLnbits, wallet: LnbitsWallet) -> None:
+    lnbits.fund(lnbits.shop, 50_000)
+    made = lnbits.call("POST", "payments", key=lnbits.payer["inkey"], out=False, unit="sat", amount=778, memo="refund")
+    bolt11 = made.json()["bolt11"]
+    assert wallet.told(bolt11, 778) is None
+    sent = wallet.send(destination=bolt11, gross_sat=778, idempotency_key="pay_3")
+    assert wallet.told(bolt11, 778) == sent
+
+
+def test_a_refund_that_people_approved_is_paid_once_and_done_by_its_word(lnbits: RealLnbits, database_url: str) -> None:
+    lnbits.fund(lnbits.shop, 50_000)
+    account = {"url": lnbits.url, "wallet_id": lnbits.shop["id"], "invoices_of": "main"}
+    account |= {"invoice_key": lnbits.shop["inkey"], "admin_key": lnbits.shop["adminkey"]}
+    with open_world(database_url, **settings(lnbits=account)) as world:
+        desk = staffed(world)
+        invoice = desk.settled(text="10.00")
+        wanted = {"out": False, "unit": "sat", "amount": invoice["received_sat"], "expiry": 86_400}
+        made = lnbits.call("POST", "payments", key=lnbits.payer["inkey"], **wanted).json()
+        payout = desk.approved(invoice, destination=made["bolt11"])
+        desk.send()
+        assert (desk.now(payout)["state"], desk.now(payout)["txid"]) == ("sent", made["payment_hash"])
+        desk.confirm()
+        assert desk.now(payout)["state"] == "confirmed"
+        assert lnbits.read(made["payment_hash"], key=lnbits.payer["inkey"])["paid"] is True
+        with pytest.raises(Refused, match="another refund"):
+            desk.ask(desk.settled("8", text="10.00"), destination=made["bolt11"])
 
 
 def test_the_rail_is_refused_by_an_empty_wallet_and_nothing_left(lnbits: RealLnbits, wallet: LnbitsWallet) -> None:

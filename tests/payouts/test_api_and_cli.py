@@ -437,6 +437,7 @@ ACTING = {
     "treasury sweep": (),
     "treasury write-off": ("5",),
     "treasury funded": ("5", "--txid", "ab" * 32, "--wallet", "hot"),
+    "treasury moved": ("5", "--txid", "ab" * 32),
     "operator add": ("eva", "--role", "viewer"),
     "operator disable": ("ann",),
     "operator enable": ("ann",),

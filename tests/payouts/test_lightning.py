@@ -1,23 +1,33 @@
 """Refunds over Lightning, from the wallet of either rail: one request, two people, sent once, and the wallet's own word for what came."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from bridge.books.compare import wallet_variances
+from bridge.context import PAYOUT_CRASH_POINTS
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.rail import Target
 from bridge.lightning.payee import Payees
 from bridge.payouts.decide_payout import list_payouts
 from bridge.payouts.outcome import confirm_payouts
 from bridge.payouts.refunds import change_address, refund_form, set_refund_address
+from bridge.payouts.send_payouts import send_payouts
 from bridge.payouts.steps import refund_proof
-from bridge.store import targets, wallets
+from bridge.payouts.sweep import record_funding, record_moved
+from bridge.payouts.treasury import read_balances, treasury_view
+from bridge.store import targets
+from bridge.upkeep.check import alerts
+from bridge.web import create_app
 from sandbox import bolt11, electrum
 from tests.flows.world import LNBITS
 from tests.payouts.desk import PAYER, Desk
+from tests.payouts.test_sending import Killed, dying_at
+from tests.web.conftest import KEYS, SHOP, sign
 
 RAILS = ("lnbits", "electrum")
 WALLETS = {"lnbits": LNBITS[0], "electrum": electrum.WALLET_ID}
@@ -86,10 +96,8 @@ def shops(desks: Callable[..., Desk]) -> Callable[..., Shop]:
             electrum.wallet_of(world.sandbox.world)
         made = lightning.create(lightning.wallets[WALLETS[rail]], {"amount": HELD_SAT})
         lightning.pay(made.bolt11)
-        said = {"baseline_sat": HELD_SAT, "now": world.bridge.clock(), "actor": "fay", "reason": "float"}
-        with world.bridge.store.write() as tx:
-            for wallet_id in world.bridge.told_by_role["lightning"]:
-                wallets.set_baseline(tx, wallet_id=wallet_id, **said)
+        float_ = {"role": "lightning", "sat": HELD_SAT, "txid": made.payment_hash}
+        record_funding(world.bridge, **float_, actor="fay", reason="float")
         return Shop(desk=desk, rail=rail)
 
     return make
@@ -117,7 +125,7 @@ def test_a_refund_is_paid_to_a_request_once_and_its_route_is_booked_apart(shop: 
     assert shop.desk.now(payout)["state"] == "confirmed"
     assert shop.left() == [invoice["received_sat"]]
     books = shop.desk.books()
-    assert (books["wallet:lightning"], books["network_fee"]) == (-invoice["received_sat"] - 2, 2)
+    assert (books["wallet:lightning"], books["network_fee"]) == (HELD_SAT - invoice["received_sat"] - 2, 2)
     assert "provider_fee" not in books and "refunds_payable" not in books
     assert shop.variance_sat() == 0
 
@@ -163,6 +171,22 @@ def test_a_request_belongs_to_one_refund_for_ever(shop: Shop) -> None:
     with pytest.raises(Refused) as error:
         shop.desk.ask(other, "custom", net_sat=1_000, destination=request)
     assert error.value.code == "bolt11_used"
+
+
+def test_of_many_who_name_one_request_at_once_one_gets_it(shop: Shop) -> None:
+    invoices = [shop.desk.settled(str(number), text="10.00") for number in range(4)]
+    request, start = shop.wanted(1_000), Barrier(len(invoices))
+
+    def ask(invoice: dict[str, Any]) -> str:
+        start.wait()
+        try:
+            return str(shop.desk.ask(invoice, "custom", net_sat=1_000, destination=request)["state"])
+        except Refused as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(len(invoices)) as crowd:
+        found = sorted(crowd.map(ask, invoices))
+    assert found == ["bolt11_used"] * 3 + ["requested"]
 
 
 def test_a_request_of_our_own_is_refused(shops: Callable[..., Shop]) -> None:
@@ -380,3 +404,54 @@ def test_the_chain_reader_is_never_asked_about_a_request(shop: Shop) -> None:
     shop.world.advance(61)
     assert confirm_payouts(blind) == 1
     assert shop.desk.now(payout)["state"] == "confirmed"
+
+
+@pytest.mark.parametrize("point", PAYOUT_CRASH_POINTS[1:])
+def test_a_killed_sender_never_pays_twice(shop: Shop, point: str) -> None:
+    invoice = shop.settled()
+    payout = shop.desk.approved(invoice, destination=shop.wanted(invoice["received_sat"]))
+    shop.world.advance(700)
+    with pytest.raises(Killed):
+        send_payouts(dying_at(shop.desk, point), owner="w1")
+    shop.desk.send(owner="w2")
+    if point != "payout.committed":
+        assert shop.desk.now(payout)["state"] == "unknown"
+        shop.desk.rule("payout_retry" if point == "payout.intended" else "payout_sent")
+        shop.desk.send(owner="w2")
+    assert (shop.desk.now(payout)["state"], shop.left()) == ("sent", [payout["net_sat"]])
+    assert shop.desk.books()["wallet:lightning"] == shop.held_sat()
+
+
+def test_what_is_above_the_cap_a_person_takes_out_and_books(shops: Callable[..., Shop]) -> None:
+    shop = shops("electrum")
+    capped = [replace(r, max_held_sat=400_000) if r.role == "lightning" else r for r in shop.world.bridge.rails]
+    bridge = replace(shop.world.bridge, rails=tuple(capped))
+    read_balances(bridge, owner="w1")
+    (beside,) = treasury_view(bridge)["beside"]
+    assert (beside["confirmed_sat"], beside["ledger_sat"], beside["over_sat"]) == (HELD_SAT, HELD_SAT, 100_000)
+    (told,) = [each.detail for each in alerts(bridge, ask_outside=True) if each.rule == "hot_balance"]
+    assert told == f"{HELD_SAT} sat over lightning, limit 400000"
+    record_moved(bridge, sat=99_000, fee_sat=1_000, txid="ab" * 32, actor="fay", reason="a swap to cold")
+    books = shop.desk.books()
+    assert (books["wallet:lightning"], books["wallet:cold"], books["network_fee"]) == (400_000, 99_000, 1_000)
+
+
+def test_the_payers_form_takes_a_request_and_says_what_is_wrong_with_another(shop: Shop) -> None:
+    bridge, payout = shop.world.bridge, shop.desk.ask(shop.settled(), destination="")
+    public_id = shop.world.rows("SELECT public_id FROM invoices")[0][0]
+    where, sat = f"/pay/{public_id}/refund", payout["net_sat"]
+    client = create_app(bridge, api_keys=KEYS, sign=sign, shop=SHOP).test_client()
+    proof = refund_proof(bridge, payout["id"])
+    for lang, word in (("en", "Lightning invoice"), ("ru", "счёт Lightning")):
+        assert word in client.get(where, query_string={"proof": proof, "lang": lang}).text
+    wrong = client.post(where, data={"proof": proof, "address": shop.wanted(sat + 1)})
+    assert (wrong.status_code, "is for another sum" in wrong.text) == (422, True)
+    assert client.post(where, data={"proof": proof, "address": PAYER}).status_code == 422
+    request = shop.wanted(sat)
+    named = client.post(where, data={"proof": proof, "address": f"lightning:{request[:40]} {request[40:]}"})
+    assert (named.status_code, shop.desk.now(payout)["destination"]) == (303, request)
+    shop.desk.approve(payout)
+    shop.desk.send()
+    shown = client.get(where, query_string={"proof": proof}).text
+    assert bolt11.payment_hash_of(request) in shown
+    assert f"explorer.example/tx/{bolt11.payment_hash_of(request)}" not in shown
