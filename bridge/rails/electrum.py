@@ -273,6 +273,8 @@ class ElectrumWallet:
             return self._outcome(before, asked, gross_sat=gross_sat)
         try:
             most_msat = most_route_sat(gross_sat, most_bps=self._wanted.most_route_bps) * MSAT
+            # It fails at a budget as large as half of the sum and 1,000 sat.
+            most_msat = min(most_msat, max(gross_sat * MSAT // 2, 1_000 * MSAT) - 1)
             self._call("lnpay", invoice=asked.text, max_fee_msat=most_msat, **self._password())
         except BridgeError as error:
             if isinstance(error, _NotSent) or (isinstance(error, _NotTaken) and before is None):

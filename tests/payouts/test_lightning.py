@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
 import pytest
 
 from bridge.books.compare import wallet_variances
+from bridge.books.export import rows_of
 from bridge.context import PAYOUT_CRASH_POINTS
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.rail import Target
@@ -128,6 +130,12 @@ def test_a_refund_is_paid_to_a_request_once_and_its_route_is_booked_apart(shop: 
     assert (books["wallet:lightning"], books["network_fee"]) == (HELD_SAT - invoice["received_sat"] - 2, 2)
     assert "provider_fee" not in books and "refunds_payable" not in books
     assert shop.variance_sat() == 0
+    early, late = (shop.world.bridge.clock() + timedelta(days=days) for days in (-9, 9))
+    (row,) = [row for page in rows_of(shop.world.bridge, kind="payouts", from_at=early, to_at=late) for row in page]
+    assert (row["gross_sat"], row["net_sat"], row["network_fee_sat"], row["provider_fee_sat"]) == (
+        invoice["received_sat"] + 2, invoice["received_sat"], 2, 0,
+    )  # fmt: skip
+    assert (row["role"], row["destination"], row["txid"]) == ("lightning", request, sent["txid"])
 
 
 def test_a_part_is_paid_to_the_satoshi(shop: Shop) -> None:
