@@ -566,9 +566,17 @@ def read_policy(document: str) -> PolicyTerms:
 
 def read_rules(document: Mapping[str, Any]) -> Policy:
     """What would stand under `policy` of a merchant. Raises ConfigError."""
+    return _terms(policy=document).policy
+
+
+def read_offering(document: Mapping[str, Any]) -> Offering:
+    """What would stand under `offering` of a merchant. Raises ConfigError."""
+    return _terms(policy={}, offering=document).offering
+
+
+def _terms(**given: Mapping[str, Any]) -> MerchantTerms:
     try:
-        terms = {"currencies": (), "open_invoices_per_customer": 1, "policy": document}
-        return MerchantTerms.model_validate(terms).policy
+        return MerchantTerms.model_validate({"currencies": (), "open_invoices_per_customer": 1} | given)
     except ValidationError as error:
         raise ConfigError(_faults(error)) from None
 

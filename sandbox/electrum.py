@@ -19,7 +19,7 @@ from sandbox.lightning_http import CHANGE, outage
 from sandbox.wire import encode
 from sandbox.world import World
 
-USER, PASSWORD = "sandbox", "password of the sandbox's electrum"
+USER, PASSWORD = "sandbox", "password-of-the-sandbox-electrum"
 WALLET_ID = "electrum"
 NODE_ID = bolt11.public_key(NODE_KEY)
 # What the peer of its one channel has on its side, and must keep there.

@@ -199,8 +199,18 @@ _SPOIL: dict[str, Callable[[dict[str, Any], Fault], None]] = {
 
 
 def pay(world: World, body: dict[str, Any]) -> dict[str, Any]:
-    """`{bolt11}`: somebody outside pays this invoice."""
-    return world.lightning.pay(str(body.get("bolt11"))).as_dict()
+    """`{bolt11, msat?, fails?}`: somebody outside pays this invoice, as much as it asks for or so much; `fails` says that it
+    must not be taken.
+    """
+    try:
+        paid = world.lightning.pay(str(body.get("bolt11")), body.get("msat"))
+    except ValueError:
+        if body.get("fails") is True:
+            return {}
+        raise
+    if body.get("fails") is True:
+        raise ValueError("this was taken")
+    return paid.as_dict()
 
 
 def settle(world: World, body: dict[str, Any]) -> dict[str, Any]:
@@ -252,4 +262,5 @@ COMMANDS = {
     ("POST", "ln_payee"): payee,
     ("POST", "ln_end_sends"): end_sends,
     ("GET", "ln_state"): state,
+    ("POST", "ln_state"): state,
 }

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bridge.config import Settings, load_settings, read_rules
+from bridge.config import Settings, load_settings, read_offering, read_rules
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError
 from bridge.desk.explain import explain
 from bridge.desk.resolve_review import resolve
+from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import pay_view
 from bridge.invoices.read_invoices import read_feed
 from bridge.permit import set_mode
 from bridge.runtime import build
-from bridge.store import deliveries, invoices, ledger, reviews
+from bridge.store import deliveries, invoices, ledger, reviews, targets
 from sandbox.demo import demo_place, running, stay_up
 from sandbox.scenario import Player, Refusal, Scenario, ScenarioFailed, load
 from sandbox.scenario_http import RunningBridge, RunningSandbox
@@ -40,6 +41,15 @@ class FlowDesk:
             raise Refusal("unknown_review")
         try:
             resolve(self._bridge, items[-1].id, decision=decision, actor=actor, reason=reason)
+        except BridgeError as error:
+            raise Refusal(error.code) from None
+
+    def offer(self, invoice_id: str) -> None:
+        """The payer asks to pay over Lightning. Raises Refusal with the code."""
+        with self._bridge.store.read() as tx:
+            row = invoices.find(tx, id=invoice_id)
+        try:
+            offer_beside(self._bridge, row.public_id if row is not None else "", "lightning")
         except BridgeError as error:
             raise Refusal(error.code) from None
 
@@ -77,11 +87,14 @@ class FlowDesk:
                 "reviews": sorted(item.kind for item in items if item.state == "open"),
                 "ruled": [f"{item.kind}={item.decision}" for item in items if item.state == "resolved"],
                 "ledger": ledger.balances(tx, invoice_id=invoice_id),
+                "offers": max(len(targets.of_invoice(tx, invoice_id)) - 1, 0),
+                "gap": row.gap or "",
             }
         if self._bridge.merchants[row.merchant].wants_push:
             shown["told"] = [_short(d.type) for d in sorted(sent, key=lambda d: d.sequence)]
         view = pay_view(self._bridge, row.public_id)
         shown |= {"page": view.reason, "asks": view.shown_sat, "events": self._events(row.merchant, invoice_id)}
+        shown["ways"] = [f"{each.way}={each.code or each.state}" for each in view.ways]
         if "explain" in wanted:
             shown["explain"] = {lang: explain(self._bridge, invoice_id, lang=lang) for lang in ("en", "ru")}
         return shown
@@ -128,7 +141,7 @@ def play_in_new_demo(path: Path, *, directory: Path | None, once: bool, say: Cal
 
 
 def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
-    """What a demo that is to play this file changes in its settings: policy, evidence, currencies, a clock that can jump.
+    """What a demo that is to play this file changes in its settings: policy, ways, evidence, currencies, a clock that can jump.
 
     The module in BILLmanager keeps real time and refuses messages from a clock that jumped, so it is not pushed to.
     """
@@ -141,6 +154,8 @@ def demo_change(path: Path, place: Path) -> Callable[[dict[str, Any]], None]:
             source |= {"time_pointer": "/data/{currency}/time"} if source["name"] == "alpha" else {}
         settings["merchants"][0].pop("notify_url")
         settings["merchants"][0] |= {"policy": scenario.policy, "currencies": ["RUB", "USD", "EUR", "JPY", "KWD"]}
+        settings["merchants"][0]["offering"] = scenario.offering
+        settings["lnbits"] |= scenario.beside.get("lnbits", {})
         outside = settings["chain"]["esplora"][0].rpartition("/")[0]
         settings["chain"] = {"esplora": [f"{outside}/{view}" for view in scenario.views]}
 
@@ -152,6 +167,10 @@ def _require_policy(scenario: Scenario, settings: Settings) -> None:
     if read_rules(scenario.policy) != settings.merchants[0].policy:
         raise ScenarioFailed(f"it has its own policy: start the demo with --scenario {scenario.path}")
     readers = len(settings.chain.esplora) + (settings.chain.core_rpc is not None)
+    if read_offering(scenario.offering) != settings.merchants[0].offering:
+        raise ScenarioFailed(f"it has its own rules of offering: start the demo with --scenario {scenario.path}")
+    if scenario.beside and not any(getattr(settings, rail) for rail in scenario.beside):
+        raise ScenarioFailed(f"it needs a second way to pay over {' or '.join(scenario.beside)}")
     if readers < len(scenario.views) or (readers and not scenario.views):
         raise ScenarioFailed(f"it needs {scenario.evidence} evidence: start the demo with --scenario {scenario.path}")
 

@@ -7,6 +7,7 @@ is given, in a test the flows themselves, in the demo the bridge's own HTTP inte
 from __future__ import annotations
 
 import ast
+import json
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -16,10 +17,15 @@ from typing import Any, Protocol
 
 import yaml
 
+from sandbox.bolt11 import payment_hash_of
+
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 FIRST = "a"
 # Which of the sandbox's views of the chain the bridge reads, by the word for it.
 VIEWS = {"chain": ("esplora",), "two_servers": ("esplora", "esplora2"), "provider": ()}
+# The rails that may stand beside the first way.
+BESIDE = ("lnbits", "electrum")
+OFFER = "offer"
 # What an expectation may name, and which of them are lists written as words.
 SEEN = frozenset(
     {"status", "exception", "hold", "reason", "page", "asks", "received", "confirmed", "remaining", "due", "rate"}
@@ -35,9 +41,14 @@ SEEN = frozenset(
         "ruled",
         "ledger",
         "explain",
+        "ways",
+        "offers",
+        "gap",
     }
 )
-WORD_LISTS = frozenset({"events", "told", "reviews", "ruled"})
+WORD_LISTS = frozenset({"events", "told", "reviews", "ruled", "ways"})
+# Members of faults whose value may be a sum over the invoice's figures.
+SUMS = frozenset({"received_sat", "amount", "amount_msat", "received_amount_sat"})
 
 
 class ScenarioFailed(Exception):
@@ -80,7 +91,10 @@ class Inside(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One file. `policy` has the shape of a merchant's policy in config.yaml; `evidence` is a word of VIEWS."""
+    """One file. `policy` and `offering` have the shape of a merchant's in config.yaml; `evidence` is a word of VIEWS.
+
+    `beside` says that there is a second way to pay: over which rails the file is played, and what is special in their sections.
+    """
 
     path: Path
     title: str
@@ -88,6 +102,8 @@ class Scenario:
     policy: dict[str, Any] = field(default_factory=dict)
     evidence: str = "chain"
     knobs: dict[str, Any] = field(default_factory=dict)
+    offering: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -98,10 +114,14 @@ class Scenario:
 def load(path: Path) -> Scenario:
     """Reads one file; raises ScenarioFailed for members that nobody knows."""
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    known = {"title", "steps", "policy", "evidence", "knobs"}
+    known = {"title", "steps", "policy", "evidence", "knobs", "offering", "beside"}
     if not isinstance(raw, dict) or set(raw) - known or not {"title", "steps"} <= set(raw):
         raise ScenarioFailed(f"{path.name}: needs title and steps, and knows only {', '.join(sorted(known))}")
+    if isinstance(rails := raw.get("beside"), str):
+        raw["beside"] = {rail: {} for rail in (BESIDE if rails == "both" else (rails,))}
     scenario = Scenario(path=path, **raw)
+    if unknown := set(scenario.beside) - set(BESIDE):
+        raise ScenarioFailed(f"{path.name}: beside is both, or of {', '.join(BESIDE)}, not {', '.join(unknown)}")
     if scenario.evidence not in VIEWS:
         raise ScenarioFailed(f"{path.name}: evidence is one of {', '.join(VIEWS)}")
     return scenario
@@ -149,6 +169,8 @@ class Player:
         self.scenario, self._outside, self._inside, self._say = scenario, outside, inside, say
         self._at, self._ahead = 0, 0
         self._txids: dict[str, str] = {}
+        # What was offered over the second way, by name.
+        self._offers: dict[str, str] = {}
         self._first_due: dict[str, int] = {}
         self.invoices: list[str] = []
 
@@ -229,6 +251,40 @@ class Player:
         for _ in range(times):
             self._txids[name] = self._outside.control("pay", body)["txid"]
 
+    def _do_offer(self, details: Any) -> None:
+        """The payer asks for the other way: {invoice?, as?}; what is there to pay to has that name from now on."""
+        given = dict(details or {})
+        invoice = given.get("invoice", FIRST)
+        self._inside.act("offer", invoice, {})
+        ways = self._inside.invoice(invoice)["ways"]
+        self._offers[given.get("as", OFFER)] = next(way["text"] for way in ways if way["way"] == "lightning")
+
+    def _do_pay_offer(self, details: Any) -> None:
+        """{as?, msat?, fails?}: an outside payer pays it, as much as it asks for or so much; `fails`: the network takes it no more."""
+        given = dict(details or {})
+        fails = given.pop("fails", False)
+        body: dict[str, Any] = {"bolt11": self._offers[given.pop("as", OFFER)]}
+        if (msat := given.pop("msat", None)) is not None:
+            body["msat"] = whole_number(msat, self._figures(given.pop("invoice", FIRST)))
+        if fails:
+            body["fails"] = True
+        self._outside.control("ln_pay", body)
+
+    def _do_held(self, details: Mapping[str, Any]) -> None:
+        """{ends: settle or cancel, as?}: what is held is received, or goes back."""
+        payment_hash = payment_hash_of(self._offers[details.get("as", OFFER)])
+        self._outside.control(f"ln_{details['ends']}", {"payment_hash": payment_hash})
+
+    def _do_ln_restart(self, details: Any) -> None:
+        """`failed` or `forgotten`: what the Lightning server says of the invoices that waited."""
+        self._outside.control("ln_restart", {"says": details})
+
+    def _do_ln_made(self, details: Any) -> None:
+        """How many invoices the Lightning server has made and not forgotten."""
+        made = self._outside.control("ln_state", {})["payments"]
+        if len(made) != details:
+            raise ScenarioFailed(f"the Lightning server has made {len(made)}, not {details}")
+
     def _do_mine(self, details: Any) -> None:
         """Blocks, or {blocks, empty, sat, to}: the first one pays `sat` to its miner, at an invoice's address."""
         given = dict(details) if isinstance(details, dict) else {"blocks": details}
@@ -278,7 +334,7 @@ class Player:
                 fault["address"] = self._inside.invoice(name)["address"]
             if (name := fault.pop("tx", None)) is not None:
                 fault["txid"] = self._txids[name]
-            if isinstance(fault.get("value"), str) and fault.get("member") == "received_sat":
+            if isinstance(fault.get("value"), str) and fault.get("member") in SUMS:
                 fault["value"] = whole_number(fault["value"], self._figures(FIRST))
         self._outside.control("knobs", {"faults": wanted})
 
@@ -286,8 +342,15 @@ class Player:
         self._outside.control("knobs", {"clear_faults": True})
 
     def _do_callback(self, details: Any) -> None:
-        """Somebody rings the doorbell with any body at all: {invoice?, body, times?}."""
+        """Somebody rings the doorbell with any body at all: {invoice?, body, times?}; `paid: NAME` is the second way's doorbell and its
+        words for an offer that was paid, written into JSON `encoded` times (2, as the server does).
+        """
         given = dict(details)
+        if (offer := given.pop("paid", None)) is not None:
+            said: Any = {"payment_hash": payment_hash_of(self._offers[offer]), "paid": True, "status": "success"}
+            for _ in range(given.pop("encoded", 2)):
+                said = json.dumps(said)
+            given |= {"body": said, "source": "lnbits"}
         self._inside.act("callback", given.pop("invoice", FIRST), given)
 
     # --- people ----------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Desk(Protocol):
 
     def sights(self, invoice_id: str, wanted: frozenset[str]) -> dict[str, Any]: ...
 
+    def offer(self, invoice_id: str) -> None: ...
+
     def check_again(self, invoice_id: str) -> None: ...
 
     def worker(self, state: str) -> None: ...
@@ -133,6 +135,9 @@ class RunningBridge:
         answered = self._http.post(self.invoice(name)["payment_url"] + "/quote", timeout=20, allow_redirects=False)
         if answered.status_code >= 400:
             raise Refusal("price_unavailable" if answered.status_code == 503 else str(answered.status_code))
+
+    def _offer(self, name: str, details: dict[str, Any]) -> None:
+        self._desk.offer(self.ids[name])
 
     def _billing(self, name: str, details: dict[str, Any]) -> None:
         self._call("POST", f"/v1/invoices/{self.ids[name]}/billing-changes", details)

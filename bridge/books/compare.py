@@ -37,10 +37,11 @@ from bridge.invoices.record import rule_of
 from bridge.invoices.targets import accounts_beside, all_of, paid_to, told_by
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import ledger, payouts, wallets
+from bridge.store import invoices, ledger, payouts, wallets
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
 
+MSAT = 1_000
 _NEVER = ("expired", "invalid")
 
 
@@ -61,6 +62,12 @@ class Outside:
     read: int = 0
     unread: int = 0
     is_starved: bool = False
+
+
+def booked_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
+    """The books as the invoice's journals say them, each target's money on its own account."""
+    beside = accounts_beside(all_of(facts.targets, bridge, facts.row))
+    return Books.of_balances(facts.balances, beside=beside.values())
 
 
 def rebuilt_books(bridge: Bridge, facts: InvoiceFacts) -> Books:
@@ -84,9 +91,7 @@ def ledger_findings(bridge: Bridge, facts: InvoiceFacts) -> tuple[Finding, ...]:
         settled_events=facts.settled_events,
         shared_outputs=facts.shared_outputs,
     )
-    beside = accounts_beside(all_of(facts.targets, bridge, facts.row)).values()
-    booked = Books.of_balances(facts.balances, beside=beside)
-    return compare_books(booked, rebuilt_books(bridge, facts)) + records
+    return compare_books(booked_books(bridge, facts), rebuilt_books(bridge, facts)) + records
 
 
 def outside(bridge: Bridge, facts: InvoiceFacts, *, polls: bool, held_to: Horizon) -> Outside:
@@ -201,7 +206,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
             baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
             leaving_sat = sum(_leaving_sat(tx, bridge, wallet_id) for wallet_id in told)
-            rounded_sat = payouts.routed(tx) if role == LIGHTNING_ROLE else 0
+            rest_msat = sum(_rest_msat(tx, wallet_id) for wallet_id in told) if role == LIGHTNING_ROLE else 0
         balance = _together(bridge, role, told)
         if balance is None:
             continue
@@ -213,7 +218,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
             leaving_sat=leaving_sat,
             by_depth=bridge.chain is not None,
-            rounded_sat=rounded_sat,
+            rest_sat=rest_msat // MSAT,
         )
     return found, len(by_role) - len(found)
 
@@ -223,6 +228,13 @@ def _leaving_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
     sat, rail = payouts.leaving_sat(tx, wallet_id=wallet_id), bridge.rail_of(wallet_id)
     is_routed = sat > 0 and rail is not None and rail.payees is not None
     return sat + most_route_sat(sat, most_bps=rail.most_route_bps) if is_routed and rail is not None else sat
+
+
+def _rest_msat(tx: Tx, wallet_id: str) -> int:
+    """The most that a wallet can hold beyond whole satoshi that were booked: of what came the rests that its rail told, and less
+    than one satoshi for each fee, because those are booked as whole ones too.
+    """
+    return invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * payouts.count_with_fee(tx, wallet_id=wallet_id)
 
 
 def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:

@@ -8,7 +8,7 @@ elsewhere shows whether the whole chain was written anew.
 import logging
 from dataclasses import asdict, dataclass, replace
 
-from bridge.books.compare import rebuilt_books
+from bridge.books.compare import booked_books, rebuilt_books
 from bridge.context import Bridge
 from bridge.core.ledger import Books
 from bridge.logs import log
@@ -108,7 +108,9 @@ INVOICES_PAGE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class BookDifference:
-    """One figure of one invoice whose journals say something else than its facts, in the unit of the figure's suffix."""
+    """One figure of one invoice whose journals say something else than its facts, in the unit of the figure's suffix; of an account
+    satoshi.
+    """
 
     invoice_id: str
     figure: str
@@ -142,10 +144,18 @@ def balances(
 
 
 def _differences(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
-    booked = asdict(Books.of_balances(facts.balances))
-    rebuilt = asdict(rebuilt_books(bridge, facts))
+    booked, rebuilt = (_figures(of(bridge, facts)) for of in (booked_books, rebuilt_books))
     return [
-        BookDifference(invoice_id=facts.row.id, figure=figure, booked=booked[figure], rebuilt=rebuilt[figure])
-        for figure in booked
-        if booked[figure] != rebuilt[figure]
+        BookDifference(
+            invoice_id=facts.row.id, figure=figure, booked=booked.get(figure, 0), rebuilt=rebuilt.get(figure, 0)
+        )
+        for figure in booked | rebuilt
+        if booked.get(figure, 0) != rebuilt.get(figure, 0)
     ]
+
+
+def _figures(books: Books) -> dict[str, int]:
+    """Each of its own name, and what lies beside by its account."""
+    figures: dict[str, int] = asdict(replace(books, beside={}))
+    del figures["beside"]
+    return figures | dict(books.beside)

@@ -234,17 +234,17 @@ def wallet_variance(
     unconfirmed_sat: int,
     leaving_sat: int,
     by_depth: bool,
-    rounded_sat: int = 0,
+    rest_sat: int = 0,
 ) -> int:
     """The gateway's wallet minus our books, in satoshi; 0 when what is on its way can explain it.
 
     `baseline_sat` lies there without being ours, `leaving_sat` may have left without being booked yet. `by_depth`:
-    whether our books know what is confirmed; without a chain reader they only know totals. Up to `rounded_sat` more may lie there
-    because parts of a satoshi that a route cost are booked as whole ones.
+    whether our books know what is confirmed; without a chain reader they only know totals. `rest_sat` is the most that parts of a
+    satoshi, which the books leave out, come to.
     """
     theirs_sat = (balance.confirmed_sat if by_depth else balance.balance_sat) - baseline_sat
     ours_sat = confirmed_sat if by_depth else confirmed_sat + unconfirmed_sat
     gap_sat = theirs_sat - ours_sat
     # A block may have come since we looked, and a send may be under way: neither is a loss.
-    most_sat = (unconfirmed_sat if by_depth else 0) + rounded_sat
+    most_sat = rest_sat + (unconfirmed_sat if by_depth else 0)
     return 0 if -leaving_sat <= gap_sat <= most_sat else gap_sat

@@ -336,6 +336,14 @@ def put_payment(
     tx.execute(update(payments).where(*where).values(**values))
 
 
+def rest_msat(tx: Connection, *, wallet_id: str) -> int:
+    """What came to a wallet's targets beyond whole satoshi, as far as its rail told."""
+    rest = func.coalesce(func.sum(payments.c.amount_msat - 1_000 * payments.c.amount_sat), 0)
+    query = select(rest).join(targets, targets.c.id == payments.c.target_id)
+    found = query.where(targets.c.wallet_id == wallet_id, payments.c.amount_msat.is_not(None), ~payments.c.replaced)
+    return int(tx.execute(found).scalar_one())
+
+
 def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:
     """Keeps one reading that brought news, for the wallet history of a review."""
     tx.execute(insert(observations).values(invoice_id=invoice_id, source=source, asked_at=asked_at, body=body))

@@ -80,9 +80,9 @@ def leaving_sat(tx: Connection, *, wallet_id: str) -> int:
     return _PAYOUTS.sum(tx, payouts.c.gross_sat, payouts.c.state.in_(IN_FLIGHT), wallet_id=wallet_id)
 
 
-def routed(tx: Connection) -> int:
-    """How many refunds left over Lightning: what the route of each cost is booked in whole satoshi, upwards."""
-    return _PAYOUTS.count(tx, payouts.c.sent_at.is_not(None), role=LIGHTNING_ROLE)
+def count_with_fee(tx: Connection, *, wallet_id: str) -> int:
+    """How many payouts of a wallet cost something that is booked."""
+    return _PAYOUTS.count(tx, payouts.c.paid_fee_sat > 0, wallet_id=wallet_id)
 
 
 def any_open_sweep(tx: Connection) -> bool:

@@ -39,6 +39,9 @@ def variance(theirs_sat: int, **changes: object) -> int:
         (699, {"leaving_sat": 300}, -301),
         (1_200, {"baseline_sat": 200}, 0),
         (1_050, {"by_depth": False}, 0),
+        (1_052, {"rest_sat": 2}, 0),  # parts of a satoshi add up
+        (1_053, {"rest_sat": 2}, 53),
+        (999, {"rest_sat": 2}, -1),
         (1_000, {"by_depth": False}, -50),
     ],
 )

@@ -35,6 +35,10 @@ KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44
 # Wallet, invoice key and admin key at the emulated LNbits.
 LNBITS = ("1" * 32, "2" * 32, "3" * 32)
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "lnbits": dict(zip(("wallet_id", "invoice_key", "admin_key"), LNBITS, strict=True)),
+    "electrum": {"user": electrum.USER, "password": electrum.PASSWORD, "node_id": electrum.NODE_ID},
+}
 POINTERS = {"alpha": "/data/{currency}/last", "beta": "/bitcoin/{currency_lower}"}
 
 
@@ -227,6 +231,11 @@ class World:
         return totals.get((account, asset), 0)
 
 
+def account_at(sandbox_url: str, rail: str) -> dict[str, Any]:
+    """The section of a rail of the second way: its account at the sandbox."""
+    return ACCOUNTS[rail] | {"url": f"{sandbox_url}/{rail}", "calls_per_minute": 100_000}
+
+
 def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Settings:
     """Settings as an operator writes them; `policy` is the rule of merchant shop, `currencies` are every merchant's, `prices`
     may be made from the sandbox's address, `lnbits` and `electrum` change the account at the emulated ones; other names replace sections.
@@ -247,12 +256,9 @@ def settings_for(sandbox_url: str, database_url: str, **changes: Any) -> Setting
     ]
     subtc = {"base_url": sandbox_url, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 100_000}
     wanted = changes.pop("subtc", {})
-    if (lnbits := changes.pop("lnbits", None)) is not None:
-        account = dict(zip(("wallet_id", "invoice_key", "admin_key"), LNBITS, strict=True))
-        changes["lnbits"] = account | {"url": f"{sandbox_url}/lnbits", "calls_per_minute": 100_000} | lnbits
-    if (daemon := changes.pop("electrum", None)) is not None:
-        login = {"user": electrum.USER, "password": electrum.PASSWORD, "node_id": electrum.NODE_ID}
-        changes["electrum"] = login | {"url": f"{sandbox_url}/electrum", "calls_per_minute": 100_000} | daemon
+    for rail in ACCOUNTS:
+        if (given := changes.pop(rail, None)) is not None:
+            changes[rail] = account_at(sandbox_url, rail) | given
     sections: dict[str, Any] = {
         "network": "test",
         "database_url": database_url,

@@ -12,7 +12,7 @@ from bridge.core.rail import Target
 from bridge.invoices.inbox import receive_callback
 from bridge.invoices.offer_beside import offer_beside
 from bridge.store import invoices
-from tests.books.runs import reconcile
+from tests.books.runs import codes, reconcile
 from tests.flows.world import LNBITS, World
 
 
@@ -69,6 +69,21 @@ def test_a_ring_leads_to_a_look_that_settles_and_the_books_agree(shop: Shop) -> 
     assert (now["status"], now["received_sat"]) == ("settled", shop.invoice["remaining_sat"])
     assert shop.world.balance("wallet:lightning") == shop.invoice["remaining_sat"]
     assert reconcile(shop.world.bridge)["findings_count"] == 0
+
+
+def test_parts_of_a_satoshi_that_add_up_are_no_difference_and_what_is_more_is_one(shop: Shop) -> None:
+    world = shop.world
+    for number in ("8", "9"):
+        other = Shop(world=world, invoice=world.open(number))
+        world.control("ln_pay", bolt11=other.offer().text, msat=other.invoice["remaining_sat"] * 1_000 + 600)
+        assert world.seen(other.invoice) == ("settled", "none", None)
+    assert reconcile(world.bridge)["findings_count"] == 0
+    world.control("ln_pay", bolt11=world.sandbox.world.lightning.create(lnbits_wallet(world), {"amount": 2}).bolt11)
+    assert codes(reconcile(world.bridge)) == ["wallet_differs"]
+
+
+def lnbits_wallet(world: World) -> Any:
+    return world.sandbox.world.lightning.wallets[LNBITS[0]]
 
 
 def test_a_forged_ring_that_says_paid_settles_nothing(shop: Shop) -> None:

@@ -13,10 +13,11 @@ import requests
 
 from bridge.books.keep_books import number_events, seal_audit
 from bridge.chain.esplora import EsploraReader
-from bridge.config import read_rules
+from bridge.config import read_offering, read_rules
 from bridge.context import Bridge, Chain
 from bridge.core.errors import BridgeError
 from bridge.core.evidence import Answer
+from bridge.core.rail import Rail
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.deliver import deliver_due
 from bridge.invoices.inbox import receive_callback
@@ -26,6 +27,7 @@ from bridge.invoices.pay import requote
 from bridge.invoices.poll import answer_doorbells, poll_due
 from bridge.invoices.read_invoices import invoice_by_id
 from bridge.outbound import Limits
+from bridge.rails import rails_of
 from bridge.rails.subtc.client import SubtcWallet
 from bridge.rates.http_source import HttpPriceSource
 from bridge.rates.reader import RateReader
@@ -36,6 +38,7 @@ from sandbox.play import FlowDesk
 from sandbox.scenario import Refusal, Scenario
 from tests.builders import build_bridge, build_merchant, gateway_rail
 from tests.fakes import SettableClock, answer
+from tests.flows.world import settings_for
 
 START = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 KEY = "SUBTC-KEY-" + "5a" * 24
@@ -69,6 +72,11 @@ class SandboxHttp:
         state = self._http.get(f"{self._url}/_control/state", timeout=10).json()
         return dict(state["wallets"][0])
 
+    def lightning_sat(self) -> int:
+        """What came for good to the Lightning wallets, of each payment the whole satoshi."""
+        made = self._http.get(f"{self._url}/_control/ln_state", timeout=10).json()["payments"]
+        return sum(int(each["amount"]) // 1_000 for each in made if each["status"] == "success")
+
     def close(self) -> None:
         self._http.close()
 
@@ -89,9 +97,17 @@ class RecordingBilling:
 
 
 def build(
-    database_url: str, scenario: Scenario, url: str, *, network: str = "test", reader: Chain | None = None
+    database_url: str,
+    scenario: Scenario,
+    url: str,
+    *,
+    network: str = "test",
+    reader: Chain | None = None,
+    beside: str = "",
 ) -> "FlowBridge":
-    """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora views."""
+    """A bridge with the scenario's policy over the sandbox at `url`; `reader` instead of its Esplora views, and `beside` the
+    rail of the second way.
+    """
     world_clock, clock, billing = SettableClock(START), SettableClock(START), RecordingBilling()
     policy = read_rules(scenario.policy)
     sources = [
@@ -106,16 +122,24 @@ def build(
     views = [f"{url}/{view}" for view in scenario.views]
     bridge = build_bridge(
         database_url,
-        rails=(gateway_rail(gateway, WALLET, calls_per_minute=10_000),),
+        rails=(gateway_rail(gateway, WALLET, calls_per_minute=10_000), *rails_beside(scenario, url, beside)),
         chain=(reader or EsploraReader(base_urls=views)) if views else None,
         network=network,
         rates=RateReader(sources, keep_seconds=0),
         billing=billing,
         clock=clock,
         monotonic=lambda: world_clock.now.timestamp(),
-        merchants={"shop": build_merchant(currencies=CURRENCIES, policy=policy)},
+        merchants={
+            "shop": build_merchant(currencies=CURRENCIES, policy=policy, offering=read_offering(scenario.offering))
+        },
     )
     return FlowBridge(bridge, world_clock, clock, billing)
+
+
+def rails_beside(scenario: Scenario, url: str, rail: str) -> tuple[Rail, ...]:
+    """The second way's rail as the settings name it, at the sandbox."""
+    section = {rail: scenario.beside.get(rail, {})} if rail else {}
+    return tuple(each for each in rails_of(settings_for(url, "sqlite://", **section)) if each.is_beside)
 
 
 class FlowBridge:
@@ -183,6 +207,9 @@ class FlowBridge:
             public_id = invoices.find(tx, id=self.ids[name]).public_id  # type: ignore[union-attr]
         requote(self.bridge, public_id)
 
+    def _offer(self, name: str, details: dict[str, Any]) -> None:
+        self._desk.offer(self.ids[name])
+
     def _billing(self, name: str, details: dict[str, Any]) -> None:
         note_billing_change(
             self.bridge,
@@ -199,8 +226,9 @@ class FlowBridge:
     def _callback(self, name: str, details: dict[str, Any]) -> None:
         token = self.bridge.callback_token(self.ids[name])
         body = str(details.get("body", "{}")).encode()
+        source = details.get("source", "subtc")
         for _ in range(details.get("times", 1)):
-            receive_callback(self.bridge, token=token, headers={}, body=body, signature="unchecked")
+            receive_callback(self.bridge, token=token, headers={}, body=body, signature="unchecked", source=source)
         answer_doorbells(self.bridge, owner=OWNER, limit=10, submit=_at_once)
 
     def _rule(self, name: str, details: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from sandbox.bitcoin import serve_in_thread
 from sandbox.play import play_against_demo
 from sandbox.scenario import ScenarioFailed, load
 from sandbox.serving import WsgiServer
+from tests.flows.world import LNBITS, account_at
 from tests.scenarios.play import KEY, SHAPES, WALLET
 
 FILES = Path(__file__).parent
@@ -38,6 +39,7 @@ def settings_for(path: Path, database_url: str, outside: str, port: int, tmp_pat
         "notify_url": f"http://127.0.0.1:{port}/agrees",
         "notify_secrets": ["whsec_" + b64encode(b"a secret of the scenario").decode()],
         "policy": scenario.policy,
+        "offering": scenario.offering,
     }
     return Settings.model_validate(
         {
@@ -49,6 +51,7 @@ def settings_for(path: Path, database_url: str, outside: str, port: int, tmp_pat
             "clock_offset_file": str(tmp_path / "clock"),
             "subtc": {"base_url": outside, "key": KEY, "wallet_id": WALLET, "calls_per_minute": 6_000},
             "chain": {"esplora": [f"{outside}/{view}" for view in scenario.views], "max_tip_age_seconds": 0},
+            "lnbits": account_at(outside, "lnbits"),
             "prices": {"sources": sources, "keep_seconds": 0},
             "merchants": [merchant],
         }
@@ -58,7 +61,7 @@ def settings_for(path: Path, database_url: str, outside: str, port: int, tmp_pat
 @contextmanager
 def running(path: Path, database_url: str, tmp_path: Path) -> Iterator[Settings]:
     """Sandbox, web server and worker, each with its own bridge as in separate programs."""
-    outside = serve_in_thread(api_key=KEY, wallet_id=WALLET)
+    outside = serve_in_thread(api_key=KEY, wallet_id=WALLET, lnbits=LNBITS)
     server = WsgiServer("127.0.0.1", 0, lambda *_: [])
     settings = settings_for(path, database_url, outside.url, server.server_port, tmp_path)
     web = application(settings)
@@ -80,7 +83,15 @@ def running(path: Path, database_url: str, tmp_path: Path) -> Iterator[Settings]
 
 
 @pytest.mark.parametrize(
-    "name", ["20-late-accepted", "31-replaced-by-less", "08-tolerance-absorbs", "96-the-clock-was-ahead"]
+    "name",
+    [
+        "20-late-accepted",
+        "31-replaced-by-less",
+        "08-tolerance-absorbs",
+        "96-the-clock-was-ahead",
+        "105-a-part-on-chain-the-rest-over-lightning",
+        "134-small-sums-over-lightning-alone",
+    ],
 )
 def test_the_file_comes_true_over_http(name: str, sqlite_url: str, tmp_path: Path) -> None:
     path, said = FILES / f"{name}.yaml", list[str]()

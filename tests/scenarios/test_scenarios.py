@@ -8,40 +8,46 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from bridge.books.compare import wallet_variances
 from bridge.books.keep_books import seal_audit
 from bridge.books.verify import book_differences, verify_audit
 from bridge.desk.explain import explain
 from bridge.invoices.observe import look
 from sandbox.bitcoin import Served, serve_in_thread
 from sandbox.scenario import Player, load
+from tests.flows.world import LNBITS
 from tests.parts import on_engines
 from tests.scenarios.play import KEY, START, WALLET, FlowBridge, SandboxHttp, build
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))
+# Each file once, or once over each of the rails that it has for its second way.
+CASES = [(path, beside) for path in FILES for beside in load(path).beside or ("",)]
 
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     """One sandbox per test process, emptied before each scenario."""
-    running = serve_in_thread(api_key=KEY, wallet_id=WALLET, seed=3)
+    running = serve_in_thread(api_key=KEY, wallet_id=WALLET, seed=3, lnbits=LNBITS)
     yield running
     running.stop()
 
 
 @pytest.mark.parametrize(
-    ("engine_name", "path"), on_engines((path,) for path in FILES), ids=lambda value: getattr(value, "stem", None)
+    ("engine_name", "path", "beside"), on_engines(CASES), ids=lambda value: getattr(value, "stem", value or "one way")
 )
-def test_the_scenario_comes_true(path: Path, database_url: str, served: Served) -> None:
+def test_the_scenario_comes_true(path: Path, beside: str, database_url: str, served: Served) -> None:
     scenario = load(path)
     # Its blocks too are from then: a tip from the future is no tip of this scenario.
     served.world.reset(at=START.timestamp())
     with closing(SandboxHttp(served.url)) as outside:
-        inside = build(database_url, scenario, served.url)
+        inside = build(database_url, scenario, served.url, beside=beside)
         with closing(inside.bridge.store):
             player = Player(scenario, outside=outside, inside=inside, say=lambda line: None)
             player.play()
             inside.work()
             assert_books_are_true(inside, outside.wallet(), has_chain=bool(scenario.views))
+            assert booked(inside, "wallet:lightning") == outside.lightning_sat()
+            assert wallet_variances(inside.bridge)[0].get("lightning", 0) == 0
             assert_nothing_changes_on_its_own(inside)
             assert_the_story_is_told(inside)
             assert_the_audit_is_whole(inside)
@@ -51,12 +57,16 @@ def assert_books_are_true(inside: FlowBridge, wallet: dict[str, int], *, has_cha
     unbalanced = rows(inside, "SELECT journal_id, asset FROM entries GROUP BY journal_id, asset HAVING SUM(units) <> 0")
     assert unbalanced == []
     assert book_differences(inside.bridge) == []
-    query = "SELECT COALESCE(SUM(CASE WHEN account = :account THEN units ELSE 0 END), 0) FROM entries"
-    hot = rows(inside, query, account="wallet:hot")[0][0]
-    inflight = rows(inside, query, account="inflight:unconfirmed")[0][0]
+    hot, inflight = booked(inside, "wallet:hot"), booked(inside, "inflight:unconfirmed")
     assert hot + inflight == wallet["confirmed_sat"] + wallet["unconfirmed_sat"]
     if has_chain:
         assert hot == wallet["confirmed_sat"]
+
+
+def booked(inside: FlowBridge, account: str) -> int:
+    return int(
+        rows(inside, "SELECT COALESCE(SUM(units), 0) FROM entries WHERE account = :account", account=account)[0][0]
+    )
 
 
 def assert_nothing_changes_on_its_own(inside: FlowBridge) -> None:
