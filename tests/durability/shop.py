@@ -16,8 +16,10 @@ from sqlalchemy import text
 
 from bridge.store.db import Store, open_store
 from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.lightning import LnPayment
 from tests.durability.programs import Program, Zygote, free_port, wait_until_answering
 from tests.durability.receiver import Receiver
+from tests.flows.world import LNBITS, account_at
 
 KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44
@@ -48,6 +50,8 @@ class Shop:
     settings: dict[str, Any] = field(default_factory=dict)
     subtc: dict[str, Any] = field(default_factory=dict)
     rule: dict[str, Any] = field(default_factory=dict)
+    # The rails of the second way.
+    beside: tuple[str, ...] = ()
     programs: list[Program] = field(default_factory=list)
     port: int = 0
     offset_seconds: int = 0
@@ -89,6 +93,7 @@ class Shop:
                 }
             ],
         }
+        settings |= {rail: account_at(outside, rail) for rail in self.beside}
         path.write_text(json.dumps(settings | self.settings | changes))
         return path
 
@@ -196,6 +201,21 @@ class Shop:
         with self.sandbox.world.lock:
             return self.sandbox.world.chain.received_sat(address, min_conf=0)
 
+    def lightning(self) -> list[LnPayment]:
+        """What the Lightning server knows of requests, paid or not."""
+        with self.sandbox.world.lock:
+            return list(self.sandbox.world.lightning.payments)
+
+    def offer(self, invoice: dict[str, Any]) -> str:
+        """The payer asks to pay over Lightning, again and again until there is something to pay."""
+
+        def offered() -> str:
+            path = f"/pay/{invoice['payment_url'].partition('/pay/')[2]}/way"
+            reply = self.api("POST", path, data={"way": "lightning"}, headers={"Accept": "application/json"})
+            return str(reply.json()["text"]) if reply.ok else ""
+
+        return str(self.until(offered, "there is an offer over Lightning"))
+
     def pay(self, invoice: dict[str, Any]) -> None:
         """The payer pays once, what the page asks for."""
         if not self.received_sat(invoice["address"]):
@@ -229,7 +249,8 @@ class Shop:
 def open_shop(zygote: Zygote, directory: Path, database_url: str, **settings: Any) -> Iterator[Shop]:
     """A shop whose programs are not started yet; `settings` are Shop's."""
     with contextlib.ExitStack() as stack:
-        sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, knobs={"callback_backoff_s": [0.3]})
+        knobs = {"callback_backoff_s": [0.3]}
+        sandbox = serve_in_thread(net="test", api_key=KEY, wallet_id=WALLET, lnbits=LNBITS, knobs=knobs)
         stack.callback(sandbox.stop)
         receiver = stack.enter_context(contextlib.closing(Receiver(SECRET)))
         shop = Shop(

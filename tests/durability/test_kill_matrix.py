@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from bridge.context import CRASH_POINTS
+from bridge.context import BESIDE_CRASH_POINTS, CRASH_POINTS
 from tests.durability.programs import Program
 from tests.durability.shop import Died, Shop
 from tests.durability.truth import faults_in
@@ -27,13 +27,24 @@ SCENARIO_OF = {
 CELLS = [(point, SCENARIO_OF.get(point, "ordinary")) for point in CRASH_POINTS]
 # Opening with an address of the pool takes another way through the same places.
 CELLS += [("open.first_committing", "spare"), ("open.claimed", "spare")]
+# A second way is made and paid: over every rail where one is asked, and through the looks that read it.
+RAILS = ("lnbits", "electrum")
+CELLS += [(point, f"beside {rail}") for point in BESIDE_CRASH_POINTS for rail in RAILS]
+CELLS += [
+    (point, "beside lnbits") for point in ("callback.committing", "look.read", "look.committing", "look.committed")
+]
 LONGEST_LEASE_SECONDS = 61
 PAYMENT = "7"
 
 
 @pytest.mark.parametrize(("engine_name", "point", "scenario"), on_engines(CELLS))
 def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, point, scenario):
-    shop = shops(subtc={"spare_addresses": 2 if scenario == "spare" else 0}, rule=RULES.get(scenario, {}))
+    scenario, _, rail = scenario.partition(" ")
+    shop = shops(
+        subtc={"spare_addresses": 2 if scenario == "spare" else 0},
+        rule=RULES.get(scenario, {}),
+        beside=(rail,) if rail else (),
+    )
     drive = SCENARIOS[scenario]
 
     shop.start(crash_at=point)
@@ -51,7 +62,9 @@ def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, p
 
     invoice = shop.invoice(PAYMENT)
     assert invoice is not None
-    assert (invoice["status"], invoice["confirmed_sat"]) == ("settled", shop.received_sat(invoice["address"]))
+    came_sat = shop.received_sat(invoice["address"]) + sum(each.amount_msat // 1_000 for each in shop.lightning())
+    assert (invoice["status"], invoice["confirmed_sat"]) == ("settled", came_sat)
+    assert len(shop.lightning()) == (scenario == "beside")
     assert shop.receiver.paid() == {PAYMENT: 1}
     shop.kill_all()
     assert faults_in(shop.config(), shop.sandbox.world) == []
@@ -128,6 +141,16 @@ def held(shop: Shop, point: str | None) -> None:
     shop.until_set_paid(PAYMENT)
 
 
+def beside(shop: Shop, _point: str | None) -> None:
+    """The payer asks for Lightning and pays there, and nothing comes to the address."""
+    invoice = shop.open(PAYMENT)
+    shop.until(lambda: _is_watched(shop, invoice["address"]), "the address is watched")
+    if not any(each.status == "success" for each in shop.lightning()):
+        shop.control("ln_pay", bolt11=shop.offer(invoice))
+    shop.until_set_paid(PAYMENT)
+    shop.until_quiet()
+
+
 def _confirm(shop: Shop) -> None:
     invoice = shop.invoice(PAYMENT) or {}
     with shop.sandbox.world.lock:
@@ -153,4 +176,5 @@ SCENARIOS: dict[str, Callable[[Shop, str | None], None]] = {
     "requoted": requoted,
     "changed": changed,
     "held": held,
+    "beside": beside,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from bridge.books.compare import wallet_variances
 from bridge.books.verify import balances, book_differences, verify_audit
 from bridge.config import load_settings
 from bridge.context import Bridge
@@ -30,6 +31,7 @@ _TWICE = {
     "one settled event per invoice": (
         "SELECT invoice_id FROM events WHERE type = 'invoice.settled' GROUP BY 1 HAVING count(*) > 1"
     ),
+    "one request per target": "SELECT key FROM targets WHERE key IS NOT NULL GROUP BY 1 HAVING count(*) > 1",
     "one payment per output": "SELECT key FROM payments WHERE NOT replaced GROUP BY 1 HAVING count(*) > 1",
     "one settlement booked": "SELECT invoice_id FROM journals WHERE kind = 'settle' GROUP BY 1 HAVING count(*) > 1",
     "sequences without a gap": (
@@ -62,17 +64,23 @@ def _books(bridge: Bridge) -> list[str]:
 
 
 def _money(bridge: Bridge, world: World) -> list[str]:
-    """The ledger's wallet equals what the simulated gateway says it holds."""
+    """The ledger's wallets equal what the simulated gateway and Lightning server say they hold, and reconciliation agrees."""
     with world.lock:
         wallet = next(wallet for account in world.gateway.accounts.values() for wallet in account.wallets.values())
         confirmed_sat, unconfirmed_sat = world.gateway.balance(wallet)
+        lightning_sat = came_over_lightning_sat(world)
     booked = balances(bridge).get("BTC", {})
-    pairs = {"wallet:hot": confirmed_sat, "inflight:unconfirmed": unconfirmed_sat}
+    pairs = {"wallet:hot": confirmed_sat, "inflight:unconfirmed": unconfirmed_sat, "wallet:lightning": lightning_sat}
     return [
         f"{account}: {booked.get(account, 0)} booked, {held} held by the gateway"
         for account, held in pairs.items()
         if booked.get(account, 0) != held
-    ]
+    ] + [f"reconciliation finds {sat} sat in {role}" for role, sat in wallet_variances(bridge)[0].items() if sat]
+
+
+def came_over_lightning_sat(world: World) -> int:
+    """What is there for good, of each payment the whole satoshi. Callers hold the world's lock."""
+    return sum(p.amount_msat // 1_000 for p in world.lightning.payments if p.is_incoming and p.status == "success")
 
 
 def _history(bridge: Bridge) -> list[str]:
