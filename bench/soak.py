@@ -23,10 +23,13 @@ import requests
 from bridge.config import load_settings
 from bridge.runtime import build
 from bridge.store.db import migrate
+from sandbox import electrum
+from sandbox.bolt11 import payment_hash_of
 from tests.durability.leaks import Answers, ProcessList, leaks
 from tests.durability.programs import open_zygote
 from tests.durability.shop import API_KEY, KEY, OWED, SECRET, Shop, open_shop
-from tests.durability.truth import faults_in
+from tests.durability.truth import came_over_lightning_sat, faults_in
+from tests.flows.world import LNBITS
 from tests.postgres import start_cluster
 
 FAULTS = (
@@ -40,12 +43,34 @@ FAULTS = (
     ("callback", "duplicate"),
     ("callback", "wrong_address"),
     ("callback", "not_json"),
+    ("ln_create", "lost_response"),
+    ("ln_create", "error_500_before"),
+    ("ln_create", "wrong_amount"),
+    ("ln_create", "wrong_network"),
+    ("ln_list", "truncated_json"),
+    ("ln_read", "lost_response"),
+    ("ln_read", "rate_limited"),
+    ("ln_read", "forgets"),
+    ("ln_webhook", "drop"),
+    ("ln_webhook", "duplicate"),
+    ("ln_webhook", "not_json"),
+)
+# What the Lightning server may be like for a while.
+LIGHTNING: tuple[dict[str, Any], ...] = (
+    {"ln_hold": True},
+    {"ln_hold": False},
+    {"ln_outage": "503"},
+    {"ln_outage": None},
+    {"ln_rings": 0},
+    {"ln_rings": 2},
 )
 QUIET_SECONDS = 120
 SAY_EVERY_SECONDS = 30
 OPEN_ENDS = {
     "deliveries owed": "SELECT count(*) FROM deliveries WHERE state = 'pending'",
     "events or audit rows to come": OWED,
+    # Blocks have taken everything; money on top of a settled invoice is in no hurry.
+    "satoshi unconfirmed": "SELECT COALESCE(SUM(units), 0) FROM entries WHERE account = 'inflight:unconfirmed'",
     "invoices processing": "SELECT count(*) FROM invoices WHERE status = 'processing' AND hold IS NULL",
 }
 
@@ -83,6 +108,9 @@ class Soak:
         actions: dict[Callable[[], None], int] = {
             self.open: 30,
             self.pay: 30,
+            self.pay_over_lightning: 20,
+            self.turn_lightning: 4,
+            self.end_held: 6,
             self.mine: 8,
             self.pass_time: 4,
             self.break_something: 6,
@@ -128,6 +156,40 @@ class Soak:
         )
         if share >= 100:
             self.paid.add(payment)
+
+    def pay_over_lightning(self) -> None:
+        """What the page offers, sometimes with a few millisatoshi more; now and then what was paid to the address already."""
+        payment = self.chance.choice(list(self.opened) or [""])
+        invoice = self.shop.invoice(payment) if payment else None
+        if invoice is None:
+            return
+        path = f"/pay/{invoice['payment_url'].partition('/pay/')[2]}/way"
+        reply = self.shop.api("POST", path, data={"way": "lightning"}, headers={"Accept": "application/json"})
+        offers = [way["text"] for way in invoice["ways"] if way["way"] == "lightning"]
+        text = reply.json()["text"] if reply.ok else self.chance.choice(offers or [""])
+        if not text:
+            return
+        with self.shop.sandbox.world.lock, contextlib.suppress(ValueError):
+            asked_msat = self.shop.sandbox.world.lightning.incoming(payment_hash_of(text)).amount_msat
+            paid = self.shop.sandbox.world.lightning.pay(text, asked_msat + self.chance.choice([0, 0, 0, 600]))
+            self.done["paid over Lightning"] += 1
+            if not paid.held:
+                self.paid.add(payment)
+
+    def turn_lightning(self) -> None:
+        """The server is away, holds what comes, rings nobody, or restarts and has forgotten what waited."""
+        if self.chance.random() < 0.1:
+            self.shop.control("ln_restart", says=self.chance.choice(["failed", "forgotten"]))
+        else:
+            self.shop.control("knobs", **self.chance.choice(LIGHTNING))
+
+    def end_held(self) -> None:
+        """What hangs at the node is received, or goes back."""
+        lightning = self.shop.sandbox.world.lightning
+        with self.shop.sandbox.world.lock:
+            for held in [each for each in lightning.payments if each.held]:
+                end = self.chance.choice([lightning.settle, lightning.settle, lightning.cancel])
+                end(held.payment_hash)
 
     def mine(self) -> None:
         self.shop.control("mine", blocks=self.chance.randrange(1, 3))
@@ -183,7 +245,8 @@ class Soak:
 
     def settle_down(self) -> None:
         """No more faults; everything that was paid is confirmed, and everything that is owed is done."""
-        self.shop.control("knobs", clear_faults=True, outage=None)
+        self.shop.control("knobs", clear_faults=True, outage=None, ln_outage=None, ln_hold=False, ln_rings=2)
+        self.end_held()
         self.shop.receiver.fault = lambda _event: None
         self.shop.control("mine", blocks=6)
         # Old addresses are read rarely, so the more of them there are the longer it takes until all was seen.
@@ -193,7 +256,8 @@ class Soak:
             if not any(open_ends.values()) and not self._unexplained():
                 return
             self.say("settling down", open_ends)
-            self.shop.advance(601)
+            # What the node held until now may be of an offer that is over: it is read again when its invoice is.
+            self.shop.advance(601 if time.monotonic() < deadline - QUIET_SECONDS // 2 else 7_201)
             time.sleep(1)
 
     def _open_ends(self) -> dict[str, int]:
@@ -203,11 +267,13 @@ class Soak:
 
     def _unseen_sat(self) -> int:
         """What came and is not booked yet: an address that nobody is in a hurry about is read rarely."""
-        booked = "SELECT COALESCE(SUM(units), 0) FROM entries WHERE account IN ('wallet:hot', 'inflight:unconfirmed')"
+        accounts = "'wallet:hot', 'inflight:unconfirmed', 'wallet:lightning'"
+        booked = f"SELECT COALESCE(SUM(units), 0) FROM entries WHERE account IN ({accounts})"
         world = self.shop.sandbox.world
         with world.lock:
             wallets = [w for account in world.gateway.accounts.values() for w in account.wallets.values()]
-            return sum(sum(world.gateway.balance(wallet)) for wallet in wallets) - self.shop.count(booked)
+            came_sat = sum(sum(world.gateway.balance(wallet)) for wallet in wallets) + came_over_lightning_sat(world)
+        return came_sat - self.shop.count(booked)
 
     def _unexplained(self) -> list[str]:
         """Payments whose money came in full and that are neither settled nor held with a reason that a person is told."""
@@ -242,6 +308,11 @@ class Soak:
         with contextlib.closing(bridge.store):
             tokens = {bridge.callback_token(each["id"]): each["id"] for each in self.opened.values()}
             secrets = {"the gateway's key": KEY, "the module's key": API_KEY, "the notify secret": SECRET}
+            secrets |= {
+                "the invoice key": LNBITS[1],
+                "the admin key": LNBITS[2],
+                "the daemon's password": electrum.PASSWORD,
+            }
             secrets |= {"token_secret": "t" * 32} | {f"the callback token of {i}": t for t, i in tokens.items()}
             return leaks(
                 secrets,
@@ -298,7 +369,11 @@ def main(minutes: float, engine: str, seed: int | None) -> None:
             url = cluster.url("soak")
         migrate(url)
         zygote = stack.enter_context(open_zygote())
-        shop = stack.enter_context(open_shop(zygote, directory, url, settings={"log_level": "info"}))
+        shop = stack.enter_context(
+            open_shop(zygote, directory, url, settings={"log_level": "info"}, beside=("lnbits", "electrum"))
+        )
+        # A node behind a real server takes nothing late; what comes late all the same is a matter of the scenarios.
+        shop.control("knobs", ln_late="refuse")
         soak, wrong = run(shop, seed=seed, seconds=60 * minutes)
         rows = dict(
             Counter(shop.values("SELECT status || '/' || exception || COALESCE('/' || hold, '') FROM invoices"))
