@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select
 
 from bridge.core.clock import latest_end
 from bridge.core.errors import Conflict
-from bridge.core.payout import GATEWAY_ROLES, IN_FLIGHT, LIGHTNING_ROLE, LIVE, ROLES, check_move
+from bridge.core.payout import GATEWAY_ROLES, IN_FLIGHT, LIVE, ROLES, check_move
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.rows import Rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.core.credit import Payment, counting, credit, remaining_minor
+from bridge.core.evidence import FINAL
 from bridge.core.invoice import CONFIRMS_WITHIN, LEGAL_MOVES, STATUSES, Decision, Invoice, decide
 from bridge.core.kinds import HOLDING, REASONS, REVIEWS
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
@@ -16,14 +17,20 @@ from bridge.core.quote import Quote, buffer_of_part, due_sat
 from tests.core.builders import T0, an_invoice
 
 CURRENCY = "USD"
+# The target beside the first, whose rail speaks for itself: what came there is final, and the gateway knows nothing of it.
+BESIDE = 2
+ACCOUNTS = {BESIDE: "wallet:lightning"}
+FIRST_SILENT, BESIDE_SILENT = "first", "beside"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """An output of the world, gone when it was replaced."""
+    """An output of the world, gone when it was replaced; `target_id` says where it came to."""
 
     key: str
     amount_sat: int
+    came_at: datetime
+    target_id: int | None = None
     confirmations: int = 0
     replaceable: bool = False
     gone: bool = False
@@ -31,11 +38,15 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What one read of everything answered; absolute."""
+    """What one read of everything answered; absolute. `silent` says which of the two ways did not."""
 
     asked_at: datetime
     outputs: tuple[Output, ...]
     provider_sat: int
+    silent: str = ""
+
+    def says_of(self, payment: Payment | Output) -> bool:
+        return self.silent != (FIRST_SILENT if payment.target_id is None else BESIDE_SILENT)
 
 
 def balances_of(entries: Iterable[Entry]) -> dict[str, int]:
@@ -54,6 +65,7 @@ class Life:
     price_minor: int = 6_500_000
     has_price: bool = True
     provider_lie_sat: int = 0
+    silent: str = ""
     now: datetime = T0
     outputs: dict[str, Output] = field(default_factory=dict)
     payments: dict[str, Payment] = field(default_factory=dict)
@@ -66,7 +78,7 @@ class Life:
     newest_asked_at: datetime = T0 - timedelta(seconds=1)
 
     def __post_init__(self) -> None:
-        self.invoice = an_invoice(has_chain_evidence=self.has_chain)
+        self.invoice = an_invoice(has_chain_evidence=self.has_chain, beside=frozenset(ACCOUNTS))
         self.quotes.append(self.priced("offer", self.invoice.amount_minor, from_at=T0, until=self.offer_end()))
         self.decide()
 
@@ -74,11 +86,20 @@ class Life:
 
     def pays(self, amount_sat: int, *, replaceable: bool = False) -> str:
         key = f"tx{len(self.outputs):03d}:0"
-        self.outputs[key] = Output(key=key, amount_sat=amount_sat, replaceable=replaceable)
+        self.outputs[key] = Output(key=key, amount_sat=amount_sat, came_at=self.now, replaceable=replaceable)
         return key
 
+    def pays_beside(self, amount_sat: int) -> None:
+        key = f"hash{len(self.outputs):03d}:0"
+        self.outputs[key] = Output(
+            key=key, amount_sat=amount_sat, came_at=self.now, confirmations=FINAL, target_id=BESIDE
+        )
+
+    def on_chain(self) -> dict[str, Output]:
+        return {key: output for key, output in self.outputs.items() if output.target_id is None}
+
     def mines(self, blocks: int = 1) -> None:
-        for key, output in self.outputs.items():
+        for key, output in self.on_chain().items():
             self.outputs[key] = replace(output, confirmations=output.confirmations + blocks)
 
     def reorganises(self, depth: int) -> None:
@@ -96,8 +117,14 @@ class Life:
 
     def take_snapshot(self) -> Snapshot:
         present = tuple(o for o in self.outputs.values() if not o.gone)
-        true_sat = sum(o.amount_sat for o in present)
-        snapshot = Snapshot(asked_at=self.now, outputs=present, provider_sat=max(true_sat + self.provider_lie_sat, 0))
+        true_sat = sum(o.amount_sat for o in present if o.target_id is None)
+        snapshot = Snapshot(
+            asked_at=self.now,
+            outputs=present,
+            provider_sat=max(true_sat + self.provider_lie_sat, 0),
+            silent=self.silent,
+        )
+        snapshot = replace(snapshot, outputs=tuple(o for o in present if snapshot.says_of(o)))
         self.snapshots.append(snapshot)
         return snapshot
 
@@ -107,16 +134,15 @@ class Life:
     def observe(self, snapshot: Snapshot) -> None:
         """Applies a reading; an older one never undoes a newer one, yet still proves when money was there."""
         if snapshot.asked_at < self.newest_asked_at:
-            if self.has_chain:
-                self.remember_first_sight(snapshot)
+            self.remember_first_sight(snapshot)
         else:
             self.newest_asked_at = snapshot.asked_at
-            if self.has_chain:
-                self.observe_chain(snapshot)
-            else:
+            self.observe_outputs(snapshot)
+            if snapshot.silent != FIRST_SILENT:
                 self.observe_total(snapshot)
-            self.compare(snapshot)
-            self.invoice = replace(self.invoice, covered_until=snapshot.asked_at)
+                self.compare(snapshot)
+            if not snapshot.silent:
+                self.invoice = replace(self.invoice, covered_until=snapshot.asked_at)
         self.decide()
 
     def remember_first_sight(self, snapshot: Snapshot) -> None:
@@ -125,9 +151,15 @@ class Life:
             if known is not None and snapshot.asked_at < known.first_seen_at:
                 self.payments[output.key] = replace(known, first_seen_at=snapshot.asked_at)
 
-    def observe_chain(self, snapshot: Snapshot) -> None:
-        shown = {o.key: o for o in snapshot.outputs}
-        for key in shown.keys() | self.payments.keys():
+    def is_by_output(self, payment: Payment | Output) -> bool:
+        return self.has_chain or payment.target_id is not None
+
+    def observe_outputs(self, snapshot: Snapshot) -> None:
+        shown = {o.key: o for o in snapshot.outputs if self.is_by_output(o)}
+        # What a rail called final stays, whatever an answer from the same moment lacks.
+        is_told = self.has_chain and snapshot.silent != FIRST_SILENT
+        told = {key for key, p in self.payments.items() if is_told and p.target_id is None}
+        for key in shown.keys() | told:
             known, output = self.payments.get(key), shown.get(key)
             if output is None and known is not None:
                 self.payments[key] = replace(known, replaced=True, confirmations=0)
@@ -138,17 +170,21 @@ class Life:
                     confirmations=output.confirmations,
                     first_seen_at=known.first_seen_at if known else snapshot.asked_at,
                     replaceable=output.replaceable,
+                    target_id=output.target_id,
                 )
 
     def observe_total(self, snapshot: Snapshot) -> None:
         """Each rise of the total is a payment of its own, first seen then; a fall takes from the youngest."""
-        change = snapshot.provider_sat - sum(p.amount_sat for p in self.payments.values() if not p.replaced)
+        if self.has_chain:
+            return
+        by_total = {key: p for key, p in self.payments.items() if not self.is_by_output(p)}
+        change = snapshot.provider_sat - sum(p.amount_sat for p in by_total.values() if not p.replaced)
         if change > 0:
             key = f"total:{len(self.payments):03d}"
             self.payments[key] = Payment(
                 key=key, amount_sat=change, confirmations=None, first_seen_at=snapshot.asked_at
             )
-        for key in sorted(self.payments, reverse=True):
+        for key in sorted(by_total, reverse=True):
             known = self.payments[key]
             if change < 0 and not known.replaced:
                 kept_sat = max(known.amount_sat + change, 0)
@@ -158,8 +194,9 @@ class Life:
     def compare(self, snapshot: Snapshot) -> None:
         if not self.has_chain:
             return
-        confirmed_sat = sum(o.amount_sat for o in snapshot.outputs if o.confirmations)
-        agrees = confirmed_sat <= snapshot.provider_sat <= sum(o.amount_sat for o in snapshot.outputs)
+        told = [o for o in snapshot.outputs if o.target_id is None]
+        confirmed_sat = sum(o.amount_sat for o in told if o.confirmations)
+        agrees = confirmed_sat <= snapshot.provider_sat <= sum(o.amount_sat for o in told)
         since = None if agrees else self.invoice.disagrees_since or self.now
         self.invoice = replace(self.invoice, provider_sat=snapshot.provider_sat, disagrees_since=since)
 
@@ -203,7 +240,7 @@ class Life:
         check(self, before, decision)
 
     def post(self, decision: Decision) -> None:
-        now_at = Books.of_balances(balances_of(self.entries))
+        now_at = Books.of_balances(balances_of(self.entries), beside=ACCOUNTS.values())
         wanted = self.books_of(decision)
         for journal in journals(now_at, wanted, currency=CURRENCY):
             self.journals.append(journal)
@@ -211,10 +248,11 @@ class Life:
             running = balances_of(self.entries)
             assert running.get("customer:unallocated", 0) <= 0, journal
             assert all(running.get(account, 0) >= 0 for account in ASSETS), journal
-        assert Books.of_balances(balances_of(self.entries)) == wanted
+        assert Books.of_balances(balances_of(self.entries), beside=ACCOUNTS.values()) == wanted
 
     def books_of(self, decision: Decision) -> Books:
-        return Books.of_decision(decision, amount_minor=self.invoice.amount_minor, verdict=self.invoice.verdict)
+        invoice = self.invoice
+        return Books.of_decision(decision, amount_minor=invoice.amount_minor, verdict=invoice.verdict, beside=ACCOUNTS)
 
     # --- what people do ---
 
@@ -295,6 +333,7 @@ def check(life: Life, before: Invoice, decision: Decision) -> None:
     check_nothing_new_when_decided_again(life, decision)
     check_amounts(life, decision)
     check_nobody_is_forgotten(life, decision)
+    check_both_ways(life, before, decision)
 
 
 def check_words(before: Invoice, decision: Decision) -> None:
@@ -369,3 +408,19 @@ def check_nobody_is_forgotten(life: Life, decision: Decision) -> None:
     if decision.wants_late_quote_from is not None:
         assert decision.wants_late_quote_from <= life.now
         assert decision.status != "settled"
+
+
+def check_both_ways(life: Life, before: Invoice, decision: Decision) -> None:
+    """Each way's money stands on its own account, what was seen of one stays while the other is silent, and nothing is closed before
+    both were heard.
+    """
+    seen_sat = sum(p.amount_sat for p in life.payments.values() if p.target_id == BESIDE)
+    assert not any(p.replaced for p in life.payments.values() if p.target_id == BESIDE)
+    assert decision.confirmed_sat >= seen_sat
+    assert life.books_of(decision).beside.get("wallet:lightning", 0) == seen_sat
+    if decision.closed and before.closed_at is None:
+        covered_until = life.invoice.covered_until
+        assert covered_until is not None
+        assert covered_until >= life.invoice.monitor_until
+        came = [o for o in life.outputs.values() if o.target_id == BESIDE and o.came_at <= covered_until]
+        assert came == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.core.kinds import VERDICTS
 from bridge.core.policy import ConfirmationStep, Rule
 from tests.core.builders import DAY, DUE_SAT
-from tests.core.life import Life
+from tests.core.life import BESIDE_SILENT, FIRST_SILENT, Life
 
 Step = tuple[str, Any, bool]
 
@@ -51,13 +51,22 @@ def _pay_remainder(life: Life, extra_sat: int) -> None:
     life.pays(max(life.decision().remaining_sat + extra_sat, 1))
 
 
+def _pay_beside(life: Life, amount_sat: int | None) -> None:
+    """None: what is asked for, which may be nothing any more; a payer with an old offer in hand pays all the same."""
+    life.pays_beside(amount_sat or life.decision().remaining_sat or DUE_SAT)
+
+
+def _silence(life: Life, silent: str) -> None:
+    life.silent = silent
+
+
 def _vanish(life: Life, nth: int) -> None:
-    if present := [key for key, output in life.outputs.items() if not output.gone]:
+    if present := [key for key, output in life.on_chain().items() if not output.gone]:
         life.vanishes(present[nth % len(present)])
 
 
 def _replace(life: Life, step: tuple[int, int]) -> None:
-    if present := [key for key, output in life.outputs.items() if not output.gone and not output.confirmations]:
+    if present := [key for key, output in life.on_chain().items() if not output.gone and not output.confirmations]:
         life.vanishes(present[step[0] % len(present)])
         life.pays(step[1])
 
@@ -92,6 +101,8 @@ def _provider(life: Life, lie_sat: int) -> None:
 ACTIONS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Life, Any], None]]] = {
     "pay": (st.tuples(AMOUNTS, st.booleans()), _pay),
     "pay_remainder": (st.sampled_from([0, 0, 0, -1, 1, 6_000]), _pay_remainder),
+    "pay_beside": (st.one_of(st.none(), AMOUNTS), _pay_beside),
+    "silence": (st.sampled_from(["", "", FIRST_SILENT, BESIDE_SILENT]), _silence),
     "mine": (st.integers(1, 6), Life.mines),
     "vanish": (NTH, _vanish),
     "replace": (st.tuples(NTH, AMOUNTS), _replace),
@@ -110,7 +121,7 @@ ACTIONS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Life, Any], None]]] =
     "verdict": (st.sampled_from(sorted(VERDICTS)), Life.rules),
 }
 # What a life is mostly made of; the rest happens too, and a person's final word seldom, as it ends the interesting part.
-OFTEN = ("pay", "pay_remainder", "pay_remainder", "mine", "mine", "pass", "pass", "look")
+OFTEN = ("pay", "pay_remainder", "pay_remainder", "pay_beside", "mine", "mine", "pass", "pass", "look")
 SELDOM = tuple(name for name in ACTIONS if name not in OFTEN and name not in ("verdict", "billing"))
 NAMES = st.sampled_from([*OFTEN, *OFTEN, *OFTEN, *SELDOM, *SELDOM, "verdict", "billing"])
 # A step and whether the bridge looks right after it; what it does not look at piles up until it does.

@@ -44,6 +44,14 @@ class InvoiceMachine(RuleBasedStateMachine):
     def a_payer_pays_the_remainder(self, extra_sat: int) -> None:
         act(self.life, ("pay_remainder", extra_sat, True))
 
+    @rule(amount_sat=ACTIONS["pay_beside"][0])
+    def a_payer_pays_the_other_way(self, amount_sat: int | None) -> None:
+        act(self.life, ("pay_beside", amount_sat, True))
+
+    @rule(silent=ACTIONS["silence"][0])
+    def a_way_falls_silent_or_speaks_again(self, silent: str) -> None:
+        act(self.life, ("silence", silent, False))
+
     @precondition(lambda self: self.life.outputs)
     @rule(
         step=st.sampled_from(["mine", "vanish", "replace", "reorganise"]).flatmap(
