@@ -7,8 +7,9 @@ unsigned, comes twice or never. That something was paid is known from its own an
 import json
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -46,6 +47,8 @@ _EXPIRED = "expired"
 _MEMO_LETTERS = 150
 # Nodes may take up to twice of what was asked for (BOLT 4); what says more is no answer about this invoice.
 _MOST_TIMES = 2
+# So long its clock is known by an earlier answer.
+_CLOCK_KEPT_SECONDS = 300
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -94,6 +97,8 @@ class LnbitsWallet:
         host = urlsplit(wanted.url).hostname or ""
         Guard(allow_loopback=is_loopback(host)).check_url(wanted.url)
         limits = Limits(read_seconds=wanted.timeout_seconds, deadline_seconds=wanted.timeout_seconds)
+        # When it answered last, by its clock and by ours that nobody sets; threads may each replace it.
+        self._clock: tuple[datetime | None, float] = (None, 0.0)
         # An operator wrote this host, so it may be private.
         self._outbound = outbound or Outbound(
             limits=limits, guard=Guard(allow_hosts=frozenset({host})), ca_file=wanted.ca_file
@@ -105,11 +110,14 @@ class LnbitsWallet:
     def offer(self, wanted: Wanted) -> Offer:
         """An invoice for exactly what is wanted: the one that an earlier try made, whose answer was lost, or a new one.
 
-        LNbits makes a second for the same reference, so it is asked what there is first. Raises Unavailable, Refused or
-        ProtocolError, also with the codes of `lightning.bolt11.judged` for an invoice that is not what was asked for.
+        LNbits makes a second for the same reference, so it is asked what there is, unless nothing can be. Raises Unavailable, Refused
+        or ProtocolError, also with the codes of `lightning.bolt11.judged` for an invoice that is not what was asked for.
         """
-        reply = self._call("GET", f"?external_id={quote(wanted.reference, safe='')}&limit=20")
-        there, now = _listed(reply), _server_time(reply)
+        there: Sequence[Mapping[str, Any]] = ()
+        now = self._time_of_late() if wanted.is_first_try else None
+        if now is None:
+            reply = self._call("GET", f"?external_id={quote(wanted.reference, safe='')}&limit=20")
+            there, now = _listed(reply), _server_time(reply)
         for payment in there:
             # A server that does not know the filter lists the whole wallet.
             if payment.get("external_id") == wanted.reference and payment.get("status") != _FAILED:
@@ -122,6 +130,12 @@ class LnbitsWallet:
             return self._offer(_object(reply), wanted, now)
         except Refused as wrong:
             raise ProtocolError(wrong.code, f"LNbits made another invoice: {wrong.detail}", field=wrong.field) from None
+
+    def _time_of_late(self) -> datetime | None:
+        """Its own clock now, by its last answer if that was a moment ago."""
+        told_at, answered = self._clock
+        seconds = time.monotonic() - answered
+        return told_at + timedelta(seconds=seconds) if told_at is not None and seconds < _CLOCK_KEPT_SECONDS else None
 
     def _made(self, body: dict[str, Any]) -> Reply:
         """The answer to a new invoice; without its webhook where LNbits refuses that, as nothing needs it."""
@@ -287,10 +301,10 @@ class LnbitsWallet:
         except CallFailed as failure:
             raise _failed(failure) from None
         # A proxy that knows no such page says nothing of a payment.
-        if missing and reply.status == 404 and "detail" in _said(reply):
-            return reply
-        if (wrong := _refused(reply)) is not None:
+        is_missing = missing and reply.status == 404 and "detail" in _said(reply)
+        if not is_missing and (wrong := _refused(reply)) is not None:
             raise wrong
+        self._clock = (reply.date(), time.monotonic())
         return reply
 
 

@@ -112,6 +112,22 @@ def test_an_answer_that_was_lost_is_found_again_and_no_second_invoice_is_made(pl
     assert place.offer() == offer
 
 
+def test_a_first_try_looks_nothing_up_once_the_servers_clock_is_known(place: Place) -> None:
+    place.wallet.health()
+    place.fault("ln_list", "error")
+    first = place.offer(is_first_try=True)
+    assert decoded(first.text).expires_at == first.expires_at
+    with pytest.raises(Unavailable):
+        place.offer()
+
+
+def test_a_first_try_at_a_server_that_never_answered_asks_for_its_clock(place: Place) -> None:
+    place.control("clock", advance_s=-3 * 86_400)
+    first = place.offer(is_first_try=True)
+    assert first.expires_at is not None
+    assert abs(first.expires_at - place.now - timedelta(seconds=600)) < timedelta(seconds=5)
+
+
 def test_another_reference_gets_another_invoice(place: Place) -> None:
     assert place.offer(reference="inv_1:1").key != place.offer(reference="inv_1:2").key
 
