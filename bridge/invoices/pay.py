@@ -7,27 +7,23 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bridge import tracing
 from bridge.context import Bridge
-from bridge.core.clock import believed, is_ahead
+from bridge.core.clock import is_ahead
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.core.rail import Target
-from bridge.core.schedule import next_look_at
 from bridge.invoices.open_invoice import renew
 from bridge.invoices.present import depth_of, payment_json
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.targets import targets_of
-from bridge.invoices.ways import ShownWay, shown_ways
+from bridge.invoices.ways import ShownWay, is_blind, looked_at, shown_ways
 from bridge.permit import require_mode
 from bridge.store import invoices
-
-# A look that is overdue by this has not been answered several times, whatever the schedule.
-BLIND_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +108,8 @@ def view_of(
         payments=[_payment(each, targets, needed=row.confirmations_needed) for each in payments],
         settled_at=row.settled_at,
         closed_at=row.closed_at,
-        looked_at=_looked_at(row, now=now),
-        is_blind=_is_blind(row, now=now),
+        looked_at=looked_at(row, now=now),
+        is_blind=is_blind(row, now=now),
         now=now,
         risk_bps=newest.risk_bps,
         fee_buffer=minor_text(newest.fee_buffer_minor, newest.currency),
@@ -161,28 +157,6 @@ def _reason(row: Any, *, is_active: bool, now: datetime) -> str:
     if row.status == "new" and reason == "awaiting_payment" and not is_active:
         return "quote_lapsed"
     return reason
-
-
-def _looked_at(row: Any, *, now: datetime) -> datetime | None:
-    asked = (believed(at, now=now) for at in (row.provider_asked_at, row.chain_asked_at))
-    return max((at for at in asked if at is not None), default=None)
-
-
-def _is_blind(row: Any, *, now: datetime) -> bool:
-    """Whether the look that was due after the last answer is overdue, while the payer waits for news."""
-    if row.status in ("settled", "invalid") or row.closed_at is not None:
-        return False
-    looked_at = _looked_at(row, now=now) or row.created_at
-    due_at = next_look_at(
-        status=row.status,
-        is_final=False,
-        is_confirming=row.received_sat > row.confirmed_sat,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        monitor_until=row.monitor_until,
-        now=looked_at,
-    )
-    return now > due_at + timedelta(seconds=BLIND_SECONDS)
 
 
 def _etag(row: Any, quote: Any, ways: Sequence[ShownWay], *, is_active: bool) -> str:

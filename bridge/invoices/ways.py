@@ -9,14 +9,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
+from bridge.core.clock import believed
 from bridge.core.errors import BridgeError
 from bridge.core.offering import Chosen, Standing, choose
 from bridge.core.rail import Rail, Target
+from bridge.core.schedule import next_look_at
 from bridge.invoices.present import uri_of
 from bridge.logs import log
 
 # What a rail said of itself is believed for so long; one that failed is not asked again before.
 BELIEVED_FOR = timedelta(seconds=30)
+# A look that is overdue by this has not been answered several times, whatever the schedule.
+BLIND_AFTER = timedelta(minutes=5)
 OFFERED, POSSIBLE, REFUSED = "offered", "possible", "refused"
 
 
@@ -46,7 +50,8 @@ def shown_ways(
 def chosen_ways(bridge: Bridge, row: Any, *, sat: int, now: datetime, paused: Sequence[str] = ()) -> tuple[Chosen, ...]:
     """What the merchant's table says of each way, by what is known of the rails; nothing is asked."""
     merchant = bridge.merchants.get(row.merchant)
-    first = Standing(way=bridge.receiving.way)
+    # The first is not asked here: nothing said of this invoice's address for too long is what its payer would feel.
+    first = Standing(way=bridge.receiving.way, is_unwell=is_blind(row, now=now))
     beside = [
         standing_of(bridge, rail, now=now, is_paused=rail.wallet_id in paused) for rail in best_rails(bridge, now)
     ]
@@ -107,6 +112,29 @@ def is_known(bridge: Bridge, rail: Rail, now: datetime) -> bool:
     """Whether a rail was asked how it stands a moment ago, whatever it answered."""
     at, _ = bridge.standing.get(rail.wallet_id, (None, None))
     return at is not None and abs(now - at) <= BELIEVED_FOR
+
+
+def looked_at(row: Any, *, now: datetime) -> datetime | None:
+    """When anybody last answered about the address of the first way."""
+    asked = (believed(at, now=now) for at in (row.provider_asked_at, row.chain_asked_at))
+    return max((at for at in asked if at is not None), default=None)
+
+
+def is_blind(row: Any, *, now: datetime) -> bool:
+    """Whether the look that was due after that answer is overdue, while the payer waits for news."""
+    if row.status in ("settled", "invalid") or row.closed_at is not None:
+        return False
+    last = looked_at(row, now=now) or row.created_at
+    due_at = next_look_at(
+        status=row.status,
+        is_final=False,
+        is_confirming=row.received_sat > row.confirmed_sat,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        monitor_until=row.monitor_until,
+        now=last,
+    )
+    return now > due_at + BLIND_AFTER
 
 
 def _all_refused(bridge: Bridge, code: str) -> tuple[Chosen, ...]:

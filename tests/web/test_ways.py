@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.core.errors import Unavailable
 from bridge.core.offering import CODES, WayRule
 from bridge.language import Languages
 from bridge.web.qr import qr_text
@@ -316,3 +317,63 @@ def test_another_way_leads_back_to_the_shop_until_money_is_seen(shop: Site) -> N
     assert "Pay another way" not in page_of(shop, shop.open("2", return_url="")).text
     shop.pay(invoice, 5_000)
     assert not leads()
+
+
+def is_away(shop: Site, invoice: dict) -> None:
+    """Gateway and chain have said nothing of the address for so long that its payer would wait in vain."""
+    shop.world.wallet.fails_with = shop.world.chain.fails_with = Unavailable("provider_unavailable", "down")
+    shop.world.clock.advance(331)
+    shop.look(invoice)
+
+
+def test_while_the_first_way_is_silent_the_next_one_opens_and_the_address_stays_watched(
+    shop: Site, node: ToyNode
+) -> None:
+    invoice = shop.open()
+    is_away(shop, invoice)
+    page = page_of(shop, invoice)
+    assert tabs(page) == {"bitcoin": False, "lightning": True} and page.live["data-makes"] == "lightning"
+    assert "If you have paid to the Bitcoin address already, do not pay again" in page.text
+    assert "better wait" not in page.text and invoice["address"] not in page.source
+    assert "This way does not work at the moment." in page_of(shop, invoice, "?way=bitcoin").text
+    text = with_lightning(shop, invoice)
+    assert page_of(shop, invoice).found("a", id="wallet")[0]["href"] == f"lightning:{text}"
+    shop.world.wallet.fails_with = shop.world.chain.fails_with = None
+    shop.pay(invoice, 15_539, confirmations=1)
+    assert page_of(shop, invoice).live["data-state"] == "settled"
+
+
+def test_the_first_way_is_offered_again_as_soon_as_it_answers(shop: Site) -> None:
+    invoice = shop.open()
+    is_away(shop, invoice)
+    before = shop.page(invoice, "/status")
+    assert [(each["state"], each["code"]) for each in before.json["ways"]] == [
+        ("refused", "rail_unwell"),
+        ("possible", ""),
+    ]
+    shop.world.wallet.fails_with = shop.world.chain.fails_with = None
+    shop.look(invoice)
+    after = shop.page(invoice, "/status", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200 and after.json["ways"][0]["state"] == "offered"
+    assert tabs(page_of(shop, invoice))["bitcoin"]
+
+
+def test_where_the_next_way_is_silent_too_the_address_is_shown_with_its_warning(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    is_away(shop, invoice)
+    node.is_silent = True
+    page = Page(shop.page(invoice, "/way", method="POST", data={"way": "lightning"}, follow_redirects=True).text)
+    assert "better wait until this notice is gone" in page.text
+    page = page_of(shop, invoice)
+    assert tabs(page)["bitcoin"] and invoice["address"] in page.source and "better wait" in page.text
+
+
+def test_asking_for_another_way_takes_nothing_back_from_who_has_paid_already(shop: Site, node: ToyNode) -> None:
+    """The link only leads away: anybody may follow it, and what was paid a moment before is still on its way."""
+    invoice = shop.open()
+    text = with_lightning(shop, invoice)
+    node.pay(text, at=shop.bridge.clock())
+    page = page_of(shop, invoice)
+    assert page.found("a", href="https://shop.example/billmgr") and page.found("form") == []
+    shop.look(invoice)
+    assert page_of(shop, invoice).live["data-state"] == "settled"
