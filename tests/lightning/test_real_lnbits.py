@@ -12,6 +12,8 @@ import pytest
 from bridge.config import Lnbits
 from bridge.core.errors import Refused
 from bridge.core.rail import Wanted
+from bridge.invoices.offer_beside import offer_beside
+from bridge.invoices.poll import sense_beside
 from bridge.lightning.bolt11 import decoded
 from bridge.rails.lnbits import TRIED_WITH, LnbitsWallet
 from tests.flows.world import open_world
@@ -184,6 +186,24 @@ def test_the_rail_tells_of_a_payment_whether_it_left(lnbits: RealLnbits, wallet:
     assert wallet.told(bolt11, 778) is None
     sent = wallet.send(destination=bolt11, gross_sat=778, idempotency_key="pay_3")
     assert wallet.told(bolt11, 778) == sent
+
+
+def test_what_a_payer_pays_is_settled_within_seconds_and_without_a_block(lnbits: RealLnbits, database_url: str) -> None:
+    account = {"url": lnbits.url, "wallet_id": lnbits.shop["id"], "invoice_key": lnbits.shop["inkey"]}
+    with open_world(database_url, lnbits=account | {"invoices_of": "main"}) as world:
+        invoice = world.open()
+        target = offer_beside(world.bridge, str(invoice["payment_url"]).rpartition("/")[2], "lightning")
+        asked = decoded(target.text)
+        assert (asked.amount_msat, asked.payment_hash) == (invoice["remaining_sat"] * 1_000, target.key)
+        assert abs(asked.expires_at - datetime.fromisoformat(invoice["quote"]["expires_at"])) < timedelta(seconds=5)
+        assert invoice["billing_payment_id"] in asked.description
+        assert lnbits.pay(target.text).status_code == 201
+        began = time.monotonic()
+        until(lambda: sense_beside(world.bridge, owner="w1") or time.sleep(0.1), seconds=5)
+        world.work()
+        assert time.monotonic() - began < 5
+        assert world.invoice(invoice)["status"] == "settled"
+        assert world.billing.types() == ["invoice.settled"]
 
 
 def test_a_refund_that_people_approved_is_paid_once_and_done_by_its_word(lnbits: RealLnbits, database_url: str) -> None:
