@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.books.export import export
+from bridge.core.errors import Refused
 from bridge.desk.resolve_review import list_reviews, show_review
 from bridge.invoices.deliver import deliver_due
 from bridge.invoices.inbox import receive_callback
@@ -118,3 +119,20 @@ def test_what_was_ordered_is_kept_and_no_ring_changes_any_of_it(world: World) ->
     assert world.answer_doorbells() == 1
     assert world.invoice(invoice)["received_sat"] == invoice["remaining_sat"]
     assert world.rows(kept) == before
+
+
+def test_a_wallet_of_another_network_stops_the_start(worlds: Callable[..., World]) -> None:
+    with pytest.raises(Refused) as refused:
+        worlds(subtc={"wallet_id": "wm_" + "b" * 44})
+    assert refused.value.code == "wrong_network"
+
+
+def test_a_node_of_another_network_is_never_offered_and_the_address_works(worlds: Callable[..., World]) -> None:
+    world = worlds(electrum={})
+    world.fault("ln_wallet", "set_member", member="network", value="mainnet")
+    invoice = world.open()
+    with pytest.raises(Refused) as refused:
+        offer_beside(world.bridge, public_id(invoice), "lightning")
+    assert refused.value.code == "way_not_offered"
+    world.pay(invoice, confirmations=1)
+    assert world.seen(invoice)[0] == "settled"

@@ -56,6 +56,14 @@ def test_every_promise_of_the_readme_is_on_the_page_of_promises():
         assert promise in page
 
 
+def test_every_promise_of_lightning_names_its_test_or_says_that_none_shows_it():
+    page = (DOCS / "promises.md").read_text().split("## Lightning")[1]
+    rows = [row for row in re.findall(r"^\| (.*) \| (.*) \| (.*) \|$", page, re.M) if not row[0].startswith("**")][1:]
+    assert len(rows) > 30
+    for promise, shown_by, _ in rows:
+        assert NAMED_TEST.search(shown_by) or shown_by == "a page, no test", promise
+
+
 @pytest.mark.parametrize("code", sorted(REASONS))
 def test_every_reason_has_its_runbook_with_a_message_in_both_languages(code):
     text = section(code)
