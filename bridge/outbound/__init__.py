@@ -184,7 +184,8 @@ def _read(response: requests.Response, exchange: Exchange, *, allow_cut: bool) -
 def _http_date(text: str | None) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
+        # A number in it may be larger than any calendar's.
         return None
     return parsed if parsed is not None and parsed.tzinfo is not None else None
 

@@ -439,12 +439,13 @@ def _ran_out(payment: Mapping[str, Any], asked: Bolt11) -> bool:
 
 
 def _time(text: object) -> datetime | None:
-    """When it was last written; one that says no zone means UTC."""
+    """When it was last written; one that says no zone means UTC. None for what is no time, or of no such year."""
     try:
         told = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    if told is None or told.year < 2009:
+    if told is None or not 2009 <= told.year < 9999:
+        # At the end of the calendar a zone leads out of it.
         return None
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 

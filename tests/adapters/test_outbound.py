@@ -237,6 +237,8 @@ def test_a_compressed_bomb_does_not_pass_the_cap() -> None:
         ("Date: Fri, 20 Nov 2026 10:00:00 GMT\r\nRetry-After: Fri, 20 Nov 2026 09:00:00 GMT\r\n", 0),
         ("Retry-After: Fri, 20 Nov 2026 10:01:00 GMT\r\n", None),
         ("Date: never\r\nRetry-After: Fri, 20 Nov 2026 10:01:00 GMT\r\n", None),
+        (f"Date: Fri, 20 Nov {'9' * 20} 10:00:00 GMT\r\nRetry-After: Fri, 20 Nov 2026 10:01:00 GMT\r\n", None),
+        (f"Retry-After: Fri, 20 Nov 2026 10:01:00 +{'9' * 20}\r\n", None),
         ("", None),
     ],
 )

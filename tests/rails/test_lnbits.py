@@ -325,6 +325,14 @@ def test_of_a_sum_in_millisatoshi_the_whole_satoshi_count(place: Place, msat: in
     assert [(output.amount_sat, output.amount_msat) for output in place.read(offer).outputs] == [(sat, msat)]
 
 
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "soon", 7, None, []])
+def test_money_counts_whatever_time_is_told_of_it(place: Place, value: object) -> None:
+    offer = place.offer(1_500)
+    place.pay(offer)
+    place.fault("ln_read", "set_member", member="updated_at", value=value)
+    assert [(output.amount_sat, output.block_time) for output in place.read(offer).outputs] == [(1_500, None)]
+
+
 @pytest.mark.parametrize(
     "kind",
     [
