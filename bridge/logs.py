@@ -12,7 +12,9 @@ from typing import Any
 from bridge import tracing
 
 _SECRET = re.compile(
-    r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+|(?<=/callbacks/subtc/)[A-Za-z0-9_\-]+", re.IGNORECASE
+    r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+"
+    r"|(?:(?<=/callbacks/subtc/)|(?<=/callbacks/lnbits/))[A-Za-z0-9_\-]+",
+    re.IGNORECASE,
 )
 # PostgreSQL tells the row's values here, and one may be a customer's; they may hold line breaks.
 _ROW_VALUES = re.compile(

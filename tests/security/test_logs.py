@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from bridge.logs import JsonLines
+from bridge.rails import lnbits, subtc
 from bridge.store.db import Duplicate, Store
 from bridge.store.tables import modes
 from tests.store.test_db import NOW
@@ -30,3 +31,13 @@ def test_an_error_of_the_database_does_not_repeat_the_row(store: Store) -> None:
             raise
     assert "ivan" not in line and "example.org" not in line
     assert "INSERT INTO modes" in line and "test_logs.py" in line
+
+
+@pytest.mark.parametrize("callbacks", [subtc.CALLBACKS, lnbits.CALLBACKS])
+def test_a_line_that_repeats_a_callback_address_does_not_hold_its_token(callbacks: str) -> None:
+    token = "Very-secret_7"
+    try:
+        raise ValueError(f"no such place: https://pay.example/{callbacks}/{token}")
+    except ValueError:
+        line = line_of_the_error_at_hand()
+    assert f"{callbacks}/[redacted]" in line and token not in line and "secret" not in line
