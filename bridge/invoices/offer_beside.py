@@ -29,6 +29,8 @@ WAIT_STEPS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1)
 LONGEST_TEXT, LONGEST_KEY = 4_000, 128
 # Offers that came to nothing are counted, over all nodes, in a budget of this name that nobody draws from.
 FAILED, FAILED_WITHIN_SECONDS, FAILED_AT_MOST = "failed_offers", 3_600, 1_000_000
+# What a rail may say of one invoice that says nothing of the next: its price ends now, no channel carries its sum.
+OF_THIS_ONE = frozenset({"bolt11_expired", "no_inbound_capacity"})
 # What a rail may answer that must make somebody look at it.
 SUSPICIOUS = "suspicious_address"
 
@@ -180,7 +182,8 @@ def _not_made(bridge: Bridge, asked: _Asked, error: BridgeError, *, now: datetim
     """The next try may come at once; a rail that fails is known to be unwell for a while, and nonsense is a person's business."""
     rail, row = asked.rail, asked.row
     log("way.not_offered", level=logging.WARNING, invoice_id=row.id, rail=rail.name, code=error.code)
-    bridge.standing[rail.wallet_id] = (now, None)
+    if isinstance(error, ProtocolError) or error.code not in OF_THIS_ONE:
+        bridge.standing[rail.wallet_id] = (now, None)
     outcome = {Refused: "refused", ProtocolError: "nonsense"}.get(type(error), "unavailable")
     bridge.metrics.offers.labels(rail=rail.name, outcome=outcome).inc()
     with bridge.store.write(durable=False) as tx:

@@ -11,10 +11,10 @@ import pytest
 from bridge.books.export import export
 from bridge.books.keep_books import refresh_gauges
 from bridge.context import BESIDE_CRASH_POINTS
-from bridge.core.errors import BridgeError, Refused
+from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
 from bridge.core.offering import Offering, WayRule
-from bridge.core.rail import Doorbell
+from bridge.core.rail import Doorbell, Offer, Wanted
 from bridge.desk.evidence import evidence, receipt
 from bridge.desk.explain import explain, find
 from bridge.invoices.offer_beside import offer_beside
@@ -294,6 +294,28 @@ def test_of_two_rails_for_one_way_the_one_that_is_well_is_asked(shop: Shop) -> N
     assert shop.ask(invoice).wallet_id == "ln_other"
     other.pay(next(iter(other.made)), at=shop.world.bridge.clock())
     assert shop.world.seen(invoice)[0] == "settled"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Refused("bolt11_expired", "There is no time left to pay an invoice in.", field="expires_at"),
+        Unavailable("no_inbound_capacity", "No channel can receive this sum now."),
+    ],
+)
+def test_what_cannot_be_made_for_one_invoice_is_still_made_for_the_others(shop: Shop, error: BridgeError) -> None:
+    """A payer who asks in the last second of a price, or for a sum of his choice, must not switch the way off for all."""
+    theirs, ours, asks = shop.open("1"), shop.open("2"), shop.node.asks
+
+    def choosy(wanted: Wanted) -> Offer:
+        if wanted.reference.startswith(theirs["id"]):
+            raise error
+        return asks(wanted)
+
+    rail_with(shop, asks=choosy)
+    assert shop.refusal(theirs) == "way_unavailable"
+    assert shop.way(ours).state == "possible"
+    assert shop.ask(ours).way == LIGHTNING
 
 
 def test_an_operators_switch_stops_it(shop: Shop) -> None:
