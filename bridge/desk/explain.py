@@ -19,7 +19,7 @@ from bridge.invoices.pay import PayView, view_of
 from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import rule_of, samples_of
 from bridge.invoices.targets import all_of
-from bridge.invoices.ways import ShownWay
+from bridge.invoices.ways import ShownWay, paused_beside
 from bridge.language import Texts, plain_texts
 from bridge.people.policy import policy_words, versions_of
 from bridge.store import dossier, invoices
@@ -62,6 +62,8 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
 
 def story(bridge: Bridge, told: Dossier, words: Texts) -> list[str]:
     """The same of a dossier that was read already."""
+    with bridge.store.read() as tx:
+        paused = paused_beside(tx, bridge)
     view = view_of(
         bridge,
         told.invoice,
@@ -69,6 +71,7 @@ def story(bridge: Bridge, told: Dossier, words: Texts) -> list[str]:
         payments=told.payments,
         targets=all_of(told.offered(), bridge, told.invoice),
         now=bridge.clock(),
+        paused=paused,
     )
     dated = [words("story.line", when=words.when(m.at), sentence=m.sentence) for m in moments(told, words)]
     return dated + list(_now(bridge, told, view, words))

@@ -18,9 +18,9 @@ from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Un
 from bridge.core.rail import Offer, Rail, Target, Wanted
 from bridge.invoices.record import open_loose_review
 from bridge.invoices.targets import memo_of, offered, targets_of
-from bridge.invoices.ways import ask_standing, best_rails, chosen_ways, usable
+from bridge.invoices.ways import ask_standing, best_rails, chosen_ways, paused_beside, usable
 from bridge.logs import log
-from bridge.permit import is_paused, require_mode
+from bridge.permit import require_mode
 from bridge.store import audit, invoices, leases, targets
 from bridge.store.db import Duplicate, Tx
 
@@ -108,8 +108,8 @@ def _decided(tx: Tx, bridge: Bridge, row: Any, rail: Rail) -> Target | _Asked:
     if (there := usable(its, rail.way, sat=sat, now=now)) is not None:
         return there
     require_mode(tx, "read_only", "limited")
-    paused = [rail.wallet_id] if is_paused(tx, rail.wallet_id) else []
-    code = next(c.code for c in chosen_ways(bridge, row, sat=sat, now=now, paused=paused) if c.way == rail.way)
+    chosen = chosen_ways(bridge, row, sat=sat, now=now, paused=paused_beside(tx, bridge))
+    code = next(each.code for each in chosen if each.way == rail.way)
     if code:
         raise Refused("way_not_offered", f"This way is not offered now: {code}.", field="way")
     wanted = Wanted(

@@ -21,7 +21,7 @@ from bridge.invoices.present import depth_of, payment_json
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.targets import targets_of
-from bridge.invoices.ways import ShownWay, is_blind, looked_at, shown_ways
+from bridge.invoices.ways import ShownWay, is_blind, looked_at, paused_beside, shown_ways
 from bridge.permit import require_mode
 from bridge.store import invoices
 
@@ -73,21 +73,30 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
         quotes, payments = invoices.quote_rows(tx, row.id), invoices.payment_rows(tx, row.id)
-        targets = targets_of(tx, bridge, row)
-    return view_of(bridge, row, newest=quotes[-1], payments=payments, targets=targets, now=now)
+        targets, paused = targets_of(tx, bridge, row), paused_beside(tx, bridge)
+    return view_of(bridge, row, newest=quotes[-1], payments=payments, targets=targets, now=now, paused=paused)
 
 
 def view_of(
-    bridge: Bridge, row: Any, *, newest: Any, payments: Sequence[Any], targets: Sequence[Target], now: datetime
+    bridge: Bridge,
+    row: Any,
+    *,
+    newest: Any,
+    payments: Sequence[Any],
+    targets: Sequence[Target],
+    now: datetime,
+    paused: Sequence[str],
 ) -> PayView:
-    """The view of an invoice that was read already, with its newest quote, its payments and its targets."""
+    """The view of an invoice that was read already, with its newest quote, its payments and its targets; `paused` are the wallets
+    that are switched off.
+    """
     tracing.follow(row.trace_id)
     invoice = shown_with(bridge, row, newest, targets, payments)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
     reason, shown_sat = _reason(row, is_active=is_active, now=now), row.remaining_sat if may_pay else 0
-    ways = shown_ways(bridge, row, targets, sat=shown_sat, code=reason, now=now)
+    ways = shown_ways(bridge, row, targets, sat=shown_sat, code=reason, now=now, paused=paused)
     return PayView(
         invoice=invoice,
         ways=ways,

@@ -16,6 +16,9 @@ from bridge.core.rail import Rail, Target
 from bridge.core.schedule import next_look_at
 from bridge.invoices.present import uri_of
 from bridge.logs import log
+from bridge.permit import is_paused
+from bridge.store import leases
+from bridge.store.db import Tx
 
 # What a rail said of itself is believed for so long; one that failed is not asked again before.
 BELIEVED_FOR = timedelta(seconds=30)
@@ -40,14 +43,14 @@ class ShownWay:
 
 
 def shown_ways(
-    bridge: Bridge, row: Any, targets: Sequence[Target], *, sat: int, code: str, now: datetime
+    bridge: Bridge, row: Any, targets: Sequence[Target], *, sat: int, code: str, now: datetime, paused: Sequence[str]
 ) -> tuple[ShownWay, ...]:
     """Every way in the order to show them. `sat` is what to pay now; where that is 0 nothing is offered, and `code` says why."""
-    chosen = chosen_ways(bridge, row, sat=sat, now=now) if sat > 0 else _all_refused(bridge, code)
+    chosen = chosen_ways(bridge, row, sat=sat, now=now, paused=paused) if sat > 0 else _all_refused(bridge, code)
     return tuple(_shown(bridge, row, targets, each, sat=sat, now=now) for each in chosen)
 
 
-def chosen_ways(bridge: Bridge, row: Any, *, sat: int, now: datetime, paused: Sequence[str] = ()) -> tuple[Chosen, ...]:
+def chosen_ways(bridge: Bridge, row: Any, *, sat: int, now: datetime, paused: Sequence[str]) -> tuple[Chosen, ...]:
     """What the merchant's table says of each way, by what is known of the rails; nothing is asked."""
     merchant = bridge.merchants.get(row.merchant)
     # The first is not asked here: nothing said of this invoice's address for too long is what its payer would feel.
@@ -57,6 +60,16 @@ def chosen_ways(bridge: Bridge, row: Any, *, sat: int, now: datetime, paused: Se
     ]
     rules = merchant.offering if merchant is not None else {}
     return choose((first, *beside), rules, sat=sat, tier=row.tier, country=row.customer_country)
+
+
+def paused_beside(tx: Tx, bridge: Bridge) -> tuple[str, ...]:
+    """The wallets beside the first over which nothing is made now, because an operator has switched them, or the bridge, off."""
+    if not bridge.beside:
+        return ()
+    wallet_ids = tuple(rail.wallet_id for rail in bridge.beside)
+    if leases.mode_of(tx) in ("read_only", "limited"):
+        return wallet_ids
+    return tuple(each for each in wallet_ids if is_paused(tx, each))
 
 
 def best_rails(bridge: Bridge, now: datetime) -> Iterator[Rail]:

@@ -327,6 +327,27 @@ def test_an_operators_switch_stops_it(shop: Shop) -> None:
     assert shop.refusal(invoice) == "mode_limited"
 
 
+@pytest.mark.parametrize(
+    ("mode", "scope"), [("paused", "wallet:ln_toy"), ("limited", "bridge"), ("read_only", "bridge")]
+)
+def test_a_sum_that_is_for_lightning_alone_can_be_paid_while_that_is_switched_off(
+    shop: Shop, mode: str, scope: str
+) -> None:
+    invoice = shop.open()
+    shop.rules({"bitcoin": WayRule(least_sat=DUE_SAT + 1)})
+    shop.world.switch(mode, scope=scope)
+    assert [(each.way, each.state, each.code) for each in shop.view(invoice).ways] == [
+        ("bitcoin", "offered", ""),
+        (LIGHTNING, "refused", "paused"),
+    ]
+    assert "paused by an operator" in "\n".join(explain(shop.world.bridge, invoice["id"], lang="en"))
+    shop.world.switch("normal", scope=scope)
+    assert [(each.state, each.code) for each in shop.view(invoice).ways] == [
+        ("refused", "below_minimum"),
+        ("possible", ""),
+    ]
+
+
 def test_a_way_that_is_not_there_and_an_invoice_that_is_not_there_are_refused(shop: Shop) -> None:
     assert shop.refusal(shop.open(), "pigeon") == "unknown_way"
     assert shop.refusal(shop.open(), "bitcoin") == "unknown_way"
