@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.call_budget import draw_call, take_calls
 from bridge.context import Bridge
-from bridge.core.clock import believed
+from bridge.core.clock import CLOCK_TOLERANCE, believed
 from bridge.core.coverage import Horizon, gap_of
 from bridge.core.credit import Payment
 from bridge.core.errors import BridgeError, Refused
@@ -38,6 +38,7 @@ from bridge.invoices.targets import accounts_beside, all_of, paid_to, told_by
 from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import invoices, ledger, payouts, wallets
+from bridge.store import targets as target_rows
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
 
@@ -206,7 +207,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
             baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
             leaving_sat = sum(_leaving_sat(tx, bridge, wallet_id) for wallet_id in told)
-            rest_msat = sum(_rest_msat(tx, wallet_id) for wallet_id in told) if role == LIGHTNING_ROLE else 0
+            rest_sat = sum(_rest_sat(tx, bridge, wallet_id) for wallet_id in told) if role == LIGHTNING_ROLE else 0
         balance = _together(bridge, role, told)
         if balance is None:
             continue
@@ -218,7 +219,7 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
             unconfirmed_sat=booked["inflight:unconfirmed"] if role == "hot" else 0,
             leaving_sat=leaving_sat,
             by_depth=bridge.chain is not None,
-            rest_sat=rest_msat // MSAT,
+            rest_sat=rest_sat,
         )
     return found, len(by_role) - len(found)
 
@@ -230,11 +231,13 @@ def _leaving_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
     return sat + most_route_sat(sat, most_bps=rail.most_route_bps) if is_routed and rail is not None else sat
 
 
-def _rest_msat(tx: Tx, wallet_id: str) -> int:
-    """The most that a wallet can hold beyond whole satoshi that were booked: of what came the rests that its rail told, and less
-    than one satoshi for each fee, because those are booked as whole ones too.
+def _rest_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
+    """The most that a wallet can hold beyond what was booked: of what came the rests of a satoshi that its rail told, less than one
+    satoshi for each fee, because those are booked as whole ones too, and what is paid at once and final before any look saw it.
     """
-    return invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * payouts.count_with_fee(tx, wallet_id=wallet_id)
+    fees = payouts.count_with_fee(tx, wallet_id=wallet_id)
+    rest_msat = invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * fees
+    return rest_msat // MSAT + target_rows.awaited_units(tx, wallet_id, since=bridge.clock() - CLOCK_TOLERANCE)
 
 
 def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:

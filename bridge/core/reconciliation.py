@@ -239,8 +239,8 @@ def wallet_variance(
     """The gateway's wallet minus our books, in satoshi; 0 when what is on its way can explain it.
 
     `baseline_sat` lies there without being ours, `leaving_sat` may have left without being booked yet. `by_depth`:
-    whether our books know what is confirmed; without a chain reader they only know totals. `rest_sat` is the most that parts of a
-    satoshi, which the books leave out, come to.
+    whether our books know what is confirmed; without a chain reader they only know totals. `rest_sat` is the most that may have come
+    without being booked: parts of a satoshi, and what nobody has looked at yet.
     """
     theirs_sat = (balance.confirmed_sat if by_depth else balance.balance_sat) - baseline_sat
     ours_sat = confirmed_sat if by_depth else confirmed_sat + unconfirmed_sat

@@ -79,6 +79,16 @@ def waiting_of(tx: Connection, wallet_id: str, *, now: datetime, limit: int) -> 
     return tx.execute(query.order_by(targets.c.id.desc()).limit(limit)).all()
 
 
+def awaited_units(tx: Connection, wallet_id: str, *, since: datetime) -> int:
+    """The sum of what was offered beside the first over a wallet, was still good after `since` and is not known to be paid."""
+    query = (
+        select(func.coalesce(func.sum(targets.c.due_units), 0))
+        .where(targets.c.wallet_id == wallet_id, targets.c.expires_at > since)
+        .where(~select(payments.c.id).where(payments.c.target_id == targets.c.id).exists())
+    )
+    return int(tx.execute(query).scalar_one())
+
+
 def count_waiting(tx: Connection, *, now: datetime) -> Mapping[str, int]:
     """How many of those there are, by wallet."""
     query = (

@@ -12,7 +12,7 @@ from bridge.books.export import export
 from bridge.books.keep_books import refresh_gauges
 from bridge.context import BESIDE_CRASH_POINTS
 from bridge.core.errors import BridgeError, Refused, Unavailable
-from bridge.core.evidence import Health
+from bridge.core.evidence import Health, WalletBalance
 from bridge.core.offering import Offering, WayRule
 from bridge.core.rail import Doorbell, Offer, Wanted
 from bridge.desk.evidence import evidence, receipt
@@ -515,6 +515,26 @@ def test_what_lies_there_is_read_shown_and_held_against_the_books(shop: Shop) ->
     assert reconcile(shop.world.bridge)["findings_count"] == 0
     next(iter(shop.node.made.values())).paid_msat -= 1_000_000
     assert codes(reconcile(shop.world.bridge)) == ["output_different", "wallet_differs"]
+
+
+def test_what_is_paid_while_the_wallet_is_compared_is_no_difference_and_what_is_more_is_one(shop: Shop) -> None:
+    invoice, answers = shop.open(), list[WalletBalance]()
+    made = shop.ask(invoice)
+
+    def balance() -> WalletBalance:
+        # Once before the invoices are looked at, once after.
+        if len(answers) == 1:
+            shop.node.pay(made.text, at=shop.world.bridge.clock())
+        answers.append(shop.node.balance())
+        return answers[-1]
+
+    rail_with(shop, balance=balance)
+    assert reconcile(shop.world.bridge)["findings_count"] == 0
+    assert [each.balance_sat for each in answers] == [0, DUE_SAT]
+    shop.world.look(invoice)
+    assert reconcile(shop.world.bridge)["findings_count"] == 0
+    shop.node.made["other"] = replace(shop.node.made[made.text], paid_msat=1_000)
+    assert codes(reconcile(shop.world.bridge)) == ["wallet_differs"]
 
 
 def beside(shop: Shop) -> dict[str, tuple[str, str]]:
