@@ -117,7 +117,8 @@ def _beside(decision: Decision, accounts: Mapping[int, str]) -> dict[str, int]:
         account = accounts.get(target_id) if target_id is not None else None
         if account is not None:
             found[account] = found.get(account, 0) + sat
-    return found
+    # As the journals have it: what nothing lies on has no entry.
+    return {account: sat for account, sat in found.items() if sat}
 
 
 def journals(before: Books, after: Books, *, currency: str, wallet: str = "wallet:hot") -> tuple[Journal, ...]:

@@ -82,6 +82,14 @@ def test_parts_of_a_satoshi_that_add_up_are_no_difference_and_what_is_more_is_on
     assert codes(reconcile(world.bridge)) == ["wallet_differs"]
 
 
+def test_less_than_a_satoshi_is_kept_and_the_books_agree(shop: Shop) -> None:
+    shop.pay(shop.offer())
+    lie = {"mode": "ln_read", "kind": "set_member", "member": "amount", "value": 999}
+    shop.world.control("knobs", fault=lie)
+    assert shop.world.seen(shop.invoice)[0] == "new"
+    assert "books_differ" not in codes(reconcile(shop.world.bridge))
+
+
 def lnbits_wallet(world: World) -> Any:
     return world.sandbox.world.lightning.wallets[LNBITS[0]]
 
