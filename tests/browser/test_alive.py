@@ -236,6 +236,26 @@ def test_a_node_that_fails_costs_one_sentence_and_nothing_of_the_first_way(open_
         assert len(asked) == 1
 
 
+def test_a_connection_that_was_away_while_lightning_was_made_leaves_a_button_that_works(open_page, own_stage):
+    _, path, node = lightning_stage(own_stage)
+    with served(own_stage) as base:
+        page, held = open_page(), []
+        page.clock.install(time=START)
+        page.route("**/way", lambda route: held.append(route))
+        page.goto(f"{base}{path}?way=lightning")
+        page.locator("#make:disabled", has_text="Being made").wait_for()
+        page.context.set_offline(True)
+        held[0].abort()
+        page.wait_for_timeout(500)
+        page.unroute("**/way")
+        page.context.set_offline(False)
+        page.clock.run_for(61_000)
+        page.locator("#make:enabled").wait_for()
+        page.click("#make")
+        page.wait_for_selector("#wallet")
+        assert page.get_attribute("#wallet", "href") == f"lightning:{next(iter(node.made))}"
+
+
 def test_the_whole_invoice_is_copied_and_a_changed_one_is_not(open_page, stage, base):
     page = open_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

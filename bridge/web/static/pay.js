@@ -81,7 +81,11 @@
     }).catch(function () { return "way_unavailable"; }).then(function (code) {
       var page = live().dataset.page;
       return take(page + (code ? (page.indexOf("?") < 0 ? "?" : "&") + "refused=" + encodeURIComponent(code) : ""));
-    }).catch(function () { plan(); });
+    }).catch(function () {
+      /* What stands here waits for an answer that is lost: the next poll takes the page whatever it says. */
+      live().dataset.etag = "";
+      plan();
+    });
   }
 
   /* A page that was asked for before a newer one and comes after it would turn the payer's tab back. */
