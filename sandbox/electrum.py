@@ -79,8 +79,9 @@ def _spoiled(result: Any, faults: list[Fault]) -> Any:
             raise Refusal("wallet not loaded")
         if fault.kind == "error":
             raise AssertionError(str(fault.params.get("detail", "")))
-        if fault.kind == "set_member" and isinstance(result, dict):
-            result[str(fault.params.get("member"))] = fault.params.get("value")
+        for each in result if isinstance(result, list) else [result]:
+            if fault.kind == "set_member" and isinstance(each, dict):
+                each[str(fault.params.get("member"))] = fault.params.get("value")
     return result
 
 

@@ -209,7 +209,7 @@ class ElectrumWallet:
     def balance(self) -> WalletBalance:
         """What lies in the channels on our side, in whole satoshi; on-chain money of the same wallet is apart and not in it."""
         self._info()
-        sat = sum(_sat(each, "local_balance") for each in self._channels() if each.get("state") not in _GONE)
+        sat = sum(_sat(each, "local_balance") for each in self._channels() if _text(each, "state") not in _GONE)
         return WalletBalance(balance_sat=sat, confirmed_sat=sat, unconfirmed_sat=0, immature_sat=0)
 
     def inbound_sat(self) -> int:

@@ -402,3 +402,11 @@ def test_no_password_is_shown_anywhere(place: Place, wallets: Callable[..., Elec
     texts.append(failed.value.detail)
     secrets = (electrum.PASSWORD, WALLET_PASSWORD, "another", "pässword")
     assert not any(secret in text for text in texts for secret in secrets)
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, 7])
+def test_a_channel_in_a_state_of_another_shape_is_an_error_and_no_balance(place: Place, value: object) -> None:
+    place.fault("ln_wallet", "set_member", member="state", value=value, times=2)
+    with pytest.raises(ProtocolError) as refused:
+        place.wallet.balance()
+    assert (refused.value.code, refused.value.field) == ("provider_bad_member", "state")
