@@ -245,7 +245,7 @@ def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletB
     total = WalletBalance(balance_sat=0, confirmed_sat=0, unconfirmed_sat=0, immature_sat=0)
     for wallet_id, balance in told.items():
         try:
-            draw_call(bridge)
+            draw_call(bridge, rail=bridge.rail_of(wallet_id))
             read = balance()
         except BridgeError as error:
             log("reconciliation.wallet_unread", role=role, wallet_id=wallet_id, code=error.code)

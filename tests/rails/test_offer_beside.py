@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from bridge.books.compare import wallet_variances
 from bridge.books.export import export
 from bridge.books.keep_books import refresh_gauges
+from bridge.call_budget import PROVIDER
 from bridge.context import BESIDE_CRASH_POINTS
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health, WalletBalance
@@ -535,6 +537,17 @@ def test_what_is_paid_while_the_wallet_is_compared_is_no_difference_and_what_is_
     assert reconcile(shop.world.bridge)["findings_count"] == 0
     shop.node.made["other"] = replace(shop.node.made[made.text], paid_msat=1_000)
     assert codes(reconcile(shop.world.bridge)) == ["wallet_differs"]
+
+
+def test_its_wallet_is_compared_by_calls_of_its_own(shop: Shop) -> None:
+    invoice = shop.open()
+    shop.node.pay(shop.ask(invoice).text, at=shop.world.bridge.clock())
+    shop.world.look(invoice)
+    with shop.world.bridge.store.write() as tx:
+        spent = {"limit": 1_000_000, "window_seconds": 61, "calls": 1_000_000}
+        leases.spend(tx, PROVIDER, now=shop.world.bridge.clock(), **spent)
+    found, _unread = wallet_variances(shop.world.bridge)
+    assert found == {LIGHTNING: 0}
 
 
 def beside(shop: Shop) -> dict[str, tuple[str, str]]:
