@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TIP = 800_000
+FIRST_BLOCK = "00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043"
 TIP_HASH, BLOCK_HASH = "aa" * 32, "bb" * 32
 HEIGHTS = {TIP_HASH: TIP, BLOCK_HASH: TIP - 5}
 # As fresh as a block has to be.
@@ -62,6 +63,8 @@ class World:
             return {}
         if parts.path.startswith("/blocks/tip/"):
             return TIP if parts.path.endswith("/height") else TIP_HASH
+        if parts.path == "/block-height/0":
+            return FIRST_BLOCK
         if parts.path.startswith("/block/"):
             block_hash = parts.path.removeprefix("/block/")
             return {"id": block_hash, "height": HEIGHTS[block_hash], "timestamp": TIME}

@@ -91,14 +91,16 @@ class EsploraServer:
     def _check_network(self) -> None:
         """Once: a server of another network may show the higher chain, and would be taken for the one that is ahead.
 
-        One that does not know its first block is let be: that is no proof.
+        Only another first block is proof. One that does not tell it, or a proxy that does not let the question through, is let be.
         """
         if self._first_blocks is None:
             return
-        told = self._ask("/block-height/0", lacking=404)
-        if told is not None and _hash_in(told) not in self._first_blocks:
+        reply = self._call("/block-height/0")
+        told = reply.text().strip() if reply.status == 200 else ""
+        if _HASH.fullmatch(told) and told not in self._first_blocks:
             raise ProtocolError("wrong_network", "Its first block is that of another network.")
-        self._first_blocks = None
+        if reply.status < 500:
+            self._first_blocks = None
 
     def hash_at(self, height: int) -> str:
         """The block of its best chain at a height that is not above its tip."""

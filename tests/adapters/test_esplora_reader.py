@@ -701,7 +701,7 @@ class OfNetwork(Esplora):
 
     def __init__(self, facts: Facts, network: str | None):
         super().__init__(facts)
-        self.first_block = FIRST_BLOCKS[network] if network else 404
+        self.first_block: Any = FIRST_BLOCKS[network] if network else 404
 
     def found(self, parts: list[str], after: str | None) -> Any:
         return self.first_block if parts == ["block-height", "0"] else super().found(parts, after)
@@ -732,8 +732,10 @@ def test_where_all_servers_are_of_another_network_that_is_said(facts: Facts, net
             reader.close()
 
 
-def test_the_first_block_is_asked_for_once_and_need_not_be_known(facts: Facts) -> None:
+@pytest.mark.parametrize("said", [404, 403, "<html>not for you</html>", {"ok": True}])
+def test_the_first_block_is_asked_for_once_and_need_not_be_told(facts: Facts, said: Any) -> None:
     server = OfNetwork(facts, None)
+    server.first_block = said
     with served(server) as url:
         reader = EsploraReader(base_urls=[url], network="main")
         reader.tip()
