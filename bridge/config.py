@@ -27,6 +27,7 @@ from pydantic import (
 
 from bridge.core.addresses import check_payable, check_wallet_net
 from bridge.core.books import Reconciliation, RetentionDays
+from bridge.core.calendar import Calendar
 from bridge.core.columns import ColumnMap
 from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
@@ -507,6 +508,7 @@ class Settings(_Section):
     chain: Chain = Chain()
     prices: EnoughPrices
     screening: ScreeningSettings = ScreeningSettings()
+    books: Calendar = Calendar()
     reconciliation: Reconciliation = Reconciliation()
     retention_days: RetentionDays = RetentionDays()
     receipt_key: SecretStr | None = None

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from bridge.core.books import Reconciliation, RetentionDays
+from bridge.core.calendar import Calendar
 from bridge.core.credentials import LoginRules
 from bridge.core.evidence import Answer, Health, Sample, WalletBalance
 from bridge.core.offering import Offering
@@ -216,6 +217,7 @@ class Bridge:
     screening: Screening | None = None
     screening_patience_seconds: int = 600
     signer: Signer | None = None
+    calendar: Calendar = field(default_factory=Calendar)
     reconciliation: Reconciliation = field(default_factory=Reconciliation)
     retention_days: RetentionDays = field(default_factory=RetentionDays)
     payouts: PayoutRules = field(default_factory=PayoutRules)

@@ -107,6 +107,7 @@ def build(settings: Settings) -> Bridge:
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),
+        calendar=settings.books,
         reconciliation=settings.reconciliation,
         retention_days=settings.retention_days,
         screening_patience_seconds=settings.screening.patience_seconds,

@@ -9,7 +9,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -271,7 +272,7 @@ FORMATS = ("csv", "jsonl")
 def export(
     bridge: Bridge, *, kind: str, format: str, from_at: datetime, to_at: datetime, columns: ColumnMap | None = None
 ) -> Iterator[str]:
-    """The text of the export, a page at a time.
+    """The text of the export, a page at a time; times of CSV are in the time zone of the books.
 
     Raises Refused before the first line: unknown_kind, unknown_format, empty_period, unknown_field.
     """
@@ -283,6 +284,7 @@ def export(
         raise Refused("empty_period", "The period ends before it begins.", field="to")
     chosen = columns or ColumnMap.plain(FIELDS[kind])
     chosen.check(FIELDS[kind])
+    chosen = replace(chosen, time_zone=chosen.time_zone or bridge.calendar.time_zone)
     pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at)
     return _csv(pages, chosen) if format == "csv" else _json_lines(pages, chosen)
 
@@ -352,16 +354,18 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
         with bridge.store.read() as tx:
             journals = ledger.journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
             legs = ledger.entries_of(tx, [journal.id for journal in journals])
-        yield "".join(_transaction(journal, legs[journal.id]) for journal in journals)
+        yield "".join(
+            _transaction(journal, legs[journal.id], bridge.calendar.day_of(journal.at)) for journal in journals
+        )
         if len(journals) < PAGE:
             return
         after = journals[-1].id
 
 
-def _transaction(journal: Any, legs: Sequence[Any]) -> str:
+def _transaction(journal: Any, legs: Sequence[Any], day: date) -> str:
     """Its id, invoice, merchant and time as metadata; each satoshi leg with its worth at the price of the journal."""
     memo = journal.memo
-    head = [f'{journal.at:%Y-%m-%d} * "{_text(journal.merchant)}" "{_text(journal.kind)}"']
+    head = [f'{day:%Y-%m-%d} * "{_text(journal.merchant)}" "{_text(journal.kind)}"']
     head += [f'  journal: "{journal.id}"', f'  at: "{journal.at:%Y-%m-%dT%H:%M:%SZ}"']
     head += [f'  invoice: "{_text(journal.invoice_id)}"'] if journal.invoice_id else []
     head += [f'  payout: "{_text(journal.payout_id)}"'] if journal.payout_id else []

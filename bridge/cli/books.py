@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from bridge.books import export as exporting
 from bridge.books.export import KINDS
 from bridge.books.keep_books import check_may_purge, purge_step
 from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
-from bridge.cli.opened import MOMENT, opened, reading, settings_of, show
+from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, opened, reading, settings_of, show
 from bridge.config import load_column_map
 from bridge.context import Bridge
+from bridge.core.columns import PROFILES, ColumnMap
 from bridge.core.errors import Refused
 from bridge.desk.day_report import report as day_report
 from bridge.desk.evidence import evidence as evidence_of
@@ -73,12 +74,15 @@ def _print_run(run: dict[str, Any]) -> None:
 
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), default="journal", show_default=True)
-@click.option("--from", "from_at", type=MOMENT, required=True, help="From this time on, UTC.")
-@click.option("--to", "to_at", type=MOMENT, required=True, help="Before this time, UTC.")
+@click.option(
+    "--from", "from_at", type=DAY_OR_MOMENT, required=True, help="From this day of the books or moment (UTC) on."
+)
+@click.option("--to", "to_at", type=DAY_OR_MOMENT, required=True, help="Before this day or moment.")
 @click.option(
     "--format", "form", type=click.Choice([*exporting.FORMATS, "beancount"]), default="csv", show_default=True
 )
 @click.option("--columns", type=click.Path(exists=True, dir_okay=False), help="A column map (YAML).")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="csv: as this program reads it, instead of a map.")
 @click.option("--bare", is_flag=True, help="beancount: without the accounts, to be included by another file.")
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
 @click.pass_context
@@ -88,28 +92,35 @@ def export(
     kind: str,
     form: str,
     columns: str | None,
+    profile: str | None,
     bare: bool,
     output: Path | None,
-    **period: datetime,
+    **period: date,
 ) -> None:
     """Write the books of a period: for a spreadsheet, an accounting program, or beancount."""
-    chosen = load_column_map(columns) if columns else None
+    if columns and profile:
+        raise click.UsageError("--columns and --profile: take one of the two.")
+    chosen = load_column_map(columns) if columns else ColumnMap.plain(exporting.FIELDS[kind], profile=profile)
     with opened(ctx) as bridge:
+        moments = {name: bridge.calendar.moment_of(given) for name, given in period.items()}
         if form == "beancount":
-            _write(exporting.beancount(bridge, is_bare=bare, **period), output)
+            _write(exporting.beancount(bridge, is_bare=bare, **moments), output)
+        elif form == "csv":
+            text = exporting.export(bridge, kind=kind, format=form, columns=chosen, **moments)
+            _write(chosen.bytes_of(text), output)
         else:
-            _write(exporting.export(bridge, kind=kind, format=form, columns=chosen, **period), output)
+            _write(exporting.export(bridge, kind=kind, format=form, columns=chosen, **moments), output)
 
 
-def _write(chunks: Iterable[str], output: Path | None) -> None:
-    """A file appears whole or not at all."""
+def _write(chunks: Iterable[str | bytes], output: Path | None) -> None:
+    """A file appears whole or not at all; text is UTF-8."""
     if output is None:
         for chunk in chunks:
             click.echo(chunk, nl=False)
         return
     unfinished = output.with_name(output.name + ".part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(chunks)
+    with unfinished.open("wb") as file:
+        file.writelines(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
     unfinished.replace(output)
 
 
@@ -119,9 +130,9 @@ def _write(chunks: Iterable[str], output: Path | None) -> None:
 @click.option("--merchant")
 @reading
 def report(bridge: Bridge, day: datetime | None, days: int, merchant: str | None) -> None:
-    """The report of a day (default: yesterday, UTC): expected, received, confirmed, settled, refunded, under review."""
-    start = day or bridge.clock() - timedelta(days=1)
-    show(day_report(bridge, start.date(), days=days, merchant=merchant))
+    """The report of a day of the books (default: yesterday): expected, received, confirmed, settled, refunded, under review."""
+    start = day.date() if day else bridge.calendar.day_of(bridge.clock()) - timedelta(days=1)
+    show(day_report(bridge, start, days=days, merchant=merchant))
 
 
 @click.command()

@@ -28,7 +28,16 @@ class Moment(click.DateTime):
         return super().convert(value, param, ctx).replace(tzinfo=UTC)
 
 
+class DayOrMoment(Moment):
+    """A second in UTC, or a day: as a date, whose beginning the calendar of the books tells."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        return found.date() if isinstance(value, str) and "T" not in value else found
+
+
 MOMENT = Moment(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+DAY_OR_MOMENT = DayOrMoment(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 
 
 def settings_of(ctx: click.Context) -> Settings:

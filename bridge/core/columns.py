@@ -3,20 +3,25 @@
 Owns the map and the writing of one cell; must not read rows or files.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from codecs import getincrementalencoder
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bridge.core.calendar import Calendar
 from bridge.core.errors import Refused
+from bridge.core.limits import TimeZoneName
 
 Cell = str | int | Decimal | datetime | None
 # What a spreadsheet takes for the beginning of a formula, or lets one hide behind.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 RFC_3339 = "%Y-%m-%dT%H:%M:%SZ"
+DAY_FIRST = "%d.%m.%Y %H:%M:%S"
+Encoding = Literal["utf-8", "utf-8-sig", "cp1251"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +35,29 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnMap:
-    """How rows become lines. `decimal_point` and `time_format` are for people's and programs' habits."""
+    """How rows become lines. All but the columns is for people's and programs' habits.
+
+    Times are in `time_zone`, which is that of the books unless the map names one; RFC 3339 then ends with the zone's offset.
+    What an encoding has no letter for is written as its number, such as \\u20bd.
+    """
 
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
     decimal_point: Literal[".", ","] = "."
     time_format: str = RFC_3339
+    time_zone: TimeZoneName | None = None
+    encoding: Encoding = "utf-8"
 
     @classmethod
-    def plain(cls, fields: Sequence[str]) -> "ColumnMap":
-        """Every field under its own name."""
-        return cls(columns=tuple(Column(name=field, field=field) for field in fields))
+    def plain(cls, fields: Sequence[str], *, profile: str | None = None) -> "ColumnMap":
+        """Every field under its own name, as one of the PROFILES or as programs read it."""
+        columns = tuple(Column(name=field, field=field) for field in fields)
+        return replace(PROFILES[profile], columns=columns) if profile else cls(columns=columns)
+
+    def bytes_of(self, chunks: Iterable[str]) -> Iterator[bytes]:
+        """The text in its encoding, with one byte order mark where that has one."""
+        encoder = getincrementalencoder(self.encoding)(errors="backslashreplace")
+        return (encoder.encode(chunk) for chunk in chunks)
 
     def check(self, fields: Sequence[str]) -> None:
         """Raises Refused("unknown_field") when the map names a field that these rows do not have."""
@@ -59,11 +76,26 @@ class ColumnMap:
         if value is None:
             return ""
         if isinstance(value, datetime):
-            return value.astimezone(UTC).strftime(self.time_format)
+            local = Calendar(time_zone=self.time_zone or "UTC").local(value)
+            return _rfc_3339(local) if self.time_format == RFC_3339 else local.strftime(self.time_format)
         if isinstance(value, Decimal):
             return format(value, "f").replace(".", self.decimal_point)
         # Numbers of ours are numbers, also below zero; everything else may have been written by a stranger.
         return str(value) if isinstance(value, int) else safe_text(value)
+
+
+def _rfc_3339(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# By whom a file is read. A spreadsheet in Russian takes "1,50" for a number and "1.50" for a date.
+PROFILES: Mapping[str, ColumnMap] = {
+    "spreadsheet": ColumnMap(columns=(), encoding="utf-8-sig"),
+    "spreadsheet-ru": ColumnMap(
+        columns=(), delimiter=";", decimal_point=",", time_format=DAY_FIRST, encoding="utf-8-sig"
+    ),
+    "1c": ColumnMap(columns=(), delimiter=";", decimal_point=",", time_format=DAY_FIRST, encoding="cp1251"),
+}
 
 
 def safe_text(text: str) -> str:

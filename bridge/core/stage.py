@@ -5,9 +5,9 @@ Owns the limits and when a day begins; must not count anything, callers hand in 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
+from bridge.core.calendar import Calendar
 from bridge.core.limits import Label, Positive, TimeZoneName
 
 
@@ -24,10 +24,9 @@ class Stage:
 
     def day_of(self, now: datetime) -> tuple[datetime, datetime]:
         """When the day of `now` began and when it ends, in UTC; a day of the zone has 23 to 25 hours."""
-        zone = ZoneInfo(self.time_zone)
-        today = now.astimezone(zone).date()
-        begin, end = (datetime.combine(day, time(), zone) for day in (today, today + timedelta(days=1)))
-        return begin.astimezone(UTC), end.astimezone(UTC)
+        calendar = Calendar(time_zone=self.time_zone)
+        today = calendar.day_of(now)
+        return calendar.begin_of(today), calendar.begin_of(today + timedelta(days=1))
 
     def exceeded(self, used: "Used", currency: str) -> str:
         """Which limit lies below what is used: "invoices", "amount" or "" when there is room."""

@@ -6,7 +6,7 @@ figures is revenue: what is settled is a client's prepayment.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
@@ -34,10 +34,9 @@ class Sum:
 
 
 def report(bridge: Bridge, day: date, *, days: int = 1, merchant: str | None = None) -> dict[str, Any]:
-    """The UTC day, or as many days from it on, of one merchant or of all. Raises Refused("bad_period")."""
-    from_at = datetime.combine(day, time(), UTC)
+    """The day of the books, or as many days from it on, of one merchant or of all. Raises Refused("bad_period")."""
     try:
-        to_at = from_at + timedelta(days=days)
+        from_at, to_at = (bridge.calendar.begin_of(each) for each in (day, day + timedelta(days=days)))
     except OverflowError:
         raise Refused("bad_period", "The calendar ends before these days do.", field="day") from None
     return period_report(bridge, from_at=from_at, to_at=to_at, merchant=merchant)

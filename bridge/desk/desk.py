@@ -6,7 +6,7 @@ Owns these reads and what of a row they show; must not change anything.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
@@ -125,31 +125,28 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
 
 
 def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
-    """The last UTC days, oldest first, today included."""
-    today = bridge.clock().astimezone(UTC).date()
-    first = today - timedelta(days=days - 1)
-    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    """The last days of the books, oldest first, today included."""
+    today = bridge.calendar.day_of(bridge.clock())
+    dates = [today - timedelta(days=days - 1 - place) for place in range(days)]
+    starts = [bridge.calendar.begin_of(day) for day in dates]
+    ends = [*starts[1:], bridge.calendar.begin_of(today + timedelta(days=1))]
     with bridge.store.read() as tx:
-        settled, tries = counts.settled_by_day(tx, since=since), counts.attempts_by_day(tx, since=since)
+        settled, tries = counts.settled_by_day(tx, starts), counts.attempts_by_day(tx, starts)
         account = bridge.receiving.account
-        moved = counts.moved_by_day(tx, account, since=since)
+        moved = counts.moved_by_day(tx, account, starts)
         hot_sat = ledger.sums(tx, (account,))[account]
         currency = counts.newest_currency(tx) or ""
-        starts = [since + timedelta(days=place) for place in range(days)]
-        prices = {
-            start.date(): counts.last_price(tx, currency, since=start, until=start + timedelta(days=1))
-            for start in starts
-        }
+        prices = [
+            counts.last_price(tx, currency, since=start, until=end) for start, end in zip(starts, ends, strict=True)
+        ]
     found: list[Day] = []
-    for back in range(days):
-        day = today - timedelta(days=back)
-        number = (day - date(1970, 1, 1)).days
-        count, sat, lag = settled.get(number, (0, 0, 0))
-        tried, good = tries.get(number, (0, 0))
+    for place in reversed(range(days)):
+        count, sat, lag = settled.get(place, (0, 0, 0))
+        tried, good = tries.get(place, (0, 0))
         lag_seconds = lag // count // 1_000_000 if count else None
         found.append(
             Day(
-                day=day,
+                day=dates[place],
                 settled=count,
                 settled_sat=sat,
                 lag_seconds=lag_seconds,
@@ -157,10 +154,10 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
                 tries_good=good,
                 hot_sat=hot_sat,
                 currency=currency,
-                **_price_of(prices[day]),
+                **_price_of(prices[place]),
             )
         )
-        hot_sat -= moved.get(number, 0)
+        hot_sat -= moved.get(place, 0)
     return found[::-1]
 
 

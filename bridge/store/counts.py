@@ -3,10 +3,11 @@
 Owns these reads; every one is bounded, by a limit or a window. Must not change or decide anything.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, literal, or_, select, type_coerce
 
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
@@ -28,33 +29,40 @@ from bridge.store.tables import (
     unnumbered_events,
 )
 
-DAY_MICROSECONDS = 86_400_000_000
 # The newest tries say how deliveries go; older ones would only make the page slow.
 NEWEST_ATTEMPTS = 20_000
 
 
-def settled_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int, int]]:
-    """By day since 1970: invoices told as settled, their satoshi, and the sum of microseconds from first money to it."""
+def _place(at: Any, starts: Sequence[datetime]) -> Any:
+    """The place of the last of these rising moments that is not after `at`: days of a zone differ in length."""
+    later = [(at < start, place) for place, start in enumerate(starts[1:])]
+    return (case(*later, else_=len(starts) - 1) if later else literal(0)).label("place")
+
+
+def settled_by_day(tx: Connection, starts: Sequence[datetime]) -> dict[int, tuple[int, int, int]]:
+    """By place among the days that begin then: invoices told as settled, their satoshi, and the sum of microseconds from
+    first money to it.
+    """
     first = select(func.min(payments.c.first_seen_at)).where(payments.c.invoice_id == events.c.invoice_id)
     told = type_coerce(events.c.created_at, BigInteger)
     lag = told - func.coalesce(type_coerce(first.scalar_subquery(), BigInteger), told)
-    day = (told // DAY_MICROSECONDS).label("day")
+    day = _place(events.c.created_at, starts)
     query = (
         select(day, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
         .join(invoices, invoices.c.id == events.c.invoice_id)
-        .where(events.c.created_at >= since, events.c.type == "invoice.settled")
+        .where(events.c.created_at >= starts[0], events.c.type == "invoice.settled")
         .group_by(day)
     )
     return {int(day): (int(count), int(sat), int(lag)) for day, count, sat, lag in tx.execute(query)}
 
 
-def attempts_by_day(tx: Connection, *, since: datetime) -> dict[int, tuple[int, int]]:
-    """By day since 1970: tries of deliveries, and how many of them were accepted."""
+def attempts_by_day(tx: Connection, starts: Sequence[datetime]) -> dict[int, tuple[int, int]]:
+    """By place among the days that begin then: tries of deliveries, and how many of them were accepted."""
     newest = select(func.coalesce(func.max(delivery_attempts.c.id), 0)).scalar_subquery()
-    day = (type_coerce(delivery_attempts.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
+    day = _place(delivery_attempts.c.at, starts)
     good = func.sum(case((delivery_attempts.c.outcome == "delivered", 1), else_=0))
     query = select(day, func.count(), good).where(
-        delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= since
+        delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= starts[0]
     )
     return {int(day): (int(count), int(done)) for day, count, done in tx.execute(query.group_by(day))}
 
@@ -72,11 +80,10 @@ def last_price(tx: Connection, currency: str, *, since: datetime, until: datetim
     return tx.execute(first.where(quotes.c.currency == currency).order_by(quotes.c.version).limit(1)).one_or_none()
 
 
-def moved_by_day(tx: Connection, account: str, *, since: datetime) -> dict[int, int]:
-    """By day since 1970: signed satoshi booked on an account."""
-    day = (type_coerce(journals.c.at, BigInteger) // DAY_MICROSECONDS).label("day")
-    booked = (entries.c.account == account, entries.c.asset == BTC, journals.c.at >= since)
-    return ledger.units_by(tx, day, where=booked)
+def moved_by_day(tx: Connection, account: str, starts: Sequence[datetime]) -> dict[int, int]:
+    """By place among the days that begin then: signed satoshi booked on an account."""
+    booked = (entries.c.account == account, entries.c.asset == BTC, journals.c.at >= starts[0])
+    return ledger.units_by(tx, _place(journals.c.at, starts), where=booked)
 
 
 def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None) -> dict[str, int]:

@@ -5,7 +5,8 @@ import io
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 from bridge.books.export import FIELDS, KINDS, account_name, beancount, export
 from bridge.config import ConfigError, load_column_map
+from bridge.core.calendar import Calendar
 from bridge.core.columns import Column, ColumnMap, safe_text
 from bridge.core.errors import Refused
 from bridge.core.ledger import ACCOUNTS, ASSETS, LIABILITIES
 from bridge.desk.day_report import period_report, report
+from bridge.desk.desk import series
 from bridge.desk.resolve_review import list_reviews, resolve
 from tests.books.runs import HOUR, change, lines, paid
 
@@ -29,6 +32,14 @@ ROOT = Path(__file__).parents[2]
 def rows(world, kind, *, from_at=EARLY, to_at=LATE, columns=None):
     text = "".join(export(world.bridge, kind=kind, format="csv", from_at=from_at, to_at=to_at, columns=columns))
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=columns.delimiter if columns else ","))
+
+
+def lines_of(chunks):
+    return "".join(chunks).splitlines()
+
+
+def midnight(world):
+    return world.bridge.clock().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def total(found, field):
@@ -158,6 +169,76 @@ def test_json_lines_have_satoshi_as_numbers_and_money_as_text(world):
     assert isinstance(found[0]["settled_sat"], int)
     assert found[0]["expected"] == "10.00"
     assert found[0]["at"].endswith("Z")
+
+
+@ONE_ENGINE
+def test_late_in_the_evening_money_belongs_to_the_next_day_in_moscow(world, tmp_path):
+    """A shop there that settles at 22:31 UTC has it in the books of the next day, in every kind of book."""
+    world.advance((timedelta(hours=22, minutes=31) - (world.bridge.clock() - midnight(world))).total_seconds() % 86_400)
+    utc_day = world.bridge.clock().date()
+    invoice = world.open("7")
+    world.pay(invoice)
+    world.mine(6)
+    assert world.seen(invoice)[0] == "settled"
+    next_day = utc_day + timedelta(days=1)
+    for zone, day in (("UTC", utc_day), ("Europe/Moscow", next_day)):
+        shop = replace(world.bridge, calendar=Calendar(time_zone=zone))
+        other = utc_day if day == next_day else next_day
+        assert (report(shop, day)["counts"]["settled"], report(shop, other)["counts"]["settled"]) == (1, 0)
+        assert {each.day: each.settled for each in series(shop, days=3) if each.settled} == (
+            {day: 1} if day <= shop.calendar.day_of(world.bridge.clock()) else {}
+        )
+        from_at, to_at = (shop.calendar.begin_of(each) for each in (day, day + timedelta(days=1)))
+        period = {"from_at": from_at, "to_at": to_at}
+        settled = list(csv.DictReader(io.StringIO("".join(export(shop, kind="settlements", format="csv", **period)))))
+        assert [row["at"][:16] for row in settled] == [f"{day}T{'22' if zone == 'UTC' else '01'}:31"]
+        assert settled[0]["at"][19:] == ("Z" if zone == "UTC" else "+03:00")
+        told = [json.loads(line) for line in lines_of(export(shop, kind="settlements", format="jsonl", **period))]
+        assert [row["at"][:16] for row in told] == [f"{utc_day}T22:31"], "programs go on reading UTC"
+        dates = {line[:10] for line in lines_of(beancount(shop, **period)) if " * " in line}
+        assert dates == {day.isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "day", "hours"),
+    [
+        ("Europe/Moscow", "2026-03-31T22:31:00", "2026-04-01", 24),
+        ("Europe/Berlin", "2026-03-29T12:00:00", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25T12:00:00", "2026-10-25", 25),
+        ("Asia/Kathmandu", "2026-01-01T18:14:59", "2026-01-01", 24),
+        ("Asia/Kathmandu", "2026-01-01T18:15:00", "2026-01-02", 24),
+    ],
+)
+def test_days_of_a_zone_begin_when_they_begin_there(zone, at, day, hours):
+    calendar, day = Calendar(time_zone=zone), date.fromisoformat(day)
+    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    begins, ends = calendar.begin_of(day), calendar.begin_of(day + timedelta(days=1))
+    assert calendar.day_of(moment) == day and begins <= moment < ends
+    assert ends - begins == timedelta(hours=hours)
+    with pytest.raises(Refused, match="calendar ends"):
+        Calendar(time_zone="Asia/Tokyo").begin_of(date.min)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("profile", "encoding", "delimiter", "number", "time_format"),
+    [
+        ("spreadsheet", "utf-8-sig", ",", "10.10", "%Y-%m-%dT%H:%M:%SZ"),
+        ("spreadsheet-ru", "utf-8-sig", ";", "10,10", "%d.%m.%Y %H:%M:%S"),
+        ("1c", "cp1251", ";", "10,10", "%d.%m.%Y %H:%M:%S"),
+    ],
+)
+def test_a_profile_writes_what_its_program_reads(world, profile, encoding, delimiter, number, time_format):
+    paid(world, description="Аренда ₽ VPS")
+    chosen = ColumnMap.plain(FIELDS["settlements"], profile=profile)
+    text = export(world.bridge, kind="settlements", format="csv", from_at=EARLY, to_at=LATE, columns=chosen)
+    written = b"".join(chosen.bytes_of(text))
+    assert written.startswith(b"\xef\xbb\xbf") == (encoding == "utf-8-sig")
+    assert written.count(b"\xef\xbb\xbf") <= 1
+    [row] = csv.DictReader(io.StringIO(written.decode(encoding), newline=""), delimiter=delimiter)
+    assert row["fiat_at_receipt"] == number
+    assert row["description"] == ("Аренда \\u20bd VPS" if encoding == "cp1251" else "Аренда ₽ VPS")
+    assert datetime.strptime(row["at"], time_format).year >= 2020
 
 
 @ONE_ENGINE

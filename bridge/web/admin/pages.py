@@ -3,7 +3,7 @@
 Owns the pages; must not change, judge or decide anything: what a page does not offer the flows refuse.
 """
 
-from datetime import UTC, date
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -50,15 +50,16 @@ PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "r
 
 @page("/")
 def today() -> str:
-    """The UTC day in figures that add up."""
-    now = bridge().clock().astimezone(UTC)
-    day = _day(request.args.get("day", "")) or now.date()
+    """The day of the books in figures that add up."""
+    current = bridge().calendar.day_of(bridge().clock())
+    day = _day(request.args.get("day", "")) or current
     days = series(bridge())
     return render(
         "today.html",
         report=report(bridge(), day),
         day=day,
-        is_today=day == now.date(),
+        is_today=day == current,
+        time_zone=bridge().calendar.time_zone,
         reviews=open_review_counts(bridge()),
         marks=len(list_marks(bridge(), match={"state": "proposed"})),
         deliveries=delivery_counts(bridge()),
