@@ -25,7 +25,7 @@ from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
 from bridge.store import invoice_pages, ledger
 from bridge.store.db import Tx
-from bridge.store.invoice_pages import InvoiceFacts
+from bridge.store.invoice_pages import InvoiceFacts, Narrowed
 
 Row = dict[str, Cell]
 NO_TXID = "txid unknown (provider)"
@@ -226,21 +226,23 @@ FIELDS = _FIELDS | {
 KINDS = tuple(FIELDS)
 
 
-def rows_of(bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime) -> Iterator[list[Row]]:
-    """The rows of one kind as pages of values."""
+def rows_of(
+    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Mapping[str, str]
+) -> Iterator[list[Row]]:
+    """The rows of one kind as pages of values; `match` narrows invoices by their columns."""
     if kind == "treasury":
         return iter([treasury_rows(bridge, from_at=from_at, to_at=to_at)])
     if kind == "invoices":
-        return _invoices(bridge, from_at, to_at)
+        return _invoices(bridge, Narrowed(match=match, from_at=from_at, to_at=to_at))
     page_of, make = _JOURNALS[kind]
     return journal_pages(bridge, from_at, to_at, page_of, make)
 
 
-def _invoices(bridge: Bridge, from_at: datetime, to_at: datetime) -> Iterator[list[Row]]:
+def _invoices(bridge: Bridge, narrowed: Narrowed) -> Iterator[list[Row]]:
     after: tuple[datetime, str] | None = None
     while True:
         with bridge.store.read() as tx:
-            page = invoice_pages.created_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
+            page = invoice_pages.created_page(tx, narrowed, after=after, limit=PAGE)
         yield [_invoice_row(facts) for facts in page]
         if len(page) < PAGE:
             return
@@ -270,9 +272,16 @@ FORMATS = ("csv", "jsonl")
 
 
 def export(
-    bridge: Bridge, *, kind: str, format: str, from_at: datetime, to_at: datetime, columns: ColumnMap | None = None
+    bridge: Bridge,
+    *,
+    kind: str,
+    format: str,
+    from_at: datetime,
+    to_at: datetime,
+    columns: ColumnMap | None = None,
+    match: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """The text of the export, a page at a time; times of CSV are in the time zone of the books.
+    """The text of the export, a page at a time; times of CSV are in the time zone of the books. `match` narrows the kind invoices.
 
     Raises Refused before the first line: unknown_kind, unknown_format, empty_period, unknown_field.
     """
@@ -285,7 +294,7 @@ def export(
     chosen = columns or ColumnMap.plain(FIELDS[kind])
     chosen.check(FIELDS[kind])
     chosen = replace(chosen, time_zone=chosen.time_zone or bridge.calendar.time_zone)
-    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at)
+    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at, match=match or {})
     return _csv(pages, chosen) if format == "csv" else _json_lines(pages, chosen)
 
 

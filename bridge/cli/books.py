@@ -102,17 +102,15 @@ def export(
         raise click.UsageError("--columns and --profile: take one of the two.")
     chosen = load_column_map(columns) if columns else ColumnMap.plain(exporting.FIELDS[kind], profile=profile)
     with opened(ctx) as bridge:
-        moments = {name: bridge.calendar.moment_of(given) for name, given in period.items()}
+        from_at, to_at = (bridge.calendar.moment_of(period[name]) for name in ("from_at", "to_at"))
         if form == "beancount":
-            _write(exporting.beancount(bridge, is_bare=bare, **moments), output)
-        elif form == "csv":
-            text = exporting.export(bridge, kind=kind, format=form, columns=chosen, **moments)
-            _write(chosen.bytes_of(text), output)
-        else:
-            _write(exporting.export(bridge, kind=kind, format=form, columns=chosen, **moments), output)
+            _write(exporting.beancount(bridge, from_at=from_at, to_at=to_at, is_bare=bare), output)
+            return
+        text = exporting.export(bridge, kind=kind, format=form, from_at=from_at, to_at=to_at, columns=chosen)
+        _write(chosen.bytes_of(text) if form == "csv" else text, output)
 
 
-def _write(chunks: Iterable[str | bytes], output: Path | None) -> None:
+def _write(chunks: Iterable[str] | Iterable[bytes], output: Path | None) -> None:
     """A file appears whole or not at all; text is UTF-8."""
     if output is None:
         for chunk in chunks:

@@ -34,6 +34,16 @@ def shown_with(
     return invoice_json(bridge, row, invoices.quote_of_row(newest), sources_of(newest), targets, payments)
 
 
+def shown_of(tx: Tx, bridge: Bridge, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """The same of many, with three questions for all of them."""
+    ids = [row.id for row in rows]
+    offered, quotes = targets.of_invoices(tx, ids), invoices.quotes_of_each(tx, ids)
+    paid = invoices.payments_of_each(tx, ids)
+    return [
+        shown_with(bridge, row, quotes[row.id][-1], all_of(offered[row.id], bridge, row), paid[row.id]) for row in rows
+    ]
+
+
 def invoice_by_id(bridge: Bridge, merchant_id: str, invoice_id: str) -> dict[str, Any]:
     """Raises Refused("unknown_invoice"), also for another merchant's."""
     with bridge.store.read() as tx:
@@ -51,13 +61,7 @@ def list_invoices(
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = invoices.listing(tx, match=match | {"merchant": merchant_id}, cursor=before, limit=limit + 1)
-        ids = [row.id for row in rows[:limit]]
-        offered, quotes = targets.of_invoices(tx, ids), invoices.quotes_of_each(tx, ids)
-        paid = invoices.payments_of_each(tx, ids)
-        found = [
-            shown_with(bridge, row, quotes[row.id][-1], all_of(offered[row.id], bridge, row), paid[row.id])
-            for row in rows[:limit]
-        ]
+        found = shown_of(tx, bridge, rows[:limit])
     return {"invoices": found, "next_cursor": next_cursor(rows, limit, "created_at")}
 
 

@@ -4,12 +4,12 @@ Owns these bulk reads; must not decide or change anything.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from bridge.core.credit import Payment
 from bridge.core.invoice import Invoice
@@ -51,13 +51,49 @@ def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
     return of_rows(tx, invoice_rows.page(tx, after=after, limit=limit))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Narrowed:
+    """Which invoices: of these columns, created in [from, to)."""
+
+    match: Mapping[str, str] = field(default_factory=dict)
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+
+    def of(self, query: Select[Any]) -> Select[Any]:
+        at = invoices.c.created_at
+        ends = [*([at >= self.from_at] if self.from_at else []), *([at < self.to_at] if self.to_at else [])]
+        return query.where(*ends, *(invoices.c[name] == value for name, value in self.match.items()))
+
+
 def created_page(
-    tx: Connection, *, from_at: datetime, to_at: datetime, after: tuple[datetime, str] | None, limit: int
+    tx: Connection, narrowed: Narrowed, *, after: tuple[datetime, str] | None, limit: int
 ) -> list[InvoiceFacts]:
-    """Invoices created in [from, to), in the order they were created, above the cursor `after` (created_at, id)."""
-    query = select(invoices).where(invoices.c.created_at >= from_at, invoices.c.created_at < to_at)
-    order = (invoices.c.created_at, invoices.c.id)
-    return of_rows(tx, rows.page(tx, query, order=order, cursor=after, limit=limit))
+    """Such invoices in the order they were created, above the cursor `after` (created_at, id)."""
+    return of_rows(tx, listing(tx, narrowed, cursor=after, limit=limit, is_oldest_first=True))
+
+
+def listing(
+    tx: Connection,
+    narrowed: Narrowed,
+    *,
+    cursor: tuple[datetime, str] | None,
+    limit: int,
+    is_oldest_first: bool = False,
+) -> Sequence[Row[Any]]:
+    """Such invoices by the time they were created, behind the cursor (created_at, id)."""
+    rising = (invoices.c.created_at, invoices.c.id)
+    order = rising if is_oldest_first else tuple(column.desc() for column in rising)
+    return rows.page(tx, narrowed.of(select(invoices)), order=order, cursor=cursor, limit=limit)
+
+
+def totals(tx: Connection, narrowed: Narrowed, *, most: int) -> Sequence[Row[Any]]:
+    """By currency: how many, and what was asked for (minor units), received and confirmed (satoshi); of the newest `most`."""
+    summed = ("amount_minor", "received_sat", "confirmed_sat")
+    wanted = narrowed.of(select(invoices.c.currency, *(invoices.c[name] for name in summed)))
+    newest = wanted.order_by(invoices.c.created_at.desc(), invoices.c.id.desc()).limit(most).subquery()
+    sums = (func.sum(newest.c[name]).label(name) for name in summed)
+    query = select(newest.c.currency, func.count().label("invoices"), *sums)
+    return tx.execute(query.group_by(newest.c.currency).order_by(newest.c.currency)).all()
 
 
 def of_ids(tx: Connection, ids: Iterable[str]) -> dict[str, InvoiceFacts]:

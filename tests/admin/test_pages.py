@@ -27,7 +27,7 @@ FORMS = Path(bridge.web.__file__).parent / "admin"
 ACTIONS = Path(bridge.actions.__file__).parent
 CATALOGUES = {code: texts.section("desk") for code, texts in languages().all.items()}
 PAGES = ["/", "/health", "/search?q=nothing", "/invoices", "/reviews", "/deliveries", "/payouts", "/treasury"]
-PAGES += ["/reconciliation", "/policy", "/audit?verify=1", "/modes"]
+PAGES += ["/reconciliation", "/policy", "/audit?verify=1", "/modes", "/exports"]
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}\u202e"
 
 
@@ -136,7 +136,7 @@ class Sentences(HTMLParser):
 
 # Names that are the same in every language, currencies, and what is written like inv_3f…: an id.
 NAMES = re.compile(
-    r"BILLmanager|SUBTC|Bitcoin|BTC|UTC|USD|RUB|JPY|HTTP|API|RBF|English|«[^»]*»|\b[a-z]{2,4}_[0-9a-f]{6,}|\b[0-9a-f]{8,}…?"
+    r"BILLmanager|SUBTC|Bitcoin|BTC|UTC|CSV|JSON|beancount|USD|RUB|JPY|HTTP|API|RBF|English|«[^»]*»|\b[a-z]{2,4}_[0-9a-f]{6,}|\b[0-9a-f]{8,}…?"
     r"|tb1\w+|\b(?:alpha|beta|gamma|fake|shop|fay|default|trusted)\b"
 )
 

@@ -37,6 +37,7 @@ PAGES = {
     "desk_policy": ("vic", "/policy"),
     "desk_audit": ("vic", "/audit?verify=1"),
     "desk_modes": ("root", "/modes"),
+    "desk_exports": ("fay", "/exports"),
     "desk_people": ("root", "/people"),
     "desk_person": ("root", "/people/sam"),
 }

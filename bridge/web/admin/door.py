@@ -176,6 +176,11 @@ def texts() -> Texts:
     return languages().choose([*wishes, *(tag for tag, _ in request.accept_languages)])
 
 
+def chosen(*names: str) -> dict[str, str]:
+    """The filters that the address names, those left empty not."""
+    return {name: request.args[name].strip()[:100] for name in names if request.args.get(name, "").strip()}
+
+
 def render(template: str, **values: Any) -> str:
     """A page in the operator's language. Jinja escapes everything that is put in."""
     chosen, found = texts(), g.get("session")

@@ -32,7 +32,6 @@ from bridge.desk.explain import find
 from bridge.desk.resolve_review import list_marks, show_review
 from bridge.invoices.deliver import show_delivery
 from bridge.invoices.inbox import show_event
-from bridge.invoices.read_invoices import list_invoices
 from bridge.payouts.decide_payout import list_payouts, show_payout
 from bridge.payouts.treasury import treasury_view
 from bridge.people import operators
@@ -41,7 +40,7 @@ from bridge.people.operators import MANAGE
 from bridge.permit import MODES, WALLET_MODES
 from bridge.upkeep.check import alerts, readiness
 from bridge.web.admin.charts import Chart, charts
-from bridge.web.admin.door import actor, bridge, page, render, role, texts
+from bridge.web.admin.door import actor, bridge, chosen, page, render, role, texts
 from bridge.web.context import here
 
 # Where ids of other things than invoices are shown, by how they begin.
@@ -85,25 +84,6 @@ def search() -> AnyResponse:
     if wanted[:4] in PLACES and not found:
         return redirect(f"/admin/{PLACES[wanted[:4]]}/{quote(wanted, safe='')}", code=303)
     return Response(render("search.html", wanted=wanted, found=found), mimetype="text/html")
-
-
-@page("/invoices")
-def invoice_list() -> str:
-    """A merchant's invoices, newest first."""
-    merchants = list(bridge().merchants)
-    match = chosen("status")
-    merchant = request.args.get("merchant", merchants[0])
-    if merchant not in merchants:
-        raise Refused("unknown_merchant", "There is no such merchant.", field="merchant")
-    found = list_invoices(bridge(), merchant, match=match, limit=50, cursor=request.args.get("cursor") or None)
-    return render(
-        "invoices.html",
-        invoices=found["invoices"],
-        next_cursor=found["next_cursor"],
-        merchants=merchants,
-        merchant=merchant,
-        match=match,
-    )
 
 
 def _day(text: str) -> date | None:
@@ -265,8 +245,3 @@ def person(name: str) -> str:
     found = operators.show_operator(bridge(), name)
     roles = [found["role"], "viewer"] if found["role"] != "viewer" else ["viewer"]
     return render("person.html", person=found, roles=list(ROLES), token_roles=roles, is_me=name == actor())
-
-
-def chosen(*names: str) -> dict[str, str]:
-    """The filters that the address names, those left empty not."""
-    return {name: request.args[name].strip()[:100] for name in names if request.args.get(name, "").strip()}

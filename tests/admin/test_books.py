@@ -1,0 +1,117 @@
+"""The list of invoices and the files of finance, as a person in the office gets them."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import pytest
+
+from bridge.desk import invoice_list as listed
+from tests.admin.office import Office
+
+
+def shown(text: str, invoice: dict) -> bool:
+    return f'href="/admin/invoices/{invoice["id"]}"' in text
+
+
+def rows_of(response, encoding: str = "utf-8-sig", delimiter: str = ",") -> list[dict[str, str]]:
+    assert response.status_code == 200, response.text
+    return list(csv.DictReader(io.StringIO(response.data.decode(encoding), newline=""), delimiter=delimiter))
+
+
+def test_a_list_is_narrowed_by_what_people_ask_for(office: Office):
+    good = office.settled("1001", customer={"id": "42"})
+    late = office.late()
+    opened = office.site.open("3001", customer={"id": "43"}, currency="RUB", amount="912.50")
+    day = office.bridge.calendar.day_of(office.bridge.clock()).isoformat()
+    for asked, expected in {
+        "": [good, late, opened],
+        "?status=settled": [good],
+        "?hold=review": [late],
+        "?customer=42": [good],
+        "?currency=RUB": [opened],
+        "?status=new&currency=RUB": [opened],
+        f"?from={day}": [opened],
+        "?to=2020-01-01": [],
+        "?exception=paid_late": [late],
+    }.items():
+        text = office.see("vic", f"/invoices{asked}")
+        assert [shown(text, each) for each in (good, late, opened)] == [
+            each in expected for each in (good, late, opened)
+        ], asked
+    for order, expected in (("newest", [opened, late, good]), ("oldest", [good, late, opened])):
+        text = office.see("vic", f"/invoices?order={order}")
+        assert sorted(expected, key=lambda each: text.index(f"/admin/invoices/{each['id']}")) == expected
+    assert "912.50" in office.see("vic", "/invoices?currency=RUB").split("<tbody>")[1]
+    assert office.client("vic").get("/admin/invoices?from=tomorrow").status_code == 422
+    assert office.client("vic").get("/admin/invoices?from=2026-02-02&to=2026-02-01").status_code == 422
+
+
+def test_the_next_page_keeps_the_filters_and_misses_nobody(office: Office, monkeypatch):
+    monkeypatch.setattr(listed, "PAGE", 2)
+    opened = [office.site.open(f"{number}", customer={"id": "7"}) for number in range(5)]
+    office.site.open("other", customer={"id": "8"})
+    for order in ("newest", "oldest"):
+        path, seen = f"/invoices?customer=7&order={order}", []
+        while path:
+            text = office.see("vic", path)
+            assert "5</span>" in text.split("<tbody>")[1], "the totals are of all pages"
+            seen += [each["id"] for each in opened if shown(text, each)]
+            _, _, rest = text.partition('rel="next" href="/admin')
+            path = rest.partition('"')[0]
+            assert not path or ("customer=7" in path and f"order={order}" in path)
+        assert sorted(seen) == sorted(each["id"] for each in opened)
+
+
+def test_totals_of_many_say_that_they_are_not_of_all(office: Office, monkeypatch):
+    for number in range(3):
+        office.site.open(f"{number}")
+    assert "newest 2" not in office.see("vic", "/invoices")
+    monkeypatch.setattr("bridge.desk.invoice_list.MOST_COUNTED", 2)
+    monkeypatch.setattr("bridge.web.admin.books.MOST_COUNTED", 2)
+    assert "newest 2" in office.see("vic", "/invoices").replace("\xa0", " ")
+
+
+def test_the_file_of_a_list_has_what_the_list_shows(office: Office):
+    good = office.settled("1001", customer={"id": "42"})
+    office.late()
+    response = office.client("vic").get("/admin/invoices.csv?customer=42&file=spreadsheet")
+    assert [row["invoice_id"] for row in rows_of(response)] == [good["id"]]
+    assert response.headers["Content-Disposition"].endswith('.csv"')
+    assert len(rows_of(office.client("vic").get("/admin/invoices.csv?file=spreadsheet"))) == 2
+    told = office.client("vic").get("/admin/invoices.csv?customer=42&file=jsonl").text
+    assert [json.loads(line)["invoice_id"] for line in told.splitlines()] == [good["id"]]
+
+
+@pytest.mark.parametrize("kind", ["settlements", "payouts", "invoices", "treasury", "journal"])
+def test_every_kind_of_book_is_a_download(office: Office, kind: str):
+    office.settled("1001")
+    today = office.bridge.calendar.day_of(office.bridge.clock())
+    period = f"from={today - timedelta(days=1)}&to={today}"
+    assert kind in office.see("vic", "/exports")
+    for file, encoding, delimiter in (
+        ("1c", "cp1251", ";"),
+        ("spreadsheet-ru", "utf-8-sig", ";"),
+        ("csv", "utf-8", ","),
+    ):
+        response = office.client("vic").get(f"/admin/exports/file?kind={kind}&file={file}&{period}")
+        assert bool(rows_of(response, encoding, delimiter)) == (kind != "payouts")
+        assert response.headers["Content-Disposition"].startswith(f'attachment; filename="{kind}-20')
+    beans = office.client("vic").get(f"/admin/exports/file?kind=journal&file=beancount&{period}")
+    assert f"{today} * " in beans.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["kind=nothing&from=2026-01-01&to=2026-01-02", "kind=journal&to=2026-01-02", "file=x&from=2026-01-01&to=2026-01-02",
+     "from=2026-01-02&to=2026-01-01", "from=0000-01-01&to=2026-01-01"],
+)  # fmt: skip
+def test_what_cannot_be_downloaded_is_refused_in_words(office: Office, query: str):
+    response = office.client("vic").get(f"/admin/exports/file?{query}")
+    assert response.status_code == 422 and "text/html" in response.content_type
+
+
+def test_nobody_downloads_without_logging_in(office: Office):
+    for path in ("/admin/exports", "/admin/exports/file?kind=journal", "/admin/invoices.csv"):
+        assert office.site.app.test_client().get(path).location.startswith("/admin/login")
