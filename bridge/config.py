@@ -483,6 +483,7 @@ class Settings(_Section):
 
     network: Network
     database_url: PrivateUrl
+    database_wait_seconds: Positive = 30
     public_url: str
     listen: str = "127.0.0.1:8080"
     web_processes: Positive = 2

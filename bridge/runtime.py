@@ -94,7 +94,11 @@ def build(settings: Settings) -> Bridge:
     """
     terms, rails = policy_terms(settings), rails_of(settings)
     return Bridge(
-        store=open_store(settings.database_url, pool_size=settings.web_threads + settings.worker_threads),
+        store=open_store(
+            settings.database_url,
+            pool_size=settings.web_threads + settings.worker_threads,
+            limit_seconds=settings.database_wait_seconds,
+        ),
         rails=rails,
         chain=_chain(settings),
         billing=MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts))),

@@ -23,6 +23,8 @@ def application(settings: Settings, *, config: str | Path | None = None) -> Flas
     """The web application over a newly built bridge. `config` is where the settings came from: operations.toml is beside it."""
     export_spans(settings)
     bridge = build(settings)
+    # One thread is always there to say how things stand.
+    bridge.store.leave_free(threads=max(1, settings.web_threads - 1))
     secrets = {m.id: tuple(s.get_secret_value() for s in m.notify_secrets) for m in settings.merchants}
     return create_app(
         bridge,

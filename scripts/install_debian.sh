@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Python's own registry cannot bring: venv, postgresql, nginx, systemd, openssl, promtool,
+# Installs what Python's own registry cannot bring: venv, postgresql, pgbouncer, nginx, systemd, openssl, promtool,
 # wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns, buildah, faketime. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
@@ -8,6 +8,7 @@ present() {
     case $1 in
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null ;;
+        pgbouncer) [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null ;;
         nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
         systemd) command -v systemd-analyze >/dev/null ;;
         openssl) command -v openssl >/dev/null ;;
@@ -30,6 +31,7 @@ packages_of() {
     case $1 in
         venv) echo python3-venv ;;
         postgresql) echo postgresql ;;
+        pgbouncer) echo pgbouncer ;;
         nginx) echo nginx-light ;;
         systemd) echo systemd ;;
         openssl) echo openssl ;;

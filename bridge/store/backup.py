@@ -33,11 +33,12 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.store import wallets
 from bridge.store.db import Store
+from bridge.store.postgresql import url_of
 from bridge.store.tables import Json, event_positions, events, metadata, spare_addresses
 
 _NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
@@ -54,7 +55,7 @@ def back_up(database_url: str, directory: Path, *, now: datetime) -> Path:
 
     Raises Unavailable("backup_failed") when it cannot be made or does not pass its own check.
     """
-    url = make_url(database_url)
+    url = url_of(database_url)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     suffix = "dump" if url.get_backend_name() == "postgresql" else "db"
     path = directory / f"bridge-{now.astimezone(UTC):{_TIME}}.{suffix}"
@@ -92,7 +93,7 @@ def prune(directory: Path, *, keep: int) -> list[Path]:
 
 def restore(path: Path, database_url: str) -> None:
     """Fills an empty database from a copy. Raises Conflict("not_empty"), Refused("bad_backup") or Unavailable("backup_failed")."""
-    url = make_url(database_url)
+    url = url_of(database_url)
     wanted = "dump" if url.get_backend_name() == "postgresql" else "db"
     match = _NAME.fullmatch(path.name)
     if match is None or match[2] != wanted or not path.is_file():

@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from bridge.core.errors import Unavailable
+from bridge.store.postgresql import engine_of, url_of
 
 Tx = Connection
 Duplicate = IntegrityError  # what must be unique was there already
@@ -29,6 +29,10 @@ BUSY_TIMEOUT_MS = 10_000
 CHECKPOINT_PAGES = 16_000
 CHANNEL = "bridge_work"
 PING_AFTER_SECONDS = 5
+# How long a thread waits for another one to leave the database.
+QUEUE_SECONDS = 2
+# Errors of a server that says nothing, as one that answers with an error does not.
+SILENT = ("WaitedTooLong", "ConnectionTimeout")
 ANNOUNCE_PAUSE_SECONDS = 0.02
 
 
@@ -57,12 +61,62 @@ class FairLock:
                 self._is_held = False
 
 
+class Door:
+    """Who may go to the database. While it does not answer one at a time asks it, and everybody else is told so at once.
+
+    Else each thread of a web server would wait there for a server that hangs, and none was left to answer anything.
+    """
+
+    def __init__(self, ping: Callable[[], None]):
+        self._ping = ping
+        self._asking = threading.Lock()
+        self._inside = threading.local()
+        self._is_away = False
+        self.places: threading.BoundedSemaphore | None = None
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        """Raises Unavailable("database_unavailable")."""
+        self._ask_first()
+        is_first = not getattr(self._inside, "is_there", False)
+        places = self.places if is_first else None
+        if places is not None and not places.acquire(timeout=QUEUE_SECONDS):
+            raise _away()
+        self._inside.is_there = True
+        try:
+            yield
+        except Unavailable as trouble:
+            self._is_away |= getattr(trouble.__cause__, "orig", None).__class__.__name__ in SILENT
+            raise
+        finally:
+            self._inside.is_there = not is_first
+            if places is not None:
+                places.release()
+
+    def _ask_first(self) -> None:
+        if not self._is_away:
+            return
+        if not self._asking.acquire(blocking=False):
+            raise _away()
+        try:
+            self._ping()
+            self._is_away = False
+        finally:
+            self._asking.release()
+
+
+def _away() -> Unavailable:
+    detail = "The database does not answer. Nothing was written; the same request may be sent again."
+    return Unavailable("database_unavailable", detail, retry_after_seconds=5)
+
+
 class Store:
     """An open database. `write()` and `read()` give a connection inside one transaction; it commits unless the block raises."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
         self.is_postgresql = engine.dialect.name == "postgresql"
+        self._door = Door(self._ping)
         self._threads = FairLock()
         self._lock_path = Path(f"{engine.url.database}.lock")
         self._lock_file: IO[bytes] | None = None
@@ -75,7 +129,7 @@ class Store:
         which nobody needs then. A process that dies forgets nothing.
         """
         if self.is_postgresql:
-            with _named_trouble(), self.engine.begin() as tx:
+            with self._door.passed(), _named_trouble(), self.engine.begin() as tx:
                 if not durable:
                     with driver_of(tx) as driver:
                         driver.execute("SET LOCAL synchronous_commit TO off")
@@ -93,11 +147,26 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that waits for no writer."""
-        with _named_trouble(), self.engine.begin() as tx:
+        with self._door.passed(), _named_trouble(), self.engine.begin() as tx:
             if not self.is_postgresql:
                 with driver_of(tx) as driver:
                     driver.execute("BEGIN").close()
             yield tx
+
+    def leave_free(self, *, threads: int) -> None:
+        """At most so many threads of this process are with the database at once: the others go on answering."""
+        self._door.places = threading.BoundedSemaphore(threads)
+
+    def check_writable(self) -> None:
+        """Raises Unavailable (database_unavailable, database_read_only) where a write would."""
+        with self.write(durable=False) as tx:
+            tx.exec_driver_sql("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0")
+
+    def _ping(self) -> None:
+        """Whether the server answers on a new connection, for what was open before it may be broken."""
+        self.engine.dispose()
+        with _named_trouble(), self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
@@ -160,7 +229,9 @@ class _Listener:
             self._connection = self._engine.connect()
             driver: Any = self._connection.connection.driver_connection
             driver.autocommit = True
-            driver.execute(f"LISTEN {CHANNEL}")
+            if not is_pooled(self._connection):
+                # What a pooler's next transaction runs on hears nothing, and its leftover LISTEN would ring for strangers.
+                driver.execute(f"LISTEN {CHANNEL}")
         return self._connection.connection.driver_connection
 
 
@@ -169,12 +240,32 @@ def _named_trouble() -> Iterator[None]:
     """A database that is away, full or broken, in a word that callers know: nothing was written, the same may work later."""
     try:
         yield
-    except OperationalError as trouble:
+    except DBAPIError as trouble:
+        if _is_read_only(trouble.orig):
+            detail = (
+                "The database takes no writes: a standby, or files without the right to write. Nothing was written."
+            )
+            raise Unavailable("database_read_only", detail, retry_after_seconds=5) from trouble
         # To SQLite a missing table is an OperationalError too, but a defect and no trouble that passes.
-        if getattr(trouble.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        is_defect = getattr(trouble.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        if is_defect or not isinstance(trouble, OperationalError):
             raise
         detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
+        if type(trouble.orig).__name__ in SILENT:
+            # A commit that was sent may have been done.
+            detail = "The database did not answer. The same request may be sent again: what was written is found then."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+
+
+def _is_read_only(error: Any) -> bool:
+    # SQLite's kinds of an error differ above its lowest byte.
+    code = getattr(error, "sqlite_errorcode", None)
+    return getattr(error, "sqlstate", None) == "25006" or (code is not None and code & 0xFF == sqlite3.SQLITE_READONLY)
+
+
+def is_pooled(tx: Connection) -> bool:
+    """Whether a pooler stands between: then named statements are off, and nobody is woken."""
+    return bool(tx.info.get("is_pooled"))
 
 
 @contextmanager
@@ -240,14 +331,16 @@ def put_row(tx: Tx, table: Table, key: Mapping[str, Any], values: Mapping[str, A
     tx.execute(row.on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where))
 
 
-def open_store(database_url: str, *, pool_size: int = 20) -> Store:
-    """Opens a migrated database. The URL is SQLAlchemy's: sqlite:///path or postgresql+psycopg://…
+def open_store(database_url: str, *, pool_size: int = 20, limit_seconds: float | None = None) -> Store:
+    """Opens a migrated database: sqlite:///path or postgresql://…, see `url_of`. No answer of a server is waited for longer
+    than `limit_seconds`.
 
     Errors of the driver never repeat a statement's values: they end in logs, and a value may be a customer's.
     """
-    url = make_url(database_url)
+    url = url_of(database_url)
     if url.get_backend_name() == "postgresql":
-        engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, hide_parameters=True)
+        options = {"pool_size": pool_size, "max_overflow": pool_size, "hide_parameters": True}
+        engine = engine_of(url, limit_seconds=limit_seconds, **options)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _ping_after_idling)
     else:
@@ -268,7 +361,7 @@ def migrate(database_url: str) -> None:
     from alembic import command
     from alembic.config import Config
 
-    url = make_url(database_url)
+    url = url_of(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     store = open_store(database_url, pool_size=1)

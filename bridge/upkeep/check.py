@@ -203,7 +203,7 @@ def _backup_old(seen: _Now) -> str:
 
 
 # A busy minute is no outage of anybody, and a database that is away has a rule of its own: the next run asks.
-_OF_OUR_OWN = frozenset({"call_budget_spent", "database_unavailable"})
+_OF_OUR_OWN = frozenset({"call_budget_spent", "database_unavailable", "database_read_only"})
 
 
 def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
@@ -453,6 +453,7 @@ def _check(name: str, attempt: Callable[[], str]) -> Check:
 
 
 def _database(bridge: Bridge) -> str:
+    bridge.store.check_writable()
     with bridge.store.read() as tx:
         return f"mode {leases.mode_of(tx)}"
 

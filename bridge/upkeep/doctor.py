@@ -19,6 +19,7 @@ from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.people.policy import show_policy
 from bridge.store import deliveries, invoices, payouts, reconciliations, targets, wallets
+from bridge.store.db import is_pooled
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds, readiness
 
 PASS, WARN, FAIL = "ok", "warn", "FAIL"
@@ -50,6 +51,8 @@ class Place:
 
 
 MENDS = {
+    "database:database_read_only": "The server takes no writes: name the primary, or all servers with "
+    "target_session_attrs=read-write; of SQLite give the program the right to write the file and its folder.",
     "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",
     "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
     "provider_key": "The gateway refuses the key for this wallet: check subtc.key and subtc.wallet_id; see key rotation.",
@@ -164,6 +167,11 @@ def _ready(bridge: Bridge) -> Iterator[Finding]:
         )
         if check.name == "database" and check.ok:
             yield _finding("mode", check.detail.endswith("normal"), check.detail, worst=WARN)
+            with bridge.store.read() as tx:
+                if is_pooled(tx):
+                    yield _finding(
+                        "pooler", True, "a pooler stands between: named statements are off, work is found by polling"
+                    )
 
 
 def _files(place: Place) -> Iterator[Finding]:

@@ -1,0 +1,80 @@
+"""How a PostgreSQL server is reached: its address, a pooler in between, and how long anybody waits for an answer.
+
+Owns the connections; must not know a statement of ours.
+"""
+
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+from bridge.core.errors import Refused
+
+DRIVER = "postgresql+psycopg"
+# libpq's own names for both: the ways that servers' guides write an address.
+SCHEMES = ("postgres://", "postgresql://")
+# Without them a cable that is pulled, or a machine that is gone, is noticed after a quarter of an hour. The address may name others.
+REACHED: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+def url_of(database_url: str) -> URL:
+    """SQLAlchemy's URL of what the settings say: its own spelling, or libpq's with several hosts in one.
+
+    Raises Refused("database_url_unreadable"), which never repeats the address: it may hold a password.
+    """
+    try:
+        if not database_url.startswith(SCHEMES):
+            return make_url(database_url)
+        from psycopg.conninfo import conninfo_to_dict
+
+        told = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
+    except Exception:  # each library has errors of its own, and some repeat the whole address
+        detail = "Write it as sqlite:////var/lib/subtc-bridge/bridge.db or postgresql://user:password@host:5432/bridge."
+        raise Refused("database_url_unreadable", detail, field="database_url") from None
+    user, password, database = (told.pop(name, None) for name in ("user", "password", "dbname"))
+    return URL.create(DRIVER, username=user, password=password, database=database, query=told)
+
+
+def engine_of(url: URL, *, limit_seconds: float | None, **options: Any) -> Engine:
+    """An engine whose connections wait for no answer longer than that, and that is safe behind a pooler."""
+    from psycopg import Connection, OperationalError, errors
+
+    class WaitedTooLong(OperationalError):
+        """No answer in time. The connection is closed: what was asked may have been done or not."""
+
+    class Limited(Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            if timeout is not None or limit_seconds is None:
+                return super().wait(gen, interval, timeout)
+            try:
+                return super().wait(gen, interval, limit_seconds)
+            except errors._WaitTimeout:
+                self.close()
+                raise WaitedTooLong(f"no answer within {limit_seconds:g} s") from None
+
+    def connect() -> Any:
+        args, told = engine.dialect.create_connect_args(url)
+        return Limited.connect(*args, **{**REACHED, **told})
+
+    engine = create_engine(url, creator=connect, **options)
+    event.listen(engine, "connect", _heed_pooler)
+    return engine
+
+
+def _heed_pooler(connection: Any, record: Any) -> None:
+    """Behind a pooler that gives each transaction another server session, a named statement may be another program's.
+
+    Seen with PgBouncer 1.18: the name _pg3_0 of one program ran the statement of another, without an error. A pooler answers with
+    a process number of its own, so what the server itself says tells whether one is there.
+    """
+    own = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    connection.rollback()
+    if is_pooled := own != connection.info.backend_pid:
+        connection.prepare_threshold = None
+    record.info["is_pooled"] = is_pooled
