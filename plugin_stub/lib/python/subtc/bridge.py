@@ -1,6 +1,6 @@
 """HTTP client of the bridge, and the only place of the module that opens a network connection.
 
-Owns timeouts, size caps, TLS and error classes; must not follow redirects, and must not decide what an answer means.
+Owns the time limit, size caps, TLS and error classes; must not follow redirects, nor decide what an answer means.
 """
 
 from __future__ import annotations
@@ -8,16 +8,20 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import socket
 import ssl
+import threading
 import time
 from decimal import Decimal
-from typing import Any, Mapping, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import Any, Mapping, NamedTuple, Tuple
+from urllib.parse import SplitResult, quote, urlsplit
 
 from subtc import __version__, log, place
 from subtc.settings import Settings
 
 _SIZE_CAP = 4 * 1024 * 1024
+# Who let us wait for the whole limit is not asked again by this run: others wait behind it.
+_late: set[Settings] = set()
 
 
 class BridgeDown(Exception):
@@ -102,38 +106,59 @@ def _call(
     if order is not None:
         payload = json.dumps(order, ensure_ascii=False, sort_keys=True).encode()
         headers["Content-Type"] = "application/json"
-    status, received, raw = _exchange(account.bridge_url, method, path, payload, headers)
-    return _judge(status, received, raw)
+    return _judge(*_exchange(account, method, path, payload, headers))
+
+
+_Received = Tuple[int, Mapping[str, str], bytes]
 
 
 def _exchange(
-    url: str, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
-) -> tuple[int, dict[str, str], bytes]:
-    parts = urlsplit(url)
+    account: Settings, method: str, path: str, payload: bytes | None, headers: Mapping[str, str]
+) -> _Received:
+    """One call within one time limit over everything: looking the name up, connecting, TLS, sending, header, body.
+
+    Timeouts of sockets are of each single wait, and a byte now and then is never late for them.
+    """
     seconds = place.switches().bridge_timeout_seconds
-    connection: http.client.HTTPConnection
+    if account in _late:
+        raise BridgeDown("it did not answer in time before")
+    parts = urlsplit(account.bridge_url)
+    connection = _connection(parts, seconds)
+    outcome: list[_Received | Exception] = []
+
+    def talk() -> None:
+        try:
+            connection.request(method, parts.path + path, body=payload, headers=dict(headers))
+            response = connection.getresponse()
+            raw = _read(response, deadline)
+            outcome.append((response.status, {name.lower(): value for name, value in response.getheaders()}, raw))
+        except Exception as err:
+            outcome.append(err)  # raised again by whoever waits
+        finally:
+            connection.close()
+
+    deadline = time.monotonic() + seconds
+    talking = threading.Thread(target=talk, daemon=True)
+    talking.start()
+    talking.join(seconds)
+    if not outcome:
+        _late.add(account)
+        _hang_up(connection)
+        raise BridgeDown(f"no whole answer within {seconds} s")
+    return _received(outcome[0])
+
+
+def _connection(parts: SplitResult, seconds: int) -> http.client.HTTPConnection:
     if parts.scheme == "https":
         # The default context checks the certificate and the name; there is no switch to turn that off.
-        connection = http.client.HTTPSConnection(
+        return http.client.HTTPSConnection(
             parts.hostname or "", parts.port, timeout=seconds, context=ssl.create_default_context()
         )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
-    try:
-        connection.request(method, parts.path + path, body=payload, headers=dict(headers))
-        response = connection.getresponse()
-        raw = _read(response, time.monotonic() + 2 * seconds)
-        return response.status, {name.lower(): value for name, value in response.getheaders()}, raw
-    except ssl.SSLCertVerificationError as err:
-        raise BridgeDown(f"certificate: {err.verify_message}", kind="tls") from err
-    except (OSError, http.client.HTTPException, ValueError) as err:
-        raise BridgeDown(f"{type(err).__name__}: {err}") from err
-    finally:
-        connection.close()
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body, refused when it is huge or drips in too slowly."""
+    """The body, refused when it is huge; nobody waits for it any more once the time is up."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -144,6 +169,27 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
         size += len(piece)
         if size > _SIZE_CAP or time.monotonic() > deadline:
             raise BridgeDown("the answer is too large or too slow", kind="wrong")
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """End the waiting of the thread that talks; it may have ended by itself, or not be connected yet."""
+    link = connection.sock
+    try:
+        if link is not None:
+            link.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def _received(outcome: _Received | Exception) -> _Received:
+    try:
+        if isinstance(outcome, Exception):
+            raise outcome
+    except ssl.SSLCertVerificationError as err:
+        raise BridgeDown(f"certificate: {err.verify_message}", kind="tls") from err
+    except (OSError, http.client.HTTPException, ValueError) as err:
+        raise BridgeDown(f"{type(err).__name__}: {err}") from err
+    return outcome
 
 
 def _judge(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
