@@ -197,7 +197,7 @@ def test_the_tarball_installs_and_is_the_same_every_time(source: Path, tmp_path:
 
 def test_the_list_of_files_is_the_tree() -> None:
     found = {where.stem for where in (STUB / "lib/python/subtc").glob("*.py")}
-    text = (STUB / "install.py").read_text()
+    text = (STUB / "installer.py").read_text()
     names = next(
         ast.literal_eval(node.value)
         for node in ast.walk(ast.parse(text))

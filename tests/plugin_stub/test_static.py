@@ -13,7 +13,9 @@ from tests.plugin_stub.panel import STUB
 
 PACKAGE = STUB / "lib/python/subtc"
 SCRIPTS = [STUB / "paymethods/pmsubtc", STUB / "cgi/subtcpayment", STUB / "cgi/subtcresult"]
-FILES = [*sorted(PACKAGE.glob("*.py")), *SCRIPTS, STUB / "install.py"]
+FILES = [*sorted(PACKAGE.glob("*.py")), *SCRIPTS, *sorted(STUB.glob("*.py"))]
+# What a Python that is too old reads before it is told so.
+FIRST = [STUB / "install.py", PACKAGE / "__init__.py", *SCRIPTS]
 # Names that came after Python 3.8 and that its grammar would let through.
 NEWER = {
     "removeprefix",
@@ -46,7 +48,8 @@ def imported(where: Path) -> set[str]:
 @pytest.mark.parametrize("where", FILES, ids=lambda where: where.name)
 def test_only_the_standard_library_is_imported(where: Path) -> None:
     """Threat T-31"""
-    assert imported(where) <= set(sys.stdlib_module_names) | {"subtc"}
+    own = {"change", "installer"} if where.parent == STUB else {"subtc"}
+    assert imported(where) <= set(sys.stdlib_module_names) | own | {"subtc"}
     assert "bridge" not in imported(where)
 
 
@@ -59,9 +62,31 @@ def test_the_grammar_is_that_of_python_3_8(where: Path) -> None:
 
 
 def test_annotations_are_never_evaluated_so_new_spellings_in_them_are_harmless() -> None:
-    for where in (path for path in FILES if path not in SCRIPTS):
+    for where in (path for path in FILES if path not in FIRST):
         first = [node for node in tree(where).body if isinstance(node, ast.ImportFrom)][:1]
-        assert where.name == "__init__.py" or first[0].module == "__future__"
+        assert first[0].module == "__future__"
+
+
+@pytest.mark.parametrize("where", FIRST, ids=lambda where: where.name)
+def test_what_an_old_python_reads_first_is_in_old_words(where: Path) -> None:
+    """Nothing that came after 2.7: no annotation, f-string, keyword-only argument, `nonlocal`, `yield from`, `raise from`."""
+    newer = (
+        ast.AnnAssign,
+        ast.JoinedStr,
+        ast.NamedExpr,
+        ast.Nonlocal,
+        ast.YieldFrom,
+        ast.Starred,
+        ast.AsyncFunctionDef,
+    )
+    for node in ast.walk(ast.parse(where.read_text("utf-8"), where.name, feature_version=(3, 6))):
+        assert not isinstance(node, newer), ast.unparse(node)
+        assert not (isinstance(node, ast.Raise) and node.cause)
+        assert not (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+        assert not (isinstance(node, ast.FunctionDef) and node.returns)
+        if isinstance(node, ast.arguments):
+            assert not node.kwonlyargs and not node.posonlyargs and not [arg for arg in node.args if arg.annotation]
+    assert where.read_bytes().isascii()
 
 
 @pytest.mark.parametrize("where", FILES, ids=lambda where: where.name)
