@@ -228,6 +228,8 @@ def reload_panel(base: Path) -> str:
 
 def run(chosen: argparse.Namespace, python: str) -> int:
     """Do what was chosen, for a module run by `python`; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a bridge's words in letters that this terminal does not have
     try:
         return _run(chosen, Path(chosen.destdir + chosen.base), python)
     except Refused as err:

@@ -48,17 +48,17 @@ def main(argv: list[str]) -> None:
     command = _command(argv)
     try:
         if command == "config":
-            print(form.config_document(features()))
+            _say(form.config_document(features()))
         elif command in _COMMANDS and command in features():
             _COMMANDS[command]()
         else:
             raise form.FormError("subtc_unknown_command", command, value=command)
     except form.FormError as problem:
         log.warning("command.refused", command=command, problem=problem)
-        print(form.error_document(problem))
+        _say(form.error_document(problem))
     except Exception as err:
         log.error("command.defect", command=command, error=repr(err))
-        print(form.error_document(form.FormError("subtc_internal", command)))
+        _say(form.error_document(form.FormError("subtc_internal", command)))
 
 
 def _command(argv: list[str]) -> str:
@@ -68,6 +68,12 @@ def _command(argv: list[str]) -> str:
         if word.startswith("--command="):
             return word[len("--command=") :]
     return ""
+
+
+def _say(document: bytes) -> None:
+    # Not by print, which would write in the encoding of whatever locale the panel was started in.
+    sys.stdout.buffer.write(document)
+    sys.stdout.buffer.flush()
 
 
 def _stdin() -> ET.Element:

@@ -1,6 +1,6 @@
 """Documents the main script answers with (BILLmanager contract 4 and 6).
 
-Owns their shape; must not print, and must not know what is being checked.
+Owns their shape and their bytes: UTF-8, as they say, in whatever locale we run; must not know what is being checked.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ class FormError(Exception):
         self.params = {"value": "", **params}
 
 
-def error_document(problem: FormError) -> str:
+def error_document(problem: FormError) -> bytes:
     doc = ET.Element("doc")
-    error = ET.SubElement(doc, "error", type=problem.kind, object=problem.about)
+    error = ET.SubElement(doc, "error", type=problem.kind, object=_printable(problem.about))
     for name, value in problem.params.items():
         ET.SubElement(error, "param", name=name).text = _printable(value)
-    return _text(doc)
+    return _bytes(doc)
 
 
-def config_document(features: Iterable[str]) -> str:
+def config_document(features: Iterable[str]) -> bytes:
     doc = ET.Element("doc")
     feature = ET.SubElement(doc, "feature")
     for name in features:
         ET.SubElement(feature, name).text = "on"
     ET.SubElement(ET.SubElement(doc, "param"), "payment_script").text = "/mancgi/subtcpayment"
-    return _text(doc)
+    return _bytes(doc)
 
 
-def _text(doc: ET.Element) -> str:
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(doc, encoding="unicode")
+def _bytes(doc: ET.Element) -> bytes:
+    text = ET.tostring(doc, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
 def _printable(text: str) -> str:
