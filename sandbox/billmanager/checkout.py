@@ -83,7 +83,7 @@ def method_for(core: Core, call: Call) -> Paymethod:
 def add_payment(core: Core, call: Call) -> Element:
     """`payment.add`, `payment.add.method`, `payment.add.pay`: create a payment and say where the client goes next."""
     method = method_for(core, call)
-    plugin = core.plugin(method.module)
+    plugin = core.working_plugin(method.module)
     due = _due(core, call)
     _check_method(core, call, method, due)
     user = client_of(core, call)

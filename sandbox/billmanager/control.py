@@ -174,6 +174,16 @@ def tick() -> BaseResponse:
     return jsonify(runs=[run.as_json() for run in runs])
 
 
+@blueprint.post("/ask")
+def ask() -> BaseResponse:
+    """Run one command of a module: `{module, command, payment?, recurring?, stdin?}`; what it did."""
+    core, wanted = the_core(), body()
+    options = [(name, str(wanted[name])) for name in ("command", "payment", "recurring") if name in wanted]
+    argv = [part for name, value in options for part in (f"--{name}", value)]
+    outcome = core.runner.module(core.plugin(wanted["module"]).name, *argv, stdin=wanted.get("stdin", "").encode())
+    return jsonify(rc=outcome.rc, stdout=outcome.stdout.decode(), stderr=outcome.stderr.decode())
+
+
 @blueprint.route("/faults", methods=["GET", "POST", "DELETE"])
 def faults() -> BaseResponse:
     """Plan faults: `{faults:[{target,kind,name?,times?,chance?,seconds?,…}], seed?, clear?}` or one such object."""
@@ -254,9 +264,12 @@ def reset() -> BaseResponse:
 
 @blueprint.get("/state")
 def state() -> BaseResponse:
-    """An overview: address, base, modules, refused descriptions."""
+    """An overview: address, base, modules, what was refused: descriptions by their file, modules by their `config`."""
     core = the_core()
-    plugins = {name: sorted(core.registry.declared(name).features) for name in core.registry.plugins()}
+    declared = {name: core.registry.declared(name) for name in core.registry.plugins()}
+    plugins = {name: sorted(each.features) for name, each in declared.items()}
+    problems = {name: each.problem for name, each in declared.items() if each.problem}
+    refused = {**core.registry.refused, **problems}
     overview = {"url": core.public_url, "base": str(core.base), "now": core.clock.now().isoformat()}
     counts = {kind: len(getattr(core.world, kind)) for kind in ("payments", "paymethods", "services", "history")}
-    return jsonify(**overview, plugins=plugins, refused=core.registry.refused, counts=counts, restarts=core.restarts)
+    return jsonify(**overview, plugins=plugins, refused=refused, counts=counts, restarts=core.restarts)

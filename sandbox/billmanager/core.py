@@ -83,7 +83,7 @@ class Core:
             faults=self.faults,
             on_restart=self.restart,
         )
-        self.registry = Registry(self.base, lambda name: self.runner.module(name, "--command", "config"))
+        self.registry = Registry(self.base, self.knobs, lambda name: self.runner.module(name, "--command", "config"))
 
     def restart(self) -> None:
         """What `mgrctl exit` does: caches are dropped, records and sessions stay."""
@@ -99,6 +99,13 @@ class Core:
         found = self.registry.plugins().get(name)
         if found is None:
             raise CoreError("missed", "module", name)
+        return found
+
+    def working_plugin(self, name: str) -> Plugin:
+        """An installed module whose `config` answered. Raises `missed`, or `module` with what is wrong with it."""
+        found = self.plugin(name)
+        if problem := self.registry.declared(name).problem:
+            raise CoreError("module", name, problem)
         return found
 
     def answer(self, call: Call) -> Element:

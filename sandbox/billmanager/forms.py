@@ -40,10 +40,14 @@ def taken_values(plugin: Plugin, params: dict[str, str], method: Paymethod | Non
 
 
 def check_values(plugin: Plugin, values: dict[str, str], lang: str) -> None:
-    """Enforce `required`, `maxlength` and `check` of the description. Raises `missed` or `value` bound to the field."""
+    """Enforce `required`, `maxlength` and `check` of the description. Raises `missed` or `value` bound to the field.
+
+    What another field's value hides is not demanded: nobody could fill it in.
+    """
+    hidden = {row for field in plugin.fields() for value, row in field.hides if values.get(field.name, "") == value}
     for field in plugin.fields():
         text = values.get(field.name, "")
-        if field.required and not text:
+        if field.required and not text and field.row not in hidden:
             raise _labelled(CoreError("missed", field.name), plugin, field, lang)
         too_long = field.maxlength and len(text) > field.maxlength
         check = CHECKS.get(field.check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -11,6 +11,8 @@ class Knobs:
     """Every switchable assumption (BILLmanager contract 16, 18); the defaults are BILLmanager 6 as far as known."""
 
     version: int = 6
+    plugin_names: str = "tolerant"  # or "strict": a description's file must be named as the plugin in it
+    extra_environment: dict[str, str] = field(default_factory=dict)  # what modules and CGI scripts get besides
     setpaid_on_cancelled: str = "credit"  # or "error"
     setpaid_again: str = "ok"  # or "error"
     setnopay_status: int = 1
@@ -35,7 +37,7 @@ class Knobs:
 
     def change(self, wanted: dict[str, Any]) -> None:
         """Set some knobs. Raises KeyError for an unknown one and TypeError for a wrong type."""
-        kinds = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        kinds = {each.name: type(getattr(self, each.name)) for each in fields(self)}
         for name, value in wanted.items():
             kind = kinds[name]
             if kind is float and isinstance(value, int):

@@ -55,13 +55,13 @@ def find_method(core: Core, call: Call) -> Paymethod:
 
 def paymethod_add(core: Core, call: Call) -> Element:
     """`paymethod.add module=pmNAME`: the form, or with sok=ok a new method after pmvalidate."""
-    return _save_or_show(core, call, core.plugin(call.need("module")), None)
+    return _save_or_show(core, call, core.working_plugin(call.need("module")), None)
 
 
 def paymethod_edit(core: Core, call: Call) -> Element:
     """`paymethod.edit elid=N`: the form, or with sok=ok the changed method after pmvalidate."""
     method = find_method(core, call)
-    return _save_or_show(core, call, core.plugin(method.module), method)
+    return _save_or_show(core, call, core.working_plugin(method.module), method)
 
 
 def paymethod_delete(core: Core, call: Call) -> Element:

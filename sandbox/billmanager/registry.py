@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from sandbox.billmanager.knobs import Knobs
 from sandbox.billmanager.runner import Outcome
 
 Element = ET.Element
@@ -17,9 +18,10 @@ RunConfig = Callable[[str], Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One control of a settings form."""
+    """One control of a settings form; `hides` says by which of its values it hides which row of the form."""
 
     name: str
+    row: str
     kind: str  # text, password, checkbox, msg, select, textdata
     page: str
     private: bool = False
@@ -27,6 +29,7 @@ class Field:
     check: str = ""
     checkargs: str = ""
     maxlength: int = 0
+    hides: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +80,14 @@ def read_fields(metadata: Element) -> list[Field]:
     for page, place in places:
         for control in place.findall("field"):
             for tag in ("input", "select", "textdata", "textarea"):
-                found += [_field(page, tag, element) for element in control.findall(tag)]
+                found += [_field(page, control, tag, element) for element in control.findall(tag)]
     return found
 
 
-def _field(page: str, tag: str, element: Element) -> Field:
+def _field(page: str, control: Element, tag: str, element: Element) -> Field:
     return Field(
         name=element.get("name", ""),
+        row=control.get("name", ""),
         kind=element.get("type", "text") if tag == "input" else tag,
         page=page,
         private=element.get("private") == "yes",
@@ -91,11 +95,12 @@ def _field(page: str, tag: str, element: Element) -> Field:
         check=element.get("check", ""),
         checkargs=element.get("checkargs", ""),
         maxlength=int(element.get("maxlength") or 0),
+        hides=tuple((rule.get("value", ""), rule.get("hide", "")) for rule in element.findall("if")),
     )
 
 
-def read_plugin(path: Path) -> Plugin:
-    """One description file. Raises ValueError with what is wrong with it."""
+def read_plugin(path: Path, *, is_strict: bool = False) -> Plugin:
+    """One description file; strictly, it is named as the plugin in it. Raises ValueError with what is wrong with it."""
     try:
         root = ET.parse(path).getroot()
     except ET.ParseError as error:
@@ -103,7 +108,7 @@ def read_plugin(path: Path) -> Plugin:
     element = root.find("plugin")
     expected = path.name.removeprefix(PREFIX).removesuffix(".xml")
     name = "" if element is None else element.get("name", "")
-    if element is None or name != expected:
+    if element is None or not name or (is_strict and name != expected):
         raise ValueError(f"plugin name {name!r} does not match the file name")
     if element.findtext("group") != "payment_method":
         raise ValueError("group is not payment_method")
@@ -131,8 +136,9 @@ def _text(element: Element) -> str:
 class Registry:
     """The installed modules, read once until `restart`."""
 
-    def __init__(self, base: Path, run_config: RunConfig) -> None:
+    def __init__(self, base: Path, knobs: Knobs, run_config: RunConfig) -> None:
         self._base = base
+        self._knobs = knobs
         self._run_config = run_config
         self._lock = threading.RLock()
         self._plugins: dict[str, Plugin] | None = None
@@ -150,13 +156,15 @@ class Registry:
         with self._lock:
             if self._plugins is None:
                 self._plugins, self.refused = {}, {}
-                for path in sorted((self._base / "etc/xml").glob(f"{PREFIX}pm*.xml")):
+                for path in sorted((self._base / "etc/xml").glob(f"{PREFIX}*.xml")):
                     self._read(path, self._plugins)
             return self._plugins
 
     def _read(self, path: Path, into: dict[str, Plugin]) -> None:
         try:
-            plugin = read_plugin(path)
+            plugin = read_plugin(path, is_strict=self._knobs.plugin_names == "strict")
+            if plugin.name in into:
+                raise ValueError(f"{plugin.name} is described already")
             script = self._base / "paymethods" / plugin.name
             if not script.is_file() or not script.stat().st_mode & 0o111:
                 raise ValueError(f"paymethods/{plugin.name} is missing or not executable")

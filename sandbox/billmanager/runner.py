@@ -72,7 +72,8 @@ class Runner:
         delay: float = 0.0,
     ) -> Outcome:
         """Run one executable in its own session, kill the whole group on timeout, and record the run."""
-        full = {"PATH": PATH, "MGR5_BASE": str(self.base), **TURNED, **environment}
+        extra = self.knobs.extra_environment
+        full = {"PATH": PATH, "MGR5_BASE": str(self.base), **TURNED, **extra, **environment}
         started, begun = self.clock.stamp(), monotonic()
         outcome = _fake(fault) or _run(_wrapped(argv, fault, delay), stdin, full, cwd, timeout, fault)
         self.records.add(

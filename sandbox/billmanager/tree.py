@@ -26,7 +26,8 @@ FOLDERS = (
     "var/run/lock",
     "var/.xmlcache/billmgr",
 )
-MIRRORED = ("paymethods", "cgi", "etc", "skins", "lib", "include", "libexec")
+# `src` is where sources stand that the scripts may be links to.
+MIRRORED = ("paymethods", "cgi", "etc", "skins", "lib", "include", "libexec", "src")
 DEBUG_CONF = "# level per component: 9 debug, 6 extinfo, 5 info, 4 warning, 3 error, 2 critical\n*.* 9\n"
 _HERE = Path(__file__).resolve().parent
 # The vendor-style Python library: its files, and the names under which modules import them.
@@ -100,7 +101,7 @@ def copy_module_tree(module_tree: Path, base: Path) -> list[str]:
     copied = []
     for folder in MIRRORED:
         for source in sorted((module_tree / folder).rglob("*")):
-            if source.is_file() and "__pycache__" not in source.parts:
+            if (source.is_file() or source.is_symlink()) and "__pycache__" not in source.parts:
                 name = str(source.relative_to(module_tree))
                 place(base, source, name)
                 copied.append(name)
@@ -108,11 +109,19 @@ def copy_module_tree(module_tree: Path, base: Path) -> list[str]:
 
 
 def place(base: Path, source: Path, name: str, *, mode: int | None = None) -> Path:
-    """Copy one file to `name` in the tree, with its mode or a given one. Raises TreeRefused when it would leave."""
+    """Copy one file to `name` in the tree, with its mode or a given one. Raises TreeRefused when it would leave.
+
+    A link stays one when it leads to a place in the tree: a script finds what lies beside the file that it really is.
+    """
     target = base / name
-    if not target.resolve().is_relative_to(base):
+    if not target.parent.resolve().is_relative_to(base):
         raise TreeRefused(f"{name} leaves the tree")
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # never through a link of an earlier build
+    goal = _rebased(os.fsencode(source.readlink()), base).decode() if source.is_symlink() else ""
+    if goal and (target.parent / goal).resolve().is_relative_to(base):
+        target.symlink_to(goal)
+        return target
     target.write_bytes(_rebased(source.read_bytes(), base))
     target.chmod(stat.S_IMODE(source.stat().st_mode) if mode is None else mode)
     return target

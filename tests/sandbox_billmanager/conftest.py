@@ -25,9 +25,9 @@ def php() -> None:
 
 @pytest.fixture(scope="session")
 def running(php: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A listening sandbox with a PHP and a Python module that know only /usr/local/mgr5."""
+    """A listening sandbox with PHP and Python modules that know only /usr/local/mgr5."""
     base = tmp_path_factory.mktemp("billing") / "mgr5"
-    with serve_in_thread(base, module_trees=[MODULES / "php", MODULES / "python"]) as listening:
+    with serve_in_thread(base, module_trees=[MODULES / "php", MODULES / "python", MODULES / "linked"]) as listening:
         yield listening
 
 

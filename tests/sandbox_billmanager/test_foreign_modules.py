@@ -1,6 +1,7 @@
 """Modules written for a real installation run unchanged: PHP with fixed paths, Python with the base class."""
 
 import json
+import subprocess
 from pathlib import Path
 
 from tests.sandbox_billmanager.driver import Billing, error, message
@@ -141,3 +142,47 @@ def test_the_tables_hold_what_python_modules_join(ready: Billing) -> None:
     listed = json.loads(ready.run("sandbox.select", query, "count=0", "out=bjson").stdout)
     one = {"$type": "int", "$": "1"}
     assert listed["elem"] == [{"email": "client@example.com", "id": one, "billorder": one, "country": "RU"}]
+
+
+SEAT = {"hall": "Большой"}
+
+
+def test_a_linked_python_module_with_autopayments_and_stored_ways_is_hosted(billing: Billing) -> None:
+    """Its description lies in a file of another name, its script is a link, its library is the vendor's newer one."""
+    declared = billing.running.core.registry.declared("pmseat")
+    assert declared.params["recurring_type"] == str((1 << 8) + (1 << 20))
+    assert {"recurring", "stored", "rcpay", "crset", "checkpay"} < declared.features
+    helped = subprocess.run([billing.running.base / "paymethods/pmseat", "--help"], capture_output=True, check=True)
+    assert b"Pays with seats" in helped.stdout and b"--row" in helped.stdout
+    billing.setup("pmseat", currencies=["RUB"], settings=SEAT)
+    number, declined = (billing.order(amount=amount)["payment_id"] for amount in ("10.00", "13.00"))
+    assert billing.payment(number)["externalid"] == f"seat-{number}"
+    for each in (number, declined):
+        done = billing.control("POST", "ask", module="pmseat", command="rcpay", payment=each)
+        assert (done["rc"], done["stdout"], done["stderr"]) == (0, "", "")
+    assert (billing.payment(number)["status"], billing.payment(declined)["status"]) == (4, 9)
+    assert billing.payment(number)["externalid"] == f"seat-{number}"
+    (run,) = billing.control("POST", "tick", module="pmseat")["runs"]
+    assert (run["rc"], run["stdout"]) == (0, "")
+
+
+def test_an_error_says_its_further_values(billing: Billing) -> None:
+    wish = {"module": "pmseat", "currency": "RUB", "sok": "ok", "authinfo": "admin:admin"}
+    refused = billing.api("paymethod.add", hall="Малый", **wish)
+    assert (error(refused), message(refused)) == (("no_hall", ""), "There is only the hall Большой")
+
+
+def test_what_another_field_hides_is_not_demanded(billing: Billing) -> None:
+    wish = {"module": "pmseat", "currency": "RUB", "sok": "ok", "authinfo": "admin:admin", **SEAT}
+    assert error(billing.api("paymethod.add", by_mail="on", **wish)) == ("missed", "mailbox")
+    assert error(billing.api("paymethod.add", by_mail="on", mailbox="nobody", **wish)) == ("value", "mailbox")
+    assert billing.api("paymethod.add", by_mail="off", **wish).find("ok") is not None
+    assert billing.api("paymethod.add", by_mail="on", mailbox="box@example.com", **wish).find("ok") is not None
+
+
+def test_a_linked_php_module_is_hosted_and_reads_the_environment_that_is_asked_for(billing: Billing) -> None:
+    billing.mgrctl("exit")
+    billing.knobs(extra_environment={"GIFT_SCRIPT": "/mancgi/echo"})
+    billing.setup("pmgift.php", currencies=["RUB"], settings={})
+    assert billing.order()["pay_path"].startswith("/mancgi/echo?elid=")
+    billing.mgrctl("exit")

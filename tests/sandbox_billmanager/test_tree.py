@@ -11,7 +11,7 @@ from sandbox.billmanager import create_app, make_core, serve_in_thread
 from sandbox.billmanager.errors import TreeRefused
 from sandbox.billmanager.tree import build_tree, place, remove_tree
 from sandbox.billmanager.world import World
-from tests.sandbox_billmanager.driver import Billing
+from tests.sandbox_billmanager.driver import Billing, echoed, error, message
 
 DESCRIPTION = '<mgrdata><plugin name="{name}"><group>{group}</group></plugin></mgrdata>'
 
@@ -62,6 +62,7 @@ def test_nothing_is_written_outside_and_nothing_foreign_removed(tmp_path: Path) 
 
 def test_bad_descriptions_are_refused_with_the_reason_and_harm_nobody_else(tmp_path: Path) -> None:
     core = make_core(tmp_path / "mgr5", module_trees=[])
+    core.knobs.change({"plugin_names": "strict"})
     good = DESCRIPTION.format(name="pmgood", group="payment_method")
     install(core.base, "pmgood", text=good)
     install(core.base, "pmbroken", text="<mgrdata><plugin")
@@ -73,6 +74,85 @@ def test_bad_descriptions_are_refused_with_the_reason_and_harm_nobody_else(tmp_p
     refused = {name.removeprefix("billmgr_mod_"): why for name, why in core.registry.refused.items()}
     assert sorted(refused) == ["pmbroken.xml", "pmgroup.xml", "pmname.xml", "pmplain.xml"]
     assert "malformed" in refused["pmbroken.xml"] and "not executable" in refused["pmplain.xml"]
+
+
+def test_a_description_may_lie_in_a_file_of_another_name(tmp_path: Path) -> None:
+    """Published modules do so, one of the vendor's own among them."""
+    core = make_core(tmp_path / "mgr5", module_trees=[])
+    install(core.base, "pmwidget", text="")
+    install(core.base, "pmtwice", text=DESCRIPTION.format(name="pmwidget", group="payment_method"))
+    (core.base / "etc/xml/billmgr_mod_pmwidget.xml").rename(core.base / "etc/xml/billmgr_mod_widget.xml")
+    (core.base / "etc/xml/billmgr_mod_widget.xml").write_text(
+        DESCRIPTION.format(name="pmwidget", group="payment_method")
+    )
+    assert list(core.registry.plugins()) == ["pmwidget"]
+    assert core.registry.declared("pmwidget").features == {"redirect"}
+    assert core.registry.refused == {"billmgr_mod_widget.xml": "pmwidget is described already"}
+    core.knobs.change({"plugin_names": "strict"})
+    core.restart()
+    assert list(core.registry.plugins()) == []
+
+
+def test_a_linked_script_stays_a_link_and_finds_what_lies_beside_its_source(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "module", tmp_path / "outside"
+    for folder in ("paymethods", "cgi", "src/linked"):
+        (tree / folder).mkdir(parents=True)
+    script = tree / "src/linked/pmlinked"
+    script.write_text('#!/bin/sh\ncat "$(dirname "$(readlink -f "$0")")/features"\n')
+    script.chmod(0o755)
+    (tree / "src/linked/features").write_text("<doc><feature><redirect>on</redirect></feature></doc>")
+    (tree / "paymethods/pmlinked").symlink_to("../src/linked/pmlinked")
+    (tree / "cgi/linked").symlink_to("/usr/local/mgr5/src/linked/pmlinked")
+    outside.write_text("elsewhere")
+    (tree / "cgi/copied").symlink_to(outside)
+    for _ in range(2):  # the second over the links of the first
+        core = make_core(tmp_path / "mgr5", module_trees=[tree])
+    assert (core.base / "paymethods/pmlinked").is_symlink() and (core.base / "cgi/linked").is_symlink()
+    assert not (core.base / "cgi/copied").is_symlink() and outside.read_text() == "elsewhere"
+    assert core.registry.declared("pmlinked").features == {"redirect"}
+    assert (
+        core.runner.run(
+            kind="cgi",
+            name="linked",
+            argv=[str(core.base / "cgi/linked")],
+            stdin=b"",
+            environment={},
+            cwd=core.base,
+            timeout=9,
+        ).rc
+        == 0
+    )
+
+
+def test_modules_and_scripts_get_the_environment_that_is_asked_for(billing: Billing) -> None:
+    billing.knobs(extra_environment={"LC_ALL": "ru_RU.KOI8-R", "MODE": "x=y"})
+    seen = echoed(billing.cgi("echo"))["env"]
+    assert (seen["LC_ALL"], seen["MODE"]) == ("ru_RU.KOI8-R", "x=y")
+    assert billing.control("POST", "knobs", extra_environment="MODE=x")["http"] == 400
+
+
+def test_a_module_whose_config_breaks_becomes_no_method_and_is_seen(tmp_path: Path) -> None:
+    with serve_in_thread(tmp_path / "mgr5", module_trees=[]) as running:
+        billing = Billing(running=running)
+        install(running.base, "pmcrash", text=DESCRIPTION.format(name="pmcrash", group="payment_method"))
+        (running.base / "paymethods/pmcrash").write_text("#!/bin/sh\nexit 7\n")
+        refused = billing.mgrctl("paymethod.add", module="pmcrash", currency="RUB", sok="ok")
+        assert error(refused) == ("module", "pmcrash") and "config ended with 7" in message(refused)
+        assert billing.control("GET", "paymethods")["paymethods"] == []
+        assert billing.control("GET", "state")["refused"] == {"pmcrash": "config ended with 7"}
+
+
+def test_a_module_that_breaks_later_takes_no_new_payments(ready: Billing) -> None:
+    script = ready.running.base / "paymethods/pmtoken"
+    whole = script.read_text()
+    script.write_text("#!/bin/sh\nexit 7\n")
+    ready.mgrctl("exit")
+    wish = {"amount": "10.00", "payment_currency": "RUB", "sok": "ok", "authinfo": "demo:demo"}
+    try:
+        assert error(ready.api("payment.add.method", **wish)) == ("module", "pmtoken")
+    finally:
+        script.write_text(whole)
+        ready.mgrctl("exit")
 
 
 def test_a_config_with_a_mismatched_tag_declares_nothing_and_says_why(tmp_path: Path) -> None:

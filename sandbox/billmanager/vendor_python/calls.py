@@ -16,6 +16,7 @@ from .exception import XmlException
 
 BASE = Path(__file__).resolve().parents[3]
 Currency = namedtuple("Currency", "id iso")
+os.chdir(BASE)  # modules name files by their place in the tree
 
 
 def run_mgrctl(func: str, out: str, params: dict[str, Any]) -> bytes:

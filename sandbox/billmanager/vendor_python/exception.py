@@ -13,6 +13,10 @@ class XmlException(Exception):
         self.err_type, self.err_object, self.err_value = err_type, err_object, err_value
         self.params = {"value": err_value, **params}
 
+    def add_param(self, name: str, text: str) -> None:
+        """One more value for the words of the error."""
+        self.params[name] = text
+
     def as_xml(self) -> str:
         """The error document."""
         document = ET.Element("doc")

@@ -1,9 +1,9 @@
-"""Owns the status functions for modules. It must not decide which one is right."""
+"""Owns the status functions for modules, in the newer order of what they take. It must not decide which one is right."""
 
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .calls import MgrctlXml
 
@@ -19,25 +19,43 @@ class PaymentStatus(enum.Enum):
     psCanceled = 9
 
 
-def _set(func: str, elid: Any, info: str, external_id: Any) -> None:
-    MgrctlXml(func, elid=elid, info=info, externalid=external_id)
+class RecurringStatus(enum.Enum):
+    """What a stored way to pay is; the numbers are not documented."""
+
+    rsActive = 1
+    rsStored = 2
 
 
-def set_in_pay(elid: Any, info: str = "", external_id: Any = "") -> None:
+class RecurringInfo(NamedTuple):
+    """A way to pay that is stored along with a payment."""
+
+    status: RecurringStatus
+    token: str
+    data1: str = ""
+    data2: str = ""
+    name: str = ""
+
+
+def _set(func: str, elid: Any, external_id: Any, info: str, stored: RecurringInfo | None = None) -> None:
+    kept = {"stored_token": stored.token, "stored_name": stored.name} if stored else {}
+    MgrctlXml(func, elid=elid, info=info, externalid=external_id, **kept)
+
+
+def set_in_pay(elid: Any, external_id: Any = "", info: str = "") -> None:
     """Status 2."""
-    _set("payment.setinpay", elid, info, external_id)
+    _set("payment.setinpay", elid, external_id, info)
 
 
-def set_paid(elid: Any, info: str = "", external_id: Any = "") -> None:
+def set_paid(elid: Any, external_id: Any = "", recurring_info: RecurringInfo | None = None, info: str = "") -> None:
     """Status 4."""
-    _set("payment.setpaid", elid, info, external_id)
+    _set("payment.setpaid", elid, external_id, info, recurring_info)
 
 
-def set_canceled(elid: Any, info: str = "", external_id: Any = "") -> None:
+def set_canceled(elid: Any, external_id: Any = "", info: str = "") -> None:
     """Status 9."""
-    _set("payment.setcanceled", elid, info, external_id)
+    _set("payment.setcanceled", elid, external_id, info)
 
 
-def set_fraud(elid: Any, info: str = "", external_id: Any = "") -> None:
+def set_fraud(elid: Any, external_id: Any = "", info: str = "") -> None:
     """Status 7."""
-    _set("payment.setfraud", elid, info, external_id)
+    _set("payment.setfraud", elid, external_id, info)

@@ -24,6 +24,7 @@ class PaymentCgiType(enum.Enum):
 
     Payment = "payment"
     Recurring = "recurring"
+    NewRecurring = "new_recurring"
 
 
 class PaymentCgi(abc.ABC):

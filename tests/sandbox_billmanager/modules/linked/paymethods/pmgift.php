@@ -1,0 +1,1 @@
+/usr/local/mgr5/src/gift/pmgift.php
