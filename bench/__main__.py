@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from bench import base as other
-from bench import books, http_routes, latency, lightning, peer, polling, scale
+from bench import books, http_routes, latency, lightning, module, peer, polling, scale
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
-PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "books", "polling", "lightning")
+PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "books", "polling", "module", "lightning")
 PEER, BASE = "peer", "base"
 
 
@@ -72,6 +72,8 @@ def main(
             latency.more_nodes(bench, report)
         if "polling" in parts:
             polling.measure(bench, report)
+        if "module" in parts:
+            module.measure(bench, report)
         if "lightning" in parts:
             lightning.many_open(bench, report)
             lightning.measure(bench, report)

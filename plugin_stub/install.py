@@ -58,7 +58,7 @@ def _installed(base):
             line = script.readline().strip()
     except (IOError, OSError, ValueError):  # two names in Python 2
         return ""
-    return line[2:] if line.startswith("#!/") else ""
+    return line[2:].split(" ")[0] if line.startswith("#!/") else ""
 
 
 def _is_open(python):

@@ -28,6 +28,7 @@ MODULES = [
     "accounts",
     "bridge",
     "commands",
+    "conf",
     "diagnose",
     "form",
     "invoice",
@@ -60,7 +61,8 @@ FILES: dict[str, int] = {
 }
 STATE_DIRECTORY = "var/subtc"
 SCRIPTS = ("paymethods/pmsubtc", "cgi/subtcpayment", "cgi/subtcresult")
-USUAL = b"#!/usr/bin/python3\n"
+# Nobody's variables, packages or start-up files: the programs run as root, and start sooner.
+FLAGS = "-IS"
 
 
 def version() -> str:
@@ -105,8 +107,12 @@ def _read_sources(python: str) -> dict[str, bytes]:
     except (SyntaxError, ValueError, ET.ParseError) as err:
         raise Refused(f"this package is damaged, get it again: {err}") from err
     for name in SCRIPTS:
-        contents[name] = contents[name].replace(USUAL, f"#!{python}\n".encode(), 1)
+        contents[name] = _beginning(python) + contents[name].partition(b"\n")[2]
     return contents
+
+
+def _beginning(python: str) -> bytes:
+    return f"#!{python} {FLAGS}\n".encode()
 
 
 def _manifest(contents: dict[str, bytes]) -> bytes:
@@ -157,9 +163,13 @@ def uninstall(base: Path) -> bool:
 
 def _other_pythons(base: Path, python: str) -> list[str]:
     """Scripts whose own Python is gone or too old: `python` was taken, which would have been theirs."""
-    found = {name: (base / name).read_bytes().splitlines()[0] for name in SCRIPTS if (base / name).is_file()}
-    other = {name: line.decode("utf-8", "replace") for name, line in found.items() if line != f"#!{python}".encode()}
-    return [f"{name} begins with {line}, which will not do: run make install again" for name, line in other.items()]
+    found = {name: (base / name).read_bytes().partition(b"\n")[0] for name in SCRIPTS if (base / name).is_file()}
+    other = [(name, line.decode("utf-8", "replace")) for name, line in found.items() if not _is_run_by(python, line)]
+    return [f"{name} begins with {line}, which will not do: run make install again" for name, line in other]
+
+
+def _is_run_by(python: str, line: bytes) -> bool:
+    return line + b"\n" == _beginning(python)
 
 
 def check_files(base: Path) -> list[str]:

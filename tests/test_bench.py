@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import base, books, http_routes, latency, lightning, peer, polling, scale
+from bench import base, books, http_routes, latency, lightning, module, peer, polling, scale
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -110,3 +110,7 @@ def test_copies_reconcile_clean_on_both_engines(database_url):
 
 def test_the_peer_is_one_of_its_lock():
     assert f"lnbits=={peer.VERSION}" in peer.LOCK.read_text(encoding="utf-8")
+
+
+def test_the_starts_of_the_modules_programs_are_measured_beside_their_imports(bench):
+    assert len(told_by(module.measure, bench, starts=1)) == 2 * len(module.PROGRAMS)

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from sandbox.billmanager.errors import TreeRefused
+from sandbox.clock import opened
 
 REAL_BASE = "/usr/local/mgr5"
 FOLDERS = (
@@ -73,7 +74,7 @@ def write_mgrctl(base: Path) -> None:
     """Put the executable mgrctl into the tree; it finds the core by `var/run/core.address` beside it."""
     source = (_HERE / "mgrctl_stub.py").read_text("utf-8")
     target = base / "sbin/mgrctl"
-    target.write_text(f"#!{sys.executable} -IS\n{source}", "utf-8")
+    target.write_text(f"#!{Path(sys.executable).resolve()} -IS\n{source}", "utf-8")
     target.chmod(0o755)
 
 
@@ -122,7 +123,7 @@ def place(base: Path, source: Path, name: str, *, mode: int | None = None) -> Pa
     if goal and (target.parent / goal).resolve().is_relative_to(base):
         target.symlink_to(goal)
         return target
-    target.write_bytes(_rebased(source.read_bytes(), base))
+    target.write_bytes(opened(_rebased(source.read_bytes(), base)))
     target.chmod(stat.S_IMODE(source.stat().st_mode) if mode is None else mode)
     return target
 

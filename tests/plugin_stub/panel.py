@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.clock import TURNED
+from sandbox.clock import TURNED, opened
 
 STUB = Path(__file__).resolve().parents[2] / "plugin_stub"
 HERE = Path(__file__).resolve().parent
@@ -40,6 +40,8 @@ class Panel:
         self.base = base
         for part in ("paymethods", "cgi", "etc/xml", "lib/python"):
             shutil.copytree(STUB / part, base / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for script in (*base.glob("paymethods/*"), *base.glob("cgi/*")):
+            script.write_bytes(opened(script.read_bytes()))
         base.joinpath("sbin").mkdir()
         (base / "var").mkdir()
         shutil.copy(HERE / "fake_mgrctl.py", base / "sbin" / "mgrctl")

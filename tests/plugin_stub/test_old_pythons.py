@@ -61,18 +61,18 @@ def first_lines(base: Path) -> set[str]:
 
 def test_the_usual_python_runs_the_module_where_it_will_do(base: Path) -> None:
     assert make(STUB, "install", BASE=base, RELOAD="no").returncode == 0
-    assert first_lines(base) == {f"#!{USUAL}"}
+    assert first_lines(base) == {f"#!{USUAL} -IS"}
 
 
 def test_another_python_can_be_named_and_upgrades_keep_it(base: Path, tmp_path: Path) -> None:
     named = Path(sys.executable).resolve()
     done = make(STUB, "install", BASE=base, RELOAD="no", PYTHON=named)
-    assert (done.returncode, first_lines(base)) == (0, {f"#!{named}"}), done.stderr
+    assert (done.returncode, first_lines(base)) == (0, {f"#!{named} -IS"}), done.stderr
     again = make(STUB, "upgrade", BASE=base, RELOAD="no")
-    assert (again.stdout, first_lines(base)) == ("nothing to change\n", {f"#!{named}"})
+    assert (again.stdout, first_lines(base)) == ("nothing to change\n", {f"#!{named} -IS"})
     assert "begins with" not in make(STUB, "check", BASE=base).stdout
     assert make(STUB, "install", BASE=base, RELOAD="no", PYTHON=USUAL).returncode == 0
-    assert first_lines(base) == {f"#!{USUAL}"}
+    assert first_lines(base) == {f"#!{USUAL} -IS"}
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
@@ -89,7 +89,7 @@ def test_begun_by_an_old_python_it_goes_on_with_one_that_will_do(base: Path, tmp
     python = older(version) or pretended(tmp_path / f"python{version}", version)
     done = install(base, python)
     assert (done.returncode, done.stdout, done.stderr) == (0, "version 1.0.0\n", "")
-    assert first_lines(base) == {f"#!{USUAL}"}
+    assert first_lines(base) == {f"#!{USUAL} -IS"}
 
 
 def test_where_the_usual_one_is_old_the_newest_of_the_others_is_taken_and_told(base: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ sys.argv = ["install.py", "install", "--base", {str(base)!r}, "--no-reload"]
 sys.exit(install.main())"""
     done = subprocess.run([str(other), "-B", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == f"the module runs with {other}: {usual} is Python 3.6\nversion 1.0.0\n", done.stderr
-    assert first_lines(base) == {f"#!{other}"}
+    assert first_lines(base) == {f"#!{other} -IS"}
 
 
 def test_a_python_that_others_may_change_is_not_made_root(base: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_check_names_scripts_whose_python_is_gone(base: Path) -> None:
     script = base / SCRIPTS[0]
     script.write_text(script.read_text().replace(USUAL, "/nowhere/python3.9", 1))
     told = make(STUB, "check", BASE=base).stdout
-    assert f"{SCRIPTS[0]} begins with #!/nowhere/python3.9, which will not do: run make install again" in told
+    assert f"{SCRIPTS[0]} begins with #!/nowhere/python3.9 -IS, which will not do: run make install again" in told
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])

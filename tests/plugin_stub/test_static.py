@@ -120,7 +120,7 @@ def test_no_floating_point_comes_near_money() -> None:
 def test_the_scripts_hold_no_logic() -> None:
     for where in SCRIPTS:
         lines = where.read_text().splitlines()
-        assert lines[0] == "#!/usr/bin/python3"
+        assert lines[0] == "#!/usr/bin/python3 -IS"
         assert len(lines) <= 14
         # A checkout knows only whether a file may be run; the installer sets the modes of the contract.
         assert where.stat().st_mode & 0o100

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import secrets
+import os
 import socket
 import ssl
 import threading
@@ -99,7 +99,7 @@ def _call(
         "Authorization": f"Bearer {account.api_key}",
         "Accept": "application/json",
         "User-Agent": f"pmsubtc/{__version__}",
-        **({"traceparent": f"00-{log.trace()}-{secrets.token_hex(8)}-01"} if log.trace() else {}),
+        **({"traceparent": f"00-{log.trace()}-{os.urandom(8).hex()}-01"} if log.trace() else {}),
         **(extra or {}),
     }
     payload = None

@@ -6,10 +6,12 @@ Owns argv, stdin, stdout and exit code 0 (BILLmanager contract 4); must not let 
 from __future__ import annotations
 
 import sys
-import xml.etree.ElementTree as ET
-from typing import Callable
 
-from subtc import form, log, mgrctl, place
+from subtc import conf
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING would cost what it spares
+if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
 
 _STDIN_CAP = 1024 * 1024
 
@@ -32,27 +34,41 @@ def _rfset() -> None:
     rfset(_stdin())
 
 
-# Each command imports what it needs: `config` runs at every start of the panel and must be quick.
-_COMMANDS: dict[str, Callable[[], None]] = {"pmvalidate": _pmvalidate, "checkpay": _checkpay, "rfset": _rfset}
+# Each command imports what it needs; `config`, which BILLmanager waits for when it starts, needs nothing.
+_COMMANDS = {"pmvalidate": _pmvalidate, "checkpay": _checkpay, "rfset": _rfset}
 
 
 def features() -> list[str]:
     """What `config` declares: what is in the table, refunds only when the administrator switched them on."""
     names = ["redirect", "notneedprofile", "pmvalidate", "checkpay"]
-    return [*names, "refund", "rfset"] if place.switches().refund else names
+    return [*names, "refund", "rfset"] if conf.is_refunding(conf.found()) else names
 
 
 def main(argv: list[str]) -> None:
     """Run one command; errors go to stdout as an XML document and the exit code stays 0."""
-    log.begin("pmsubtc")
     command = _command(argv)
+    if command == "config":
+        _say(_config())
+    else:
+        _run(command)
+
+
+def _config() -> bytes:
+    """The answer to `config`: all of it constant words, so that no library is needed to write them."""
+    declared = "".join(f"<{name}>on</{name}>" for name in features())
+    script = "<payment_script>/mancgi/subtcpayment</payment_script>"
+    text = f"<doc><feature>{declared}</feature><param>{script}</param></doc>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+
+
+def _run(command: str) -> None:
+    from subtc import form, log
+
+    log.begin("pmsubtc")
     try:
-        if command == "config":
-            _say(form.config_document(features()))
-        elif command in _COMMANDS and command in features():
-            _COMMANDS[command]()
-        else:
+        if command not in _COMMANDS or command not in features():
             raise form.FormError("subtc_unknown_command", command, value=command)
+        _COMMANDS[command]()
     except form.FormError as problem:
         log.warning("command.refused", command=command, problem=problem)
         _say(form.error_document(problem))
@@ -77,6 +93,10 @@ def _say(document: bytes) -> None:
 
 
 def _stdin() -> ET.Element:
+    import xml.etree.ElementTree as ET
+
+    from subtc import form, mgrctl
+
     try:
         return mgrctl.parse(sys.stdin.buffer.read(_STDIN_CAP))
     except ET.ParseError as err:

@@ -1,4 +1,4 @@
-"""Documents the main script answers with (BILLmanager contract 4 and 6).
+"""The errors that the main script answers with (BILLmanager contract 6).
 
 Owns their shape and their bytes: UTF-8, as they say, in whatever locale we run; must not know what is being checked.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from typing import Iterable
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -27,19 +26,6 @@ def error_document(problem: FormError) -> bytes:
     error = ET.SubElement(doc, "error", type=problem.kind, object=_printable(problem.about))
     for name, value in problem.params.items():
         ET.SubElement(error, "param", name=name).text = _printable(value)
-    return _bytes(doc)
-
-
-def config_document(features: Iterable[str]) -> bytes:
-    doc = ET.Element("doc")
-    feature = ET.SubElement(doc, "feature")
-    for name in features:
-        ET.SubElement(feature, name).text = "on"
-    ET.SubElement(ET.SubElement(doc, "param"), "payment_script").text = "/mancgi/subtcpayment"
-    return _bytes(doc)
-
-
-def _bytes(doc: ET.Element) -> bytes:
     text = ET.tostring(doc, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ class Stop(Exception):
 def main() -> None:
     """Answer one request; whatever happens the client reads what to do, never a traceback."""
     log.begin("subtcpayment")
-    log.follow(secrets.token_hex(16))
+    log.follow(os.urandom(16).hex())
     language, elid = "en", ""
     try:
         request = webio.read_request()

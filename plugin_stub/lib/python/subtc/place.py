@@ -5,14 +5,15 @@ Owns the base directory and etc/subtc.conf; must not read settings of a payment 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
+
+from subtc import conf
 
 
 def base() -> Path:
     """The root of the panel. Only a sandbox sets MGR5_BASE."""
-    return Path(os.environ.get("MGR5_BASE") or "/usr/local/mgr5")
+    return Path(conf.root())
 
 
 def state_dir() -> Path:
@@ -31,16 +32,9 @@ class Switches(NamedTuple):
 
 def switches() -> Switches:
     """Read `name = value` lines; unknown names and bad values leave the default, so a typo never stops billing."""
-    try:
-        text = (base() / "etc" / "subtc.conf").read_text("utf-8", "replace")
-    except OSError:
-        return Switches()
-    found = {}
-    for line in text.splitlines():
-        name, _, value = line.split("#")[0].partition("=")
-        found[name.strip()] = value.strip()
+    found = conf.found()
     return Switches(
-        refund=found.get("refund") == "on",
+        refund=conf.is_refunding(found),
         mgrctl_timeout_seconds=_seconds(found, "mgrctl_timeout_seconds", 30),
         bridge_timeout_seconds=_seconds(found, "bridge_timeout_seconds", 10),
         lock_wait_seconds=_seconds(found, "lock_wait_seconds", 20),

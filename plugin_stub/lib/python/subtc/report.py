@@ -5,7 +5,7 @@ Owns the report; must not change anything in BILLmanager, and must never keep a 
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 import xml.etree.ElementTree as ET
 from datetime import datetime, timedelta, timezone
@@ -72,7 +72,7 @@ def _said(row: ET.Element) -> dict[str, Any] | None:
 
 def _send(account: Settings, rows: list[dict[str, Any]], covers_from: datetime, deadline: float) -> None:
     """All pages under one report id; only the last one makes the report whole."""
-    report_id = f"bm-{secrets.token_hex(10)}"
+    report_id = f"bm-{os.urandom(10).hex()}"
     pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)] or [[]]
     for number, page in enumerate(pages, 1):
         if time.monotonic() > deadline:
