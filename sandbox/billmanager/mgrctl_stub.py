@@ -32,11 +32,26 @@ def _exchange(port: int, token: str, body: bytes) -> tuple[dict[str, str], bytes
     link.settimeout(120)
     link.connect(("127.0.0.1", port))
     link.sendall(head.encode() + body)
-    answer = b"".join(iter(lambda: link.recv(65536), b""))
-    link.close()
-    headers, _, content = answer.partition(b"\r\n\r\n")
-    lines = [line.partition(": ") for line in headers.decode("latin-1").split("\r\n")]
-    return {name.lower(): value for name, _, value in lines}, content
+    try:
+        return _answer(link)
+    finally:
+        link.close()
+
+
+def _answer(link: _socket.socket) -> tuple[dict[str, str], bytes]:
+    # By its length: the server hangs up only a while after it has answered.
+    answer, headers, content, size = b"", {}, b"", -1
+    while size < 0 or len(content) < size:
+        piece = link.recv(65536)
+        if not piece:
+            raise ConnectionError
+        answer += piece
+        head, ended, content = answer.partition(b"\r\n\r\n")
+        if ended and size < 0:
+            lines = [line.partition(": ") for line in head.decode("latin-1").split("\r\n")]
+            headers = {name.lower(): value for name, _, value in lines}
+            size = int(headers["content-length"])
+    return headers, content
 
 
 def main(argv: list[str]) -> int:
