@@ -86,11 +86,16 @@ def install(base: Path, *, packaging: bool, python: str) -> bool:
         made = change.folder(base / STATE_DIRECTORY, 0o750)
         # Last: until all is in place the old list must name what there was, should this be killed.
         change.put({where: file for where, file in todo.items() if where in listed})
-    # A run that was killed leaves what it kept or had ready, also of files that are no longer ours.
-    sweep([*wanted, *listed, *(where.with_name(where.name[1:-4]) for where in (base / PACKAGE).glob(".*.*"))])
+    _sweep(base)
     if todo and not packaging:
         _compile(base, python)
     return bool(todo or leftovers or made)
+
+
+def _sweep(base: Path) -> None:
+    """Drop what a run that was killed had kept or ready, also of files that are no longer ours."""
+    stray = (where.with_name(where.name[1:-4]) for where in (base / PACKAGE).glob(".*.*"))
+    sweep([*(base / name for name in (*FILES, MANIFEST)), *stray])
 
 
 def _read_sources(python: str) -> dict[str, bytes]:
@@ -155,6 +160,7 @@ def uninstall(base: Path) -> bool:
     with Change() as change:
         for name in reversed(names):
             change.remove(base / name)
+    _sweep(base)
     shutil.rmtree(base / PACKAGE / "__pycache__", ignore_errors=True)
     with contextlib.suppress(OSError):
         (base / PACKAGE).rmdir()

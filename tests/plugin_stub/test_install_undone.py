@@ -93,7 +93,7 @@ def test_whichever_step_fails_the_previous_state_is_there_again(
 ) -> None:
     source, action = scene(package, newer, base)
     before = tree(base)
-    for number in range(1, MOST_STEPS):
+    for number in one_in(2, range(1, MOST_STEPS)):
         done = run(source, base, action, *stumble("fail", number, base))
         if done.returncode == 0:
             break
@@ -104,8 +104,7 @@ def test_whichever_step_fails_the_previous_state_is_there_again(
     after = tree(base)
     undisturbed = tmp_path / "undisturbed"
     shutil.copytree(base, undisturbed)
-    if action != "uninstall":
-        assert run(source, undisturbed, "install").returncode == 0
+    assert run(source, undisturbed, action).returncode == 0
     assert after != before
     assert {name for name in tree(undisturbed) if "/." in name} == set()
 
