@@ -16,17 +16,21 @@ USUAL = "/usr/bin/python3"
 OTHERS = ["/usr/bin/python3.%d" % minor for minor in range(19, 7, -1)] + ["/usr/local/bin/python3"]
 SCRIPT = "paymethods/pmsubtc"
 ADVICE = "install a newer one (such as the package python3.11), or name one: make PYTHON=/usr/local/bin/python3.11"
-ASK = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
+ASK = "import sys; sys.stdout.write('%d.%d %s' % (sys.version_info[:2] + (sys.executable,)))"
 
 
-def version_of(python):
-    """As numbers; None when there is no such program or it is no Python."""
+def ask(python):
+    """Its version in numbers, and where it really is (a named one may be a program that looks for a Python).
+
+    None and nothing when there is no such program or it is no Python.
+    """
     try:
         asked = subprocess.Popen([python, "-c", ASK], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         said = asked.communicate()[0].decode("ascii", "replace")
     except OSError:
-        return None
-    return tuple(int(number) for number in said.split(".")) if re.match("^[0-9]+[.][0-9]+$", said) else None
+        return None, ""
+    found = re.match("^([0-9]+)[.]([0-9]+) (.+)$", said)
+    return ((int(found.group(1)), int(found.group(2))), found.group(3)) if found else (None, "")
 
 
 def find(named, base):
@@ -37,18 +41,18 @@ def find(named, base):
     tried = [named] if named else [python for python in (_installed(base), USUAL) if python] + OTHERS
     complaints = []
     for python in tried:
-        version = version_of(python)
+        version, place = ask(python)
         if version is None:
             if python in (named, USUAL):
                 complaints.append("there is no %s" % python)
         elif version < OLDEST:
             complaints.append("%s is Python %d.%d" % ((python,) + version))
-        elif not re.match("^/[!-~]{1,120}$", python):
-            complaints.append("%s is no full path without spaces" % python)
-        elif _is_open(python):
-            complaints.append("%s can be changed by others than root, and the module runs as root" % python)
+        elif not re.match("^/[!-~]{1,120}$", place):
+            complaints.append("%s is no full path without spaces" % place)
+        elif _is_open(place):
+            complaints.append("%s can be changed by others than root, and the module runs as root" % place)
         else:
-            return python, "; ".join(complaints)
+            return place, "; ".join(complaints)
     return "", "; ".join(complaints)
 
 

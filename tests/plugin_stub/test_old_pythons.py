@@ -17,7 +17,7 @@ USUAL = "/usr/bin/python3"
 SCRIPTS = ("paymethods/pmsubtc", "cgi/subtcpayment", "cgi/subtcresult")
 # Answers as a Python of that version would; a script it says it cannot read.
 PRETENDING = """#!/bin/sh
-[ "$1" = -c ] && {{ printf %s {version}; exit 0; }}
+[ "$1" = -c ] && {{ printf '%s %s' {version} "$0"; exit 0; }}
 exec {python} -c 'import runpy, sys; sys.version_info = {numbers}
 sys.argv = [word for word in sys.argv[1:] if word != "-B"]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
@@ -101,6 +101,15 @@ sys.exit(install.main())"""
     done = subprocess.run([str(other), "-B", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == f"the module runs with {other}: {usual} is Python 3.6\nversion 1.0.0\n", done.stderr
     assert first_lines(base) == {f"#!{other} -IS"}
+
+
+def test_a_program_that_looks_for_a_python_is_not_what_runs_the_module(base: Path, tmp_path: Path) -> None:
+    """A shim asks the variables of whoever calls it, and BILLmanager has none of them."""
+    shim = tmp_path / "python3"
+    shim.write_text(f'#!/bin/sh\nexec {USUAL} "$@"\n')
+    shim.chmod(0o755)
+    assert make(STUB, "install", BASE=base, RELOAD="no", PYTHON=shim).returncode == 0
+    assert first_lines(base) == {f"#!{USUAL} -IS"}
 
 
 def test_a_python_that_others_may_change_is_not_made_root(base: Path, tmp_path: Path) -> None:
