@@ -4,6 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.sandbox_billmanager.driver import Billing, error, message
 
 MODULES = Path(__file__).parent / "modules"
@@ -186,3 +188,24 @@ def test_a_linked_php_module_is_hosted_and_reads_the_environment_that_is_asked_f
     billing.setup("pmgift.php", currencies=["RUB"], settings={})
     assert billing.order()["pay_path"].startswith("/mancgi/echo?elid=")
     billing.mgrctl("exit")
+
+
+@pytest.mark.parametrize(
+    ("words", "info"),
+    [
+        ("7, 'words', 'ext-7'", "words"),  # the older library
+        ("7, 'ext-7'", ""),
+        ("7, info='words', external_id='ext-7'", "words"),
+        ("7, 'ext-7', payment.RecurringInfo(payment.RecurringStatus.rsStored, token='t')", ""),
+        ("7, 'ext-7', recurring_info=payment.RecurringInfo(payment.RecurringStatus.rsStored, token='t')", ""),
+    ],
+)
+def test_a_python_module_may_name_what_it_says_of_a_payment_in_either_order(
+    ready: Billing, words: str, info: str
+) -> None:
+    ready.running.world.next_ids["payments"] = 7
+    assert ready.order()["payment_id"] == 7
+    code = f"import sys; sys.path.insert(0, 'lib/python'); from billmgr import payment; payment.set_paid({words})"
+    subprocess.run(["/usr/bin/python3", "-B", "-c", code], cwd=ready.running.base, check=True)
+    paid = ready.payment(7)
+    assert (paid["status"], paid["externalid"], paid["info"]) == (4, "ext-7", info)

@@ -1,4 +1,4 @@
-"""Owns the status functions for modules, in the newer order of what they take. It must not decide which one is right."""
+"""Owns the status functions for modules, in the order of either version. It must not decide which one is right."""
 
 from __future__ import annotations
 
@@ -36,26 +36,34 @@ class RecurringInfo(NamedTuple):
     name: str = ""
 
 
-def _set(func: str, elid: Any, external_id: Any, info: str, stored: RecurringInfo | None = None) -> None:
+def _set(func: str, elid: Any, first: Any, second: Any, info: str, external_id: Any) -> None:
+    # Newer: external id, then what is stored. Older: words, then the external id.
+    stored = second if isinstance(second, RecurringInfo) else None
+    if second is None or stored:
+        external_id = external_id or first
+    else:
+        info, external_id = info or first, external_id or second
     kept = {"stored_token": stored.token, "stored_name": stored.name} if stored else {}
     MgrctlXml(func, elid=elid, info=info, externalid=external_id, **kept)
 
 
-def set_in_pay(elid: Any, external_id: Any = "", info: str = "") -> None:
+def set_in_pay(elid: Any, first: Any = "", second: Any = None, *, info: str = "", external_id: Any = "") -> None:
     """Status 2."""
-    _set("payment.setinpay", elid, external_id, info)
+    _set("payment.setinpay", elid, first, second, info, external_id)
 
 
-def set_paid(elid: Any, external_id: Any = "", recurring_info: RecurringInfo | None = None, info: str = "") -> None:
+def set_paid(
+    elid: Any, first: Any = "", second: Any = None, *, info: str = "", external_id: Any = "", recurring_info: Any = None
+) -> None:
     """Status 4."""
-    _set("payment.setpaid", elid, external_id, info, recurring_info)
+    _set("payment.setpaid", elid, first, second if recurring_info is None else recurring_info, info, external_id)
 
 
-def set_canceled(elid: Any, external_id: Any = "", info: str = "") -> None:
+def set_canceled(elid: Any, first: Any = "", second: Any = None, *, info: str = "", external_id: Any = "") -> None:
     """Status 9."""
-    _set("payment.setcanceled", elid, external_id, info)
+    _set("payment.setcanceled", elid, first, second, info, external_id)
 
 
-def set_fraud(elid: Any, external_id: Any = "", info: str = "") -> None:
+def set_fraud(elid: Any, first: Any = "", second: Any = None, *, info: str = "", external_id: Any = "") -> None:
     """Status 7."""
-    _set("payment.setfraud", elid, external_id, info)
+    _set("payment.setfraud", elid, first, second, info, external_id)
