@@ -6,6 +6,7 @@ Owns the module's view of the bridge's interface; must not import the module or 
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -25,6 +26,7 @@ class FakeBridge:
     """`requests` are (method, path, headers, body); `status` forces an answer; `clock_offset` moves its clock."""
 
     def __init__(self) -> None:
+        self.name = secrets.token_hex(4)  # no two bridges ever give the same id
         self.keys = {KEY: SECRET}
         self.invoices: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -60,7 +62,7 @@ class FakeBridge:
         about = self.invoice(elid, **fields)
         about["sequence"] += 1
         event = {
-            "id": f"evt_{len(self.feed) + 1}",
+            "id": f"evt_{self.name}{len(self.feed) + 1}",
             "type": f"invoice.{kind}",
             "sequence": about["sequence"],
             "created_at": "2026-01-02T03:04:05Z",

@@ -34,6 +34,12 @@ def _rfset() -> None:
     rfset(_stdin())
 
 
+def _solved(elid: str) -> None:
+    from subtc.solved import solved
+
+    _say((solved(elid) + "\n").encode())
+
+
 # Each command imports what it needs; `config`, which BILLmanager waits for when it starts, needs nothing.
 _COMMANDS = {"pmvalidate": _pmvalidate, "checkpay": _checkpay, "rfset": _rfset}
 
@@ -46,11 +52,11 @@ def features() -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Run one command; errors go to stdout as an XML document and the exit code stays 0."""
-    command = _command(argv)
+    command = _option(argv, "--command")
     if command == "config":
         _say(_config())
     else:
-        _run(command)
+        _run(command, argv)
 
 
 def _config() -> bytes:
@@ -61,11 +67,14 @@ def _config() -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
-def _run(command: str) -> None:
+def _run(command: str, argv: list[str]) -> None:
     from subtc import form, log
 
     log.begin("pmsubtc")
     try:
+        if command == "solved":
+            _solved(_option(argv, "--payment"))
+            return
         if command not in _COMMANDS or command not in features():
             raise form.FormError("subtc_unknown_command", command, value=command)
         _COMMANDS[command]()
@@ -77,12 +86,12 @@ def _run(command: str) -> None:
         _say(form.error_document(form.FormError("subtc_internal", command)))
 
 
-def _command(argv: list[str]) -> str:
+def _option(argv: list[str], name: str) -> str:
     for number, word in enumerate(argv):
-        if word == "--command" and number + 1 < len(argv):
+        if word == name and number + 1 < len(argv):
             return argv[number + 1]
-        if word.startswith("--command="):
-            return word[len("--command=") :]
+        if word.startswith(f"{name}="):
+            return word[len(name) + 1 :]
     return ""
 
 

@@ -9,9 +9,9 @@ import os
 import sys
 import time
 import xml.etree.ElementTree as ET
-from typing import Callable, Iterator, Tuple
+from typing import Any, Callable, Iterator, Tuple
 
-from subtc import accounts, bridge, mgrctl, place, settings, state
+from subtc import accounts, bridge, identity, mgrctl, place, settings, state
 from subtc.form import FormError
 from subtc.validate import check_bridge, check_shape
 
@@ -115,17 +115,31 @@ def _sentence(kind: str, value: str) -> str:
 
 
 def _queue() -> Iterator[Finding]:
-    for feed in state.feeds():
+    try:
+        named = {identity.of(source) for source in accounts.known()}
+    except mgrctl.MgrctlDown:
+        return  # said already
+    for account in state.feed_names():
+        feed = state.load_feed(account)
         age = int(time.time()) - int(feed.get("pulled_at") or 0)
-        late = age > 900
-        advice = f"checkpay has not read the bridge for {age // 60} min: look into var/pmsubtc.log"
-        yield not late, advice if late else f"checkpay read the bridge {age} s ago, position {feed.get('position')}"
-        if feed.get("retry"):
+        if account not in named:
+            yield True, f"no payment method leads to account {account} any more, so it is not read"
+        elif age > 900:
+            yield False, f"checkpay has not read the bridge for {age // 60} min: look into var/pmsubtc.log"
+        else:
+            yield True, f"checkpay read the bridge {age} s ago, position {feed['position']}"
+        if feed["retry"] and account in named:
             yield False, f"{len(feed['retry'])} events wait for another try: look into var/pmsubtc.log"
-        if feed.get("parked"):
-            last = feed["parked"][-1]
-            where = f"billing payment {last.get('elid')}, {last.get('reason')}"
-            yield False, f"{len(feed['parked'])} events need a person, the last one: {where}"
+        if feed["parked"]:
+            yield False, _cases(feed["parked"])
+
+
+def _cases(parked: list[Any]) -> str:
+    last = parked[-1]
+    where = f"billing payment {last.get('elid')}, {last.get('reason')}"
+    program = f"{place.base() / _SCRIPTS[0]} --command solved"
+    program += f" --payment {last['elid']}" if last.get("elid") else ""
+    return f"{len(parked)} events need a person, the last one: {where}; when that is done and this stays: {program}"
 
 
 def reachable(url: str) -> Finding:

@@ -181,10 +181,11 @@ def _remember(invoice: Invoice, found: BillingPayment) -> None:
     """Keep what checkpay compares with. Without it checkpay asks BILLmanager, so a full disk stops nobody."""
     try:
         known = state.load_record(found.elid)
-        if known is None or known.invoice != invoice.id or known.source != found.settings.source:
+        if known is None or known.invoice != invoice.id:
             state.save_record(settle.new_record(invoice, found))
-        elif known.told or known.closed:
-            pass  # checkpay tells the bridge "restored" first
+        elif known.source != found.settings.source:
+            # The key was replaced. What was told and done stays: checkpay tells the bridge "restored" by it.
+            state.save_record(known._replace(source=found.settings.source))
         state.remember_sample(found.method_id, found.elid)
     except OSError as err:
         log.warning("state.not_writable", elid=found.elid, error=err)

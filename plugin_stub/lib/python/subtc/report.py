@@ -9,10 +9,13 @@ import os
 import time
 import xml.etree.ElementTree as ET
 from datetime import datetime, timedelta, timezone
-from typing import Any, Mapping
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
-from subtc import MODULE, bridge, log, mgrctl, payment, place, state
+from subtc import MODULE, bridge, identity, log, mgrctl, payment, place, state
 from subtc.settings import Settings
+from subtc.state import Record
+
+_Row = Tuple[Optional[Record], Dict[str, Any]]
 
 _PAUSE_SECONDS = 3600
 _DAYS = 30
@@ -20,17 +23,23 @@ _PAGE = 300  # fits into the bridge's limit on bodies
 
 
 def tell_statuses(known: Mapping[str, Settings], deadline: float) -> None:
-    """Send every payment of the last days to the bridge that opened its invoice. Trouble waits for the next hour."""
+    """Send every payment of the last days to the account that opened its invoice. Trouble waits for the next hour."""
     due = [source for source in known if _is_due(source)]
     if not due:
         return
     covers_from = datetime.now(timezone.utc) - timedelta(days=_DAYS)
-    rows = _rows(covers_from, only=next(iter(known)) if len(known) == 1 else "")
+    rows = list(_rows(covers_from))
+    identity.adopt(known, [record for record, _ in rows if record is not None])
+    told = _by_account(rows, only=next(iter(known)) if len(known) == 1 else "")
+    if not set(told) <= set(known):
+        # A report without them would say that BILLmanager has no such payments.
+        log.warning("report.waits_for_accounts", unknown=",".join(sorted(set(told) - set(known))))
+        return
     for source in due:
         # Noted before it is sent: a bridge that refuses is not asked again with every tick.
         state.write_json(_note(source), {"at": int(time.time())})
         try:
-            _send(known[source], rows.get(source, []), covers_from, deadline)
+            _send(known[source], told.get(source, []), covers_from, deadline)
         except (bridge.BridgeDown, bridge.BridgeRefused) as err:
             log.warning("report.not_taken", source=source, error=err)
 
@@ -44,19 +53,24 @@ def _is_due(source: str) -> bool:
     return not isinstance(at, int) or not 0 <= time.time() - at < _PAUSE_SECONDS
 
 
-def _rows(covers_from: datetime, *, only: str) -> dict[str, list[dict[str, Any]]]:
-    """What the list shows of our payments, by the bridge they belong to; `only` is the one bridge there is."""
+def _rows(covers_from: datetime) -> Iterator[_Row]:
+    """What the list shows of our payments, with what we know of each."""
     # The panel's days are those of its own clock, so one more day is asked for on each side.
     since = (covers_from - timedelta(days=1)).date().isoformat()
-    found: dict[str, list[dict[str, Any]]] = {}
     for row in payment.listed(createdate="other", createdatestart=since):
         said = _said(row) if row.findtext("paymethod_module") == MODULE else None
-        if said is None:
-            continue
-        record = state.load_record(said["billing_payment_id"])
-        source = record.source if record is not None else only
-        if source:
-            found.setdefault(source, []).append({**said, "externalid": record.invoice if record is not None else ""})
+        if said is not None:
+            record = state.load_record(said["billing_payment_id"])
+            yield record, {**said, "externalid": record.invoice if record is not None else ""}
+
+
+def _by_account(rows: Sequence[_Row], *, only: str) -> dict[str, list[dict[str, Any]]]:
+    """`only` is the one account there is. Payments of a bridge that is named nowhere any more belong to nobody."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record, said in rows:
+        account = identity.of(record.source) if record is not None else only
+        if account and not (record is not None and identity.is_nobodys(record.source)):
+            found.setdefault(account, []).append(said)
     return found
 
 

@@ -24,7 +24,7 @@ _KEY = re.compile(r"[\x21-\x7e]{8,512}")
 
 
 class Settings(NamedTuple):
-    """Secrets stay out of repr; `source` names a bridge account without telling its key."""
+    """Secrets stay out of repr; `source` names address and key without telling them."""
 
     bridge_url: str
     api_key: str
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
 
     @property
     def source(self) -> str:
-        """A stable id of (bridge, key): feed positions are stored under it, and payments are bound to it."""
+        """An id of address and key. It changes with them: which account they reach is known to `identity`."""
         return hashlib.sha256(f"{self.bridge_url}\n{self.api_key}".encode()).hexdigest()[:16]
 
     def secrets(self) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Sequence
 
 from subtc import log, mgrctl, payment, state
-from subtc.invoice import Event, Invoice, Received
+from subtc.invoice import Event, Invoice, Malformed, Received, read_invoice
 from subtc.payment import BillingPayment
 from subtc.settings import Settings
 from subtc.state import Record
@@ -34,11 +34,15 @@ class Outcome(NamedTuple):
     reason: str
 
 
+class CannotTell(Exception):
+    """What would have to be known before a decision is not known now; a later try may know it."""
+
+
 def settle(event: Event, invoice: Invoice, *, vouch: Callable[[Settings], bool]) -> Outcome:
     """Bring the billing payment to what the bridge says. Idempotent; safe to race with itself.
 
     `vouch` says whether the event is genuine for the settings of the payment's own method: a bridge can only speak
-    about payments of a method that names it.
+    about payments of a method that names it. It may raise CannotTell.
     """
     before = log.trace()
     log.follow(invoice.trace)
@@ -51,6 +55,8 @@ def settle(event: Event, invoice: Invoice, *, vouch: Callable[[Settings], bool])
         outcome = Outcome(LATER, f"mgrctl_down: {err}")
     except mgrctl.Refused as err:
         outcome = Outcome(LATER, f"mgrctl_refused: {err}")
+    except CannotTell as err:
+        outcome = Outcome(LATER, str(err))
     except state.Busy:
         outcome = Outcome(LATER, "payment_locked")
     except OSError as err:
@@ -163,6 +169,10 @@ def _cancel(invoice: Invoice, found: BillingPayment, record: Record | None) -> O
         return Outcome(CONFLICT, "cancelled_with_money")
     if found.status not in payment.PAYABLE:
         return Outcome(DONE, f"left_at_{found.status}")
+    now = _as_it_is_now(invoice, found)
+    if now.status not in ("expired", "invalid") or now.hold or now.received_sat:
+        # An old message, or one out of its place: the invoice was opened again, or money is on its way or in question.
+        return Outcome(DONE, "cancel_outdated")
     record = record or new_record(invoice, found)
     state.save_record(record._replace(cancelled_by_us=True))
     refusal = _try(
@@ -179,6 +189,19 @@ def _cancel(invoice: Invoice, found: BillingPayment, record: Record | None) -> O
         return Outcome(LATER, "not_cancelled")
     state.save_record(record._replace(cancelled_by_us=True, closed=True))
     return Outcome(DONE, "set_cancelled")
+
+
+def _as_it_is_now(invoice: Invoice, found: BillingPayment) -> Invoice:
+    """Only the pay page opens an invoice again, and it waits for the lock that we hold. Raises CannotTell."""
+    from subtc import bridge  # a push needs the network for nothing else, and is quicker without it
+
+    try:
+        now = read_invoice(bridge.get_invoice(found.settings, invoice.id))
+    except (bridge.BridgeDown, bridge.BridgeRefused, Malformed) as err:
+        raise CannotTell(f"invoice_unreadable: {err}") from err
+    if now.id != invoice.id or now.elid != found.elid:
+        raise CannotTell("invoice_unreadable: the answer is about another one")
+    return now
 
 
 def set_in_pay(found: BillingPayment, invoice_id: str) -> None:

@@ -26,8 +26,9 @@ class Busy(Exception):
 class Record(NamedTuple):
     """What we know of one billing payment beyond BILLmanager itself.
 
-    `told` is the last billing change the bridge heard of. `paid_by_us` and `cancelled_by_us` are written before the
-    call they speak of, so that a status somebody else set can be told from ours (003-28).
+    `source` names the settings that opened the invoice. `told` is the last billing change the bridge heard of.
+    `paid_by_us` and `cancelled_by_us` are written before the call they speak of, so that a status somebody else set can
+    be told from ours (003-28).
     """
 
     elid: str
@@ -50,9 +51,9 @@ def payment_lock(elid: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def checkpay_lock() -> Iterator[None]:
-    """One checkpay at a time: BILLmanager may start the next tick before this one is done. Raises Busy at once."""
-    with _lock("checkpay", 0):
+def checkpay_lock(*, wait_seconds: int = 0) -> Iterator[None]:
+    """One checkpay at a time: BILLmanager may start the next tick before this one is done. Raises Busy."""
+    with _lock("checkpay", wait_seconds):
         yield
 
 
@@ -141,6 +142,14 @@ def open_elids() -> list[str]:
     return sorted((mark.name for mark in _dir("open").glob("*") if mark.name.isdigit()), key=int)
 
 
+def records() -> Iterator[Record]:
+    """Every payment that is remembered."""
+    for where in _dir("payments").glob("*.json"):
+        record = load_record(where.stem)
+        if record is not None:
+            yield record
+
+
 def forget_old_records(*, now: int, days: int = 400) -> None:
     """Drop closed records nobody touched for `days`, so that the directory does not grow for ever."""
     for where in _dir("payments").glob("*.json"):
@@ -148,17 +157,36 @@ def forget_old_records(*, now: int, days: int = 400) -> None:
             where.unlink()
 
 
-def load_feed(source: str) -> dict[str, Any]:
-    """Position, retry list and parked list of one bridge account."""
-    return {"position": 0, "retry": [], "parked": [], **read_json(_dir("feeds") / f"{source}.json")}
+def load_feed(account: str) -> dict[str, Any]:
+    """Position, retry list and parked list of one account (see identity)."""
+    return {"position": 0, "retry": [], "parked": [], **read_json(_dir("feeds") / f"{account}.json")}
 
 
-def save_feed(source: str, feed: dict[str, Any]) -> None:
-    write_json(_dir("feeds") / f"{source}.json", feed)
+def save_feed(account: str, feed: dict[str, Any]) -> None:
+    write_json(_dir("feeds") / f"{account}.json", feed)
 
 
-def feeds() -> list[dict[str, Any]]:
-    return [read_json(where) for where in sorted(_dir("feeds").glob("*.json"))]
+def feed_names() -> list[str]:
+    return sorted(where.stem for where in _dir("feeds").glob("*.json"))
+
+
+def merge_feed(source: str, *, into: str) -> None:
+    """What was kept under `source` is kept under `into`. What was read twice is read; what waits waits once."""
+    if source == into:
+        return
+    told = _dir("reports") / f"{source}.json"
+    if told.exists():
+        told.replace(told.with_name(f"{into}.json"))
+    former = _dir("feeds") / f"{source}.json"
+    if not former.exists():
+        return
+    one, other = load_feed(into), load_feed(source)
+    merged = {
+        name: [*one[name], *(kept for kept in other[name] if kept not in one[name])] for name in ("retry", "parked")
+    }
+    newest = {name: max(int(one.get(name) or 0), int(other.get(name) or 0)) for name in ("position", "pulled_at")}
+    save_feed(into, {**merged, **newest})
+    former.unlink()
 
 
 def remember_sample(method: str, elid: str) -> None:
