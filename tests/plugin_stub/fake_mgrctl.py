@@ -46,7 +46,8 @@ INFO = """<?xml version="1.0" encoding="UTF-8"?>
   <currency><id>{currency_id}</id><name>Money</name><iso>{iso}</iso><symbol/><code>643</code><active>on</active></currency>
   <project><id>2</id><name>Hosting</name><account>1</account><site/><billurl>https://billing.example/billmgr</billurl>
   </project>
-  <items><item is_json_array="yes"><locale_name>x</locale_name><amount>{amount}</amount></item></items>
+  {extra}
+  <items><item is_json_array="yes"><locale_name>{ordered}</locale_name><amount>{amount}</amount></item></items>
   <notaxamount>{amount}</notaxamount><no_vat>off</no_vat>
  </payment>
  <elid>{id}</elid><tparams><elid>{id}</elid><out>xml</out></tparams><saved_filters/>
@@ -82,6 +83,10 @@ def payment_info(panel, params):
     method = panel["methods"][record["method"]]
     settings = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in method["settings"].items())
     fields = {name: escape(value) for name, value in record.items()}
+    # What a panel may add to a payment: fields of its own, and the name of what was ordered.
+    more = record.get("extra", {})
+    fields["extra"] = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in more.items())
+    fields.setdefault("ordered", fields["description"])
     fields.update(module=method["module"], settings=settings, iso=method["currency"])
     return INFO.format(currency_id=currency_id(method["currency"]), **fields)
 

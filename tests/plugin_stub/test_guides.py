@@ -22,7 +22,7 @@ def test_every_field_of_the_settings_form_is_named(language: str) -> None:
     labels = DESCRIPTION.find(f"lang[@name='{language}']/messages[@name='paymethod.edit.subtc']")
     assert labels is not None
     names = [msg.text for msg in labels if not (msg.get("name") or "").startswith(("hint_", "placeholder_"))]
-    assert len(names) == 5
+    assert len(names) == 6
     assert [name for name in names if f"**{name}**" not in guide(language)] == []
 
 

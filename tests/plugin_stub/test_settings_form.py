@@ -37,6 +37,12 @@ def messages(language: str) -> dict[str, str]:
     return {msg.get("name", ""): msg.text or "" for msg in group}
 
 
+def test_a_tier_that_no_policy_can_have_is_shown_at_its_field(panel: Panel, bridge: FakeBridge) -> None:
+    typed = form(bridge.url).replace("<paymethod>", "<subtc_tier>{}</subtc_tier><paymethod>")
+    assert panel.command("pmvalidate", typed.format("trusted")) == ""
+    assert error(panel.command("pmvalidate", typed.format("our best"))) == ("subtc_tier_bad", "subtc_tier")
+
+
 def test_good_settings_are_accepted_in_silence(panel: Panel, bridge: FakeBridge) -> None:
     assert panel.command("pmvalidate", form(bridge.url + "/", old=OLD_SECRET)) == ""
     _, path, _, body = bridge.requests[0]
@@ -168,6 +174,7 @@ KINDS = {
     "subtc_url_bad",
     "subtc_key_bad",
     "subtc_secret_bad",
+    "subtc_tier_bad",
     "subtc_bridge_down",
     "subtc_bridge_tls",
     "subtc_bridge_wrong",

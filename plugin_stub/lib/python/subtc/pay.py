@@ -157,12 +157,17 @@ def _order(found: BillingPayment, language: str) -> dict[str, Any]:
         "amount": str(found.charge),
         "currency": found.currency,
         "description": found.description[:200],
-        "customer": {name: value for name, value in (("id", found.user_id), ("email", found.useremail)) if value},
+        "customer": _customer(found),
         "service_ref": found.billorder,
         "return_url": found.page("payment.pending") if found.panel_url.startswith("http") else "",
         "locale": language,
     }
     return {name: _plain(value) for name, value in order.items() if value}
+
+
+def _customer(found: BillingPayment) -> dict[str, str]:
+    told = {"id": found.user_id, "email": found.useremail, "tier": found.tier, "country": found.country}
+    return {name: value for name, value in told.items() if value}
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Iterator, NamedTuple
 from urllib.parse import urlencode
 
-from subtc import MODULE, mgrctl, settings
+from subtc import MODULE, mgrctl, place, settings
 
 ELID = re.compile(r"[0-9]{1,12}")
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,8})?")
 
 PAYABLE = (1, 2, 8)
@@ -48,6 +49,8 @@ class BillingPayment(NamedTuple):
     billorder: str
     method_id: str
     settings: settings.Settings
+    tier: str = ""
+    country: str = ""
 
     def page(self, func: str) -> str:
         """Address of payment.success, payment.fail or payment.pending in the client's panel (contract 7)."""
@@ -83,8 +86,10 @@ def read(found: ET.Element) -> BillingPayment:
         raise Unreadable("payment.info: amount or status is not a number")
 
     def text(path: str) -> str:
-        return (found.findtext(path) or "").strip()
+        return (found.findtext(path) or "").strip() if path else ""
 
+    switches, account = place.switches(), settings.read({child.tag: child.text or "" for child in method})
+    tier, country = text(switches.tier_field), text(switches.country_field)
     return BillingPayment(
         elid=text("id"),
         status=int(status),
@@ -93,13 +98,25 @@ def read(found: ET.Element) -> BillingPayment:
         externalid=text("externalid"),
         randomnumber=text("randomnumber"),
         panel_url=_panel_url(text("manager_url"), text("project/billurl")),
-        description=text("description"),
+        description=_ordered(found, switches) or text("description"),
         user_id=text("user_id"),
         useremail=text("useremail"),
         billorder=text("billorder"),
         method_id=(method.findtext("id") or "").strip(),
-        settings=settings.read({child.tag: child.text or "" for child in method}),
+        settings=account,
+        tier=tier if tier and settings.tier_is_good(tier) else account.tier,
+        country=country.upper() if _COUNTRY.fullmatch(country) else "",
     )
+
+
+def _ordered(found: ET.Element, switches: place.Switches) -> str:
+    """What the client ordered, by the names that BILLmanager shows him, with the payment's number; or nothing."""
+    names = [(one.findtext("locale_name") or "").strip() for one in found.findall("items/item")]
+    named = "; ".join(dict.fromkeys(name for name in names if name))
+    if not switches.item_names or not named or named == (found.findtext("description") or "").strip():
+        return ""
+    number = (found.findtext("number") or "").strip()
+    return f"{named[:150]} ({number[:40]})" if number else named
 
 
 def _object(parent: ET.Element, tag: str) -> ET.Element | None:

@@ -1,4 +1,4 @@
-"""The settings of one payment method: which bridge, which key, which notification secrets.
+"""The settings of one payment method: which bridge, which key, which notification secrets, whose customers.
 
 Owns their shape and redaction; must not fetch them (they come with payment.info or with the settings form).
 """
@@ -18,8 +18,10 @@ URL_FIELD = "subtc_bridge_url"
 KEY_FIELD = "subtc_api_key"
 SECRET_FIELD = "subtc_notify_secret"
 OLD_SECRET_FIELD = "subtc_notify_secret_old"
+TIER_FIELD = "subtc_tier"
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_TIER = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 _KEY = re.compile(r"[\x21-\x7e]{8,512}")
 
 
@@ -30,6 +32,7 @@ class Settings(NamedTuple):
     api_key: str
     notify_secret: str
     notify_secret_old: str = ""
+    tier: str = ""
 
     def __repr__(self) -> str:
         return f"Settings(bridge_url={self.bridge_url!r})"
@@ -52,6 +55,7 @@ def read(fields: Mapping[str, str]) -> Settings:
         api_key=fields.get(KEY_FIELD, "").strip(),
         notify_secret=fields.get(SECRET_FIELD, "").strip(),
         notify_secret_old=fields.get(OLD_SECRET_FIELD, "").strip(),
+        tier=fields.get(TIER_FIELD, "").strip(),
     )
     for secret in (found.api_key, found.notify_secret, found.notify_secret_old):
         log.hide(secret)
@@ -93,3 +97,8 @@ def url_is_good(url: str) -> bool:
 
 def key_is_good(key: str) -> bool:
     return bool(_KEY.fullmatch(key))
+
+
+def tier_is_good(tier: str) -> bool:
+    """A tier's name as the bridge's policy spells it, or none."""
+    return bool(_TIER.fullmatch(tier))

@@ -37,6 +37,8 @@ def check_shape(typed: settings.Settings) -> None:
         raise FormError("subtc_secret_bad", settings.SECRET_FIELD)
     if typed.notify_secret_old and not settings.decode_secret(typed.notify_secret_old):
         raise FormError("subtc_secret_bad", settings.OLD_SECRET_FIELD)
+    if not settings.tier_is_good(typed.tier):
+        raise FormError("subtc_tier_bad", settings.TIER_FIELD, value=typed.tier)
 
 
 def check_bridge(typed: settings.Settings, currency: str) -> None:

@@ -1,0 +1,61 @@
+"""What the bridge hears of the client and his order, so that its rules can be for him."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge.web.bodies import NewInvoiceBody
+from tests.plugin_stub.fake_bridge import FakeBridge
+from tests.plugin_stub.panel import Panel
+
+
+def order(panel: Panel, bridge: FakeBridge) -> dict[str, Any]:
+    assert panel.pay("7").status == 302
+    body: dict[str, Any] = next(body for _, path, _, body in bridge.requests if path == "/v1/invoices")
+    # Module and bridge are written apart: what the one sends must be what the other reads.
+    NewInvoiceBody.model_validate(body)
+    return body
+
+
+def configure(panel: Panel, *lines: str) -> None:
+    panel.base.joinpath("etc/subtc.conf").write_text("\n".join(lines) + "\n")
+
+
+def test_nothing_of_the_client_is_guessed(panel: Panel, bridge: FakeBridge) -> None:
+    panel.add_payment("7", extra={"country": "DE", "client_group": "trusted"})
+    assert order(panel, bridge)["customer"] == {"id": "4", "email": "client@example.com"}
+
+
+def test_a_method_may_be_for_one_tier_of_clients(panel: Panel, bridge: FakeBridge) -> None:
+    methods = panel.read()["methods"]
+    methods["1"]["settings"]["subtc_tier"] = "trusted"
+    panel.change(methods=methods)
+    panel.add_payment("7")
+    assert order(panel, bridge)["customer"]["tier"] == "trusted"
+
+
+def test_fields_of_the_panel_tell_tier_and_country_where_they_are_named(panel: Panel, bridge: FakeBridge) -> None:
+    configure(panel, "tier_field = client_group", "country_field = client_country")
+    methods = panel.read()["methods"]
+    methods["1"]["settings"]["subtc_tier"] = "everybody"
+    panel.change(methods=methods)
+    panel.add_payment("7", extra={"client_group": "trusted", "client_country": "de"})
+    customer = order(panel, bridge)["customer"]
+    assert (customer["tier"], customer["country"]) == ("trusted", "DE")
+
+
+def test_a_field_with_something_else_in_it_stops_nobody(panel: Panel, bridge: FakeBridge) -> None:
+    configure(panel, "tier_field = client_group", "country_field = client_country")
+    panel.add_payment("7", extra={"client_group": "VIP & friends \u2014 all", "client_country": "Germany"})
+    assert order(panel, bridge)["customer"] == {"id": "4", "email": "client@example.com"}
+
+
+def test_the_invoice_names_what_was_ordered_and_the_number_of_the_payment(panel: Panel, bridge: FakeBridge) -> None:
+    panel.add_payment("7", ordered="VPS KVM-2, 1 month")
+    assert order(panel, bridge)["description"] == "VPS KVM-2, 1 month (pfx/7)"
+
+
+def test_names_of_what_was_ordered_can_be_left_out(panel: Panel, bridge: FakeBridge) -> None:
+    configure(panel, "item_names = off")
+    panel.add_payment("7", ordered="VPS KVM-2, 1 month")
+    assert order(panel, bridge)["description"] == "Advance payment #7"
