@@ -49,6 +49,26 @@ def test_a_refusal_of_the_bridge_tells_the_client_not_to_pay(panel: Panel, bridg
     assert (answer.status, "Do not send bitcoin" in answer.body, "<b>" in answer.body) == (502, True, False)
 
 
+@pytest.mark.parametrize(
+    ("code", "english", "russian"),
+    [
+        ("below_minimum", "The sum is too small for Bitcoin", "Сумма слишком мала для оплаты биткоином"),
+        ("above_maximum", "The sum is too large for Bitcoin", "Сумма слишком велика для оплаты биткоином"),
+    ],
+)
+def test_a_sum_that_bitcoin_is_not_for_leads_to_another_method_with_the_reason(
+    panel: Panel, bridge: FakeBridge, code: str, english: str, russian: str
+) -> None:
+    bridge.force = (422, {"code": code, "detail": "The smallest invoice is 10000 satoshi."}, {})
+    panel.add_payment("7")
+    answer = panel.pay("7")
+    assert (answer.status, english in answer.body) == (422, True)
+    assert '<a href="/billmgr?func=payment">To your payments</a>' in answer.body
+    cookie = "billmgrses5=sessclient; billmgrlang5=dragon:ru"
+    assert russian in panel.cgi("subtcpayment", "elid=7", HTTP_COOKIE=cookie).body
+    assert (panel.payment()["status"], panel.payment()["externalid"]) == (8, "")
+
+
 def test_the_client_is_not_sent_on_before_the_payment_is_in_pay(panel: Panel, bridge: FakeBridge) -> None:
     panel.add_payment("7")
     panel.fail("payment.setinpay", "down")

@@ -18,6 +18,10 @@ from subtc.payment import BillingPayment
 from subtc.webio import Request
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+# Refusals of a sum, which another payment method may well take, by what the client reads of them.
+_SUMS = {"below_minimum": "too_small", "above_maximum": "too_large"}
+_ELSEWHERE = {*_SUMS.values(), "refused"}
+_PAYMENTS = "/billmgr?func=payment"
 _KEY_PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -140,6 +144,8 @@ def _open(found: BillingPayment, language: str, suffix: str) -> Invoice:
             return read_invoice(bridge.open_invoice(found.settings, key=f"{_key(found)}-{digest}", order=order))
         if err.status == 409:
             raise Stop(409, "changed", str(err)) from err
+        if err.code in _SUMS:
+            raise Stop(422, _SUMS[err.code], str(err)) from err
         raise
 
 
@@ -214,5 +220,7 @@ def _page(status: int, name: str, language: str, elid: str, reason: str) -> None
     log.warning("pay.refused", elid=elid[:20], status=status, text=name, reason=reason)
     title, advice = texts.say(name, language)
     number = f" №{elid}" if payment.ELID.fullmatch(elid) else ""
-    body = webio.page(title + number, advice, link="/billmgr", link_text=texts.say("to_panel", language)[0])
+    # Where the advice is another payment method, the way leads to where it is chosen.
+    link, words = (_PAYMENTS, "to_payments") if name in _ELSEWHERE else ("/billmgr", "to_panel")
+    body = webio.page(title + number, advice, link=link, link_text=texts.say(words, language)[0])
     webio.respond(status, body, headers={"Retry-After": "60"} if status == 503 else None)

@@ -59,6 +59,30 @@ TEXTS = {
             "Не отправляйте биткоин. Выберите другой способ оплаты или напишите в поддержку и назовите номер ниже.",
         ),
     },
+    "too_small": {
+        "en": (
+            "The sum is too small for Bitcoin",
+            "Nothing was charged. Open your payments, press Pay and choose another payment method, "
+            "or add a larger sum to your balance.",
+        ),
+        "ru": (
+            "Сумма слишком мала для оплаты биткоином",
+            "Ничего не списано. Откройте список платежей, нажмите «Оплатить» и выберите другой способ оплаты "
+            "или пополните баланс на большую сумму.",
+        ),
+    },
+    "too_large": {
+        "en": (
+            "The sum is too large for Bitcoin",
+            "Nothing was charged. Open your payments, press Pay and choose another payment method, "
+            "or write to support.",
+        ),
+        "ru": (
+            "Сумма слишком велика для оплаты биткоином",
+            "Ничего не списано. Откройте список платежей, нажмите «Оплатить» и выберите другой способ оплаты "
+            "или напишите в поддержку.",
+        ),
+    },
     "changed": {
         "en": (
             "The payment was changed after money arrived",
@@ -70,6 +94,7 @@ TEXTS = {
         ),
     },
     "to_pay_page": {"en": ("Go to the payment page", ""), "ru": ("Перейти на страницу оплаты", "")},
+    "to_payments": {"en": ("To your payments", ""), "ru": ("К списку платежей", "")},
     "to_panel": {"en": ("Back to the panel", ""), "ru": ("Вернуться в панель", "")},
 }
 
