@@ -172,3 +172,28 @@ def test_nothing_the_sandbox_recorded_shows_a_secret_in_argv(sandbox: Sandbox) -
     for secret in (KEY, SECRET, order["session"]):
         assert secret not in argv
     assert not [row["stderr"] for row in rows if row["kind"] in ("cgi", "module") and row["stderr"]]
+
+
+MONTH = 30
+
+
+def test_a_month_of_renewals_needs_nobody(sandbox: Sandbox) -> None:
+    """Row 001-37: a renewal each day of simulated time told by push or found by the tick."""
+    bridge, renewed = sandbox.bridge, []
+    assert sandbox.add_method().ok
+    for day in range(MONTH):
+        order = sandbox.control("POST", "order", product="vps", amount="10.00", currency="RUB")
+        elid = str(order["payment_id"])
+        assert sandbox.pay(order).status_code == 302
+        settled = bridge.settled(elid)
+        if day % 2:
+            assert sandbox.push(settled).status_code == 200
+        sandbox.control("POST", "clock", advance_s=86_400)
+        sandbox.tick()
+        renewed.append(elid)
+    assert {sandbox.status(elid) for elid in renewed} == {4}
+    assert [row["activations"] for row in sandbox.control("GET", "services")["services"]] == [1] * MONTH
+    assert bridge.changes == []
+    [feed] = (sandbox.running.base / "var/subtc/feeds").glob("*.json")
+    kept = json.loads(feed.read_text())
+    assert (kept["position"], kept["retry"], kept["parked"]) == (MONTH, [], [])

@@ -1,10 +1,11 @@
-"""What the bridge hears of the client and his order, so that its rules can be for him."""
+"""What the bridge hears of the client and his order, and what BILLmanager learns of the invoice."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bridge.web.bodies import NewInvoiceBody
+from tests.plugin_stub.conftest import Push
 from tests.plugin_stub.fake_bridge import FakeBridge
 from tests.plugin_stub.panel import Panel
 
@@ -59,3 +60,48 @@ def test_names_of_what_was_ordered_can_be_left_out(panel: Panel, bridge: FakeBri
     configure(panel, "item_names = off")
     panel.add_payment("7", ordered="VPS KVM-2, 1 month")
     assert order(panel, bridge)["description"] == "Advance payment #7"
+
+
+def test_staff_read_in_billmanager_that_a_payment_is_held_or_was_given_time(
+    panel: Panel, bridge: FakeBridge, push: Push
+) -> None:
+    panel.add_payment("7")
+    panel.pay("7")
+    url = bridge.invoice("7")["payment_url"]
+    held = bridge.event("review", "7", status="processing", hold="review", received_sat=900)
+    assert push(held).status == 200
+    words = "Bitcoin invoice inv_1; under review by a person, do not remind or cancel; " + url
+    assert panel.payment()["info"] == words
+    calls = panel.functions().count("payment.setinpay")
+    panel.checkpay()
+    assert panel.functions().count("payment.setinpay") == calls
+    bridge.event("updated", "7", status="new", hold=None, grace_until="2026-01-09T12:00:00Z")
+    panel.checkpay()
+    assert (
+        panel.payment()["info"] == f"Bitcoin invoice inv_1; time to pay was given until 2026-01-09 12:00:00 UTC; {url}"
+    )
+    bridge.event("updated", "7", grace_until=None)
+    panel.checkpay()
+    assert (panel.payment()["info"], panel.payment()["status"]) == ("Bitcoin invoice inv_1", 2)
+    bridge.settled("7")
+    panel.checkpay()
+    assert (panel.payment()["status"], "settled" in panel.payment()["info"]) == (4, True)
+
+
+def test_a_note_that_billmanager_does_not_take_keeps_nothing_from_being_paid(
+    panel: Panel, bridge: FakeBridge, push: Push
+) -> None:
+    panel.add_payment("7")
+    panel.pay("7")
+    panel.fail("payment.setinpay", "error")
+    assert push(bridge.event("review", "7", status="processing", hold="review")).status == 200
+    assert push(bridge.settled("7", hold=None)).status == 200
+    assert panel.credits() == ["10.00"]
+
+
+def test_notes_can_be_switched_off(panel: Panel, bridge: FakeBridge, push: Push) -> None:
+    configure(panel, "notes = off")
+    panel.add_payment("7")
+    panel.pay("7")
+    assert push(bridge.event("review", "7", status="processing", hold="review")).status == 200
+    assert panel.payment()["info"] == "Bitcoin invoice inv_1"

@@ -46,6 +46,7 @@ class Invoice(NamedTuple):
     payment_url: str
     trace: str = ""
     payments: tuple[Received, ...] = ()
+    grace_until: str = ""
 
 
 class Event(NamedTuple):
@@ -91,7 +92,14 @@ def read_invoice(found: Any) -> Invoice:
         payment_url=str(found.get("payment_url") or ""),
         trace=str(found.get("trace_id") or ""),
         payments=_received(found.get("payments")),
+        grace_until=_time(found.get("grace_until")),
     )
+
+
+def _time(found: Any) -> str:
+    """UTC for people to read; an older bridge names no such time."""
+    at = _TIME.fullmatch(str(found))
+    return " ".join(at.groups()) if at else ""
 
 
 def _received(found: Any) -> tuple[Received, ...]:

@@ -33,6 +33,7 @@ class Switches(NamedTuple):
 
     refund: bool = False
     item_names: bool = True
+    notes: bool = True
     tier_field: str = ""
     country_field: str = ""
     mgrctl_timeout_seconds: int = 30
@@ -46,6 +47,7 @@ def switches() -> Switches:
     return Switches(
         refund=conf.is_refunding(found),
         item_names=found.get("item_names") != "off",
+        notes=found.get("notes") != "off",
         tier_field=_field(found, "tier_field"),
         country_field=_field(found, "country_field"),
         mgrctl_timeout_seconds=_seconds(found, "mgrctl_timeout_seconds", 30),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Sequence
 
-from subtc import log, mgrctl, payment, state
+from subtc import log, mgrctl, payment, place, state
 from subtc.invoice import Event, Invoice, Malformed, Received, read_invoice
 from subtc.payment import BillingPayment
 from subtc.settings import Settings
@@ -100,7 +100,23 @@ def _decide(event: Event, invoice: Invoice, vouch: Callable[[Settings], bool]) -
     if invoice.status == "processing" and found.status in (1, 8):
         set_in_pay(found, invoice.id)
         return Outcome(DONE, "set_in_pay")
+    if found.status == payment.IN_PAY and found.externalid == invoice.id and place.switches().notes:
+        return _note(invoice, found, record)
     return Outcome(DONE, "nothing_to_do")
+
+
+def _note(invoice: Invoice, found: BillingPayment, record: Record | None) -> Outcome:
+    """Say in BILLmanager what staff and reminders should know of an open payment; nothing rests on it."""
+    record = record or new_record(invoice, found)
+    words = "; under review by a person, do not remind or cancel" if invoice.hold else ""
+    words += f"; time to pay was given until {invoice.grace_until} UTC" if invoice.grace_until else ""
+    if words == record.noted:
+        return Outcome(DONE, "nothing_to_do")
+    state.save_record(record._replace(noted=words))
+    link = f"; {invoice.payment_url}" if words else ""
+    info = f"Bitcoin invoice {invoice.id}{words}{link}"
+    _try("payment.setinpay", elid=found.elid, externalid=invoice.id, info=info)
+    return Outcome(DONE, "noted")
 
 
 def compare(invoice: Invoice, found: BillingPayment) -> str:

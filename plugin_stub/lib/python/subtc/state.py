@@ -28,7 +28,7 @@ class Record(NamedTuple):
 
     `source` names the settings that opened the invoice. `told` is the last billing change the bridge heard of.
     `paid_by_us` and `cancelled_by_us` are written before the call they speak of, so that a status somebody else set can
-    be told from ours (003-28).
+    be told from ours (003-28). `noted` is what BILLmanager's info was last told of what goes on.
     """
 
     elid: str
@@ -41,6 +41,7 @@ class Record(NamedTuple):
     paid_by_us: bool = False
     cancelled_by_us: bool = False
     closed: bool = False
+    noted: str = ""
 
 
 @contextlib.contextmanager
@@ -116,8 +117,9 @@ def read_json(where: Path) -> dict[str, Any]:
 def load_record(elid: str) -> Record | None:
     found = read_json(_dir("payments") / f"{elid}.json")
     try:
-        return Record(**{name: found[name] for name in Record._fields}) if found else None
-    except KeyError:
+        # A record of an earlier version lacks what came after it.
+        return Record(**{name: found[name] for name in Record._fields if name in found}) if found else None
+    except TypeError:
         return None
 
 
