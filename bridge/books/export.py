@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from bridge.context import Bridge
@@ -226,8 +227,11 @@ FIELDS = _FIELDS | {
 KINDS = tuple(FIELDS)
 
 
+_ALL: Mapping[str, str] = MappingProxyType({})
+
+
 def rows_of(
-    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Mapping[str, str]
+    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Mapping[str, str] = _ALL
 ) -> Iterator[list[Row]]:
     """The rows of one kind as pages of values; `match` narrows invoices by their columns."""
     if kind == "treasury":
@@ -279,7 +283,7 @@ def export(
     from_at: datetime,
     to_at: datetime,
     columns: ColumnMap | None = None,
-    match: Mapping[str, str] | None = None,
+    match: Mapping[str, str] = _ALL,
 ) -> Iterator[str]:
     """The text of the export, a page at a time; times of CSV are in the time zone of the books. `match` narrows the kind invoices.
 
@@ -294,7 +298,7 @@ def export(
     chosen = columns or ColumnMap.plain(FIELDS[kind])
     chosen.check(FIELDS[kind])
     chosen = replace(chosen, time_zone=chosen.time_zone or bridge.calendar.time_zone)
-    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at, match=match or {})
+    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at, match=match)
     return _csv(pages, chosen) if format == "csv" else _json_lines(pages, chosen)
 
 

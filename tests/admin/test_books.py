@@ -22,7 +22,9 @@ def rows_of(response, encoding: str = "utf-8-sig", delimiter: str = ",") -> list
 
 def test_a_list_is_narrowed_by_what_people_ask_for(office: Office):
     good = office.settled("1001", customer={"id": "42"})
+    office.world.clock.advance(60)
     late = office.late()
+    office.world.clock.advance(60)
     opened = office.site.open("3001", customer={"id": "43"}, currency="RUB", amount="912.50")
     day = office.bridge.calendar.day_of(office.bridge.clock()).isoformat()
     for asked, expected in {
