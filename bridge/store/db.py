@@ -154,8 +154,12 @@ class Store:
             yield tx
 
     def leave_free(self, *, threads: int) -> None:
-        """At most so many threads of this process are with the database at once: the others go on answering."""
-        self._door.places = threading.BoundedSemaphore(threads)
+        """At most so many threads of this process are with the server at once: the others go on answering.
+
+        A file never hangs; who waits there stands in the queue of writers, where waiting longer is right.
+        """
+        if self.is_postgresql:
+            self._door.places = threading.BoundedSemaphore(threads)
 
     def check_writable(self) -> None:
         """Raises Unavailable (database_unavailable, database_read_only) where a write would."""
