@@ -17,8 +17,6 @@ from bridge.store.invoice_pages import Narrowed
 PAGE = 50
 # More than these are not summed up for one page; an export has them all.
 MOST_COUNTED = 20_000
-STATUSES = ("new", "processing", "settled", "expired", "invalid")
-EXCEPTIONS = ("paid_partial", "paid_over", "paid_late", "marked")
 # What the address of a list may name, and the column that it narrows.
 FILTERS = {
     "merchant": "merchant",

@@ -46,25 +46,25 @@ def settled_by_day(tx: Connection, starts: Sequence[datetime]) -> dict[int, tupl
     first = select(func.min(payments.c.first_seen_at)).where(payments.c.invoice_id == events.c.invoice_id)
     told = type_coerce(events.c.created_at, BigInteger)
     lag = told - func.coalesce(type_coerce(first.scalar_subquery(), BigInteger), told)
-    day = _place(events.c.created_at, starts)
+    place = _place(events.c.created_at, starts)
     query = (
-        select(day, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
+        select(place, func.count(), func.sum(invoices.c.confirmed_sat), func.sum(lag))
         .join(invoices, invoices.c.id == events.c.invoice_id)
         .where(events.c.created_at >= starts[0], events.c.type == "invoice.settled")
-        .group_by(day)
+        .group_by(place)
     )
-    return {int(day): (int(count), int(sat), int(lag)) for day, count, sat, lag in tx.execute(query)}
+    return {int(place): (int(count), int(sat), int(lag)) for place, count, sat, lag in tx.execute(query)}
 
 
 def attempts_by_day(tx: Connection, starts: Sequence[datetime]) -> dict[int, tuple[int, int]]:
     """By place among the days that begin then: tries of deliveries, and how many of them were accepted."""
     newest = select(func.coalesce(func.max(delivery_attempts.c.id), 0)).scalar_subquery()
-    day = _place(delivery_attempts.c.at, starts)
+    place = _place(delivery_attempts.c.at, starts)
     good = func.sum(case((delivery_attempts.c.outcome == "delivered", 1), else_=0))
-    query = select(day, func.count(), good).where(
+    query = select(place, func.count(), good).where(
         delivery_attempts.c.id > newest - NEWEST_ATTEMPTS, delivery_attempts.c.at >= starts[0]
     )
-    return {int(day): (int(count), int(done)) for day, count, done in tx.execute(query.group_by(day))}
+    return {int(place): (int(count), int(done)) for place, count, done in tx.execute(query.group_by(place))}
 
 
 def newest_currency(tx: Connection) -> str | None:

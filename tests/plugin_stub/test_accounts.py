@@ -286,32 +286,39 @@ def test_what_a_later_event_says_too_is_not_asked_for_twice(panel: Panel, bridge
     assert panel.functions().count("payment.info") == 3
 
 
-@pytest.mark.parametrize("now", [{"status": "new"}, {"status": "processing"}, {"status": "expired", "hold": "review"}])
-@pytest.mark.parametrize("way", ["push", "pull"])
+NOT_OVER = pytest.mark.parametrize(
+    "now", [{"status": "new"}, {"status": "processing"}, {"status": "expired", "hold": "review"}]
+)
+BOTH_WAYS = pytest.mark.parametrize("way", ["push", "pull"])
+
+
+def hear(event: dict[str, Any], panel: Panel, push: Push, way: str) -> None:
+    if way == "push":
+        assert push(event).status == 200
+    else:
+        panel.checkpay()
+
+
+@NOT_OVER
+@BOTH_WAYS
 def test_a_cancel_that_no_longer_holds_is_not_obeyed(
     panel: Panel, bridge: FakeBridge, push: Push, now: dict[str, Any], way: str
 ) -> None:
     open_payments(panel, "7")
     cancelled = bridge.event("cancelled", "7", status="expired")
     bridge.invoice("7", **now)
-    if way == "push":
-        assert push(cancelled).status == 200
-    else:
-        panel.checkpay()
+    hear(cancelled, panel, push, way)
     assert (panel.payment("7")["status"], panel.history()) == (2, [(8, 2)])
 
 
-@pytest.mark.parametrize("now", [{"status": "new"}, {"status": "processing"}, {"status": "expired", "hold": "review"}])
-@pytest.mark.parametrize("way", ["push", "pull"])
+@NOT_OVER
+@BOTH_WAYS
 def test_a_cancel_of_an_invoice_that_is_not_over_is_not_obeyed(
     panel: Panel, bridge: FakeBridge, push: Push, now: dict[str, Any], way: str
 ) -> None:
     open_payments(panel, "7")
     cancelled = bridge.event("cancelled", "7", **now)
-    if way == "push":
-        assert push(cancelled).status == 200
-    else:
-        panel.checkpay()
+    hear(cancelled, panel, push, way)
     assert panel.payment("7")["status"] == 2
 
 

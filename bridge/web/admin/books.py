@@ -11,7 +11,8 @@ from flask import Response, request
 from bridge.books.export import FIELDS, KINDS, beancount, export
 from bridge.core.columns import PROFILES, ColumnMap
 from bridge.core.errors import Refused
-from bridge.desk.invoice_list import EXCEPTIONS, FILTERS, MOST_COUNTED, ORDERS, STATUSES, list_narrowed, narrowed_by
+from bridge.core.invoice import EXCEPTIONS, STATUSES
+from bridge.desk.invoice_list import FILTERS, MOST_COUNTED, ORDERS, list_narrowed, narrowed_by
 from bridge.web.admin.door import bridge, chosen, page, render, texts
 
 ASKED = (*FILTERS, "from", "to", "order")
@@ -30,7 +31,7 @@ def invoice_list() -> str:
         **found,
         asked=asked,
         merchants=list(bridge().merchants),
-        choices={"status": STATUSES, "exception": EXCEPTIONS, "order": ORDERS},
+        choices={"status": STATUSES, "exception": [each for each in EXCEPTIONS if each != "none"], "order": ORDERS},
         currencies=sorted({code for each in bridge().merchants.values() for code in each.currencies}),
         most=MOST_COUNTED,
         files=list(FILES),
