@@ -85,7 +85,7 @@ def empty_root(base: Path, place: Path) -> Path:
         (place / name).mkdir()
     layers = f"lowerdir={base},upperdir={place}/upper,workdir={place}/work"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, place / "root"], check=True)
-    shutil.copytree(ROOT, place / "root" / SOURCES.lstrip("/"), ignore=LEFT_OUT)
+    shutil.copytree(ROOT, place / "root" / SOURCES.lstrip("/"), symlinks=True, ignore=LEFT_OUT)
     (place / "root/etc/resolv.conf").unlink(missing_ok=True)
     (place / "root/etc/resolv.conf").write_text(f"nameserver {NAMESERVER}\n")
     return place / "root"
