@@ -81,9 +81,14 @@ def until_active(page: Page) -> None:
 
 def code_on(page: Page, place: Path) -> str:
     """What a phone's camera would read off the screen."""
-    page.locator(".qr-card").screenshot(path=place)
-    read = subprocess.run(["zbarimg", "--quiet", "--raw", str(place)], capture_output=True, text=True, check=True)
-    return read.stdout.strip()
+
+    def read():
+        # Of the page, not of the element: news may put another card in its place at any moment.
+        page.screenshot(path=place, full_page=True, clip=page.locator(".qr-card").bounding_box())
+        seen = subprocess.run(["zbarimg", "--quiet", "--raw", str(place)], capture_output=True, text=True)
+        return seen.stdout.strip()
+
+    return until(read, "no code was to be read")
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with a script", "without a script"])
