@@ -13,7 +13,7 @@ from bench import books, http_routes, latency, lightning, module, peer, polling,
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
-PARTS = ("routes", "latency", "dead", "polls", "nodes", "scale", "books", "polling", "module", "lightning")
+PARTS = ("routes", "latency", "life", "dead", "polls", "nodes", "scale", "books", "polling", "module", "lightning")
 PEER, BASE = "peer", "base"
 
 
@@ -55,6 +55,8 @@ def main(
                 http_routes.measure(bench, report, name)
             if "latency" in parts:
                 latency.callback_to_settled(bench, report, name)
+            if "life" in parts:
+                latency.whole_life(bench, report, name)
             if "dead" in parts:
                 latency.dead_endpoint(bench, report, name)
             if "polls" in parts:

@@ -7,7 +7,6 @@ the milliseconds of the base by its own. It is the median of the rounds' ratios:
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TypeVar
@@ -16,8 +15,8 @@ import requests
 
 from bench import claims, load
 from bench.http_routes import CLIENTS, Clients, gather_statistics, tokens_of
-from bench.latency import PER_SECOND, open_invoice, percentile, settling
-from bench.place import API_KEY, Bench, Place, open_database, open_place, run_python
+from bench.latency import PER_SECOND, count_of, living, open_invoice, percentile, settling
+from bench.place import API_KEY, Bench, Place, Run, open_database, open_place, run_python
 from bench.table import Report
 
 ROUNDS = 3
@@ -25,15 +24,6 @@ TARGET = 0.95
 CLAIMED_AMONG = 100_000
 SIDES = ("this", "base")
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Load of one round on one side: requests a second, how many in all, and the processor's milliseconds for them."""
-
-    rate: float
-    count: int
-    cpu_ms: float
 
 
 def measure(
@@ -48,6 +38,7 @@ def measure(
     """Judges every row: this checkout may not fall behind the base by more than a twentieth."""
     _routes(bench, report, engine, rounds, clients)
     _settling(bench, report, engine, rounds)
+    _lives(bench, report, engine, rounds)
     _claims(bench, report, engine, rounds, among)
 
 
@@ -102,6 +93,14 @@ def _settling(bench: Bench, report: Report, engine: str, rounds: int) -> None:
         at = [(percentile(ours[0], percent), percentile(theirs[0], percent)) for ours, theirs in runs]
         _judge_times(report, f"{engine}: callback to settled, p{percent} at {PER_SECOND}/s", at)
     _judge_cost(report, f"{engine}: a payment until settled", [(ours[1], theirs[1]) for ours, theirs in runs])
+
+
+def _lives(bench: Bench, report: Report, engine: str, rounds: int) -> None:
+    with _places(bench, engine) as places, ExitStack() as stack:
+        live = [stack.enter_context(living(place)) for place in places]
+        runs = _in_turn(rounds, lambda side, _: live[side](count_of(bench)))
+    _judge_rates(report, f"{engine}: paid, settled and told", runs)
+    _judge_cost(report, f"{engine}: a payment, open to told", runs)
 
 
 def _claims(bench: Bench, report: Report, engine: str, rounds: int, among: int) -> None:

@@ -1,4 +1,5 @@
-"""From a callback to the signed "settled" at the merchant; one dead endpoint among twenty; status polls; two nodes of each.
+"""From a callback to the signed "settled" at the merchant; one dead endpoint among twenty; status polls; whole lives a second, of
+one node and of two.
 
 Owns these measurements; stub world, real programs, a receiver in this process.
 """
@@ -13,8 +14,9 @@ from http.client import HTTPConnection
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
-from bench.place import API_KEY, SECRET, Bench, Place, open_place
+from bench.place import API_KEY, SECRET, Bench, Place, Run, open_place
 from bench.table import Report
 from bridge.config import load_settings
 from bridge.invoices.inbox import send_test_event
@@ -153,35 +155,62 @@ def status_polls(bench: Bench, report: Report, engine: str) -> None:
 
 def more_nodes(bench: Bench, report: Report) -> None:
     """How fast a burst of paid invoices is settled and told: one web node and worker, then two of each."""
-    rates = {nodes: _burst(bench, nodes) for nodes in (1, 2)}
-    for nodes, rate in rates.items():
-        report.note(f"postgresql: paid invoices settled and told, {nodes}+{nodes} nodes", rate, f"{rate:.0f}/s")
+    rates = {}
+    for nodes in (1, 2):
+        with open_place(bench, "postgresql") as place, living(place, nodes=nodes) as live:
+            rates[nodes] = live(count_of(bench)).rate
+        name = f"postgresql: paid, settled and told, {nodes}+{nodes} nodes"
+        report.note(name, rates[nodes], f"{rates[nodes]:.0f}/s")
     report.at_least("postgresql: two web nodes and workers / one of each", rates[2] / rates[1], 1.0)
 
 
-def _burst(bench: Bench, nodes: int) -> float:
-    with open_place(bench, "postgresql") as place, receivers(1) as (receiver,):
+def whole_life(bench: Bench, report: Report, engine: str) -> None:
+    """Invoices opened, paid, rung for, settled and told by one web node of one process and one worker, as fast as they can."""
+    with open_place(bench, engine) as place, living(place) as live:
+        lived = live(count_of(bench))
+    report.note(f"{engine}: paid, settled and told, a second", lived.rate, f"{lived.rate:.0f}/s")
+    each_ms = lived.cpu_ms / lived.count
+    report.note(f"{engine}: processor for each, open to told, ms", each_ms, f"{each_ms:.1f}")
+
+
+def count_of(bench: Bench) -> int:
+    return max(20, round(60 * bench.seconds))
+
+
+@contextmanager
+def living(place: Place, *, nodes: int = 1) -> Iterator[Callable[[int], Run]]:
+    """So many web nodes of one process and workers; a call has them open so many invoices, and then hear that these are paid.
+
+    Told a second since the first was rung for; the processor's time is that of the opening too.
+    """
+    with receivers(1) as (receiver,), ThreadPoolExecutor(8) as clients, requests.Session() as session:
+        session.mount("http://", HTTPAdapter(pool_maxsize=8))
         options: dict[str, Any] = {"merchant": {"notify_url": receiver.url}}
         urls = [place.web(**options, web_processes=1) for _ in range(nodes)]
-        count = max(20, round(60 * bench.seconds))
-        with ThreadPoolExecutor(8) as clients:
-            opened = list(clients.map(lambda n: open_invoice(urls[n % nodes], f"burst-{n}"), range(count)))
         for _ in range(nodes):
             place.worker(**options)
         time.sleep(1.5)
-        tokens = token_maker(place)
-        for invoice in opened:
-            _post(f"{place.stub}/_pay", {"address": invoice["address"], "amount_sat": invoice["remaining_sat"]})
-        started = time.monotonic()
-        with ThreadPoolExecutor(8) as clients:
-            list(
-                clients.map(
-                    lambda n: _post(f"{urls[n % nodes]}/callbacks/subtc/{tokens(opened[n]['id'])}", {"n": n}),
-                    range(count),
-                )
-            )
-        _wait(lambda: len(receiver.paid()) == count, 120)
-        return count / (max(receiver.told_at) - started)
+        tokens, numbers = token_maker(place), iter(range(1_000_000))
+
+        def live(count: int) -> Run:
+            began_ms, told_before = place.processor_ms(), len(receiver.paid())
+            named = [f"life-{next(numbers)}" for _ in range(count)]
+            opened = list(clients.map(lambda n: open_invoice(urls[n % nodes], named[n]), range(count)))
+            for invoice in opened:
+                paid = {"address": invoice["address"], "amount_sat": invoice["remaining_sat"]}
+                session.post(f"{place.stub}/_pay", json=paid, timeout=30).raise_for_status()
+            started = time.monotonic()
+
+            def ring(number: int) -> None:
+                rung = f"{urls[number % nodes]}/callbacks/subtc/{tokens(opened[number]['id'])}"
+                session.post(rung, json={"n": number}, timeout=30).raise_for_status()
+
+            list(clients.map(ring, range(count)))
+            _wait(lambda: len(receiver.paid()) == told_before + count, 120)
+            rate = count / (max(receiver.told_at) - started)
+            return Run(rate=rate, count=count, cpu_ms=place.processor_ms() - began_ms)
+
+        yield live
 
 
 def open_invoice(url: str, payment: str) -> dict[str, Any]:

@@ -38,6 +38,15 @@ class Bench:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One round of load on one place: what was done a second, how much in all, and the processor's milliseconds for it."""
+
+    rate: float
+    count: int
+    cpu_ms: float
+
+
 @dataclass(kw_only=True)
 class Place:
     """One database with the programs over it, which are of the zygote's checkout."""

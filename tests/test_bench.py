@@ -52,6 +52,8 @@ def test_another_checkout_is_measured_side_by_side(bench):
         "callback to settled, p50 at 20/s",
         "callback to settled, p99 at 20/s",
         "a payment until settled, processor",
+        "paid, settled and told",
+        "a payment, open to told, processor",
         "claim of 8 among 1,000 open",
     ]
 
@@ -59,6 +61,11 @@ def test_another_checkout_is_measured_side_by_side(bench):
 @in_ci
 def test_the_way_from_a_callback_to_the_merchant_is_measured(bench):
     assert len(told_by(latency.callback_to_settled, bench, "sqlite")) == 2
+
+
+@in_ci
+def test_whole_lives_are_measured(bench):
+    assert len(told_by(latency.whole_life, bench, "sqlite")) == 2
 
 
 @in_ci
