@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox.clock import TURNED
 from tests.plugin_stub.conftest import Push
 from tests.plugin_stub.fake_bridge import FakeBridge
-from tests.plugin_stub.panel import KEY, OLD_SECRET, SECRET, Panel
+from tests.plugin_stub.panel import KEY, OLD_SECRET, SECRET, STUB, Panel
+from tests.upgrade.stored import MODULE, RELEASES, names
 
 SECOND_KEY = "mk_test_the_second_key_01"
 
@@ -129,6 +134,60 @@ def test_an_upgrade_adopts_open_payments_whose_key_was_replaced_before(panel: Pa
     [feed] = feeds(panel)
     assert (feed["position"], feed["parked"], feed["retry"]) == (2, [], [])
     assert not (panel.base / f"var/subtc/feeds/{source}.json").exists()
+
+
+def package_of(release: Path, place: Path) -> Path:
+    """The module as it was published."""
+    with tarfile.open(release / MODULE) as tar:
+        tar.extractall(place, filter="data")
+    (package,) = place.iterdir()
+    return package
+
+
+def make(package: Path, target: str, base: Path) -> None:
+    command = ["make", "-s", "-C", str(package), target, f"BASE={base}", "RELOAD=no", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **TURNED})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("release", [name for name in names() if (RELEASES / name / MODULE).exists()])
+@pytest.mark.parametrize("replaced", ["before the upgrade", "after the upgrade"])
+def test_an_installed_release_is_upgraded_with_open_payments_and_a_new_key(
+    panel: Panel, bridge: FakeBridge, push: Push, tmp_path: Path, release: str, replaced: str
+) -> None:
+    """The published programs themselves open the payments and read the feed; those of now go on with what they left."""
+    for part in ("paymethods", "cgi", "etc/xml", "lib/python"):
+        shutil.rmtree(panel.base / part)
+    make(package_of(RELEASES / release, tmp_path / "published"), "install", panel.base)
+    manifest = panel.base / "lib/python/subtc/MANIFEST"
+    assert "identity.py" not in manifest.read_text()
+    open_payments(panel, "7", "8", "9", "10", "11")
+    assert push(bridge.settled("9")).status == 200
+    panel.checkpay()
+    assert [panel.payment(elid)["status"] for elid in ("7", "8", "9", "10", "11")] == [2, 2, 4, 2, 2]
+    bridge.settled("10")
+    if replaced == "before the upgrade":
+        replace_key(panel, bridge)
+    make(STUB, "upgrade", panel.base)
+    assert "identity.py" in manifest.read_text()
+    if replaced == "after the upgrade":
+        panel.checkpay()
+        replace_key(panel, bridge)
+    panel.edit_payment("7", status=9)
+    panel.delete_payment("11")
+    bridge.settled("8")
+    an_hour_later(panel)
+    panel.checkpay()
+    assert sorted((invoice, told["change"]) for invoice, told in bridge.changes) == [
+        ("inv_1", "cancelled"),
+        ("inv_5", "deleted"),
+    ]
+    assert [panel.payment(elid)["status"] for elid in ("7", "8", "9", "10")] == [9, 4, 4, 4]
+    assert panel.credits() == ["10.00"] * 3
+    told = {row["billing_payment_id"]: row["externalid"] for row in bridge.reports[-1]["payments"]}
+    assert told == {"7": "inv_1", "8": "inv_2", "9": "inv_3", "10": "inv_4"}
+    [feed] = feeds(panel)
+    assert (feed["position"], feed["parked"], feed["retry"]) == (3, [], [])
 
 
 def test_a_feed_of_a_bridge_that_nobody_names_any_more_is_no_fault(

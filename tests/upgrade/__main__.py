@@ -1,8 +1,10 @@
-"""`python -m tests.upgrade VERSION`: lives some days on each engine and stores what the databases hold then.
+"""`python -m tests.upgrade VERSION`: lives some days on each engine and stores what the databases hold then, with the module.
 
 Run it from the tree of the version that is released, once, on the day it is released; a stored release never changes.
 """
 
+import shutil
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -26,6 +28,10 @@ def store_release(release: str) -> None:
                 days.live(world, url)
                 stored.save(release, engine, database_url=url, outside=world.sandbox.world)
             print(f"{release} on {engine}: stored")
+        command = ["make", "-s", "-C", "plugin_stub", "tarball", f"OUTPUT={directory}"]
+        packed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        shutil.copy(packed, stored.RELEASES / release / stored.MODULE)
+        print(f"{release} module: stored")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from sandbox.chain import Block, Input, Output, Transaction
 from sandbox.world import World as Sandbox
 
 RELEASES = Path(__file__).parent / "releases"
+# The package of BILLmanager's module, as it was published; 0.1.0 did not keep its own.
+MODULE = "module.tar.gz"
 
 
 def names() -> list[str]:
