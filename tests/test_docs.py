@@ -125,4 +125,4 @@ def test_the_example_configuration_loads():
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_on_a_page_exists(page):
     named = set(re.findall(r"subtc-bridge (?:--\w+ \S+ )*([a-z][a-z-]*)", code_of(page)))
-    assert named <= set(importlib.import_module("bridge.cli").main.commands)
+    assert named <= set(importlib.import_module("bridge.cli.group").main.commands)

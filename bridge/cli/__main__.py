@@ -2,4 +2,4 @@
 
 from bridge.cli import main
 
-main(prog_name="subtc-bridge")
+main()

@@ -18,15 +18,18 @@ from bridge.cli.opened import MOMENT, acting, reading
 from bridge.context import Bridge
 
 
-def add_made(main: click.Group) -> None:
-    """Puts the commands into their groups; those that are written by hand are there already."""
+def made(name: str, by_hand: click.Command | None) -> click.Command:
+    """The command or group of this name: what is written by hand of it, and every row beneath it."""
+    top = click.Group(commands={} if by_hand is None else {name: by_hand})
     for row in ROWS:
         if isinstance(row.command, Command):
-            *groups, name = row.command.words.split()
-            group_of(main, groups).add_command(_command(row, row.command, name))
+            *groups, last = row.command.words.split()
+            if [*groups, last][0] == name:
+                _group_of(top, groups).add_command(_command(row, row.command, last))
+    return top.commands[name]
 
 
-def group_of(main: click.Group, words: list[str]) -> click.Group:
+def _group_of(main: click.Group, words: list[str]) -> click.Group:
     """The group of these words, made where nobody wrote it."""
     group = main
     for count, word in enumerate(words, start=1):

@@ -13,7 +13,7 @@ from bridge.actions import ACTIONS, ROWS
 from bridge.actions.fields import asked_of
 from bridge.actions.money import FundingBody
 from bridge.actions.row import Command, Form, Row
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.core.roles import PERMISSIONS
 from bridge.language import languages
 from bridge.people.operators import issue_token

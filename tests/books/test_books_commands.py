@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.receipts import new_key
 from bridge.runtime import api_keys, build
 from bridge.web import create_app

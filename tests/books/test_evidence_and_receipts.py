@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.core.errors import Refused
 from bridge.desk.evidence import evidence, public_key, receipt
 from bridge.receipts import DocumentSigner, canonical, new_key, verify

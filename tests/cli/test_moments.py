@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.cli.opened import MOMENT
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from bridge.cli import main
+from bridge.cli.group import main
 from sandbox.bitcoin import Served, serve_in_thread
 from sandbox.serving import HttpServer
 from tests.flows.world import KEY, POINTERS

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 import pytest
 from click.testing import CliRunner
 
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.core.errors import BridgeError
 from bridge.desk.evidence import public_key, receipt
 from bridge.payouts.sweep import propose_sweep

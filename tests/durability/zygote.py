@@ -16,9 +16,12 @@ from typing import Any
 def main() -> None:
     """One JSON order per line in, one JSON answer per line out."""
 
-    import bridge.cli
-    import bridge.cli.web_server  # noqa: F401
+    import bridge.cli.web_server
+    import bridge.wsgi  # noqa: F401
+    from bridge.cli.group import main as command
 
+    # Every command is imported now, and not by each program anew.
+    dict(command.commands)
     # Each program looks itself through for garbage once when it starts: what it was forked with need not be looked at.
     gc.collect()
     gc.freeze()
@@ -66,7 +69,7 @@ def _start(arguments: list[str], log: str, file_size_limit: int | None) -> int:
 def _run(arguments: list[str]) -> None:
     import traceback
 
-    from bridge.cli import main as command
+    from bridge.cli.group import main as command
 
     try:
         command(arguments)

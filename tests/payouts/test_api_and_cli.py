@@ -16,7 +16,7 @@ from bridge.actions.money import PayoutShape, TreasuryShape
 from bridge.actions.people import OperatorShape
 from bridge.actions.reviews import GrantShape, ReviewShape, RuledShape
 from bridge.actions.upkeep import RunShape
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.config import ConfigError, load_settings
 from bridge.people.operators import issue_token
 from bridge.web import create_app

@@ -20,7 +20,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from bridge.actions.policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.context import Bridge
 from bridge.core.credentials import token_sha256
 from bridge.people.operators import change_operator, issue_token

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli import main
+from bridge.cli.group import main
 from bridge.core.kinds import REASONS, REVIEWS
 from bridge.upkeep.check import OWNERS
 

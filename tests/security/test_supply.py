@@ -56,7 +56,7 @@ def test_what_is_installed_has_no_emulated_world(tmp_path):
             "subtc_billmanager_bridge",
         }
     alone = {"PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
-    ask = "from bridge.cli import main; print(sorted(main.commands))"
+    ask = "from bridge.cli.group import main; print(sorted(main.commands))"
     told = subprocess.run([sys.executable, "-c", ask], env=alone, capture_output=True, text=True, check=True).stdout
     assert "'serve'" in told and not any(f"'{name}'" in told for name in ("demo", "sandbox", "probe"))
 

@@ -145,7 +145,7 @@ def test_while_it_is_off_nothing_of_it_is_imported() -> None:
     code = """
 import sys
 from bridge import tracing, wsgi
-from bridge.cli import main
+from bridge.cli.group import main
 with tracing.following("4bf92f3577b34da6a3ce929d0e0e4736"), tracing.span("x", a=1):
     assert tracing.header().startswith("00-4bf9")
 print(sorted(name for name in sys.modules if "opentelemetry" in name))

@@ -1,0 +1,129 @@
+"""The commands by name: which modules make each, and what `--help` says of it.
+
+Owns the first page of help; must not import a command, nor click: whoever only asks what there is waits for none of them.
+"""
+
+import os
+
+ABOUT = "Hosting invoices of BILLmanager paid in Bitcoin through a SUBTC gateway."
+# The emulated worlds lie beside this package in a checkout, and are absent where the bridge is installed.
+SANDBOX = "sandbox.commands"
+HAS_SANDBOX = os.access(__file__.removesuffix("bridge/cli/table.py") + "sandbox/commands.py", os.R_OK)
+ACTIONS = "bridge.cli.actions"
+_BOOKS, _DESK, _OPERATE, _SERVE = (f"bridge.cli.{name}" for name in ("books", "desk", "operate", "serve"))
+# The module that it is written in by hand, ACTIONS where rows of the table of actions make it or a part of it, and the first
+# sentence of its help.
+COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "audit": ((ACTIONS,), "List who did what and why, newest first."),
+    "backup": ((_OPERATE,), "Copy the database while everything runs."),
+    "check": (
+        (_OPERATE,),
+        "Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not.",
+    ),
+    "config": ((_OPERATE,), "The settings: checked, compared, shown without secrets."),
+    "copy-database": (
+        (_OPERATE,),
+        "Copy a database to another engine, row for row and verified: how one grows from SQLite to PostgreSQL.",
+    ),
+    "deliveries": ((_DESK, ACTIONS), "What merchants were told, and what they answered."),
+    "demo": ((SANDBOX,), "The whole job on this machine: both outside worlds, the bridge, an order paid in Bitcoin."),
+    "doctor": (
+        (_OPERATE,),
+        "Check everything the bridge needs to work, each with its mend; non-zero when something fails.",
+    ),
+    "events": ((_DESK,), "What we were told (in) and what we told (out)."),
+    "evidence": ((_BOOKS,), "Write everything about one invoice as one signed bundle, for a dispute."),
+    "explain": (
+        (_DESK,),
+        "Tell the story of an invoice: what came, what was decided by which rule, who was told, what happens next.",
+    ),
+    "export": ((_BOOKS,), "Write the books of a period: for a spreadsheet, an accounting program, or beancount."),
+    "find": ((_DESK,), "Find invoices by any reference: invoice id, billing payment id, address, txid or pay page."),
+    "grace": (
+        (ACTIONS,),
+        "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
+    ),
+    "init": (
+        ("bridge.cli.first_config",),
+        "Write a first config.yaml with new secrets beside it, make the database, and end with the doctor.",
+    ),
+    "invoices": ((_DESK,), "List a merchant's invoices, newest first."),
+    "ledger": ((_DESK,), "The journals: balances, and whether they say what the facts say."),
+    "marks": ((ACTIONS,), "Invoices that count as paid by a person's word, once somebody else has approved."),
+    "migrate": ((_OPERATE,), "Bring the database to the newest schema."),
+    "mode": ((_DESK,), "Switch the bridge to normal, read_only, queued or limited, or pause a wallet."),
+    "modes": ((ACTIONS,), "List the switches: the bridge's and every wallet's, since when, by whom and why."),
+    "new-receipt-key": (
+        (_BOOKS,),
+        "Write a fresh private key for receipts to PATH (mode 0600) and its public half to PATH.pub, over no file that exists.",
+    ),
+    "operator": ((ACTIONS,), "People who may act, and what each of them may do."),
+    "payouts": ((ACTIONS,), "Everything that leaves: refunds, sweeps, write-offs."),
+    "policy": (
+        (_DESK, ACTIONS),
+        "What decides about money, version by version: who proposed it, who approved it, what is in force.",
+    ),
+    "probe": ((SANDBOX,), "Ask an outside world what its documents leave open."),
+    "purge": (
+        (_BOOKS,),
+        "Remove what its class no longer needs: callback bodies and headers, readings, contacts.",
+    ),
+    "recheck": (
+        (_OPERATE,),
+        "Read the address of INVOICE_ID again at the gateway and on the chain, or of every invoice: after a restore.",
+    ),
+    "reconcile": (
+        (_BOOKS, ACTIONS),
+        "Compare ledger, gateway and chain, and billing system now; 2 when they differ, 1 when a world did not answer.",
+    ),
+    "refunds": ((ACTIONS,), "Money that goes back to a payer."),
+    "report": (
+        (_BOOKS,),
+        "The report of a day of the books (default: yesterday): expected, received, confirmed, settled, refunded, under review.",
+    ),
+    "restore": ((_OPERATE,), "Fill the empty database of --config from COPY and bring it up read_only."),
+    "review": ((_DESK, ACTIONS), "The queue of what waits for a person."),
+    "sandbox": (
+        (SANDBOX,),
+        "Run one outside world alone: bitcoin (gateway, chain, prices) or billmanager; its own --help lists its options.",
+    ),
+    "serve": ((_SERVE,), "Serve the API, the callbacks and the pay pages."),
+    "treasury": ((_DESK, ACTIONS), "The wallets: what is in them, what is owed, what a sweep would take."),
+    "verify-audit": (
+        (_DESK,),
+        "Walk the whole hash chain over the audit: an altered, removed or inserted row is named.",
+    ),
+    "verify-receipt": (
+        (_BOOKS,),
+        "Check the signature of a receipt or a bundle of evidence; needs no network and no database.",
+    ),
+    "worker": ((_SERVE,), "Look at addresses and tell merchants, until told to stop."),
+}
+NAMES = tuple(name for name, (modules, _) in COMMANDS.items() if HAS_SANDBOX or SANDBOX not in modules)
+# The terminal that the page below is made for; in a narrower one click breaks the lines.
+COLUMNS = 80
+
+
+def page() -> str:
+    """What click says to --help in a terminal of COLUMNS or more, to the letter."""
+    longest = max(map(len, NAMES))
+    room = COLUMNS - 2 - 6 - longest
+    lines = [f"  {name:{longest}}  {_cut(COMMANDS[name][1], room)}" for name in NAMES]
+    return "\n".join((_HEAD, *lines))
+
+
+def _cut(sentence: str, room: int) -> str:
+    """As many whole words as there is room for."""
+    return sentence if len(sentence) <= room else sentence[: room - 2].rpartition(" ")[0] + "..."
+
+
+_HEAD = f"""Usage: subtc-bridge [OPTIONS] COMMAND [ARGS]...
+
+  {ABOUT}
+
+Options:
+  --config TEXT  The YAML file.  [default: config.yaml]
+  --version      Show the version and exit.
+  --help         Show this message and exit.
+
+Commands:"""
