@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from bridge.books.keep_books import number_events, purge_due, seal_audit
+from bridge.books.keep_books import add_up, number_events, purge_due, seal_audit
 from bridge.books.reconcile import reconcile_due
 from bridge.books.verify import verify_due
 from bridge.context import Bridge
@@ -107,6 +107,8 @@ ROUNDS = (
     ),
     # Many rows at a time: nobody waits for the seal, and sealing each by itself would cost a commit per payment.
     Round(jobs={"seal": lambda w: seal_audit(w.bridge, owner=w.owner)}, every_seconds=0.5),
+    # What is not added up yet is read beside the sums: a few seconds of it cost nobody anything.
+    Round(jobs={"add_up": lambda w: add_up(w.bridge, owner=w.owner)}, every_seconds=2),
 )
 
 

@@ -1,5 +1,5 @@
-"""Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, purging what its record
-class no longer needs. And counting gauges, for whoever scrapes them.
+"""Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, adding up the ledger, purging
+what its record class no longer needs. And counting gauges, for whoever scrapes them.
 
 Owns their leases and pace; what may go at all is said by `store.purge`. Must not touch invoices.
 """
@@ -26,6 +26,7 @@ from bridge.store import (
     leases,
     ledger,
     reviews,
+    sums,
     targets,
     wallets,
 )
@@ -44,6 +45,11 @@ def number_events(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
 def seal_audit(bridge: Bridge, *, owner: str, limit: int = 500) -> int:
     """Lays the hash chain over audit rows that have been committed."""
     return _alone(bridge, "seal_audit", audit.any_unsealed, audit.seal, owner=owner, limit=limit)
+
+
+def add_up(bridge: Bridge, *, owner: str, limit: int = 2_000) -> int:
+    """Adds journals that have been committed to the sums that are kept of the ledger."""
+    return _alone(bridge, "add_up", sums.any_unsummed, sums.add_up, owner=owner, limit=limit)
 
 
 def _alone(

@@ -6,13 +6,14 @@ elsewhere shows whether the whole chain was written anew.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from bridge.books.compare import booked_books, rebuilt_books
 from bridge.context import Bridge
 from bridge.core.ledger import Books
 from bridge.logs import log
-from bridge.store import audit, invoice_pages, ledger, policies
+from bridge.store import audit, invoice_pages, ledger, policies, sums
 from bridge.store.audit import Link, Walk
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
@@ -109,7 +110,7 @@ INVOICES_PAGE = 500
 @dataclass(frozen=True, kw_only=True)
 class BookDifference:
     """One figure of one invoice whose journals say something else than its facts, in the unit of the figure's suffix; of an account
-    satoshi.
+    satoshi. Of no invoice, "", is a sum that is kept of the ledger: `booked` is what is kept, `rebuilt` what the journals say.
     """
 
     invoice_id: str
@@ -119,8 +120,10 @@ class BookDifference:
 
 
 def book_differences(bridge: Bridge) -> list[BookDifference]:
-    """Rebuilds the books of every invoice from quotes, payments and rulings; empty when the journals say the same."""
-    found: list[BookDifference] = []
+    """Rebuilds the books of every invoice from quotes, payments and rulings, and the kept sums from the journals; empty when all of
+    them say the same.
+    """
+    found = list(_sum_differences(bridge))
     after = ""
     while True:
         with bridge.store.read() as tx:
@@ -129,6 +132,21 @@ def book_differences(bridge: Bridge) -> list[BookDifference]:
         if len(page) < INVOICES_PAGE:
             return found
         after = page[-1].row.id
+
+
+def _sum_differences(bridge: Bridge) -> Iterator[BookDifference]:
+    """Day by day, each in its own transaction, as the other walks."""
+    with bridge.store.read() as tx:
+        ends, apart = sums.first_and_last(tx), sums.differing_balances(tx)
+    since, last = ends or (0, -1)
+    since -= since % sums.HOUR
+    while since <= last:
+        until = since + 24 * sums.HOUR
+        with bridge.store.read() as tx:
+            apart += sums.differing(tx, since=since, until=until)
+        since = until
+    for key, kept, journals in apart:
+        yield BookDifference(invoice_id="", figure=" ".join(key), booked=kept, rebuilt=journals)
 
 
 def balances(

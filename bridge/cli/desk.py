@@ -140,10 +140,10 @@ def ledger_balances(bridge: Bridge, invoice_id: str | None, merchant: str | None
 @ledger.command("check")
 @reading
 def ledger_check(bridge: Bridge) -> None:
-    """Rebuild every invoice's books from its facts and compare; non-zero when a figure differs."""
+    """Rebuild every invoice's books from its facts and the kept sums from the journals, and compare; non-zero when a figure differs."""
     found = book_differences(bridge)
     for one in found:
-        click.echo(f"{one.invoice_id}  {one.figure}: booked {one.booked}, rebuilt {one.rebuilt}")
+        click.echo(f"{one.invoice_id or 'kept sums'}  {one.figure}: booked {one.booked}, rebuilt {one.rebuilt}")
     click.echo(f"{len(found)} differences")
     sys.exit(1 if found else 0)
 

@@ -133,7 +133,7 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
     with bridge.store.read() as tx:
         settled, tries = counts.settled_by_day(tx, starts), counts.attempts_by_day(tx, starts)
         account = bridge.receiving.account
-        moved = counts.moved_by_day(tx, account, starts)
+        moved = counts.moved_by_day(tx, account, starts, end=ends[-1])
         hot_sat = ledger.sums(tx, (account,))[account]
         currency = counts.newest_currency(tx) or ""
         prices = [

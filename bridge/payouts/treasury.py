@@ -254,7 +254,7 @@ def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list
     """One row per wallet role, satoshi. opening + in - out - fees = closing; `out_sat` is without fees."""
     with bridge.store.read() as tx:
         opening, closing = ledger.balances_at(tx, from_at), ledger.balances_at(tx, to_at)
-        moves = ledger.wallet_moves(tx, from_at=from_at, to_at=to_at)
+        moves = ledger.wallet_moves(tx, WALLETS, from_at=from_at, to_at=to_at)
         read = {account: readings_of(tx, bridge, account.partition(":")[2]) for account in WALLETS}
         wanted = {account: len(bridge.told_by_role.get(account.partition(":")[2], {})) for account in WALLETS}
     read = {account: rows for account, rows in read.items() if len(rows) == wanted[account]}

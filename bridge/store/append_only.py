@@ -1,4 +1,4 @@
-"""The triggers that make the database itself refuse to change or remove history.
+"""The triggers that make the database itself refuse to change or remove history, and note what was posted to it.
 
 Owns their SQL for both engines; which tables they guard is said by `tables.APPEND_ONLY`.
 """
@@ -44,3 +44,21 @@ def frozen_statements(dialect: str, table: str, columns: tuple[str, ...]) -> Ite
             f"CREATE TRIGGER {table}_frozen_{verb} BEFORE {event} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
         )
+
+
+def queueing_statements(dialect: str) -> Iterator[str]:
+    """The statements that put each new journal into `unsummed_journals`: whoever posts one, no sum misses it."""
+    if dialect == "postgresql":
+        yield (
+            "CREATE OR REPLACE FUNCTION queue_for_sums() RETURNS trigger LANGUAGE plpgsql AS $$ "
+            "BEGIN INSERT INTO unsummed_journals (journal_id) SELECT id FROM posted; RETURN NULL; END $$"
+        )
+        yield (
+            "CREATE TRIGGER journals_unsummed AFTER INSERT ON journals REFERENCING NEW TABLE AS posted "
+            "FOR EACH STATEMENT EXECUTE FUNCTION queue_for_sums()"
+        )
+        return
+    yield (
+        "CREATE TRIGGER journals_unsummed AFTER INSERT ON journals "
+        "BEGIN INSERT INTO unsummed_journals (journal_id) VALUES (NEW.id); END"
+    )

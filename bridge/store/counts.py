@@ -5,6 +5,7 @@ Owns these reads; every one is bounded, by a limit or a window. Must not change 
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, literal, or_, select, type_coerce
@@ -12,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, liter
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
 from bridge.core.schedule import LOOK_CLASSES
-from bridge.store import ledger
+from bridge.store import ledger, sums
 from bridge.store.rows import Rows
 from bridge.store.tables import (
     UtcTime,
@@ -80,10 +81,12 @@ def last_price(tx: Connection, currency: str, *, since: datetime, until: datetim
     return tx.execute(first.where(quotes.c.currency == currency).order_by(quotes.c.version).limit(1)).one_or_none()
 
 
-def moved_by_day(tx: Connection, account: str, starts: Sequence[datetime]) -> dict[int, int]:
-    """By place among the days that begin then: signed satoshi booked on an account."""
-    booked = (entries.c.account == account, entries.c.asset == BTC, journals.c.at >= starts[0])
-    return ledger.units_by(tx, _place(journals.c.at, starts), where=booked)
+def moved_by_day(tx: Connection, account: str, starts: Sequence[datetime], *, end: datetime) -> dict[int, int]:
+    """By place among the days that begin then, the last until `end`: signed satoshi booked on an account."""
+    days = enumerate(pairwise([*starts, end]))
+    wanted = {"account": account, "asset": BTC}
+    of = {place: sums.moved(tx, "account", from_at=since, to_at=until, **wanted) for place, (since, until) in days}
+    return {place: found[account] for place, found in of.items() if found}
 
 
 def of_period(tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None) -> dict[str, int]:

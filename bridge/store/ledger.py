@@ -9,10 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from bridge.core.ledger import Journal
 from bridge.core.money import BTC
+from bridge.store import sums as sums_of
 from bridge.store.rows import Rows
 from bridge.store.tables import deliveries, entries, events, journals, payouts
 from bridge.store.together import Together
@@ -95,6 +96,8 @@ def totals(
     tx: Connection, *, invoice_id: str | None = None, merchant: str | None = None, service_ref: str | None = None
 ) -> dict[tuple[str, str], int]:
     """Signed balance per (account, asset) over all journals, of one invoice, merchant or service where asked."""
+    if invoice_id is None and service_ref is None:
+        return sums_of.held(tx, "account", "asset", merchant=merchant)
     asked = {journals.c.invoice_id: invoice_id, journals.c.merchant: merchant, entries.c.service_ref: service_ref}
     where = [column == value for column, value in asked.items() if value is not None]
     return units_by(tx, entries.c.account, entries.c.asset, where=where)
@@ -102,8 +105,7 @@ def totals(
 
 def sums(tx: Connection, accounts: Sequence[str]) -> dict[str, int]:
     """Signed satoshi on each of these accounts over all journals."""
-    mine = (entries.c.account.in_(accounts), entries.c.asset == BTC)
-    return dict.fromkeys(accounts, 0) | units_by(tx, entries.c.account, where=mine, of=entries)
+    return dict.fromkeys(accounts, 0) | sums_of.held(tx, "account", account=tuple(accounts), asset=BTC)
 
 
 def units_by(tx: Connection, *by: Any, where: Iterable[Any], of: Any = _BOOKED) -> dict[Any, int]:
@@ -154,42 +156,44 @@ def moved(
     tx: Connection, *, from_at: datetime, to_at: datetime, merchant: str | None = None
 ) -> dict[tuple[str, str, str], int]:
     """Signed units by (kind of journal, account, asset) of a period."""
-    where = [journals.c.at >= from_at, journals.c.at < to_at, *_of_merchant(merchant)]
-    return units_by(tx, journals.c.kind, entries.c.account, entries.c.asset, where=where)
+    return sums_of.moved(tx, "kind", "account", "asset", from_at=from_at, to_at=to_at, merchant=merchant)
 
 
 def balances_at(tx: Connection, at: datetime, *, merchant: str | None = None) -> dict[tuple[str, str], int]:
     """Signed balance by (account, asset) of everything booked before `at`."""
-    return units_by(tx, entries.c.account, entries.c.asset, where=[journals.c.at < at, *_of_merchant(merchant)])
+    return sums_of.held_at(tx, "account", "asset", at=at, merchant=merchant)
 
 
-def _of_merchant(merchant: str | None) -> list[Any]:
-    return [journals.c.merchant == merchant] if merchant is not None else []
-
-
-def wallet_moves(tx: Connection, *, from_at: datetime, to_at: datetime) -> Mapping[str, tuple[int, int, int]]:
+def wallet_moves(
+    tx: Connection, accounts: Sequence[str], *, from_at: datetime, to_at: datetime
+) -> Mapping[str, tuple[int, int, int]]:
     """By wallet account: satoshi in, satoshi out, and how many of those out were fees, in a period."""
+    wanted: dict[str, Any] = {"account": tuple(accounts), "asset": BTC, "from_at": from_at, "to_at": to_at}
+    into, moved_sat = sums_of.debits(tx, "account", **wanted), sums_of.moved(tx, "account", **wanted)
+    fees = _fees(tx, from_at=from_at, to_at=to_at)
+    return {
+        account: (into.get(account, 0), into.get(account, 0) - sat, fees.get(account, 0))
+        for account, sat in moved_sat.items()
+    }
+
+
+def _fees(tx: Connection, *, from_at: datetime, to_at: datetime) -> dict[str, int]:
+    """By wallet account what leaving it cost: only payouts have such legs."""
     leg = entries.alias("leg")
-    fee_sat = func.coalesce(
-        select(func.sum(leg.c.units))
-        .where(leg.c.journal_id == entries.c.journal_id, leg.c.account.in_(("provider_fee", "network_fee")))
-        .scalar_subquery(),
-        0,
-    )
-    units = entries.c.units
     query = (
-        select(
-            entries.c.account,
-            func.sum(case((units > 0, units), else_=0)),
-            func.sum(case((units < 0, -units), else_=0)),
-            func.sum(fee_sat),
+        select(entries.c.account, func.sum(leg.c.units))
+        .select_from(journals)
+        .join(entries, entries.c.journal_id == journals.c.id)
+        .join(leg, leg.c.journal_id == journals.c.id)
+        .where(journals.c.payout_id.is_not(None), journals.c.at >= from_at, journals.c.at < to_at)
+        .where(
+            entries.c.asset == BTC,
+            entries.c.account.like("wallet:%"),
+            leg.c.account.in_(("provider_fee", "network_fee")),
         )
-        .join(journals, journals.c.id == entries.c.journal_id)
-        .where(journals.c.at >= from_at, journals.c.at < to_at, entries.c.asset == BTC)
-        .where(entries.c.account.like("wallet:%"))
         .group_by(entries.c.account)
     )
-    return {account: (int(into), int(out), int(fees)) for account, into, out, fees in tx.execute(query)}
+    return {account: int(sat) for account, sat in tx.execute(query)}
 
 
 def payouts_by_id(tx: Connection, ids: Iterable[str]) -> dict[str, Row[Any]]:

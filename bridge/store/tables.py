@@ -31,6 +31,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def microseconds(at: datetime) -> int:
+    """Since the epoch, as times are stored."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware UTC time as whole microseconds: exact, sortable and the same on both engines."""
 
@@ -38,7 +43,7 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=int(value))
@@ -235,7 +240,7 @@ observations = _table(
     Column("id", Serial, primary_key=True),
     _invoice_id(),
     Column("source", Text, nullable=False),
-    Column("asked_at", UtcTime, nullable=False),
+    Column("asked_at", UtcTime, nullable=False, index=True),
     Column("body", Text, nullable=False),
 )
 
@@ -248,6 +253,7 @@ journals = _table(
     Column("at", UtcTime, nullable=False),
     Column("memo", Json, nullable=False, server_default=""),
     Column("reverses_id", BigInteger),
+    Index("ix_journals_at", "at"),
 )
 
 entries = _table(
@@ -258,6 +264,27 @@ entries = _table(
     Column("asset", Text, nullable=False),
     Column("units", BigInteger, nullable=False),
     Column("service_ref", Text, nullable=False, server_default=""),
+)
+
+# The ledger's sums, kept so that none is taken over all of history: what each account holds, and what moved on it in each hour, by
+# the kind of journal. `debit` and `credit` are both zero or above. What a journal says is not in them while it is unsummed.
+account_balances = _table(
+    "account_balances",
+    *_columns(Text, "merchant", "account", "asset", primary_key=True),
+    Column("units", BigInteger, nullable=False),
+)
+
+turnovers = _table(
+    "turnovers",
+    Column("hour_at", UtcTime, primary_key=True),
+    *_columns(Text, "merchant", "kind", "account", "asset", primary_key=True),
+    *_columns(BigInteger, "debit", "credit"),
+)
+
+# Journals that are in no kept sum yet: a trigger puts each in here, whoever posts it, in the transaction that posts it.
+unsummed_journals = _table(
+    "unsummed_journals",
+    Column("journal_id", BigInteger, primary_key=True, autoincrement=False),
 )
 
 audit = _table(
@@ -359,6 +386,7 @@ inbox = _table(
     Column("copies", Integer, nullable=False, server_default="0"),
     UniqueConstraint("source", "event_key"),
     Index("ix_inbox_waiting", "state", "id"),
+    Index("ix_inbox_received_at", "received_at"),
 )
 
 idempotency = _table(

@@ -23,6 +23,8 @@ DAY = 86_400
 MACHINERY = frozenset(
     {"unnumbered_events", "openings", "leases", "budgets", "budget_calls", "balance_marks", "chain_tips"}
     | {"spare_addresses", "address_counters", "wallet_balances", "modes", "audit_checks"}
+    # Made of the journals, and proved by them.
+    | {"account_balances", "turnovers", "unsummed_journals"}
 )
 KEPT = frozenset(metadata.tables) - {each.table.name for each in CLASSES if not each.emptied} - MACHINERY
 NEVER = (
