@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from bridge.store.db import put_row
 from bridge.store.rows import Rows, moment
@@ -76,21 +76,14 @@ def write(
 
 def seal(tx: Connection, *, limit: int) -> int:
     """Chains committed rows that are not chained yet and returns how many. The caller holds the sealing lease."""
-    head = tx.execute(select(audit_chain).order_by(audit_chain.c.position.desc()).limit(1)).one_or_none()
+    head = tx.execute(_HEAD).one_or_none()
     position, digest = (head.position, head.sha256) if head is not None else (0, GENESIS)
-    unsealed = (
-        select(audit)
-        .outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
-        .where(audit_chain.c.audit_id.is_(None), audit.c.id > _last_sealed() - STRAGGLERS)
-        .order_by(audit.c.id)
-        .limit(limit)
-    )
     sealed = []
-    for row in tx.execute(unsealed):
+    for row in tx.execute(_UNSEALED, {"most": limit}):
         position, digest = position + 1, _link(digest, row)
         sealed.append({"position": position, "audit_id": row.id, "sha256": digest})
     if sealed:
-        tx.execute(insert(audit_chain), sealed)
+        tx.execute(_SEAL, sealed)
     return len(sealed)
 
 
@@ -153,7 +146,17 @@ def _last_sealed() -> Any:
     return select(func.coalesce(func.max(audit_chain.c.audit_id), 0)).scalar_subquery()
 
 
+# Statements are built once: building one costs several times its execution.
 _ANY_UNSEALED = select(audit.c.id).where(audit.c.id > _last_sealed()).limit(1)
+_HEAD = select(audit_chain).order_by(audit_chain.c.position.desc()).limit(1)
+_UNSEALED = (
+    select(audit)
+    .outerjoin(audit_chain, audit_chain.c.audit_id == audit.c.id)
+    .where(audit_chain.c.audit_id.is_(None), audit.c.id > _last_sealed() - STRAGGLERS)
+    .order_by(audit.c.id)
+    .limit(bindparam("most"))
+)
+_SEAL = insert(audit_chain).inline()
 
 
 def _link(previous: str, row: Row[Any]) -> str:

@@ -78,6 +78,8 @@ def _claim() -> Any:
 
 # Statements are built once: building one costs several times its execution.
 _CLAIM = _claim()
+_ANY_DUE = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
+_ANY_DUE = _ANY_DUE.limit(1)
 _CLAIMED = select(deliveries, events.c.body, events.c.type, func.coalesce(invoices.c.trace_id, "").label("trace_id"))
 _CLAIMED = _CLAIMED.join(events, events.c.id == deliveries.c.event_id)
 _CLAIMED = _CLAIMED.outerjoin(invoices, invoices.c.id == deliveries.c.invoice_id)
@@ -98,7 +100,7 @@ def record_attempt(
 
     `answered`: status, latency_ms, body_sha256, answer_excerpt and error.
     """
-    _ATTEMPTS.add(tx, {"delivery_id": row.id, "at": at, "outcome": outcome, **answered})
+    _ATTEMPTS.put(tx, {"delivery_id": row.id, "at": at, "outcome": outcome, **answered})
     values: dict[str, Any] = {"attempts": row.attempts + 1, "lease_until": None, "lease_owner": None}
     if outcome == "retry" and next_try_at is not None:
         values["next_try_at"] = next_try_at
@@ -127,4 +129,4 @@ def depth(tx: Connection) -> dict[str, int]:
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return _DELIVERIES.any(tx, deliveries.c.next_try_at <= now, state="pending")
+    return tx.execute(_ANY_DUE, {"now": now}).first() is not None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from bridge.core.money import BTC
 from bridge.store.rows import Rows, between
@@ -17,7 +17,18 @@ from bridge.store.together import Together
 _EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=(events.c.sequence,))
 _FEED = Rows(table=event_positions, order=(event_positions.c.position,))
 find, of_invoice = _EVENTS.find, _EVENTS.of
+# Statements are built once: building one costs several times its execution.
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
+_UNNUMBERED = (
+    select(events.c.id, events.c.merchant)
+    .join(unnumbered_events, unnumbered_events.c.event_id == events.c.id)
+    .order_by(events.c.created_at, events.c.invoice_id, events.c.sequence)
+    .limit(bindparam("most"))
+)
+_ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
+_LAST = select(func.coalesce(func.max(event_positions.c.position), 0))
+_NUMBER = insert(event_positions).inline()
+_NUMBERED = delete(unnumbered_events).where(unnumbered_events.c.event_id == bindparam("its_id"))
 
 
 def append(
@@ -47,19 +58,13 @@ def number(tx: Connection, *, limit: int) -> int:
 
     The caller holds the numbering lease: with one writer a reader that has seen position N has seen all below it.
     """
-    query = (
-        select(events.c.id, events.c.merchant)
-        .join(unnumbered_events, unnumbered_events.c.event_id == events.c.id)
-        .order_by(events.c.created_at, events.c.invoice_id, events.c.sequence)
-        .limit(limit)
-    )
-    waiting = tx.execute(query).all()
+    waiting = tx.execute(_UNNUMBERED, {"most": limit}).all()
     if not waiting:
         return 0
-    last = tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one()
+    last = tx.execute(_LAST).scalar_one()
     rows = [{"position": last + n, "event_id": row.id, "merchant": row.merchant} for n, row in enumerate(waiting, 1)]
-    tx.execute(insert(event_positions), rows)
-    tx.execute(delete(unnumbered_events).where(unnumbered_events.c.event_id.in_([row.id for row in waiting])))
+    tx.execute(_NUMBER, rows)
+    tx.execute(_NUMBERED, [{"its_id": row.id} for row in waiting])
     return len(rows)
 
 
@@ -77,4 +82,4 @@ def listing(
 
 
 def any_unnumbered(tx: Connection) -> bool:
-    return Rows(table=unnumbered_events).any(tx)
+    return tx.execute(_ANY_UNNUMBERED).first() is not None

@@ -77,6 +77,28 @@ _TO_LOOK_AT = (
 _IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
+_IS_DUE = invoices.c.next_look_at <= bindparam("now")
+_ANY_DUE = select(1).select_from(invoices).where(_IS_CLASSED, _IS_DUE).limit(1)
+_IS_ITSELF = invoices.c.id == bindparam("its_id")
+_RELEASE = update(invoices).where(_IS_ITSELF, invoices.c.lease_owner == bindparam("its_owner"))
+_IS_THEIRS = (invoices.c.merchant == bindparam("merchant"), invoices.c.customer_id == bindparam("customer_id"))
+_PAID_BEFORE = select(invoices.c.id).where(*_IS_THEIRS, ~_IS_ITSELF, invoices.c.settled_at.is_not(None)).limit(1)
+_FIRST_CREATED = select(func.min(invoices.c.created_at)).where(*_IS_THEIRS)
+_IS_UNWATCHED = is_free(invoices.c.watched_until)
+_WATCH_DUE = (
+    select(invoices)
+    .where(invoices.c.status == "new", _IS_UNWATCHED, invoices.c.expires_at > bindparam("now"))
+    .where(invoices.c.created_at > bindparam("young_since"))
+    .where(invoices.c.wallet_id.in_(bindparam("wallet_ids", expanding=True)))
+    .order_by(invoices.c.watched_until)
+    .limit(bindparam("most"))
+)
+_TAKE_WATCH = update(invoices).where(_IS_ITSELF, _IS_UNWATCHED)
+_SET_WATCHED = update(invoices).where(_IS_ITSELF)
+_ADD_PAYMENT, _OBSERVE = insert(payments).inline(), insert(observations).inline()
+_CHANGE_PAYMENT = update(payments).where(
+    payments.c.invoice_id == bindparam("its_invoice"), payments.c.key == bindparam("its_key")
+)
 
 
 def to_look_at(tx: Connection, invoice_id: str, *, network: str) -> Sequence[InvoiceRow]:
@@ -215,8 +237,7 @@ def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: dateti
     values: dict[str, Any] = {"lease_until": None, "lease_owner": None}
     if next_look_at is not None:
         values["next_look_at"] = next_look_at
-    its = (invoices.c.id == invoice_id, invoices.c.lease_owner == owner)
-    tx.execute(update(invoices).where(*its).values(**values))
+    tx.execute(_RELEASE, values | {"its_id": invoice_id, "its_owner": owner})
 
 
 def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
@@ -248,14 +269,14 @@ def fresh(values: Mapping[str, Any]) -> SimpleNamespace:
 
 def has_paid_before(tx: Connection, row: Any) -> bool:
     """Whether another invoice of the same customer was ever settled."""
-    of_another = (invoices.c.id != row.id, invoices.c.settled_at.is_not(None))
-    return _INVOICES.any(tx, *of_another, merchant=row.merchant, customer_id=row.customer_id)
+    its = {"its_id": row.id, "merchant": row.merchant, "customer_id": row.customer_id}
+    return tx.execute(_PAID_BEFORE, its).first() is not None
 
 
 def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> datetime | None:
     """When the customer's first invoice was opened."""
-    theirs = (invoices.c.merchant == merchant, invoices.c.customer_id == customer_id)
-    return moment(tx, select(func.min(invoices.c.created_at)).where(*theirs))
+    at: datetime | None = tx.execute(_FIRST_CREATED, {"merchant": merchant, "customer_id": customer_id}).scalar()
+    return at
 
 
 def review_kinds(tx: Connection, invoice_id: str) -> Sequence[Any]:
@@ -329,11 +350,10 @@ def put_payment(
     """Stores the absolute facts of one output; the earliest sight is kept by the caller, its target stays that of the first."""
     values = vars(payment) | {"asked_at": asked_at}
     if is_new:
-        tx.execute(insert(payments).values(invoice_id=invoice_id, **values))
+        tx.execute(_ADD_PAYMENT, values | {"invoice_id": invoice_id})
         return
     del values["target_id"]
-    where = (payments.c.invoice_id == invoice_id, payments.c.key == payment.key)
-    tx.execute(update(payments).where(*where).values(**values))
+    tx.execute(_CHANGE_PAYMENT, values | {"its_invoice": invoice_id, "its_key": payment.key})
 
 
 def rest_msat(tx: Connection, *, wallet_id: str) -> int:
@@ -346,11 +366,11 @@ def rest_msat(tx: Connection, *, wallet_id: str) -> int:
 
 def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:
     """Keeps one reading that brought news, for the wallet history of a review."""
-    tx.execute(insert(observations).values(invoice_id=invoice_id, source=source, asked_at=asked_at, body=body))
+    tx.execute(_OBSERVE, {"invoice_id": invoice_id, "source": source, "asked_at": asked_at, "body": body})
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return _INVOICES.any(tx, _IS_CLASSED, invoices.c.next_look_at <= now)
+    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
 def watch_due(
@@ -359,11 +379,9 @@ def watch_due(
     """Young open invoices of these wallets that no watch is known to stand for. A watch costs a call every few minutes; the
     old are polled.
     """
-    unwatched = _is_unwatched(now, watch_seconds)
-    is_young = invoices.c.created_at > now - timedelta(seconds=YOUNG_SECONDS)
-    query = select(invoices).where(invoices.c.status == "new", unwatched, invoices.c.expires_at > now, is_young)
-    query = query.where(invoices.c.wallet_id.in_(wallet_ids))
-    return tx.execute(query.order_by(invoices.c.watched_until).limit(limit)).all()
+    asked = {"now": now, "latest": latest_end(now, lasts_seconds=watch_seconds), "wallet_ids": wallet_ids}
+    asked |= {"young_since": now - timedelta(seconds=YOUNG_SECONDS), "most": limit}
+    return tx.execute(_WATCH_DUE, asked).all()
 
 
 def trace_of(tx: Connection, invoice_id: str) -> str:
@@ -372,17 +390,12 @@ def trace_of(tx: Connection, invoice_id: str) -> str:
 
 def take_watch(tx: Connection, invoice_id: str, *, now: datetime, watch_seconds: int, until: datetime) -> bool:
     """Whether this worker may arm the watch: of two at once, one may."""
-    unwatched = _is_unwatched(now, watch_seconds)
-    taken = update(invoices).where(invoices.c.id == invoice_id, unwatched).values(watched_until=until)
-    return tx.execute(taken).rowcount == 1
-
-
-def _is_unwatched(now: datetime, watch_seconds: int) -> Any:
-    return is_free(invoices.c.watched_until, now, latest_end(now, lasts_seconds=watch_seconds))
+    asked = {"now": now, "latest": latest_end(now, lasts_seconds=watch_seconds), "its_id": invoice_id}
+    return tx.execute(_TAKE_WATCH, asked | {"watched_until": until}).rowcount == 1
 
 
 def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
-    _INVOICES.change(tx, {"watched_until": until}, id=invoice_id)
+    tx.execute(_SET_WATCHED, {"its_id": invoice_id, "watched_until": until})
 
 
 def newest(tx: Connection) -> InvoiceRow | None:

@@ -24,8 +24,7 @@ best_tip = Rows(table=chain_tips).find
 
 def take(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes or renews the lease `name`; False while another owner holds it."""
-    is_free = or_(leases.c.owner == owner, _is_over(now, lease_seconds))
-    return _claim(tx, name, owner=owner, lease_until=now + timedelta(seconds=lease_seconds), where=is_free)
+    return _claim(tx, name, owner=owner, now=now, lease_seconds=lease_seconds, is_renewed=True)
 
 
 def give_back(tx: Connection, *, owner: str) -> None:
@@ -63,12 +62,24 @@ _IS_AHEAD = budget_calls.c.at > bindparam("newest")
 _ITS = budget_calls.c.name == bindparam("its_name", type_=Text)
 _FORGET = delete(budget_calls).where(_ITS, or_(_IS_OLD, _IS_AHEAD))
 _SPENT = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(_ITS, ~_IS_OLD, ~_IS_AHEAD)
+_HELD = select(leases.c.name).where(leases.c.name == bindparam("its_name"), ~is_over(leases.c.lease_until))
 _ROOM = bindparam("limit", type_=BigInteger) - _SPENT.scalar_subquery()
 _CALLS = bindparam("calls", type_=BigInteger)
 _TAKEN = case((_ROOM < _CALLS, _ROOM), else_=_CALLS)
 _GRANTED = select(_TAKEN)
 _NEWEST = select(func.max(budget_calls.c.at)).where(_ITS).scalar_subquery()
 _REFUND = update(budget_calls).where(_ITS, budget_calls.c.at == _NEWEST).values(spent=budget_calls.c.spent - _CALLS)
+
+
+@cache
+def _take(dialect: str, *, is_renewed: bool) -> Any:
+    claim = insert_into(dialect, leases)
+    is_free = is_over(leases.c.lease_until)
+    return claim.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"owner": claim.excluded.owner, "lease_until": claim.excluded.lease_until},
+        where=or_(leases.c.owner == claim.excluded.owner, is_free) if is_renewed else is_free,
+    ).returning(leases.c.owner)
 
 
 @cache
@@ -107,22 +118,16 @@ def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str
 
 def is_free(tx: Connection, name: str, *, now: datetime, lease_seconds: int) -> bool:
     """Whether nobody holds the lease, which lasts so long, this caller included."""
-    held = select(leases.c.name).where(leases.c.name == name, ~_is_over(now, lease_seconds))
-    return tx.execute(held).first() is None
+    asked = {"its_name": name, "now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)}
+    return tx.execute(_HELD, asked).first() is None
 
 
 def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
     """Takes a lease that serves as a pause: its holder cannot renew it before it ends either."""
-    lease_until = now + timedelta(seconds=lease_seconds)
-    return _claim(tx, name, owner=owner, lease_until=lease_until, where=_is_over(now, lease_seconds))
+    return _claim(tx, name, owner=owner, now=now, lease_seconds=lease_seconds, is_renewed=False)
 
 
-def _is_over(now: datetime, lease_seconds: int) -> Any:
-    return is_over(leases.c.lease_until, now, latest_end(now, lasts_seconds=lease_seconds))
-
-
-def _claim(tx: Connection, name: str, *, owner: str, lease_until: datetime, where: Any) -> bool:
-    claim = insert_into(tx, leases).values(name=name, owner=owner, lease_until=lease_until)
-    values = {"owner": owner, "lease_until": lease_until}
-    claim = claim.on_conflict_do_update(index_elements=["name"], set_=values, where=where)
-    return tx.execute(claim.returning(leases.c.owner)).one_or_none() is not None
+def _claim(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int, is_renewed: bool) -> bool:
+    values = {"name": name, "owner": owner, "lease_until": now + timedelta(seconds=lease_seconds)}
+    values |= {"now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)}
+    return tx.execute(_take(tx.dialect.name, is_renewed=is_renewed), values).one_or_none() is not None

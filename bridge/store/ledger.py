@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from bridge.core.ledger import Journal
 from bridge.core.money import BTC
@@ -24,6 +24,12 @@ _POST = insert(journals).returning(journals.c.id)
 _ENTER = insert(entries)
 _JOURNALS = Rows(table=journals, order=(journals.c.id,))
 _BOOKED = entries.join(journals, journals.c.id == entries.c.journal_id)
+_BALANCES = (
+    select(entries.c.account, func.sum(entries.c.units))
+    .select_from(_BOOKED)
+    .where(journals.c.invoice_id == bindparam("invoice_id"), journals.c.family == bindparam("family"))
+    .group_by(entries.c.account)
+)
 
 
 def post(
@@ -77,8 +83,8 @@ def mirrored(
 
 def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:
     """Signed balance of every account that this invoice's journals of one family touched, in its asset's units."""
-    its = (journals.c.invoice_id == invoice_id, journals.c.family == family)
-    return units_by(tx, entries.c.account, where=its)
+    found = tx.execute(_BALANCES, {"invoice_id": invoice_id, "family": family})
+    return {account: int(units) for account, units in found}
 
 
 def owed(tx: Connection, invoice_id: str) -> dict[str, int]:

@@ -10,8 +10,10 @@ from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     Connection,
+    Insert,
     Row,
     Select,
     Table,
@@ -71,12 +73,19 @@ class Rows:
         return found
 
     def add(self, tx: Connection, values: Mapping[str, Any]) -> Row[Any]:
-        return tx.execute(insert(self.table).values(**values).returning(self.table)).one()
+        return tx.execute(_add(self.table, is_told=True), dict(values)).one()
+
+    def put(self, tx: Connection, values: Mapping[str, Any]) -> None:
+        """The same for who does not want to know what was stored."""
+        tx.execute(_add(self.table), dict(values))
 
     def change(self, tx: Connection, values: Mapping[str, Any], *where: Any, **match: Any) -> Row[Any] | None:
         """Writes `values` into the row that still is as `match` says: the row as it is then, None where it no longer was."""
-        changed = update(self.table).where(*self._is(match), *where).values(**values)
-        return tx.execute(changed.returning(self.table)).one_or_none()
+        if where or None in match.values() or any(isinstance(value, ClauseElement) for value in values.values()):
+            changed = update(self.table).where(*self._is(match), *where).values(**values)
+            return tx.execute(changed.returning(self.table)).one_or_none()
+        its = {f"its_{name}": value for name, value in match.items()}
+        return tx.execute(_change(self.table, tuple(match)), dict(values) | its).one_or_none()
 
     def any(self, tx: Connection, *where: Any, **match: Any) -> bool:
         query = select(1).select_from(self.table).where(*self._is(match), *where)
@@ -132,6 +141,17 @@ def between(column: Any, since: Any | None, until: Any | None) -> list[Any]:
 @cache
 def _names(kind: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind))
+
+
+@cache
+def _add(table: Table, *, is_told: bool = False) -> Insert:
+    return insert(table).returning(table) if is_told else insert(table).inline()
+
+
+@cache
+def _change(table: Table, names: tuple[str, ...]) -> Any:
+    its = (table.c[name] == bindparam(f"its_{name}") for name in names)
+    return update(table).where(*its).returning(table)
 
 
 @cache
