@@ -26,7 +26,7 @@ from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
 from bridge.store import invoice_pages, ledger
 from bridge.store.db import Tx
-from bridge.store.invoice_pages import InvoiceFacts, Narrowed
+from bridge.store.invoice_pages import InvoiceFacts, Match, Narrowed
 
 Row = dict[str, Cell]
 NO_TXID = "txid unknown (provider)"
@@ -227,11 +227,11 @@ FIELDS = _FIELDS | {
 KINDS = tuple(FIELDS)
 
 
-_ALL: Mapping[str, str] = MappingProxyType({})
+_ALL: Match = MappingProxyType({})
 
 
 def rows_of(
-    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Mapping[str, str] = _ALL
+    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Match = _ALL
 ) -> Iterator[list[Row]]:
     """The rows of one kind as pages of values; `match` narrows invoices by their columns."""
     if kind == "treasury":
@@ -283,7 +283,7 @@ def export(
     from_at: datetime,
     to_at: datetime,
     columns: ColumnMap | None = None,
-    match: Mapping[str, str] = _ALL,
+    match: Match = _ALL,
 ) -> Iterator[str]:
     """The text of the export, a page at a time; times of CSV are in the time zone of the books. `match` narrows the kind invoices.
 

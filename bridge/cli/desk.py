@@ -15,6 +15,7 @@ from bridge.books.verify import verify_audit as verify
 from bridge.cli.opened import Moment, acting, given, opened, reading, show
 from bridge.context import Bridge
 from bridge.desk import explain as explaining
+from bridge.desk import find as finding
 from bridge.desk import resolve_review
 from bridge.invoices import deliver as outbox
 from bridge.invoices import inbox as console
@@ -39,13 +40,22 @@ def invoices(bridge: Bridge, merchant: str, status: str | None, limit: int, curs
 @click.argument("reference")
 @reading
 def find(bridge: Bridge, reference: str) -> None:
-    """Find invoices by any reference: invoice id, billing payment id, address, txid or pay page."""
-    found = explaining.find(bridge, reference)
-    for invoice in found:
-        click.echo(
-            f"{invoice['id']}  {invoice['status']}/{invoice['exception']}  billing {invoice['billing_payment_id']}"
-        )
-    sys.exit(0 if found else 1)
+    """Find invoices by whatever is at hand: an id, an address, a transaction or its beginning, a pay page, a client's id or
+    e-mail, a document, a sum, words of the description.
+    """
+    found = finding.find(bridge, reference)
+    for each in found.invoices:
+        why, money = ",".join(each["found_by"]), f"{each['amount']} {each['currency']}"
+        status = f"{each['status']}/{each['exception']}"
+        payment = f"billing {each['billing_payment_id']}  client {each['customer_id'] or '-'}"
+        click.echo(f"{each['id']}  {status:20}  {money:>16}  {payment}  by {why}  {each['description']}".rstrip())
+    if not found.invoices:
+        click.echo(f"Nothing is known by this: {reference}", err=True)
+    if found.is_cut:
+        click.echo(f"There are more than these {finding.MOST}; say it more exactly.", err=True)
+    if found.is_partly_read:
+        click.echo(f"Descriptions older than the newest {finding.MOST_READ} were not read.", err=True)
+    sys.exit(0 if found.invoices else 1)
 
 
 @click.command()

@@ -15,7 +15,8 @@ from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
-from bridge.desk.explain import dossier_of, story
+from bridge.desk.explain import story
+from bridge.desk.find import dossier_of
 from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.record import sources_of
 from bridge.language import plain_texts
@@ -107,7 +108,7 @@ def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, A
     Raises Refused("unknown_invoice") when it names none or several.
     """
     with bridge.store.read() as tx:
-        found = dossier_of(tx, reference)
+        found = dossier_of(tx, bridge, reference)
         bundle = _bundle(found, inbox.screenings_of(tx, found.invoice.id))
     told = story(bridge, found, plain_texts(lang))
     now = bridge.clock()

@@ -1,6 +1,6 @@
 """The story of an invoice, told to support: what came, what was decided, who was asked and told, what happens next.
 
-Owns finding, the way from stored rows to dated sentences, and what is true now; must not write or judge: catalogues say it.
+Owns the way from stored rows to dated sentences, and what is true now; must not write or judge: catalogues say it.
 """
 
 import json
@@ -10,43 +10,18 @@ from datetime import datetime
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
 from bridge.core.kinds import KINDS
 from bridge.core.money import minor_text
 from bridge.core.offering import CODES
+from bridge.desk.find import dossier_of
 from bridge.invoices.pay import PayView, view_of
-from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import rule_of, samples_of
 from bridge.invoices.targets import all_of
 from bridge.invoices.ways import ShownWay, paused_beside
 from bridge.language import Texts, plain_texts
 from bridge.people.policy import policy_words, versions_of
-from bridge.store import dossier, invoices
-from bridge.store.db import Tx
 from bridge.store.dossier import Dossier
-
-
-def find(bridge: Bridge, reference: str) -> list[dict[str, Any]]:
-    """Invoices by any reference: invoice id, billing payment id, address or Lightning invoice, txid, payment hash, public id or pay
-    page address.
-    """
-    with bridge.store.read() as tx:
-        return [shown(tx, bridge, row) for row in invoices.by_any_reference(tx, _wanted(reference))]
-
-
-def _wanted(reference: str) -> str:
-    # A wallet's link is what it opens.
-    return reference.strip().removeprefix("lightning:").rstrip("/").rpartition("/")[2]
-
-
-def dossier_of(tx: Tx, reference: str) -> Dossier:
-    """The dossier of the one invoice that a reference names. Raises Refused("unknown_invoice") for none and for several."""
-    rows = invoices.by_any_reference(tx, _wanted(reference))
-    found = dossier.find(tx, id=rows[0].id) if len(rows) == 1 else None
-    if found is None:
-        raise Refused("unknown_invoice", f"{len(rows)} invoices match; use the invoice id.")
-    return found
 
 
 def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
@@ -56,7 +31,7 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
     """
     words = plain_texts(lang)
     with bridge.store.read() as tx:
-        told = dossier_of(tx, reference)
+        told = dossier_of(tx, bridge, reference)
     return story(bridge, told, words)
 
 

@@ -21,6 +21,7 @@ from bridge.core.money import MAX_MONEY_SAT, to_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.core.rail import Offer, Wanted
+from bridge.core.reference import document_of
 from bridge.invoices.price import current_rate, offer, samples_json
 from bridge.invoices.record import Recorded, open_loose_review, record, record_first, recorded_json, rule_of
 from bridge.invoices.stage import require_stage_room
@@ -363,6 +364,7 @@ def _new_row(
         "currency": request.currency,
         "customer_id": request.customer_id,
         "tier": request.tier,
+        "document": document_of(request.carried.get("description", "")),
         "trace_id": tracing.current_or_new(),
         "network": bridge.network,
         "wallet_id": bridge.wallet_id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select, text
 
 from bridge.core.credit import Payment
 from bridge.core.invoice import Invoice
@@ -18,7 +18,28 @@ from bridge.core.rail import Target
 from bridge.store import invoices as invoice_rows
 from bridge.store import ledger, rows
 from bridge.store import targets as target_rows
-from bridge.store.tables import billing_statuses, entries, events, invoices, journals, payments, reviews
+from bridge.store.tables import (
+    UNSETTLED,
+    UNUSUAL,
+    billing_statuses,
+    entries,
+    events,
+    invoices,
+    journals,
+    payments,
+    reviews,
+)
+
+Match = Mapping[str, str | tuple[str, ...]]
+_OLDEST = (invoices.c.created_at, invoices.c.id)
+# Sums of different currencies are no order: a currency's sums stand together.
+_SMALLEST = (invoices.c.currency, invoices.c.amount_minor, *_OLDEST)
+ORDERS: Mapping[str, tuple[Any, ...]] = {
+    "newest": tuple(column.desc() for column in _OLDEST),
+    "oldest": _OLDEST,
+    "largest": tuple(column.desc() for column in _SMALLEST),
+    "smallest": _SMALLEST,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,37 +74,44 @@ def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
 
 @dataclass(frozen=True, kw_only=True)
 class Narrowed:
-    """Which invoices: of these columns, created in [from, to)."""
+    """Which invoices: of these columns, each a value or some, created in [from, to)."""
 
-    match: Mapping[str, str] = field(default_factory=dict)
+    match: Match = field(default_factory=dict)
     from_at: datetime | None = None
     to_at: datetime | None = None
 
     def of(self, query: Select[Any]) -> Select[Any]:
         at = invoices.c.created_at
         ends = [*([at >= self.from_at] if self.from_at else []), *([at < self.to_at] if self.to_at else [])]
-        return query.where(*ends, *(invoices.c[name] == value for name, value in self.match.items()))
+        return query.where(*ends, *(each for name, value in self.match.items() for each in _is(name, value)))
+
+
+def _is(name: str, value: str | tuple[str, ...]) -> list[Any]:
+    """That a column is so, and the condition of the index that has the few such invoices."""
+    if isinstance(value, tuple):
+        return [invoices.c[name].in_(value)]
+    is_rare = {"exception": (UNUSUAL, value != "none"), "status": (UNSETTLED, value != "settled")}
+    condition, is_one_of_few = is_rare.get(name, ("", False))
+    return [invoices.c[name] == value, *([text(condition)] if is_one_of_few else [])]
 
 
 def created_page(
     tx: Connection, narrowed: Narrowed, *, after: tuple[datetime, str] | None, limit: int
 ) -> list[InvoiceFacts]:
     """Such invoices in the order they were created, above the cursor `after` (created_at, id)."""
-    return of_rows(tx, listing(tx, narrowed, cursor=after, limit=limit, is_oldest_first=True))
+    return of_rows(tx, listing(tx, narrowed, cursor=after, limit=limit, order="oldest"))
 
 
 def listing(
     tx: Connection,
     narrowed: Narrowed,
     *,
-    cursor: tuple[datetime, str] | None,
+    cursor: rows.Cursor | None,
     limit: int,
-    is_oldest_first: bool = False,
+    order: str = "newest",
 ) -> Sequence[Row[Any]]:
-    """Such invoices by the time they were created, behind the cursor (created_at, id)."""
-    rising = (invoices.c.created_at, invoices.c.id)
-    order = rising if is_oldest_first else tuple(column.desc() for column in rising)
-    return rows.page(tx, narrowed.of(select(invoices)), order=order, cursor=cursor, limit=limit)
+    """Such invoices in one of the ORDERS, behind the row whose columns of it the cursor has."""
+    return rows.page(tx, narrowed.of(select(invoices)), order=ORDERS[order], cursor=cursor, limit=limit)
 
 
 def totals(tx: Connection, narrowed: Narrowed, *, most: int) -> Sequence[Row[Any]]:

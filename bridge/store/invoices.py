@@ -442,25 +442,3 @@ def give_back(tx: Connection, *, owner: str) -> None:
 def count_stuck(tx: Connection, *, before: datetime) -> int:
     """Invoices with money under way that nothing has happened to since `before`."""
     return count(tx, invoices.c.updated_at < before, status="processing", hold=None)
-
-
-def by_any_reference(tx: Connection, reference: str) -> Sequence[InvoiceRow]:
-    """Invoices whose id, billing payment id, public id, trace id, a text that it is paid to, what a rail knows it by or a payment's
-    txid is `reference`.
-    """
-    paid_by = select(payments.c.invoice_id).where(
-        (payments.c.key == reference) | payments.c.key.startswith(f"{reference}:", autoescape=True)
-    )
-    columns = (
-        invoices.c.id,
-        invoices.c.billing_payment_id,
-        invoices.c.address,
-        invoices.c.public_id,
-        invoices.c.trace_id,
-    )
-    paid_to = select(targets.c.invoice_id).where(
-        targets.c.text.in_((reference, reference.lower())) | (targets.c.key == reference.lower())
-    )
-    named_by = (invoices.c.id.in_(paid_by), invoices.c.id.in_(paid_to))
-    is_named = or_(*(column == reference for column in columns), *named_by)
-    return tx.execute(select(invoices).where(is_named).order_by(invoices.c.created_at)).all()

@@ -25,6 +25,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.sql.operators import desc_op
@@ -162,11 +163,16 @@ def _find(table: Table, names: tuple[str, ...], *, order: tuple[Any, ...] = (), 
 
 
 def _behind(order: Sequence[Any], cursor: Cursor) -> ColumnElement[bool]:
-    """Equal in the first columns and further on in the next: a row comparison, which mixed directions do not have."""
+    """Further on in the order: a row comparison, which is a range of an index but which mixed directions do not have.
+
+    Those are equal in the first columns and further on in the next.
+    """
+    falls = [isinstance(each, UnaryExpression) and each.modifier is desc_op for each in order]
+    columns = [each.element if is_falling else each for each, is_falling in zip(order, falls, strict=True)]
+    if len(set(falls)) == 1:
+        return tuple_(*columns) < tuple(cursor) if falls[0] else tuple_(*columns) > tuple(cursor)
     steps, same = [], list[ColumnElement[bool]]()
-    for each, value in zip(order, cursor, strict=True):
-        is_falling = isinstance(each, UnaryExpression) and each.modifier is desc_op
-        column = each.element if is_falling else each
+    for column, value, is_falling in zip(columns, cursor, falls, strict=True):
         steps.append(and_(*same, column < value if is_falling else column > value))
         same.append(column == value)
     return or_(*steps)

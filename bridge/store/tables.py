@@ -103,9 +103,14 @@ def _columns(kind: Any, *names: str, nullable: bool = False, **options: Any) -> 
     return [Column(name, kind, nullable=nullable, **options) for name in names]
 
 
+def _where(name: str, *columns: str, condition: str, unique: bool = False) -> Index:
+    """An index of the rows that are as the condition says: a question that says the same finds the few among the many."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 def _one_where(name: str, column: str, condition: str) -> Index:
     """At most one row with the same value in `column` may be as the condition says."""
-    return Index(name, column, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
+    return _where(name, column, condition=condition, unique=True)
 
 
 def _table(name: str, *parts: Any) -> Table:
@@ -127,6 +132,10 @@ def _approvals(name: str, key: Column[Any], *, of: str) -> Table:
     )
 
 
+# The conditions of partial indexes: a statement that means to use one says the same words.
+UNUSUAL, UNSETTLED = "exception <> 'none'", "status <> 'settled'"
+NUMBERED, REACHABLE = "document <> ''", "customer_email <> ''"
+
 invoices = _table(
     "invoices",
     Column("id", Text, primary_key=True),
@@ -136,6 +145,8 @@ invoices = _table(
     Column("currency", Text, nullable=False),
     *_columns(Text, "description", "customer_id", "customer_email", "customer_country", "tier", server_default=""),
     *_columns(Text, "service_ref", "return_url", "locale", server_default=""),
+    # What a description ends with in brackets: the number by which people call the payment, see core.reference.
+    Column("document", Text, nullable=False, server_default=""),
     *_columns(Text, "trace_id", "network", "wallet_id"),
     Column("address", Text, nullable=False, unique=True),
     Column("callback_token_sha256", Text, nullable=False, unique=True),
@@ -173,6 +184,14 @@ invoices = _table(
     Index("ix_invoices_created", "created_at"),
     Index("ix_invoices_gap", "gap_since"),
     Index("ix_invoices_open", "status", "closed_at", "wallet_id"),
+    Index("ix_invoices_trace", "trace_id"),
+    Index("ix_invoices_amount", "currency", "amount_minor", "created_at"),
+    Index("ix_invoices_currency", "currency", "created_at"),
+    _where("ix_invoices_document", "document", condition=NUMBERED),
+    _where("ix_invoices_email", "customer_email", condition=REACHABLE),
+    _where("ix_invoices_exception", "exception", "created_at", condition=UNUSUAL),
+    _where("ix_invoices_status", "status", "created_at", condition=UNSETTLED),
+    _where("ix_invoices_hold", "hold", "created_at", condition="hold IS NOT NULL"),
     CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
 )
 
@@ -233,6 +252,7 @@ payments = _table(
     Column("amount_msat", BigInteger),
     UniqueConstraint("invoice_id", "key"),
     Index("ix_payments_key", "key"),
+    Index("ix_payments_amount", "amount_sat"),
 )
 
 observations = _table(

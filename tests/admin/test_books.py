@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import re
 from datetime import timedelta
 
 import pytest
 
+from bridge.core.money import btc_text
 from bridge.desk import invoice_list as listed
+from bridge.store import invoices
 from tests.admin.office import Office
 
 
@@ -64,6 +67,66 @@ def test_the_next_page_keeps_the_filters_and_misses_nobody(office: Office, monke
             path = rest.partition('"')[0]
             assert not path or ("customer=7" in path and f"order={order}" in path)
         assert sorted(seen) == sorted(each["id"] for each in opened)
+
+
+def test_a_list_is_sorted_by_sum_within_a_currency_page_by_page(office: Office, monkeypatch):
+    monkeypatch.setattr(listed, "PAGE", 2)
+    sums = [("RUB", "912.50"), ("RUB", "1500.00"), ("USD", "10.00"), ("USD", "10.00"), ("USD", "30.00")]
+    opened = [
+        office.site.open(f"{number}", currency=currency, amount=amount)["id"]
+        for number, (currency, amount) in enumerate(sums)
+    ]
+    for order, expected in (("smallest", opened), ("largest", opened[::-1])):
+        path, seen = f"/invoices?order={order}", list[str]()
+        while path:
+            text = office.see("vic", path)
+            seen += re.findall(r'href="/admin/invoices/(inv_\w+)"', text)
+            path = text.partition('rel="next" href="/admin')[2].partition('"')[0]
+        # Two were opened at the same moment for the same sum: their ids decide.
+        twins = sorted(expected[2:4] if order == "smallest" else expected[1:3], reverse=order == "largest")
+        assert [each for each in seen if each not in twins] == [each for each in expected if each not in twins]
+        assert sorted(seen) == sorted(opened) and [each for each in seen if each in twins] == twins
+    for cursor in ("x", "USD.x.y", "..", "USD.1.", "U'D.1.eA=="):
+        assert office.client("vic").get(f"/admin/invoices?order=largest&cursor={cursor}").status_code == 422
+
+
+def test_the_search_finds_by_whatever_is_at_hand(office: Office):
+    paid = office.settled("1001", customer={"id": "42", "email": "bob@example.com"}, description="VPS Москва (pay/7)")
+    with office.bridge.store.read() as tx:
+        (payment,) = invoices.payments_of(tx, paid["id"])
+    other = office.site.open("2001", customer={"id": "43"}, currency="RUB", amount="912.50")
+    second = office.site.open("2002", customer={"id": "43"}, currency="RUB", amount="950.00")
+    for text, expected in {
+        "bob@example.com": paid,
+        "BOB@EXAMPLE.COM": paid,
+        "42": paid,
+        payment.key[:6]: paid,
+        payment.key[:64].upper(): paid,
+        "pay/7": paid,
+        "vps москва": paid,
+        f"{payment.amount_sat} sat": paid,
+        btc_text(payment.amount_sat): paid,
+        "10 $": paid,
+        "912,50": other,
+        "912.50 руб.": other,
+    }.items():
+        answer = office.client("vic").get("/admin/search", query_string={"q": text})
+        assert answer.status_code == 303 and answer.location.endswith(expected["id"]), text
+    text = office.see("vic", "/search?q=43")
+    assert shown(text, other) and shown(text, second) and not shown(text, paid) and ">client<" in text
+    assert "Nothing is known by this" in office.see("vic", "/search?q=44")
+
+
+def test_a_search_says_what_it_left_out(office: Office, monkeypatch):
+    monkeypatch.setattr("bridge.desk.find.MOST", 2)
+    monkeypatch.setattr("bridge.desk.find.MOST_READ", 3)
+    for number in range(4):
+        office.site.open(f"{number}", customer={"id": "c"}, description="VPS Start" if number else "Domain")
+        office.world.clock.advance(1)
+    assert "there are more" in office.see("vic", "/search?q=c")
+    text = office.see("vic", "/search?q=domain")
+    assert "Nothing is known by this" in text and "were not searched" in text
+    assert "were not searched" not in office.see("vic", "/search?q=vps")
 
 
 def test_totals_of_many_say_that_they_are_not_of_all(office: Office, monkeypatch):

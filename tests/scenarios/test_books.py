@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.books.verify import balances, book_differences, verify_audit
-from bridge.desk.explain import find
+from bridge.desk.find import find
 from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.store import invoices
 from sandbox.bitcoin import Served, serve_in_thread
@@ -150,9 +150,9 @@ def test_an_invoice_is_found_by_whatever_support_is_given(played: FlowBridge) ->
     txid = payment.key.partition(":")[0]
     page = shown["payment_url"]
     for reference in (invoice_id, "bill-a", shown["address"], txid, payment.key, page, page.rpartition("/")[2]):
-        assert [found["id"] for found in find(bridge, reference)] == [invoice_id], reference
+        assert [found["id"] for found in find(bridge, reference).invoices] == [invoice_id], reference
     for nothing in ("", "%", "bill", "_" * 64, "inv_0"):
-        assert find(bridge, nothing) == []
+        assert find(bridge, nothing).invoices == []
 
 
 def test_a_review_item_shows_everything_needed_to_rule_on_it(played: FlowBridge) -> None:

@@ -77,7 +77,9 @@ def _usual() -> str:
     return "spreadsheet-ru" if texts().code == "ru" else "spreadsheet"
 
 
-def _file(kind: str, *, as_file: str, match: Mapping[str, str], from_at: datetime, to_at: datetime) -> Response:
+def _file(
+    kind: str, *, as_file: str, match: Mapping[str, str | tuple[str, ...]], from_at: datetime, to_at: datetime
+) -> Response:
     """The whole file, a page of rows at a time. Raises Refused before its first byte."""
     if as_file == "beancount":
         return _download(beancount(bridge(), from_at=from_at, to_at=to_at), "journal.beancount", "text/plain")

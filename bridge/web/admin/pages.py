@@ -28,7 +28,7 @@ from bridge.desk.desk import (
     series,
     switches,
 )
-from bridge.desk.explain import find
+from bridge.desk.find import MOST_READ, find
 from bridge.desk.resolve_review import list_marks, show_review
 from bridge.invoices.deliver import show_delivery
 from bridge.invoices.inbox import show_event
@@ -76,14 +76,14 @@ def health() -> str:
 
 @page("/search")
 def search() -> AnyResponse:
-    """One invoice opens at once, several are listed; any reference will do."""
+    """One invoice opens at once, several are listed; whatever is at hand will do."""
     wanted = request.args.get("q", "").strip()[:200]
-    found = find(bridge(), wanted) if wanted else []
-    if len(found) == 1:
-        return redirect(url_for("admin.invoice", invoice_id=found[0]["id"]), code=303)
-    if wanted[:4] in PLACES and not found:
+    found = find(bridge(), wanted)
+    if len(found.invoices) == 1:
+        return redirect(url_for("admin.invoice", invoice_id=found.invoices[0]["id"]), code=303)
+    if wanted[:4] in PLACES and not found.invoices:
         return redirect(f"/admin/{PLACES[wanted[:4]]}/{quote(wanted, safe='')}", code=303)
-    return Response(render("search.html", wanted=wanted, found=found), mimetype="text/html")
+    return Response(render("search.html", wanted=wanted, found=found, most_read=MOST_READ), mimetype="text/html")
 
 
 def _day(text: str) -> date | None:
