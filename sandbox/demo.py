@@ -244,6 +244,9 @@ class Reply:
     headers: dict[str, str]
     body: bytes
 
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
     def json(self) -> Any:
         return json.loads(self.body)
 

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import requests
-
+from sandbox.demo import call
 from sandbox.scenario import Refusal, ScenarioFailed
 
 PAUSE_S = 0.2
@@ -65,18 +64,17 @@ class RunningSandbox:
     """The control surface of a running sandbox."""
 
     def __init__(self, url: str, clock_file: Path) -> None:
-        self._url, self._http = url.rstrip("/"), requests.Session()
-        self._http.trust_env = False
+        self._url = url.rstrip("/")
         self.travel = Travel(self, clock_file)
 
     def control(self, command: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        answered = self._http.post(f"{self._url}/_control/{command}", json=dict(body), timeout=20)
-        if answered.status_code != 200:
-            raise ScenarioFailed(f"the sandbox refused {command}: {answered.text[:200]}")
+        answered = call(f"{self._url}/_control/{command}", dict(body))
+        if answered.status != 200:
+            raise ScenarioFailed(f"the sandbox refused {command}: {answered.text()[:200]}")
         return dict(answered.json())
 
     def watches(self) -> list[dict[str, Any]]:
-        return list(self._http.get(f"{self._url}/_control/watches", timeout=20).json()["watches"])
+        return list(call(f"{self._url}/_control/watches").json()["watches"])
 
     def clock_to(self, seconds: int) -> None:
         self.travel.to(seconds)
@@ -88,8 +86,7 @@ class RunningBridge:
     patience_s = PATIENCE_S
 
     def __init__(self, url: str, *, api_key: str, sandbox: RunningSandbox, desk: Desk) -> None:
-        self._url, self._http, self._sandbox, self._desk = url.rstrip("/"), requests.Session(), sandbox, desk
-        self._http.trust_env = False
+        self._url, self._sandbox, self._desk = url.rstrip("/"), sandbox, desk
         self._key = {"Authorization": f"Bearer {api_key}"}
         self._run = secrets.token_hex(4)
         self.ids: dict[str, str] = {}
@@ -111,10 +108,10 @@ class RunningBridge:
         customer = {"id": asked.pop("customer", ""), "tier": asked.pop("tier", "")}
         body = {"billing_payment_id": f"scenario-{self._run}-{name}", "customer": customer, **asked}
         key = {"Idempotency-Key": f"scn-{secrets.token_hex(8)}"}
-        self.ids[name] = self._call("POST", "/v1/invoices", body, headers=key)["id"]
+        self.ids[name] = self._call("/v1/invoices", body, headers=key)["id"]
 
     def invoice(self, name: str) -> dict[str, Any]:
-        return self._call("GET", f"/v1/invoices/{self.ids[name]}")
+        return self._call(f"/v1/invoices/{self.ids[name]}")
 
     def act(self, verb: str, name: str, details: Mapping[str, Any]) -> None:
         getattr(self, f"_{verb}")(name, dict(details))
@@ -122,7 +119,7 @@ class RunningBridge:
     def seen(self, name: str, wanted: frozenset[str]) -> dict[str, Any]:
         """What the HTTP interface shows, and what the desk adds."""
         shown = self.invoice(name)
-        page = self._http.get(shown["payment_url"] + "/status", timeout=20).json()
+        page = call(shown["payment_url"] + "/status").json()
         over_http = {
             **{key: shown[key] for key in ("status", "exception", "hold", "reason")},
             **{key: shown[f"{key}_sat"] for key in ("received", "confirmed", "remaining")},
@@ -132,15 +129,15 @@ class RunningBridge:
         return over_http | self._desk.sights(self.ids[name], wanted)
 
     def _requote(self, name: str, details: dict[str, Any]) -> None:
-        answered = self._http.post(self.invoice(name)["payment_url"] + "/quote", timeout=20, allow_redirects=False)
-        if answered.status_code >= 400:
-            raise Refusal("price_unavailable" if answered.status_code == 503 else str(answered.status_code))
+        answered = call(self.invoice(name)["payment_url"] + "/quote", {})
+        if answered.status >= 400:
+            raise Refusal("price_unavailable" if answered.status == 503 else str(answered.status))
 
     def _offer(self, name: str, details: dict[str, Any]) -> None:
         self._desk.offer(self.ids[name])
 
     def _billing(self, name: str, details: dict[str, Any]) -> None:
-        self._call("POST", f"/v1/invoices/{self.ids[name]}/billing-changes", details)
+        self._call(f"/v1/invoices/{self.ids[name]}/billing-changes", details)
 
     def _answers(self, name: str, details: dict[str, Any]) -> None:
         raise ScenarioFailed("this scenario scripts the billing system's answers, which only a test can")
@@ -159,17 +156,12 @@ class RunningBridge:
     def _worker(self, name: str, details: dict[str, Any]) -> None:
         self._desk.worker(details["state"])
 
-    def _call(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        sent = {"json": body} if body is not None else {}
-        answered = self._http.request(
-            method, self._url + path, headers={**self._key, **(headers or {})}, timeout=20, **sent
-        )
+    def _call(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        answered = call(self._url + path, body, headers={**self._key, **(headers or {})})
         try:
             content = dict(answered.json())
         except (json.JSONDecodeError, ValueError):
-            raise ScenarioFailed(f"{method} {path}: {answered.status_code} {answered.text[:200]}") from None
-        if answered.status_code >= 400:
-            raise Refusal(str(content.get("code", answered.status_code)))
+            raise ScenarioFailed(f"{path}: {answered.status} {answered.text()[:200]}") from None
+        if answered.status >= 400:
+            raise Refusal(str(content.get("code", answered.status)))
         return content

@@ -81,7 +81,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "sqlalchemy": frozenset({"store"}),
     "alembic": frozenset({"store"}),
     "psycopg": frozenset({"store"}),
-    "requests": ADAPTERS | {"outbound", "rails"},
+    "requests": frozenset(),  # what goes out goes through the door of `outbound`
     "yaml": frozenset({"config"}),
     "cryptography": frozenset({"receipts"}),
     "opentelemetry": frozenset({"tracing"}),

@@ -46,6 +46,7 @@ def test_the_checker_looks_at_the_real_tree():
         ("store/db.py", "import bridge.invoices.observe", "store imports bridge.invoices"),
         ("web/api.py", "from bridge.rails.subtc.client import Client", "web imports bridge.rails"),
         ("web/api.py", "import requests", "web imports requests"),
+        ("outbound/connection.py", "import requests", "outbound imports requests"),
         ("invoices/observe.py", "import flask", "invoices imports flask"),
         ("invoices/observe.py", "from .. import config", "invoices imports bridge.config"),
         ("rails/subtc/client.py", "from bridge.rates import http", "rails imports bridge.rates"),
@@ -95,7 +96,7 @@ def test_a_planted_violation_is_named(tmp_path, module, source, complaint):
         ),
         (
             "rails/subtc/client.py",
-            "import requests\nfrom bridge.outbound import get\nfrom bridge.rails.subtc import wire",
+            "import json\nfrom bridge.outbound import get\nfrom bridge.rails.subtc import wire",
         ),
         ("cli.py", "import click\nfrom bridge import config, runtime, worker\nfrom bridge.web import create_app"),
         ("config.py", "import os\nimport yaml\nx = os.environ"),

@@ -6,6 +6,8 @@ Owns transport safety and whether anything was sent; must not know what an answe
 import http.client
 import json
 import re
+import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,21 +15,23 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
-
-import requests
-from requests.structures import CaseInsensitiveDict
+from urllib.parse import quote, urlsplit
 
 from bridge import tracing
-from bridge.outbound.connection import Exchange, GuardedAdapter, Limits, current
+from bridge.outbound.connection import Connection, Exchange, Idle, Limits, Place
 from bridge.outbound.guard import Guard, is_loopback
 
 __all__ = ["CallFailed", "Guard", "Limits", "Outbound", "Reply", "is_loopback", "redacted"]
 
 USER_AGENT = "subtc-billmanager-bridge"
-# Debian's own store: it is what `update-ca-certificates` fills and what security updates reach. Elsewhere certifi's.
+# Debian's own store: it is what `update-ca-certificates` fills and what security updates reach. Elsewhere OpenSSL's own.
 MACHINE_STORE = Path("/etc/ssl/certs/ca-certificates.crt")
 _HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*", "Connection": "keep-alive"}
+_HEADER_TEXT = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# What may stand in a path and its query as it is; anything else is written in percents.
+_PLAIN = "!#$%&'()*+,/:;=?@[]~"
+# Some send it packed although they were asked not to.
+_PACKED = ("gzip", "x-gzip", "deflate")
 _LONGEST_RETRY_AFTER_SECONDS = 86_400
 _SECRETS = re.compile(r"(SUBTC-KEY-|whsec_|[Bb]earer\s+|\bv1,)[^\s\"',;&<>]+")
 
@@ -43,7 +47,7 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One answer, whatever its status. `cut` says that the body was longer than the cap."""
+    """One answer, whatever its status, its headers by their names in lower case. `cut` says that the body was longer than the cap."""
 
     status: int
     headers: Mapping[str, str]
@@ -71,11 +75,11 @@ class Reply:
 
     def date(self) -> datetime | None:
         """The peer's clock by its Date header."""
-        return _http_date(self.headers.get("Date"))
+        return _http_date(self.headers.get("date"))
 
     def retry_after_seconds(self) -> int | None:
         """Seconds or a date in Retry-After; a date counts from the peer's own Date header, never from our clock."""
-        text = self.headers.get("Retry-After", "").strip()
+        text = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"[0-9]{1,9}", text):
             return min(int(text), _LONGEST_RETRY_AFTER_SECONDS)
         until, since = _http_date(text), self.date()
@@ -87,15 +91,15 @@ class Reply:
 class Outbound:
     """Kept-alive connections that threads may share. No redirects, no cookies, no proxy settings.
 
-    Without a Session of requests: what that adds is just what must not happen here (redirects, cookies, proxies from the
-    environment, logins from .netrc), and it costs more than the rest of the call.
+    Over the standard library's own reader of answers: what a library for browsing adds is just what must not happen here
+    (redirects, cookies, proxies from the environment, logins from .netrc), and it costs more than the rest of the call.
     """
 
     def __init__(self, *, limits: Limits | None = None, guard: Guard | None = None, ca_file: str | None = None):
         self.limits = limits or Limits()
         self.guard = guard or Guard()
-        self._verify = ca_file or (str(MACHINE_STORE) if MACHINE_STORE.is_file() else True)
-        self._adapter = GuardedAdapter(pool_connections=8, pool_maxsize=16)
+        self._ca_file = ca_file or (str(MACHINE_STORE) if MACHINE_STORE.is_file() else None)
+        self._idle = Idle()
 
     def call(
         self,
@@ -125,25 +129,32 @@ class Outbound:
         allow_cut: bool,
         exchange: Exchange,
     ) -> Reply:
-        token = current.set(exchange)
-        timeout = (self.limits.connect_seconds, self.limits.read_seconds)
+        place, request = _written(method, url, _HEADERS | dict(headers or {}), body)
         try:
-            request = _prepared(method, url, _HEADERS | dict(headers or {}), body)
-            with self._adapter.send(request, stream=True, timeout=timeout, verify=self._verify) as response:
-                content, cut = _read(response, exchange, allow_cut=allow_cut)
-                answered = CaseInsensitiveDict(response.headers)
-                return Reply(
-                    status=response.status_code, headers=answered, body=content, seconds=exchange.spent(), cut=cut
-                )
-        except (requests.RequestException, OSError, http.client.HTTPException, UnicodeError) as error:
-            # `from None`: the chained exception holds the request with its key.
+            return self._answered(place, request, method, exchange, allow_cut=allow_cut)
+        except (OSError, http.client.HTTPException, UnicodeError, zlib.error) as error:
+            # `from None`: what was raised may hold the request with its key.
             raise _failure(error, exchange) from None
+
+    def _answered(self, place: Place, request: bytes, method: str, exchange: Exchange, *, allow_cut: bool) -> Reply:
+        connection = self._idle.take(place, exchange) or Connection(place, exchange, ca_file=self._ca_file)
+        is_whole = False
+        try:
+            with connection.ask(request, method=method) as response:
+                headers = {name.lower(): value for name, value in response.getheaders()}
+                content, cut = _read(response, headers, exchange, allow_cut=allow_cut)
+                is_whole = response.isclosed() and not response.will_close
+            return Reply(status=response.status, headers=headers, body=content, seconds=exchange.spent(), cut=cut)
         finally:
-            current.reset(token)
+            # What was not read to its end would be taken for the next answer.
+            if is_whole:
+                self._idle.keep(connection)
+            else:
+                connection.close()
 
     def close(self) -> None:
-        """Drop the pooled connections."""
-        self._adapter.close()
+        """Drop the connections that wait."""
+        self._idle.close()
 
 
 def redacted(text: str, *secrets: str) -> str:
@@ -153,32 +164,48 @@ def redacted(text: str, *secrets: str) -> str:
     return _SECRETS.sub(r"\1[redacted]", text)
 
 
-def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> requests.PreparedRequest:
-    """The request without what takes requests longest, taking the URL apart: the guard let only a plain one through."""
-    request = requests.PreparedRequest()
-    request.method, request.url = method, url
-    request.prepare_headers(headers)
-    request.prepare_body(body, None)
-    return request
+def _written(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[Place, bytes]:
+    """A request as it is sent, in one piece: the guard let only a plain URL through. Raises CallFailed for a broken header."""
+    parts = urlsplit(url)
+    is_tls, host = parts.scheme == "https", parts.hostname or ""
+    usual = 443 if is_tls else 80
+    place = Place(is_tls, host, parts.port or usual)
+    named = f"[{host}]" if ":" in host else host
+    said = {"Host": named if place.port == usual else f"{named}:{place.port}", **headers}
+    if body is not None or method != "GET":
+        said["Content-Length"] = str(len(body or b""))
+    if not all(_HEADER_TEXT.fullmatch(name + value) for name, value in said.items()):
+        raise CallFailed("bad_header", maybe_sent=False)
+    target = quote(parts.path or "/", safe=_PLAIN) + (f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else "")
+    lines = (f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", "")
+    return place, "\r\n".join(lines).encode("latin-1") + (body or b"")
 
 
 def _failure(error: Exception, exchange: Exchange) -> CallFailed:
-    timed_out = isinstance(error, requests.Timeout | TimeoutError) or "timed out" in str(error)
+    timed_out = isinstance(error, TimeoutError)
     if exchange.connecting and not exchange.written:
-        tls = isinstance(error, requests.exceptions.SSLError)
+        tls = isinstance(error, ssl.SSLError)
         return CallFailed("tls" if tls else "connect_timeout" if timed_out else "unreachable", maybe_sent=False)
     return CallFailed("timeout" if timed_out or exchange.is_over() else "cut", maybe_sent=True)
 
 
-def _read(response: requests.Response, exchange: Exchange, *, allow_cut: bool) -> tuple[bytes, bool]:
-    content = bytearray()
-    for chunk in response.iter_content(16 * 1024):
-        content += chunk
-        if len(content) > exchange.limits.max_bytes:
-            if not allow_cut:
-                raise CallFailed("too_large", maybe_sent=True)
-            return bytes(content[: exchange.limits.max_bytes]), True
-    return bytes(content), False
+def _read(
+    response: http.client.HTTPResponse, headers: Mapping[str, str], exchange: Exchange, *, allow_cut: bool
+) -> tuple[bytes, bool]:
+    most = exchange.limits.max_bytes
+    content = response.read(most + 1)
+    cut = len(content) > most
+    if not cut and response.length:
+        raise http.client.IncompleteRead(content)
+    if headers.get("content-encoding", "").lower() in _PACKED:
+        unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        content = unpacking.decompress(content, most + 1)
+        cut = cut or len(content) > most
+        if not cut and not unpacking.eof:
+            raise http.client.IncompleteRead(content)
+    if cut and not allow_cut:
+        raise CallFailed("too_large", maybe_sent=True)
+    return content[:most], cut
 
 
 def _http_date(text: str | None) -> datetime | None:

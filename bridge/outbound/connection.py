@@ -1,22 +1,23 @@
-"""Connections that keep to a guard and a deadline, below requests and urllib3.
+"""Connections that keep to a guard and a deadline, and the idle ones that wait for the next call.
 
-Owns the socket: where it connects, how long it waits, whether a byte left; must not know requests of ours or answers.
+Owns the socket: where it connects, how long it waits, whether a byte left; must not know what is asked or answered.
 """
 
 import http.client
 import io
+import select
 import socket
+import ssl
+import threading
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from bridge.outbound.guard import Guard
+
+MOST_IDLE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Limits:
 
 
 class Exchange:
-    """What one call has done so far. It lives in a context variable because connections are pooled across calls."""
+    """What one call has done so far."""
 
     def __init__(self, guard: Guard, limits: Limits):
         self.guard = guard
@@ -52,7 +53,12 @@ class Exchange:
         return min(left, most)
 
 
-current: ContextVar[Exchange] = ContextVar("exchange")
+class Place(NamedTuple):
+    """Where a connection leads: two calls to one place may share it."""
+
+    is_tls: bool
+    host: str
+    port: int
 
 
 class _TimedReader(io.RawIOBase):
@@ -75,66 +81,107 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-class _TimedSocket:
-    """Gives http.client a timed file in place of the plain one; it asks a socket for nothing else."""
+class Connection:
+    """One open socket. It is a single call's at a time, whose deadline it keeps."""
 
-    def __init__(self, sock: socket.socket):
-        self._sock = sock
+    def __init__(self, place: Place, exchange: Exchange, *, ca_file: str | None):
+        self.place = place
+        self.exchange = exchange
+        exchange.connecting = True
+        self._sock = _connected(place, exchange)
+        if place.is_tls:
+            # On failure this closes the socket.
+            self._sock = _trust(ca_file).wrap_socket(self._sock, server_hostname=place.host)
+
+    def ask(self, request: bytes, *, method: str) -> http.client.HTTPResponse:
+        """Sends a whole request and returns the answer with its body still to be read."""
+        self._sock.settimeout(self.exchange.wait_seconds(self.exchange.limits.read_seconds))
+        self.exchange.written = True
+        self._sock.sendall(request)
+        # Of a socket it asks for a file alone.
+        response = http.client.HTTPResponse(self, method=method)  # type: ignore[arg-type]
+        try:
+            response.begin()
+        except BaseException:
+            # Its file would keep the socket open.
+            response.close()
+            raise
+        return response
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, current.get()))
+        return io.BufferedReader(_TimedReader(self._sock, self.exchange))
+
+    def is_usable(self) -> bool:
+        """Whether nobody hung up meanwhile: what is not asked has nothing to say."""
+        waiting = select.poll()
+        waiting.register(self._sock, select.POLLIN)
+        return not waiting.poll(0)
+
+    def close(self) -> None:
+        self._sock.close()
 
 
-class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any):
-        super().__init__(_TimedSocket(sock), *args, **options)  # type: ignore[arg-type]
-
-
-class _GuardedConnection(HTTPConnection):
-    """Connects only to addresses the guard allows, and notes when the first byte leaves."""
-
-    response_class = _TimedResponse
-
-    def _new_conn(self) -> socket.socket:
-        exchange = current.get()
-        exchange.connecting = True
-        last: OSError | None = None
-        try:
-            for address in exchange.guard.addresses(self.host, self.port or self.default_port):
-                try:
-                    return self._open(address, exchange)
-                except OSError as error:
-                    last = error
-        except (OSError, UnicodeError) as error:
-            raise NewConnectionError(self, type(error).__name__) from None
-        raise NewConnectionError(self, "timed out" if isinstance(last, TimeoutError) else "refused")
-
-    def _open(self, address: str, exchange: Exchange) -> socket.socket:
+def _connected(place: Place, exchange: Exchange) -> socket.socket:
+    """A socket to the first address that answers; the guard says which may be tried."""
+    refused: OSError | None = None
+    for address in exchange.guard.addresses(place.host, place.port):
         wait = exchange.wait_seconds(exchange.limits.connect_seconds)
-        sock = socket.create_connection((address, self.port or self.default_port), wait)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        current.get().written = True
-        super().send(data)
-
-
-class _GuardedTlsConnection(_GuardedConnection, HTTPSConnection):
-    pass
+        try:
+            sock = socket.create_connection((address, place.port), wait)
+        except OSError as error:
+            refused = error
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    raise refused or OSError("the name has no address")
 
 
-class _GuardedPool(HTTPConnectionPool):
-    ConnectionCls = _GuardedConnection
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Reading a store takes longer than a call: only when the file has changed since."""
+    return _trust_as_of(ca_file, Path(ca_file).stat().st_mtime_ns if ca_file else 0)
 
 
-class _GuardedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _GuardedTlsConnection
+@lru_cache(maxsize=4)
+def _trust_as_of(ca_file: str | None, _changed_at: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
-class GuardedAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedTlsPool}
+class Idle:
+    """Connections between two calls. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Connection] = []
+
+    def take(self, place: Place, exchange: Exchange) -> Connection | None:
+        """The one that was used last, for it is the least likely to have been given up by the other side."""
+        while (found := self._newest(place)) is not None:
+            if found.is_usable():
+                found.exchange = exchange
+                return found
+            found.close()
+        return None
+
+    def _newest(self, place: Place) -> Connection | None:
+        with self._lock:
+            for each in reversed(self._waiting):
+                if each.place == place:
+                    self._waiting.remove(each)
+                    return each
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """For the next call to its place; of too many the one that waited longest is closed."""
+        with self._lock:
+            self._waiting.append(connection)
+            dropped = self._waiting.pop(0) if len(self._waiting) > MOST_IDLE else None
+        if dropped is not None:
+            dropped.close()
+
+    def close(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.close()

@@ -134,6 +134,56 @@ def test_threads_share_one_door() -> None:
     assert texts == ["ok"] * 8
 
 
+def test_a_connection_that_the_other_side_gave_up_is_not_used_again() -> None:
+    def once(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(answer("ok"))
+        connection.shutdown(socket.SHUT_RDWR)
+        gone.set()
+
+    gone = threading.Event()
+    with RawServer(once) as server:
+        outbound = Outbound(limits=QUICK)
+        for _ in range(2):
+            assert outbound.call("GET", server.url).text() == "ok"
+            assert gone.wait(5)
+            gone.clear()
+        outbound.close()
+    assert server.connections == 2
+
+
+def test_a_packed_answer_is_unpacked_although_none_was_asked_for() -> None:
+    import gzip
+
+    packed = gzip.compress(b'{"ok":true}')
+    with RawServer(always(answer(packed, headers="Content-Encoding: gzip\r\n"))) as server:
+        outbound = Outbound(limits=QUICK)
+        assert outbound.call("GET", server.url).json() == {"ok": True}
+        outbound.close()
+    with RawServer(always(answer(packed[:-9], headers="Content-Encoding: gzip\r\n"))) as server:
+        failure = failure_of(server.url)
+    assert (failure.reason, failure.maybe_sent) == ("cut", True)
+
+
+@pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\nb", "ключ", "a\0"])
+def test_a_header_of_more_than_one_line_is_not_sent(text: str) -> None:
+    with RawServer(always(answer("ok"))) as server, pytest.raises(CallFailed) as failed:
+        call(server.url, headers={"X-Key": text})
+    assert (failed.value.reason, failed.value.maybe_sent, server.requests) == ("bad_header", False, [])
+
+
+def test_a_request_is_written_as_asked_and_in_one_piece() -> None:
+    with RawServer(always(answer("ok"))) as server:
+        outbound = Outbound(limits=QUICK)
+        outbound.call("POST", f"{server.url}/v1/btc?mode=x&y=%20<", headers={"X-Key": "k"}, body=b"{}")
+        outbound.call("GET", server.url)
+        outbound.close()
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert (lines[0], body) == ("POST /v1/btc?mode=x&y=%20%3C HTTP/1.1", b"{}")
+    assert {f"Host: 127.0.0.1:{server.port}", "X-Key: k", "Content-Length: 2", "Accept-Encoding: identity"} < set(lines)
+    assert server.requests[1].startswith(b"GET / HTTP/1.1\r\n") and b"Content-Length" not in server.requests[1]
+
+
 def test_redirects_are_not_followed_and_cookies_not_kept() -> None:
     moved = answer("", status="302 Found", headers="Location: http://127.0.0.1:1/\r\nSet-Cookie: a=b\r\n")
     with RawServer(always(moved)) as server:
@@ -291,7 +341,9 @@ def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         outbound.close()
         # What the machine's administrator put into its store is trusted without a setting.
         monkeypatch.setattr("bridge.outbound.MACHINE_STORE", certificate)
-        assert Outbound(limits=QUICK).call("GET", by_name).text() == "trusted"
+        by_machine = Outbound(limits=QUICK)
+        assert by_machine.call("GET", by_name).text() == "trusted"
+        by_machine.close()
     assert (wrong_name.value.reason, wrong_name.value.maybe_sent) == ("tls", False)
 
 

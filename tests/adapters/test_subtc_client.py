@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import responses
 
 from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Health, ProviderReading, Sent, WalletBalance
 from bridge.outbound import Limits
 from bridge.rails.subtc.client import SubtcWallet
+from tests import canned
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 
 BASE = "https://gateway.example"
@@ -70,7 +70,7 @@ def enveloped(result: object) -> dict[str, object]:
 
 
 def gateway_says(result: object, **options: Any) -> None:
-    responses.post(f"{BASE}/v1/btc", json=enveloped(result), **options)
+    canned.post(f"{BASE}/v1/btc", json=enveloped(result), **options)
 
 
 def poll(client: SubtcWallet, expected_sat: int = 20000) -> ProviderReading:
@@ -83,14 +83,14 @@ def send(client: SubtcWallet, **options: Any) -> Sent:
 
 
 def request() -> tuple[str, dict[str, str], Any]:
-    sent = responses.calls[-1].request
-    return str(sent.url), dict(sent.headers), json.loads(sent.body) if sent.body else None
+    sent = canned.calls[-1]
+    return sent.url, dict(sent.headers.items()), json.loads(sent.body) if sent.body else None
 
 
 # The published samples, field by field
 
 
-@responses.activate
+@canned.activate
 def test_an_inbox_is_created_for_an_expected_amount() -> None:
     gateway_says({"address": ADDRESS, "coin": "btc", "expected_sat": 50000, "net": "test", "wallet_id": WALLET})
     assert wallet().create_inbox(expected_sat=50000) == ADDRESS
@@ -101,7 +101,7 @@ def test_an_inbox_is_created_for_an_expected_amount() -> None:
     assert body == {"wallet_id": WALLET, "expected_sat": 50000}
 
 
-@responses.activate
+@canned.activate
 def test_a_wallet_can_be_asked_for_its_receiving_address_instead() -> None:
     gateway_says({"address": ADDRESS, "addresses": [ADDRESS], "coin": "btc", "net": "test", "wallet_id": WALLET})
     assert wallet(address_mode="wallet_receive").create_inbox(expected_sat=50000) == ADDRESS
@@ -110,7 +110,7 @@ def test_a_wallet_can_be_asked_for_its_receiving_address_instead() -> None:
     assert body == {"wallet_id": WALLET}
 
 
-@responses.activate
+@canned.activate
 def test_a_poll_reads_the_cumulative_total() -> None:
     gateway_says(POLLED)
     assert poll(wallet()) == ProviderReading(address=ADDRESS, received_sat=30000, reached=True, asked_at=NOW)
@@ -119,20 +119,20 @@ def test_a_poll_reads_the_cumulative_total() -> None:
     assert body == {"wallet_id": WALLET, "address": ADDRESS, "expected_sat": 20000}
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(("header", "told"), [("Fri, 20 Nov 2026 12:00:07 GMT", True), ("yesterday", False)])
 def test_a_poll_tells_the_gateways_clock(header: str, told: bool) -> None:
     gateway_says(POLLED, headers={"Date": header})
     assert poll(wallet()).server_time == (datetime(2026, 11, 20, 12, 0, 7, tzinfo=UTC) if told else None)
 
 
-@responses.activate
+@canned.activate
 def test_a_partial_payment_is_not_reached() -> None:
     gateway_says({**POLLED, "reached": False, "received_sat": 19999})
     assert poll(wallet()).reached is False
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("missing", [set(), {"balance_source", "immature_sat"}])
 def test_a_balance_is_read_with_and_without_the_newer_members(missing: set[str]) -> None:
     gateway_says({member: value for member, value in BALANCE.items() if member not in missing})
@@ -140,7 +140,7 @@ def test_a_balance_is_read_with_and_without_the_newer_members(missing: set[str])
     assert wallet().balance() == expected
 
 
-@responses.activate
+@canned.activate
 def test_a_watch_is_armed_for_ten_minutes_at_most() -> None:
     watching = {"address": ADDRESS, "expected_sat": 20000, "status": "watching", "wallet_id": WALLET}
     url = "https://bridge.example/callbacks/subtc/token"
@@ -156,7 +156,7 @@ def test_a_watch_is_armed_for_ten_minutes_at_most() -> None:
     }
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("destination_field", ["to", "to_address"])
 def test_a_send_gives_the_gateways_own_numbers(destination_field: str) -> None:
     gateway_says(SENT)
@@ -168,20 +168,20 @@ def test_a_send_gives_the_gateways_own_numbers(destination_field: str) -> None:
     assert body == {"wallet_id": WALLET, destination_field: ADDRESS, "amount_sat": 50000}
 
 
-@responses.activate
+@canned.activate
 def test_the_older_name_of_the_fee_is_understood() -> None:
     gateway_says({**{m: v for m, v in SENT.items() if m != "service_fee_sat"}, "fee_sat": 1500})
     assert send(wallet()).fee_sat == 1500
 
 
-@responses.activate
+@canned.activate
 def test_a_fee_that_does_not_add_up_is_booked_as_told_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     gateway_says({**SENT, "sent_sat": 50000})
     assert send(wallet()).sent_sat == 50000
     assert [record.__dict__["action"] for record in caplog.records] == ["subtc_send_fee_differs"]
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -197,13 +197,13 @@ def test_a_fee_that_does_not_add_up_is_booked_as_told_and_reported(caplog: pytes
     ],
 )
 def test_every_published_form_of_health_is_read(body: object, expected: tuple[bool, int | None, int | None]) -> None:
-    responses.get(f"{BASE}/health", json=body, headers={"Date": "Fri, 20 Nov 2026 12:00:00 GMT"})
+    canned.get(f"{BASE}/health", json=body, headers={"Date": "Fri, 20 Nov 2026 12:00:00 GMT"})
     ok, fee_bps, min_send_sat = expected
     assert wallet().health() == Health(ok=ok, fee_bps=fee_bps, min_send_sat=min_send_sat, server_time=NOW)
-    assert "X-SUBTC-KEY" not in responses.calls[0].request.headers
+    assert "X-SUBTC-KEY" not in canned.calls[0].headers
 
 
-@responses.activate
+@canned.activate
 def test_a_key_and_a_wallet_can_be_created() -> None:
     gateway_says({"key": KEY})
     assert wallet(key="", wallet_id="").create_key() == KEY
@@ -212,19 +212,19 @@ def test_a_key_and_a_wallet_can_be_created() -> None:
     assert "X-SUBTC-KEY" not in headers
 
 
-@responses.activate
+@canned.activate
 def test_a_wallet_is_created_for_the_network_and_must_be_of_it() -> None:
     gateway_says({"coin": "btc", "net": "test", "wallet_id": WALLET})
     assert wallet(wallet_id="").create_wallet() == WALLET
     assert request()[2] == {"net": "test"}
     gateway_says({"coin": "btc", "net": "test", "wallet_id": "wm_" + "a" * 44})
-    responses.remove("POST", f"{BASE}/v1/btc")
+    canned.remove("POST", f"{BASE}/v1/btc")
     gateway_says({"coin": "btc", "net": "test", "wallet_id": "wm_" + "a" * 44})
     with pytest.raises(ProtocolError):
         wallet(wallet_id="").create_wallet()
 
 
-@responses.activate
+@canned.activate
 def test_key_status_gives_the_count_and_never_the_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     gateway_says({"key": KEY, "wallet_count": 3})
@@ -232,7 +232,7 @@ def test_key_status_gives_the_count_and_never_the_key(caplog: pytest.LogCaptureF
     assert KEY not in caplog.text
 
 
-@responses.activate
+@canned.activate
 def test_unknown_members_are_ignored() -> None:
     gateway_says({**POLLED, "confirmations": "many", "new": {"a": [1]}})
     assert poll(wallet()).received_sat == 30000
@@ -241,7 +241,7 @@ def test_unknown_members_are_ignored() -> None:
 # What no answer may be
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     "received_sat", [30000.0, "30000", True, None, -1, 2_100_000_000_000_001, 3e4, [30000], {"sat": 30000}]
 )
@@ -252,7 +252,7 @@ def test_an_amount_that_is_no_integer_is_neither_paid_nor_unpaid(received_sat: o
     assert (error.value.code, error.value.field) == ("provider_bad_amount", "received_sat")
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     "body",
     [
@@ -271,13 +271,13 @@ def test_an_amount_that_is_no_integer_is_neither_paid_nor_unpaid(received_sat: o
     ],
 )
 def test_an_answer_without_the_envelope_is_a_protocol_error(body: object) -> None:
-    responses.post(f"{BASE}/v1/btc", body=json.dumps(body))
+    canned.post(f"{BASE}/v1/btc", body=json.dumps(body))
     with pytest.raises(ProtocolError) as error:
         poll(wallet())
     assert error.value.code == "provider_bad_envelope"
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(("reached", "received_sat"), [(True, 19999), (True, 0), (False, 20000), (False, 30000)])
 def test_reached_must_agree_with_our_own_comparison(reached: bool, received_sat: int) -> None:
     gateway_says({**POLLED, "reached": reached, "received_sat": received_sat})
@@ -286,7 +286,7 @@ def test_reached_must_agree_with_our_own_comparison(reached: bool, received_sat:
     assert error.value.code == "provider_disagrees"
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("reached", ["true", 1, None])
 def test_reached_must_be_a_boolean(reached: object) -> None:
     gateway_says({**POLLED, "reached": reached})
@@ -294,7 +294,7 @@ def test_reached_must_be_a_boolean(reached: object) -> None:
         poll(wallet())
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("member", "value"),
     [
@@ -315,14 +315,14 @@ def test_an_answer_about_something_else_is_refused(member: str, value: object) -
     assert (error.value.code, error.value.field) == ("provider_other_answer", member)
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("member", ["address", "wallet_id", "expected_sat", "net", "coin"])
 def test_an_echo_may_be_absent(member: str) -> None:
     gateway_says({name: value for name, value in POLLED.items() if name != member})
     assert poll(wallet()).received_sat == 30000
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     "address",
     [MAIN_ADDRESS, "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", ADDRESS[:-1] + "q", "", None, 5, "tb1q", "x" * 5000],
@@ -336,11 +336,11 @@ def test_an_address_of_another_network_or_a_broken_one_is_never_shown(address: o
 # Failures of reads
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 409])
 def test_a_clean_refusal_is_surfaced_whatever_its_status(status: int) -> None:
     body = {"ok": False, "error": "WALLET_NOT_FOUND", "detail": {"hint": f"key {KEY}"}}
-    responses.post(f"{BASE}/v1/btc", json=body, status=status)
+    canned.post(f"{BASE}/v1/btc", json=body, status=status)
     with pytest.raises(Refused) as error:
         poll(wallet())
     assert error.value.code == "provider_refused"
@@ -348,15 +348,15 @@ def test_a_clean_refusal_is_surfaced_whatever_its_status(status: int) -> None:
     assert KEY not in error.value.detail
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("error", [None, 5, "<script>", "x" * 500, ["A"], "lower"])
 def test_a_refusal_with_a_strange_code_is_still_a_refusal(error: object) -> None:
-    responses.post(f"{BASE}/v1/btc", json={"ok": False, "error": error})
+    canned.post(f"{BASE}/v1/btc", json={"ok": False, "error": error})
     with pytest.raises(Refused, match="UNNAMED"):
         poll(wallet())
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -368,30 +368,30 @@ def test_a_refusal_with_a_strange_code_is_still_a_refusal(error: object) -> None
     ],
 )
 def test_what_may_pass_by_itself_is_unavailable(status: int, body: str) -> None:
-    responses.post(f"{BASE}/v1/btc", body=body, status=status)
+    canned.post(f"{BASE}/v1/btc", body=body, status=status)
     with pytest.raises(Unavailable):
         poll(wallet())
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("headers", "seconds"), [({"Retry-After": "30"}, 30), ({}, None), ({"Retry-After": "x"}, None)]
 )
 def test_slowing_down_is_asked_with_and_without_a_time(headers: dict[str, str], seconds: int | None) -> None:
-    responses.post(f"{BASE}/v1/btc", json={"ok": False, "error": "RATE_LIMITED"}, status=429, headers=headers)
+    canned.post(f"{BASE}/v1/btc", json={"ok": False, "error": "RATE_LIMITED"}, status=429, headers=headers)
     for ask in (poll, send):
         with pytest.raises(Unavailable) as error:
             ask(wallet())
         assert (error.value.code, error.value.retry_after_seconds) == ("provider_rate_limited", seconds)
 
 
-@responses.activate
+@canned.activate
 def test_a_redirect_is_not_followed_with_the_key() -> None:
-    responses.post(f"{BASE}/v1/btc", status=307, headers={"Location": "https://elsewhere.example/v1/btc"})
+    canned.post(f"{BASE}/v1/btc", status=307, headers={"Location": "https://elsewhere.example/v1/btc"})
     with pytest.raises(ProtocolError) as error:
         poll(wallet())
     assert error.value.code == "provider_redirected"
-    assert len(responses.calls) == 1
+    assert len(canned.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_a_broken_connection_says_nothing_about_payment(script: Any, kind: type[
 # Sends: sent, surely not sent, unknown
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -442,13 +442,13 @@ def test_a_broken_connection_says_nothing_about_payment(script: Any, kind: type[
 )
 def test_a_send_with_a_doubtful_answer_is_of_unknown_outcome(status: int, body: object) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
-    responses.post(f"{BASE}/v1/btc", body=text, status=status)
+    canned.post(f"{BASE}/v1/btc", body=text, status=status)
     with pytest.raises(OutcomeUnknown) as error:
         send(wallet())
     assert error.value.code == "send_outcome_unknown"
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -459,7 +459,7 @@ def test_a_send_with_a_doubtful_answer_is_of_unknown_outcome(status: int, body: 
     ],
 )
 def test_a_send_that_was_cleanly_refused_is_refused(status: int, body: str) -> None:
-    responses.post(f"{BASE}/v1/btc", body=body, status=status)
+    canned.post(f"{BASE}/v1/btc", body=body, status=status)
     with pytest.raises(Refused) as error:
         send(wallet())
     assert error.value.code == "provider_refused"
@@ -498,7 +498,7 @@ def test_a_send_over_a_connection_the_gateway_has_closed_meanwhile_is_never_repe
     assert (len(server.requests), server.connections) == (2, 1)
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("options", "field"),
     [
@@ -519,7 +519,7 @@ def test_a_send_that_cannot_be_right_never_leaves(options: dict[str, Any], field
     with pytest.raises(Refused) as error:
         send(wallet(), **options)
     assert error.value.field == field
-    assert len(responses.calls) == 0
+    assert len(canned.calls) == 0
 
 
 # The key and the place it goes to
@@ -556,12 +556,12 @@ def test_a_key_that_cannot_be_a_header_is_refused_without_being_quoted(key: str)
 
 def test_a_key_may_come_from_a_function_and_is_asked_each_time() -> None:
     keys = iter(["first", "second"])
-    with responses.RequestsMock() as mock:
-        mock.post(f"{BASE}/v1/btc", json=enveloped(BALANCE))
+    with canned.activated():
+        canned.post(f"{BASE}/v1/btc", json=enveloped(BALANCE))
         client = wallet(key=lambda: next(keys))
         client.balance()
         client.balance()
-        assert [call.request.headers["X-SUBTC-KEY"] for call in mock.calls] == ["first", "second"]
+        assert [call.headers["X-SUBTC-KEY"] for call in canned.calls] == ["first", "second"]
 
 
 def test_the_key_shows_in_no_text_of_ours(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from btclib import bech32
-from requests.structures import CaseInsensitiveDict
 
 from bridge.billmanager.wire import verify
 from bridge.chain.esplora import EsploraReader
@@ -72,7 +71,7 @@ class Canned(Outbound):
 
     def call(self, method: str, url: str, **_: Any) -> Reply:
         status = 500 if self._body[:1] > b"\x7f" else 200
-        headers = CaseInsensitiveDict({"Date": self._body[:40].decode("latin-1")})
+        headers = {"date": self._body[:40].decode("latin-1")}
         return Reply(status=status, headers=headers, body=self._body, seconds=0.0)
 
 
@@ -80,9 +79,7 @@ class Dated(Canned):
     """The same from a server whose clock is right."""
 
     def call(self, method: str, url: str, **_: Any) -> Reply:
-        return replace(
-            super().call(method, url), headers=CaseInsensitiveDict({"Date": format_datetime(NOW, usegmt=True)})
-        )
+        return replace(super().call(method, url), headers={"date": format_datetime(NOW, usegmt=True)})
 
 
 @dataclass(frozen=True, kw_only=True)

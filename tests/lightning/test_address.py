@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import responses
 
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.lightning.address import is_address, resolved, to_strangers
 from bridge.lightning.bolt11 import Bolt11
 from sandbox import bolt11
+from tests import canned
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 ADDRESS = "anna.b+shop@pay.example.com"
@@ -46,18 +46,18 @@ def server(said: Any = SAID, made: Any = None, *, callback: str = CALLBACK, stat
         (callback.partition("?")[0], {"pr": request(), "routes": []} if made is None else made),
     ):
         body = answer if isinstance(answer, str) else json.dumps(answer)
-        responses.get(url, body=body, status=status)
+        canned.get(url, body=body, status=status)
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(("callback", "sent"), [(CALLBACK, "?amount="), (f"{CALLBACK}?id=7", "&amount=")])
 def test_an_address_becomes_one_request_for_the_sum(callback: str, sent: str) -> None:
     server(SAID | {"callback": callback}, callback=callback)
     assert resolve().amount_msat == 20_000_000
-    assert [call.request.url for call in responses.calls] == [WELL_KNOWN, f"{callback}{sent}20000000"]
+    assert [call.url for call in canned.calls] == [WELL_KNOWN, f"{callback}{sent}20000000"]
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("made", "code"),
     [
@@ -77,7 +77,7 @@ def test_another_request_than_was_asked_for_is_refused(made: dict[str, Any], cod
     assert "<b>" not in refused.value.detail
 
 
-@responses.activate
+@canned.activate
 def test_a_request_that_has_run_out_is_refused() -> None:
     server(made={"pr": request()})
     outbound = to_strangers()
@@ -86,16 +86,16 @@ def test_a_request_that_has_run_out_is_refused() -> None:
     assert refused.value.code == "bolt11_expired"
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize("sat", [0, 50_001])
 def test_a_sum_that_the_address_does_not_take_is_refused_before_anything_is_made(sat: int) -> None:
     server()
     with pytest.raises(Refused, match="takes 1 to 50000 satoshi"):
         resolve(sat=sat)
-    assert len(responses.calls) == 1
+    assert len(canned.calls) == 1
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
@@ -117,7 +117,7 @@ def test_whatever_a_stranger_answers_there_is_an_error_of_ours(said: Any, kind: 
         resolve()
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     ("status", "kind"), [(404, Refused), (301, Unavailable), (500, Unavailable), (429, Unavailable)]
 )
@@ -125,16 +125,16 @@ def test_other_statuses_are_errors_and_redirects_are_not_followed(status: int, k
     server(status=status)
     with pytest.raises(kind):
         resolve()
-    assert len(responses.calls) == 1
+    assert len(canned.calls) == 1
 
 
-@responses.activate
+@canned.activate
 @pytest.mark.parametrize(
     "callback", ["https://127.0.0.1:1/cb", "https://localhost:1/cb", "https://10.0.0.1:1/cb", "https://[::1]:1/"]
 )
 def test_a_server_cannot_send_the_bridge_into_a_private_network(callback: str) -> None:
     server(SAID | {"callback": callback})
-    responses.add_passthru(callback)
+    canned.pass_on(callback)
     with pytest.raises(Refused) as refused:
         resolve()
     assert (refused.value.code, refused.value.field) == ("blocked_url", "destination")
