@@ -40,6 +40,7 @@ from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 SHORTEST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
 LISTEN_SECONDS = 0.2
+CROWD_PAUSE_SECONDS = 0.02
 POLICY_PAUSE_SECONDS = 1
 
 
@@ -70,9 +71,10 @@ ROUNDS = (
         jobs={
             "tip": lambda w: follow_tip(w.bridge, owner=w.owner),
             "balance": lambda w: sense_balance(w.bridge, owner=w.owner),
-            "watch": lambda w: arm_watches(w.bridge, limit=2),
+            "watch": lambda w: arm_watches(w.bridge, limit=20),
             "spare": lambda w: fill_spare_addresses(w.bridge, owner=w.owner),
         },
+        every_seconds=0.1,
         again=True,
     ),
     # A payer watches the page: this waits behind no gateway that hangs.
@@ -81,7 +83,8 @@ ROUNDS = (
         jobs={"beside": lambda w: sense_beside(w.bridge, owner=w.owner)},
         every_seconds=BESIDE_EVERY_SECONDS / 4,
     ),
-    Round(jobs={"number": lambda w: number_events(w.bridge, owner=w.owner)}),
+    # Many events at a time, as with the seal below: a reader of the feed asks every few seconds.
+    Round(jobs={"number": lambda w: number_events(w.bridge, owner=w.owner)}, every_seconds=0.1),
     # Long, seldom and never urgent.
     Round(
         hand="books",
@@ -194,6 +197,9 @@ class Worker:
             pause = SHORTEST_PAUSE_SECONDS if was_busy else min(1.1 * pause, LONGEST_PAUSE_SECONDS)
             if self._wake.wait(pause):
                 pause = SHORTEST_PAUSE_SECONDS
+                if not (self.lookers.free and self.carriers.free):
+                    # In a crowd hands end one after another: what they leave is claimed together, not each by itself.
+                    self._stopping.wait(CROWD_PAUSE_SECONDS)
         listener.join()
         for hands in (self.lookers, self.carriers, *self._hands.values()):
             hands.drain()

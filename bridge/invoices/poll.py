@@ -28,6 +28,7 @@ RETRY_SECONDS = 30
 # A wallet that nobody can read is tried after a quarter of the time since it last was, and once a day at least.
 UNREAD_PART, UNREAD_AT_MOST = 4, timedelta(days=1)
 Submit = Callable[[Callable[[], None]], None]
+Bell = tuple[Doorbell, WalletReader]
 
 
 def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
@@ -119,6 +120,10 @@ def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit, i
     return len(claimed)
 
 
+# Who takes longer for what is only a hope for a callback keeps the others of this hand waiting no longer.
+WATCH_PATIENCE, WATCH_RETRY = timedelta(seconds=5), timedelta(seconds=60)
+
+
 def arm_watches(bridge: Bridge, *, limit: int) -> int:
     """Arms up to `limit` watches whose time is over (SUBTC contract 5.11: a watch dies silently). Returns how many were tried."""
     now, bells = bridge.clock(), _bells(bridge)
@@ -129,41 +134,62 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
         wallet_ids = [each for each in bells if may_call_provider(tx, each)]
         lasts = max(bell.seconds for bell, _ in bells.values())
         due = invoices.watch_due(tx, wallet_ids=wallet_ids, now=now, watch_seconds=lasts, limit=limit)
-    tried = 0
-    for row in due:
-        bell, reader = bells[row.wallet_id]
-        with bridge.store.write(durable=False) as tx:
-            if not may_call_provider(tx, row.wallet_id):
-                continue
-            # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
-            share = max(bridge.receiving.calls_per_minute // 6, 1)
-            is_allowed = leases.spend(tx, "watches", now=now, limit=share, window_seconds=WINDOW_SECONDS)
-            if not is_allowed or not take_calls(tx, bridge, now=now, purpose="routine"):
-                return tried
-            # Taken before the call: another worker must not arm the same watch, and a failed one is tried again soon.
-            until = now + timedelta(seconds=60)
-            if not invoices.take_watch(tx, row.id, now=now, watch_seconds=bell.seconds, until=until):
-                continue
+    taken = _take_watches(bridge, due, bells, now=now) if due else []
+    armed, tried = [], 0
+    for row in taken:
         tried += 1
-        bridge.crash_point("watch.claimed")
-        try:
-            reader.watch(
-                address=row.address,
-                expected_sat=max(row.remaining_sat + row.received_sat, 1),
-                timeout_seconds=bell.seconds,
-                callback_url=f"{bell.url}/{bridge.callback_token(row.id)}",
-            )
-        except BridgeError as error:
-            log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, trace_id=row.trace_id, code=error.code)
-            continue
-        bridge.crash_point("watch.armed")
-        with bridge.store.write(durable=False) as tx:
+        if _arm(bridge, row, *bells[row.wallet_id]):
             # A minute early: the next watch stands before this one lapses.
-            invoices.set_watched(tx, row.id, until=now + timedelta(seconds=max(bell.seconds - 60, 30)))
+            lasts_seconds = max(bells[row.wallet_id][0].seconds - 60, 30)
+            armed.append((row.id, now + timedelta(seconds=lasts_seconds)))
+        if bridge.clock() - now > WATCH_PATIENCE:
+            break
+    if armed:
+        with bridge.store.write(durable=False) as tx:
+            invoices.set_watched(tx, armed)
     return tried
 
 
-def _bells(bridge: Bridge) -> Mapping[str, tuple[Doorbell, WalletReader]]:
+def _take_watches(bridge: Bridge, due: Sequence[Any], bells: Mapping[str, Bell], *, now: datetime) -> Sequence[Any]:
+    """Those of the due that this worker may arm: taken before the calls, so that another worker does not arm the same watch, and
+    for a minute, so that one that fails, or that nobody came to, is tried again soon.
+    """
+    with bridge.store.write(durable=False) as tx:
+        may_call = {each: may_call_provider(tx, each) for each in {row.wallet_id for row in due}}
+        wanted = [row for row in due if may_call[row.wallet_id]]
+        # A sixth of the calls at most: a watch is only a hope for a callback, a look is certain.
+        share = max(bridge.receiving.calls_per_minute // 6, 1)
+        of_share = leases.spend(tx, "watches", now=now, limit=share, window_seconds=WINDOW_SECONDS, calls=len(wanted))
+        granted = take_calls(tx, bridge, now=now, wanted=of_share, purpose="routine")
+        taken: list[Any] = []
+        for row in wanted:
+            lasts = bells[row.wallet_id][0].seconds
+            if len(taken) < granted and invoices.take_watch(
+                tx, row.id, now=now, watch_seconds=lasts, until=now + WATCH_RETRY
+            ):
+                taken.append(row)
+        leases.refund(tx, "watches", calls=of_share - len(taken))
+        give_back(tx, calls=granted - len(taken))
+    return taken
+
+
+def _arm(bridge: Bridge, row: Any, bell: Doorbell, reader: WalletReader) -> bool:
+    bridge.crash_point("watch.claimed")
+    try:
+        reader.watch(
+            address=row.address,
+            expected_sat=max(row.remaining_sat + row.received_sat, 1),
+            timeout_seconds=bell.seconds,
+            callback_url=f"{bell.url}/{bridge.callback_token(row.id)}",
+        )
+    except BridgeError as error:
+        log("watch.not_armed", level=logging.WARNING, invoice_id=row.id, trace_id=row.trace_id, code=error.code)
+        return False
+    bridge.crash_point("watch.armed")
+    return True
+
+
+def _bells(bridge: Bridge) -> Mapping[str, Bell]:
     """By wallet id what can ring, of the rails that payers pay over."""
     paid = (rail for rail in bridge.rails if rail.role != "billing")
     return {r.wallet_id: (r.doorbell, r.reader) for r in paid if r.doorbell is not None and r.reader is not None}

@@ -394,8 +394,9 @@ def take_watch(tx: Connection, invoice_id: str, *, now: datetime, watch_seconds:
     return tx.execute(_TAKE_WATCH, asked | {"watched_until": until}).rowcount == 1
 
 
-def set_watched(tx: Connection, invoice_id: str, *, until: datetime) -> None:
-    tx.execute(_SET_WATCHED, {"its_id": invoice_id, "watched_until": until})
+def set_watched(tx: Connection, watched: Sequence[tuple[str, datetime]]) -> None:
+    """Until when a watch stands for each of these invoices."""
+    tx.execute(_SET_WATCHED, [{"its_id": invoice_id, "watched_until": until} for invoice_id, until in watched])
 
 
 def newest(tx: Connection) -> InvoiceRow | None:

@@ -9,8 +9,10 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, Unavailable
 from bridge.invoices.inbox import receive_callback, replay
+from bridge.invoices.poll import arm_watches
+from tests.builders import with_rail
 from tests.flows.world import World, until
 
 FORGED = b'{"address":"%s","reached":true,"received_sat":15539,"status":"confirmed","coin":"btc","net":"test"}'
@@ -184,8 +186,6 @@ def _everything_in(world: World, database_url: str) -> str:
 
 def test_the_gateways_own_callback_rings_through_http(world: World) -> None:
     """The watch that the worker arms leads to one POST to the invoice's own address."""
-    from bridge.invoices.poll import arm_watches
-
     invoice = world.open()
     assert arm_watches(world.bridge, limit=10) == 1
     (watch,) = requests.get(f"{world.sandbox.url}/_control/watches", timeout=10).json()["watches"]
@@ -197,14 +197,51 @@ def test_the_gateways_own_callback_rings_through_http(world: World) -> None:
 
 
 def test_a_watch_that_cannot_be_armed_is_tried_again_a_minute_later(world: World) -> None:
-    from bridge.invoices.poll import arm_watches
-
     world.open()
     world.fault("wallet_wait_event", "down", times=1)
     assert [arm_watches(world.bridge, limit=10) for _ in range(2)] == [1, 0]
     world.advance(61)
     assert arm_watches(world.bridge, limit=10) == 1
     until(lambda: requests.get(f"{world.sandbox.url}/_control/watches", timeout=10).json()["watches"])
+
+
+def test_of_many_watches_those_that_fail_alone_are_tried_again(world: World) -> None:
+    for number in range(5):
+        world.open(str(number))
+    world.fault("wallet_wait_event", "down", times=2)
+    assert arm_watches(world.bridge, limit=4) == 4
+    assert [arm_watches(world.bridge, limit=10) for _ in range(2)] == [1, 0]
+    world.advance(61)
+    assert arm_watches(world.bridge, limit=10) == 2
+
+
+def test_two_workers_do_not_arm_the_same_watch(world: World) -> None:
+    armed = []
+    world.open()
+
+    class Slow:
+        """Meanwhile another worker looks for watches to arm."""
+
+        def watch(self, **_asked: object) -> None:
+            armed.append(arm_watches(world.bridge, limit=10))
+
+    assert arm_watches(with_rail(world.bridge, reader=Slow()), limit=10) == 1
+    assert armed == [0]
+
+
+def test_a_gateway_that_hangs_keeps_the_other_errands_waiting_for_one_watch_alone(world: World) -> None:
+    for number in range(3):
+        world.open(str(number))
+
+    class Hanging:
+        def watch(self, **_asked: object) -> None:
+            world.advance(20)
+            raise Unavailable("provider_unavailable", "timeout")
+
+    hanging = with_rail(world.bridge, reader=Hanging())
+    assert arm_watches(hanging, limit=10) == 1
+    world.advance(61)
+    assert arm_watches(world.bridge, limit=10) == 3
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
