@@ -12,6 +12,7 @@ from bridge.upkeep.check import Alert, Check
 
 # Fields of a review item whose value is a word of ours, and the groups that may know it.
 _WORDS_OF = ("kind", "status", "state", "reason", "access", "billing_told", "client_told", "source")
+_MONEY = ("base", "price", "amount")
 _GROUPS = ("values", "statuses", "review_states", "quote_kinds")
 _ABOVE = re.compile(r"(\d+), limit (\d+)")
 
@@ -24,7 +25,8 @@ def machine_words(chosen: Texts, *, why_so: Callable[[str], str]) -> dict[str, C
         "check_detail": lambda check: _check_detail(chosen, check),
         "alert_detail": lambda alert: _alert_detail(chosen, alert),
         "block_name": lambda name: blocks.get(name) or accounts.get(name, name),
-        "block_value": lambda name, value: _block_value(chosen, why_so, name, value),
+        "block_value": lambda name, value, currency="": _block_value(chosen, why_so, name, value, currency),
+        "event_name": lambda kind: chosen.section("story.events").get(kind, kind),
         "journal_name": lambda kind: _journal_name(chosen, kind),
     }
 
@@ -53,14 +55,27 @@ def _alert_detail(chosen: Texts, alert: Alert) -> str:
     return alert.detail if chosen.code == "en" else ""
 
 
-def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: Any) -> Any:
+def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: Any, currency: str) -> Any:
     if isinstance(value, bool):
         return chosen(f"desk.values.{str(value).lower()}")
+    if isinstance(value, int) and name.endswith("_sat"):
+        return f"{'−' if value < 0 else ''}{chosen.number(str(abs(value)))} {chosen('desk.sat')}"
+    if isinstance(value, int) and name.endswith("_bps"):
+        return percent(chosen, value)
+    if name in _MONEY and currency and isinstance(value, str):
+        return chosen.money(value, currency)
+    if name == "decision":
+        return chosen.section("rulings").get(value, {}).get("is", value)
     if name not in _WORDS_OF or not isinstance(value, str):
         return value
     kind = chosen.section("kinds").get(value, {}).get("name", "")
     known = (kind, *(chosen.section(f"desk.{each}").get(value, "") for each in _GROUPS))
     return next(filter(None, known), "") or why_so(value) or value
+
+
+def percent(chosen: Texts, bps: int) -> str:
+    """Hundredths of a percent as percent, without idle zeros: 100 is "1 %"."""
+    return f"{chosen.number(f'{bps // 100}.{bps % 100:02}'.rstrip('0').rstrip('.'))}\u00a0%"
 
 
 def _journal_name(chosen: Texts, kind: str) -> str:

@@ -29,6 +29,7 @@ from bridge.desk.desk import (
     switches,
 )
 from bridge.desk.find import MOST_READ, find
+from bridge.desk.outlook import outlook
 from bridge.desk.resolve_review import list_marks, show_review
 from bridge.invoices.deliver import show_delivery
 from bridge.invoices.inbox import show_event
@@ -126,12 +127,15 @@ def review(review_id: str) -> str:
     rulings = asked.rulings if item["invoice_id"] or asked.is_about_payout else ("acknowledge",)
     allowed = [each for each in rulings if may(role(), permission_of_ruling(each))]
     waiting = next((each for each in item["marks"] if each["state"] == "proposed"), None)
+    money = outlook(bridge(), review_id)
     return render(
         "review.html",
         item=item,
+        money=money,
         rulings=rulings,
         allowed=allowed,
-        blocks=ordered(item["blocks"]),
+        # The money is shown as it is now, not as it was when the question was asked.
+        blocks=[each for each in ordered(item["blocks"]) if money is None or each[0] != "money"],
         mark=waiting,
     )
 
