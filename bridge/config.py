@@ -1,27 +1,27 @@
 """One YAML file to frozen, checked Settings.
 
-Owns every setting, its default and its check; must not build anything, `bridge.runtime` does. Every error names its path
-in the file; secrets come as references (${env:NAME}, ${file:/path}) and never show in a repr.
+Owns every setting, its default, its example and its check; must not build anything, `bridge.runtime` does, nor word a
+validator's faults, `bridge.settings_file` does. Secrets come as references (${env:NAME}, ${file:/path}) and never show in a repr.
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -33,7 +33,7 @@ from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName
+from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName, like
 from bridge.core.notify_secret import decode_secret
 from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, rising
@@ -42,6 +42,8 @@ from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards, end_of
 from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryLimits, TreasuryRules
+from bridge.settings_file import At, Fault, Schema, faults_of, looks_like_reference, misplaced, read_document
+from bridge.settings_file import ConfigError as ConfigError
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]+)\}")
 # What follows the ? of a price source may hold its key: there references stay as they are written, see `resolved`.
@@ -56,17 +58,57 @@ Network = Literal["main", "test", "signet", "regtest"]
 
 ANY_CURRENCY = "{currency}"
 # It is kept with every quote and shown in lists.
-PriceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+PriceName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="a name of up to 64 letters, digits, dots, - and _"
+    ),
+    like("coinbase"),
+]
 # It may hold a password or a key, so it shows in no text of the settings.
 PrivateUrl = Annotated[str, Field(repr=False)]
+CaFile = Annotated[str | None, like("/etc/subtc-bridge/ca.pem")]
 # The rules of `core`, each the section of the file that it is checked from.
 NamedPolicy = Annotated[Policy, AfterValidator(named)]
 RisingApprovals = Annotated[Approvals, AfterValidator(rising)]
 RisingPayoutRules = Annotated[PayoutRules, AfterValidator(rising)]
 
 
-class ConfigError(Exception):
-    """The file cannot be used; the text has one line per fault, each with its path in the file."""
+def _database(value: str) -> str:
+    if re.match(r"sqlite(\+\w+)?:///.|postgres(ql)?(\+\w+)?://", value):
+        return value
+    if ":" in value or "/" not in value:
+        raise ValueError("must begin with sqlite:/// before a path, or with postgresql://")
+    raise ValueError("is a path alone: write sqlite:/// before it")
+
+
+def _port(value: str) -> str:
+    port = value.rpartition(":")[2]
+    if port.isdigit() and int(port) > 65_535:
+        raise ValueError(f"there is no port {port}: the highest is 65535")
+    return value
+
+
+def _billable(value: str) -> str:
+    try:
+        check_billable(value)
+    except Refused as wrong:
+        raise ValueError(wrong.detail) from None
+    return value
+
+
+def _long(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 24:
+        raise ValueError("an API key needs at least 24 characters")
+    return value
+
+
+def _usable(value: SecretStr) -> SecretStr:
+    try:
+        decode_secret(value.get_secret_value())
+    except Refused as wrong:
+        raise ValueError(wrong.detail) from None
+    return value
 
 
 class _Section(BaseModel):
@@ -82,18 +124,18 @@ FIRST_SECTIONS = ("subtc", "own_wallet")
 class Subtc(_Section):
     """The wallet gateway."""
 
-    base_url: str
+    base_url: Annotated[str, like("https://api.subtc.net")]
     key: Annotated[SecretStr, Field(min_length=1)]
-    wallet_id: str
+    wallet_id: Annotated[str, like("wt_0000000000000000000000000000000000000000000a")]
     address_mode: Literal["inbox_create", "wallet_receive"] = "inbox_create"
     destination_field: Literal["to", "to_address"] = "to"
     fee_bps: Annotated[int | None, Field(ge=0, lt=10_000, strict=True)] = None
     calls_per_minute: Positive = 60
     timeout_seconds: Positive = 20
     callbacks: bool = True
-    callback_base_url: str | None = None
+    callback_base_url: Annotated[str | None, like("https://pay.example.com")] = None
     watch_seconds: Positive = 600
-    callback_signature_header: str | None = None
+    callback_signature_header: Annotated[str | None, like("X-Signature")] = None
     callback_signature_secrets: tuple[SecretStr, ...] = ()
     spare_addresses: Count = 0
 
@@ -112,16 +154,16 @@ class FormerWallet(_Section):
     What is left out is as under subtc: another wallet of the same key, another key at the same gateway.
     """
 
-    wallet_id: str
+    wallet_id: Annotated[str, like("wt_0000000000000000000000000000000000000000000a")]
     key: Annotated[SecretStr | None, Field(min_length=1)] = None
-    base_url: str | None = None
+    base_url: Annotated[str | None, like("https://api.subtc.net")] = None
     role: Literal["hot", "billing"] = "hot"
 
 
 class OwnWallet(_Section):
     """A wallet that only the shop can spend from, instead of the gateway: payers pay to addresses of its descriptor."""
 
-    descriptor: str
+    descriptor: Annotated[str, like("wpkh([d34db33f/84'/1'/0']tpub…/0/*)#checksum")]
     looks_per_minute: Positive = 600
     gap_limit: Positive = 20
 
@@ -133,29 +175,37 @@ class OwnWallet(_Section):
 class Lnbits(_Section):
     """The shop's own LNbits, in front of its Lightning node: payers may pay there too."""
 
-    url: str
-    wallet_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    url: Annotated[str, like("https://lnbits.example.com")]
+    wallet_id: Annotated[
+        str,
+        Field(pattern=r"^[0-9a-f]{32}$", description="32 hexadecimal digits"),
+        like("0123456789abcdef0123456789abcdef"),
+    ]
     invoice_key: Annotated[SecretStr, Field(min_length=1)]
     admin_key: Annotated[SecretStr | None, Field(min_length=1)] = None
     callbacks: bool = True
-    callback_base_url: str | None = None
+    callback_base_url: Annotated[str | None, like("https://pay.example.com")] = None
     most_route_bps: Bps = 100
     max_held_sat: Count = 0
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 120
     timeout_seconds: Positive = 20
-    ca_file: str | None = None
+    ca_file: CaFile = None
     invoices_of: Network | None = None
 
 
 class Electrum(_Section):
     """The shop's own Electrum daemon, a Lightning node of its own: payers may pay there too."""
 
-    url: str
-    user: Annotated[str, Field(min_length=1)]
+    url: Annotated[str, like("http://127.0.0.1:7777")]
+    user: Annotated[str, Field(min_length=1), like("user")]
     password: Annotated[SecretStr, Field(min_length=1)]
-    node_id: Annotated[str, Field(pattern=r"^0[23][0-9a-f]{64}$")]
-    wallet: str | None = None
+    node_id: Annotated[
+        str,
+        Field(pattern=r"^0[23][0-9a-f]{64}$", description="66 hexadecimal digits that begin with 02 or 03"),
+        like("02" + 32 * "ab"),
+    ]
+    wallet: Annotated[str | None, like("/var/lib/electrum/testnet/wallets/default_wallet")] = None
     wallet_password: Annotated[SecretStr | None, Field(min_length=1)] = None
     refunds: bool = False
     most_route_bps: Bps = 100
@@ -163,14 +213,14 @@ class Electrum(_Section):
     most_sat: Positive = 10_000_000
     calls_per_minute: Positive = 600
     timeout_seconds: Positive = 20
-    ca_file: str | None = None
+    ca_file: CaFile = None
 
 
 class CoreRpc(_Section):
     """A Bitcoin Core node as chain reader."""
 
-    url: PrivateUrl
-    user: str
+    url: Annotated[PrivateUrl, like("http://127.0.0.1:18332")]
+    user: Annotated[str, like("bridge")]
     password: SecretStr
 
 
@@ -181,7 +231,7 @@ class Chain(_Section):
     default two hours, and any age on regtest, where blocks come when somebody makes them.
     """
 
-    esplora: tuple[str, ...] = ()
+    esplora: Annotated[tuple[str, ...], like(("https://blockstream.info/testnet/api",))] = ()
     core_rpc: CoreRpc | None = None
     max_tip_age_seconds: Count | None = None
 
@@ -194,10 +244,10 @@ class PriceReading(_Section):
     tell none. `units_pointer` leads to how many units the price is for.
     """
 
-    url: PrivateUrl
-    pointer: str
-    time_pointer: str | None = None
-    units_pointer: str | None = None
+    url: Annotated[PrivateUrl, like("https://api.coinbase.com/v2/prices/BTC-{currency}/spot")]
+    pointer: Annotated[str, like("/data/amount")]
+    time_pointer: Annotated[str | None, like("/time")] = None
+    units_pointer: Annotated[str | None, like("/nominal")] = None
     format: Literal["json", "xml"] = "json"
     decimal_comma: bool = False
     time_zone: TimeZoneName | None = None
@@ -214,7 +264,7 @@ class PriceKind(_Section):
     # Where in its section the currency stands, for the fault that names it.
     currency_at: ClassVar[str] = ".currency"
 
-    name: str
+    name: Annotated[str, like("coinbase")]
 
     def leads_to(self) -> str:
         """The currency that its number is of, ANY_CURRENCY when it is asked for one, "" when it does not say."""
@@ -231,7 +281,9 @@ class PriceKind(_Section):
 class PriceSource(PriceKind, PriceReading):
     """One HTTP source of the price of a bitcoin: in any currency that `url` or `pointer` asks for, or in the one `currency`."""
 
-    currency: Annotated[str | None, Field(pattern=r"^[A-Z]{3}$")] = None
+    currency: Annotated[
+        str | None, Field(pattern=r"^[A-Z]{3}$", description="a code of three capital letters"), like("USD")
+    ] = None
 
     def leads_to(self) -> str:
         is_asked = any("{currency" in text for text in (self.url, self.pointer))
@@ -249,7 +301,14 @@ class CrossPart(PriceReading):
     """
 
     name: PriceName
-    pair: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{2,4}/([A-Z][A-Z0-9]{2,4}|\{currency\})$")]
+    pair: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Z][A-Z0-9]{2,4}/([A-Z][A-Z0-9]{2,4}|\{currency\})$",
+            description="two codes, of which the second may be {currency}",
+        ),
+        like("USD/RUB"),
+    ]
     max_age_seconds: Positive | None = None
     keep_seconds: Count = 0
 
@@ -263,12 +322,23 @@ class CrossPart(PriceReading):
         return self
 
 
+_CROSS = (
+    {"name": "cbr", "pair": "USD/RUB", "url": "https://bank.example/usd-rub", "pointer": "/rate"},
+    {
+        "name": "bitstamp",
+        "pair": "BTC/USD",
+        "url": "https://www.bitstamp.net/api/v2/ticker/btcusd/",
+        "pointer": "/last",
+    },
+)
+
+
 class CrossSource(PriceKind):
     """A price made of several: RUB per BTC = USD/RUB × BTC/USD."""
 
     currency_at: ClassVar[str] = ""
     name: PriceName
-    parts: Annotated[tuple[CrossPart, ...], Field(min_length=2, max_length=4)]
+    parts: Annotated[tuple[CrossPart, ...], Field(min_length=2, max_length=4), like(_CROSS)]
 
     @model_validator(mode="after")
     def _connected(self) -> Self:
@@ -290,7 +360,7 @@ class _PriceSources:
     # A base of its own, so that the sources are shown before what makes them good enough, as they stand in the file.
     sources: tuple[PriceSource, ...] = ()
     cross: tuple[CrossSource, ...] = ()
-    fixed: Mapping[str, str] = field(default_factory=dict)
+    fixed: Annotated[Mapping[str, str], like({"USD": "65000.00"})] = field(default_factory=dict)
     i_know_fixed_prices_lose_money: bool = False
 
 
@@ -328,8 +398,8 @@ EnoughPrices = Annotated[Prices, AfterValidator(_enough)]
 class ScreeningSettings(_Section):
     """Who must not be served unasked: a list, a command, or both. Without either nobody is screened."""
 
-    list_file: str | None = None
-    command: tuple[str, ...] = ()
+    list_file: Annotated[str | None, like("/etc/subtc-bridge/screening.txt")] = None
+    command: Annotated[tuple[str, ...], like(("/usr/local/bin/screen",))] = ()
     timeout_seconds: Positive = 10
     patience_seconds: Positive = 600
 
@@ -337,9 +407,9 @@ class ScreeningSettings(_Section):
 @dataclass(frozen=True, kw_only=True)
 class _TreasuryWallets:
     # A base of its own, so that the wallets are shown before the limits, as they stand in the file.
-    billing_wallet_id: str | None = None
-    cold_addresses: tuple[str, ...] = ()
-    cold_descriptor: str | None = None
+    billing_wallet_id: Annotated[str | None, like("wt_0000000000000000000000000000000000000000000a")] = None
+    cold_addresses: Annotated[tuple[str, ...], like(("tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx",))] = ()
+    cold_descriptor: Annotated[str | None, like("wpkh([d34db33f/84'/1'/0']tpub…/0/*)#checksum")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,10 +441,14 @@ class MerchantSettings(_Section):
     """One billing system."""
 
     id: Label
-    api_keys: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
-    currencies: Annotated[tuple[str, ...], Field(min_length=1)]
-    notify_url: str | None = None
-    notify_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1, max_length=2)]
+    api_keys: Annotated[tuple[Annotated[SecretStr, AfterValidator(_long)], ...], Field(min_length=1, max_length=2)]
+    currencies: Annotated[
+        tuple[Annotated[str, AfterValidator(_billable)], ...], Field(min_length=1), like(("RUB", "USD"))
+    ]
+    notify_url: Annotated[str | None, like("https://billing.example.com/mancgi/subtcresult")] = None
+    notify_secrets: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_usable)], ...], Field(min_length=1, max_length=2)
+    ]
     open_invoices_per_customer: Positive = 50
     policy: NamedPolicy = Policy()
     stage: Stage | None = None
@@ -388,33 +462,6 @@ class MerchantSettings(_Section):
                 "stage.minor_per_day must name each of the currencies and no other: else one is without a limit"
             )
         return self
-
-    @field_validator("currencies")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for currency in value:
-            try:
-                check_billable(currency)
-            except Refused as wrong:
-                raise ValueError(wrong.detail) from None
-        return value
-
-    @field_validator("api_keys")
-    @classmethod
-    def _long(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(key.get_secret_value()) < 24 for key in value):
-            raise ValueError("an API key needs at least 24 characters")
-        return value
-
-    @field_validator("notify_secrets")
-    @classmethod
-    def _usable(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for secret in value:
-            try:
-                decode_secret(secret.get_secret_value())
-            except Refused as wrong:
-                raise ValueError(wrong.detail) from None
-        return value
 
     def key_sha256s(self) -> list[str]:
         return [hashlib.sha256(key.get_secret_value().encode()).hexdigest() for key in self.api_keys]
@@ -472,35 +519,46 @@ class ShopSettings(_Section):
     """What the pay page shows of the shop."""
 
     name: str = "Hosting"
-    support_url: str = ""
-    logo_url: str = ""
-    accent: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#b45309"
-    explorer_url_template: str = ""
+    support_url: Annotated[str, like("https://example.com/support")] = ""
+    logo_url: Annotated[str, like("/logo.svg")] = ""
+    accent: Annotated[
+        str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour, # and six hexadecimal digits")
+    ] = "#b45309"
+    explorer_url_template: Annotated[str, like("https://blockstream.info/testnet/tx/{txid}")] = ""
 
 
 class Settings(_Section):
     """The whole file."""
 
     network: Network
-    database_url: PrivateUrl
+    database_url: Annotated[PrivateUrl, AfterValidator(_database), like("sqlite:////var/lib/subtc-bridge/bridge.db")]
     database_wait_seconds: Positive = 30
-    public_url: str
-    listen: str = "127.0.0.1:8080"
+    public_url: Annotated[str, like("https://pay.example.com")]
+    listen: Annotated[
+        str,
+        AfterValidator(_port),
+        Field(
+            pattern=r"^(unix:.+|fd://[0-9]+|(tcp://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/]*):[0-9]{1,5})$",
+            description="HOST:PORT",
+        ),
+    ] = "127.0.0.1:8080"
     web_processes: Positive = 2
     web_threads: Positive = 8
     worker_threads: Positive = 8
-    worker_listen: Annotated[str, Field(pattern=r"^(|.+:[0-9]{1,5})$")] = "127.0.0.1:8081"
+    worker_listen: Annotated[
+        str, AfterValidator(_port), Field(pattern=r"^(|.+:[0-9]{1,5})$", description='HOST:PORT, or "" for none')
+    ] = "127.0.0.1:8081"
     trusted_proxies: Count = 0
     requests_per_minute: Count = 0
     metrics_open: bool = True
     admin: bool = False
     token_secret: Annotated[SecretStr, Field(min_length=24)]
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    otlp_endpoint: Annotated[str | None, Field(repr=False)] = None
+    otlp_endpoint: Annotated[str | None, Field(repr=False), like("http://127.0.0.1:4318/v1/traces")] = None
     review_due_seconds: Positive = 86_400
-    allow_hosts: tuple[str, ...] = ()
-    clock_offset_file: str | None = None
-    crash_at: str | None = None
+    allow_hosts: Annotated[tuple[str, ...], like(("billing.internal",))] = ()
+    clock_offset_file: Annotated[str | None, like("/tmp/clock")] = None
+    crash_at: Annotated[str | None, like("open.claimed")] = None
     subtc: Subtc | None = None
     own_wallet: OwnWallet | None = None
     lnbits: Lnbits | None = None
@@ -513,7 +571,7 @@ class Settings(_Section):
     reconciliation: Reconciliation = Reconciliation()
     retention_days: RetentionDays = RetentionDays()
     receipt_key: SecretStr | None = None
-    receipt_keys_former: tuple[str, ...] = ()
+    receipt_keys_former: Annotated[tuple[str, ...], like(("${file:/etc/subtc-bridge/receipt-2026.pem.pub}",))] = ()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]
     payouts: RisingPayoutRules = PayoutRules()
     marks: RisingApprovals = Approvals()
@@ -533,13 +591,15 @@ class Settings(_Section):
             # The daemon knows no TLS: it is on this machine, or behind a proxy that does.
             _require_https("electrum.url", self.electrum.url, network="test")
         if self.clock_offset_file is not None and self.network == "main":
-            raise ValueError("clock_offset_file is for the sandbox and never with network main")
+            raise misplaced("clock_offset_file", "is for the sandbox and never with network main")
         if self.crash_at is not None and self.network == "main":
-            raise ValueError("crash_at is for tests and never with network main")
+            raise misplaced("crash_at", "is for tests and never with network main")
         if self.lnbits is not None and self.lnbits.invoices_of is not None and self.network == "main":
-            raise ValueError("lnbits.invoices_of is for tests with a pretended node and never with network main")
-        if len({m.id for m in self.merchants}) != len(self.merchants):
-            raise ValueError("two merchants have the same id")
+            raise misplaced("lnbits.invoices_of", "is for tests with a pretended node and never with network main")
+        ids = [merchant.id for merchant in self.merchants]
+        for n, name in enumerate(ids):
+            if name in ids[:n]:
+                raise misplaced(f"merchants.{n}.id", "two merchants have the same id")
         _require_distinct(self)
         _require_roles(self)
         _require_prices(self)
@@ -564,7 +624,7 @@ def read_policy(document: str) -> PolicyTerms:
     try:
         return PolicyTerms.model_validate_json(document)
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from None
+        raise ConfigError(_lines(faults_of(error, PolicyTerms.model_json_schema()))) from None
 
 
 def read_rules(document: Mapping[str, Any]) -> Policy:
@@ -581,7 +641,11 @@ def _terms(**given: Mapping[str, Any]) -> MerchantTerms:
     try:
         return MerchantTerms.model_validate({"currencies": (), "open_invoices_per_customer": 1} | given)
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from None
+        raise ConfigError(_lines(faults_of(error, MerchantTerms.model_json_schema(), content=given))) from None
+
+
+def _lines(faults: Iterable[Fault]) -> str:
+    return "\n".join(fault.text() for fault in faults)
 
 
 def cautions(settings: Settings) -> list[str]:
@@ -609,7 +673,7 @@ def _require_https(name: str, url: str, *, network: str) -> None:
     parts = urlsplit(url)
     is_local_test = network != "main" and parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and is_local_test):
-        raise ValueError(f"{name} must be https (plain http only on loopback and never with network main)")
+        raise misplaced(name, "must be https://… (plain http only on loopback and never with network main)")
 
 
 def _require_distinct(settings: Settings) -> None:
@@ -634,40 +698,42 @@ def _require_distinct(settings: Settings) -> None:
         roles |= {"receipt_key": settings.receipt_key}
     if settings.chain.core_rpc is not None:
         roles |= {"chain.core_rpc.password": settings.chain.core_rpc.password}
-    for merchant in settings.merchants:
-        roles |= {f"{merchant.id}.api_keys.{n}": key for n, key in enumerate(merchant.api_keys)}
-        roles |= {f"{merchant.id}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
+    for m, merchant in enumerate(settings.merchants):
+        roles |= {f"merchants.{m}.api_keys.{n}": key for n, key in enumerate(merchant.api_keys)}
+        roles |= {f"merchants.{m}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
     seen: dict[str, str] = {}
     for role, secret in roles.items():
         # The = that fill up a base64 may be left out: with and without them it is the same secret.
         text = secret.get_secret_value().rstrip("=")
         if text in seen:
-            raise ValueError(f"{role} and {seen[text]} are the same secret")
+            raise misplaced(role, f"is the same secret as {seen[text]}: each needs one of its own")
         seen[text] = role
 
 
 def _require_roles(settings: Settings) -> None:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
-    if sum(getattr(settings, name) is not None for name in FIRST_SECTIONS) != 1:
-        raise ValueError(f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not both")
+    first = [name for name in FIRST_SECTIONS if getattr(settings, name) is not None]
+    if len(first) != 1:
+        said = f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not {'both' if first else 'neither'}"
+        raise misplaced(FIRST_SECTIONS[-1 if first else 0], said)
     sends = settings.lnbits is not None and settings.lnbits.admin_key is not None
     if sends and settings.electrum is not None and settings.electrum.refunds:
-        raise ValueError(
-            "lnbits.admin_key and electrum.refunds: refunds over Lightning leave from one wallet, not from both"
+        raise misplaced(
+            "electrum.refunds", "refunds over Lightning leave from one wallet, and lnbits.admin_key allows them too"
         )
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
-        raise ValueError("treasury.billing_wallet_id and subtc.wallet_id are the same wallet")
+        raise misplaced("treasury.billing_wallet_id", "is the same wallet as subtc.wallet_id")
     try:
         rules = treasury.rules(network=settings.network)
         if own is not None:
             own.source(network=settings.network)
     except Refused as wrong:
-        raise ValueError(f"{wrong.field}: {wrong.detail}") from None
+        raise misplaced(str(wrong.field), wrong.detail) from None
     if own is not None:
         _require_evidence(settings)
     if len(set(rules.cold_addresses)) != len(rules.cold_addresses):
-        raise ValueError("treasury.cold_addresses names an address twice")
+        raise misplaced("treasury.cold_addresses", "names an address twice")
 
 
 def _require_prices(settings: Settings) -> None:
@@ -683,12 +749,12 @@ def _require_prices(settings: Settings) -> None:
         try:
             check_billable(currency)
         except Refused as wrong:
-            raise ValueError(f"prices.{place}: {wrong.detail}") from None
+            raise misplaced(f"prices.{place}", wrong.detail) from None
     for n, merchant in enumerate(settings.merchants):
         for currency in merchant.currencies:
             if (known := prices.sources_for(currency)) < prices.min_sources:
                 detail = f"{currency} has {known} of {prices.min_sources} price sources: no quote could ever be made"
-                raise ValueError(f"merchants.{n}.currencies: {detail}")
+                raise misplaced(f"merchants.{n}.currencies", detail)
 
 
 def _require_currencies(settings: Settings) -> None:
@@ -699,7 +765,7 @@ def _require_currencies(settings: Settings) -> None:
             detail = (
                 f"{source.name} would give one number for {', '.join(in_use)}: write {{currency}} in its url or pointer"
             )
-            raise ValueError(f"prices.{place}: {detail}, or say its currency, such as currency: {in_use[0]}")
+            raise misplaced(f"prices.{place}", f"{detail}, or say its currency, such as currency: {in_use[0]}")
 
 
 def _require_pointers(prices: Prices) -> None:
@@ -708,7 +774,9 @@ def _require_pointers(prices: Prices) -> None:
         form = _XML_POINTER if reading.format == "xml" else _JSON_POINTER
         for name, pointer in reading.pointers().items():
             if not form.fullmatch(pointer):
-                raise ValueError(f"prices.{place}.{name}: {pointer!r} is no {reading.format} pointer")
+                shown = "/a/b[name='USD']/value" if reading.format == "xml" else "/data/amount"
+                said = f"{pointer!r} is no {reading.format} pointer, such as {shown}"
+                raise misplaced(f"prices.{place}.{name}", said)
 
 
 def _require_former(settings: Settings) -> None:
@@ -717,63 +785,47 @@ def _require_former(settings: Settings) -> None:
     in_use = {subtc.wallet_id if subtc is not None else None, settings.treasury.billing_wallet_id}
     for n, former in enumerate(settings.former_wallets):
         if former.wallet_id in in_use:
-            raise ValueError(f"former_wallets.{n}.wallet_id is in use, or named twice")
+            raise misplaced(f"former_wallets.{n}.wallet_id", "is in use, or named twice")
         in_use.add(former.wallet_id)
         if subtc is None and (former.key is None or former.base_url is None):
-            raise ValueError(f"former_wallets.{n}: without subtc it needs its own key and base_url")
+            raise misplaced(f"former_wallets.{n}", "without subtc it needs its own key and base_url")
         try:
             check_wallet_net(former.wallet_id, settings.network)
         except Refused as wrong:
-            raise ValueError(f"former_wallets.{n}.wallet_id: {wrong.detail}") from None
+            raise misplaced(f"former_wallets.{n}.wallet_id", wrong.detail) from None
 
 
 def _require_evidence(settings: Settings) -> None:
     """Without a gateway nobody but the chain says what came, and nothing can be sent by the bridge."""
     if not settings.chain.esplora and settings.chain.core_rpc is None:
-        raise ValueError("own_wallet needs a chain reader: chain.esplora or chain.core_rpc")
+        raise misplaced("own_wallet", "needs a chain reader: chain.esplora or chain.core_rpc")
     if settings.treasury.billing_wallet_id is not None or settings.treasury.sweep_mode in ("propose", "auto"):
-        raise ValueError("with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
+        raise misplaced("treasury", "with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
 
 
 def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:
     """Reads and checks the file. Raises ConfigError with one line per fault."""
-    known = os.environ if environ is None else environ
+    document = read_document(path)
+    unread: list[Fault] = []
+    raw = _resolve(document.content, os.environ if environ is None else environ, at=(), unread=unread)
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not text in UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(f"{path}: not YAML" + (f" at line {mark.line + 1}" if mark else "")) from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must be a mapping of settings")
-    try:
-        return Settings.model_validate(_resolve(raw, known, at=""))
+        settings = Settings.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from None
+        faults = faults_of(error, _schema(), content=raw)
+        raise document.error([*unread, *(each for each in faults if not _follows(each, unread))]) from None
+    if unread:
+        raise document.error(unread)
+    return settings
 
 
-def _faults(error: ValidationError, *, below: int = 0) -> str:
-    """One line per fault, its path from the level `below` on. include_input and ctx stay out: a fault must not print the
-    secret beside it.
-    """
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return "\n".join(
-        f"{'.'.join(str(p) for p in f['loc'][below:]) or 'file'}: {_said(f['type'], f['msg'])}" for f in faults
-    )
+@cache
+def _schema() -> Schema:
+    return Settings.model_json_schema()
 
 
-def _said(kind: str, text: str) -> str:
-    """Rules and sections are one thing to who wrote the file: a rule's faults are said as a section's."""
-    if kind == "unexpected_keyword_argument":
-        return "Extra inputs are not permitted"
-    return (
-        text.replace("a dictionary or an instance", "a valid dictionary or instance")
-        if kind == "dataclass_type"
-        else text
-    )
+def _follows(fault: Fault, unread: Iterable[Fault]) -> bool:
+    """Whether it is said of a setting, or of a section around it, whose secret could not be read."""
+    return any(each.at[: len(fault.at)] == fault.at for each in unread)
 
 
 class _ColumnFile(_Section):
@@ -782,43 +834,58 @@ class _ColumnFile(_Section):
 
 def load_column_map(path: str | Path) -> ColumnMap:
     """Reads a column map for `export`. Raises ConfigError with one line per fault."""
+    document = read_document(path)
     try:
-        return _ColumnFile(columns=yaml.safe_load(Path(path).read_text(encoding="utf-8"))).columns
+        return _ColumnFile.model_validate({"columns": document.content}).columns
     except ValidationError as error:
-        raise ConfigError(f"{path}:\n{_faults(error, below=1)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {type(error).__name__}") from None
+        schema = TypeAdapter(ColumnMap).json_schema()
+        raise document.error(faults_of(error, schema, content=document.content, below=1)) from None
 
 
-def _resolve(value: Any, environ: Mapping[str, str], *, at: str) -> Any:
+def _resolve(value: Any, environ: Mapping[str, str], *, at: At, unread: list[Fault]) -> Any:
+    """The value with its references replaced; of those that cannot be, the fault goes to `unread`."""
     if isinstance(value, dict):
-        return {key: _resolve(item, environ, at=f"{at}{key}.") for key, item in value.items()}
+        return {key: _resolve(item, environ, at=(*at, key), unread=unread) for key, item in value.items()}
     if isinstance(value, list):
-        return [_resolve(item, environ, at=f"{at}{n}.") for n, item in enumerate(value)]
+        return [_resolve(item, environ, at=(*at, str(n)), unread=unread) for n, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    path = at.rstrip(".")
-    found = _REFERENCE.sub(lambda match: _referred(match[1], match[2], environ, at=path), value)
-    if not _KEPT_QUERY.fullmatch(path):
+    try:
+        found = _replaced(value, environ)
+    except ConfigError as error:
+        unread.append(Fault(at=at, said=str(error)))
+        return value
+    if not _KEPT_QUERY.fullmatch(".".join(at)):
         return found
     place, mark, query = value.partition("?")
-    return _resolve(place, environ, at="") + mark + query
+    return _replaced(place, environ) + mark + query
+
+
+def _replaced(text: str, environ: Mapping[str, str]) -> str:
+    if said := looks_like_reference(text):
+        raise ConfigError(said)
+    return _REFERENCE.sub(lambda match: _referred(match[1], match[2], environ), text)
 
 
 def resolved(url: str) -> str:
     """A price source's URL with the references in its query replaced: the key goes into the call and nowhere else."""
-    return _REFERENCE.sub(lambda match: _referred(match[1], match[2], os.environ, at="prices.sources"), url)
+    try:
+        return _replaced(url, os.environ)
+    except ConfigError as error:
+        raise ConfigError(f"prices: {error}") from None
 
 
-def _referred(kind: str, name: str, environ: Mapping[str, str], *, at: str) -> str:
+def _referred(kind: str, name: str, environ: Mapping[str, str]) -> str:
     if kind == "env":
         if name not in environ:
-            raise ConfigError(f"{at}: the environment has no {name}")
+            raise ConfigError(f"the environment has no {name}")
         return environ[name]
     try:
         return Path(name).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"{at}: {name} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not text in UTF-8") from None
 
 
 def path_from_environment() -> str:

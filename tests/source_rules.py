@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "metrics": frozenset({"core"}),
     "tracing": frozenset(),
     "logs": frozenset({"tracing"}),
-    "config": frozenset({"core"}),
+    "settings_file": frozenset(),
+    "config": frozenset({"core", "settings_file"}),
     "language": frozenset({"core"}),
     "store": frozenset({"core"}),
     "outbound": frozenset({"core", "tracing"}),
@@ -82,7 +83,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "alembic": frozenset({"store"}),
     "psycopg": frozenset({"store"}),
     "requests": frozenset(),  # what goes out goes through the door of `outbound`
-    "yaml": frozenset({"config"}),
+    "yaml": frozenset({"settings_file"}),
     "cryptography": frozenset({"receipts"}),
     "opentelemetry": frozenset({"tracing"}),
     "click": frozenset({"cli"}),

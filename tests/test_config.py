@@ -73,7 +73,7 @@ def test_a_missing_environment_variable_is_named_with_its_place(tmp_path: Path, 
     with pytest.raises(ConfigError) as refused:
         load_settings(EXAMPLE, known)
     assert name in str(refused.value)
-    assert str(refused.value).partition(":")[0] in (
+    assert str(refused.value).removeprefix(f"{EXAMPLE}:").split(": ")[1] in (
         "token_secret",
         "subtc.key",
         "merchants.0.api_keys.0",
@@ -96,15 +96,15 @@ def test_a_missing_environment_variable_is_named_with_its_place(tmp_path: Path, 
         ({"prices__max_spread_bps": 10_001}, "prices.max_spread_bps: "),
         ({"merchants": []}, "merchants: "),
         ({"merchants__0__id": "Main Shop"}, "merchants.0.id: "),
-        ({"merchants__0__api_keys": ["short"]}, "merchants.0.api_keys: "),
+        ({"merchants__0__api_keys": ["short"]}, "merchants.0.api_keys.0: "),
         ({"merchants__0__api_keys": []}, "merchants.0.api_keys: "),
-        ({"merchants__0__currencies": ["USD", "XXX"]}, "merchants.0.currencies: "),
+        ({"merchants__0__currencies": ["USD", "XXX"]}, "merchants.0.currencies.1: "),
         (
             {"merchants__0__currencies": ["USD", "ABC"]},
-            "merchants.0.currencies: Value error, The currency 'ABC' is not",
+            "merchants.0.currencies.1: The currency 'ABC' is not",
         ),
-        ({"merchants__0__currencies": ["BGN"]}, "merchants.0.currencies: Value error, BGN was replaced by EUR on 2026"),
-        ({"merchants__0__currencies": ["CLF"]}, "merchants.0.currencies: Value error, CLF is a unit of account"),
+        ({"merchants__0__currencies": ["BGN"]}, "merchants.0.currencies.0: BGN was replaced by EUR on 2026"),
+        ({"merchants__0__currencies": ["CLF"]}, "merchants.0.currencies.0: CLF is a unit of account"),
         ({"merchants__0__policy__exact_tier": "nobody"}, "merchants.0.policy: "),
         ({"merchants__0__policy__default__risk_bps": -1}, "merchants.0.policy.default.risk_bps: "),
         ({"merchants__0__policy__default__invoice_expiry_seconds": 60}, "merchants.0.policy.default: "),
@@ -115,12 +115,12 @@ def test_a_missing_environment_variable_is_named_with_its_place(tmp_path: Path, 
         ({"token_secret": "short"}, "token_secret: "),
         ({"token_secret": ""}, "token_secret: "),
         ({"subtc__key": ""}, "subtc.key: "),
-        ({"merchants__0__notify_secrets": ["not-whsec"]}, "merchants.0.notify_secrets: "),
-        ({"merchants__0__notify_secrets": ["whsec_???"]}, "merchants.0.notify_secrets: "),
-        ({"public_url": "http://pay.example.com"}, "public_url must be https"),
-        ({"subtc__base_url": "http://api.example.com"}, "subtc.base_url must be https"),
-        ({"merchants__0__notify_url": "http://billing.example.com/x"}, "merchants.0.notify_url must be https"),
-        ({"subtc__callback_base_url": "http://pay.example.com"}, "subtc.callback_base_url must be https"),
+        ({"merchants__0__notify_secrets": ["not-whsec"]}, "merchants.0.notify_secrets.0: "),
+        ({"merchants__0__notify_secrets": ["whsec_???"]}, "merchants.0.notify_secrets.0: "),
+        ({"public_url": "http://pay.example.com"}, "public_url: must be https"),
+        ({"subtc__base_url": "http://api.example.com"}, "subtc.base_url: must be https"),
+        ({"merchants__0__notify_url": "http://billing.example.com/x"}, "merchants.0.notify_url: must be https"),
+        ({"subtc__callback_base_url": "http://pay.example.com"}, "subtc.callback_base_url: must be https"),
         ({"subtc__callback_signature_header": "X-Signature"}, "subtc: "),
     ],
 )
@@ -136,7 +136,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 def test_plain_http_is_for_loopback_and_never_with_real_money(tmp_path: Path) -> None:
     local = {"public_url": "http://127.0.0.1:8080", "subtc__base_url": "http://localhost:9"}
     assert load(tmp_path, changed(**local)).public_url == "http://127.0.0.1:8080"
-    assert "public_url must be https" in fault(tmp_path, changed(network="main", public_url="http://127.0.0.1:8080"))
+    assert "public_url: must be https" in fault(tmp_path, changed(network="main", public_url="http://127.0.0.1:8080"))
 
 
 @pytest.mark.parametrize("name", ["clock_offset_file", "crash_at"])
@@ -170,29 +170,29 @@ def test_a_cross_rate_is_a_source_for_what_it_leads_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"bank": {"pair": "RUB/USD"}}, "prices.cross.0: Value error, The pairs must lead from BTC to one currency"),
+        ({"bank": {"pair": "RUB/USD"}}, "prices.cross.0: The pairs must lead from BTC to one currency"),
         (
             {"exchange": {"pair": "BTC/EUR"}},
-            "prices.cross.0: Value error, The pairs must lead from BTC to one currency",
+            "prices.cross.0: The pairs must lead from BTC to one currency",
         ),
         ({"bank": {"pair": "usd/rub"}}, "prices.cross.0.parts.0.pair: "),
-        ({"bank": {"pair": None}}, "prices.cross.0.parts.0.pair: Field required"),
-        ({"bank": {"url": None}}, "prices.cross.0.parts.0.url: Field required"),
+        ({"bank": {"pair": None}}, "prices.cross.0.parts.0.pair: is missing"),
+        ({"bank": {"url": None}}, "prices.cross.0.parts.0.url: is missing"),
         ({"bank": {"name": "two words"}}, "prices.cross.0.parts.0.name: "),
         ({"bank": {"format": "csv"}}, "prices.cross.0.parts.0.format: "),
         (
             {"bank": {"time_zone": "Moscow"}},
-            "prices.cross.0.parts.0.time_zone: Value error, unknown time zone 'Moscow'",
+            "prices.cross.0.parts.0.time_zone: unknown time zone 'Moscow'",
         ),
         ({"bank": {"max_age_seconds": 0}}, "prices.cross.0.parts.0.max_age_seconds: "),
         ({"bank": {"keep_seconds": -1}}, "prices.cross.0.parts.0.keep_seconds: "),
         (
             {"bank": {"pair": "USD/{currency}"}},
-            "prices.cross.0.parts.0: Value error, {currency} stands in the pair just",
+            "prices.cross.0.parts.0: {currency} stands in the pair just",
         ),
         (
             {"exchange": {"url": "https://x.example/{currency}"}},
-            "prices.cross.0.parts.1: Value error, {currency} stands",
+            "prices.cross.0.parts.1: {currency} stands",
         ),
         ({"bank": {"pair": "USD/BGN"}}, "prices.cross.0: BGN was replaced by EUR on 2026-01-01"),
         ({"bank": {"pair": "USD/USDT"}}, "prices.cross.0: The currency 'USDT' is not known"),
@@ -202,7 +202,7 @@ def test_a_cross_rate_is_a_source_for_what_it_leads_to(tmp_path: Path) -> None:
         ({"exchange": {"pointer": "price"}}, "prices.cross.0.parts.1.pointer: 'price' is no json pointer"),
         ({"exchange": {"pointer": "/~2"}}, "prices.cross.0.parts.1.pointer: "),
         ({"parts": [EXCHANGE]}, "prices.cross.0.parts: "),
-        ({"name": "kraken"}, "prices: Value error, two sources have the same name: "),
+        ({"name": "kraken"}, "prices: two sources have the same name: "),
     ],
 )
 def test_every_fault_of_a_cross_rate_names_its_place(tmp_path: Path, parts: dict[str, Any], said: str) -> None:
@@ -302,8 +302,8 @@ def test_a_stored_policy_version_keeps_its_hash() -> None:
     [("merchants__0__policy__default", "name"), ("payouts", "lease_seconds"), ("marks", "min_send_sat")],
 )
 def test_a_file_names_no_field_that_is_not_a_setting(tmp_path: Path, path: str, inner: str) -> None:
-    place = f"{path.replace('__', '.')}.{inner}: Extra inputs are not permitted"
-    assert fault(tmp_path, changed(**{path: {inner: 1}})).splitlines()[0] == place
+    place = f"{path.replace('__', '.')}.{inner}: there is no such setting"
+    assert place in fault(tmp_path, changed(**{path: {inner: 1}})).splitlines()[0]
 
 
 def test_the_worked_example_of_a_cross_rate_can_be_taken_as_it_stands(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_a_wallet_of_ones_own_needs_no_key_of_a_gateway(tmp_path: Path) -> None:
     [
         ({"own_wallet": OWN}, "one of subtc and own_wallet"),
         ({"subtc": None}, "one of subtc and own_wallet"),
-        ({"subtc": None, "own_wallet": OWN, "chain__esplora": []}, "own_wallet needs a chain reader"),
+        ({"subtc": None, "own_wallet": OWN, "chain__esplora": []}, "own_wallet: needs a chain reader"),
         ({"subtc": None, "own_wallet": OWN, "network": "main"}, "own_wallet.descriptor: "),
         ({"subtc": None, "own_wallet": {"descriptor": BODY}}, "The checksum is missing"),
         ({"subtc": None, "own_wallet": {"descriptor": OWN["descriptor"][:-1] + "~"}}, "The checksum does not fit"),
@@ -466,7 +466,7 @@ def test_a_notify_secret_may_have_lost_its_padding_and_is_still_one_secret(tmp_p
     assert whole != bare
     kept = load(tmp_path, changed(merchants__0__notify_secrets=[bare])).merchants[0].notify_secrets
     assert [each.get_secret_value() for each in kept] == [bare]
-    assert "are the same secret" in fault(tmp_path, changed(merchants__0__notify_secrets=[whole, bare]))
+    assert "is the same secret as" in fault(tmp_path, changed(merchants__0__notify_secrets=[whole, bare]))
 
 
 def test_the_branch_of_change_is_pointed_out_wherever_a_descriptor_stands(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_a_sweep_may_go_to_a_descriptor(tmp_path: Path) -> None:
     ],
 )
 def test_no_other_secret_has_two_roles_either(tmp_path: Path, changes: dict[str, Any]) -> None:
-    assert "are the same secret" in fault(tmp_path, changed(**changes))
+    assert "is the same secret as" in fault(tmp_path, changed(**changes))
 
 
 FORMER = {"wallet_id": "wt_" + "1" * 44, "key": "${env:OLD_KEY}", "base_url": "https://api.subtc.net"}
@@ -515,13 +515,16 @@ def test_former_wallets_are_read_with_their_own_key_and_show_none(tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"former_wallets": [FORMER | {"key": "${env:BRIDGE_TOKEN_SECRET}"}]}, "are the same secret"),
+        ({"former_wallets": [FORMER | {"key": "${env:BRIDGE_TOKEN_SECRET}"}]}, "is the same secret as"),
         ({"former_wallets": [FORMER | {"key": ""}]}, "former_wallets.0.key"),
-        ({"former_wallets": [FORMER, FORMER]}, "former_wallets.1.wallet_id is in use, or named twice"),
-        ({"former_wallets": [FORMER], "subtc__wallet_id": FORMER["wallet_id"]}, "former_wallets.0.wallet_id is in use"),
+        ({"former_wallets": [FORMER, FORMER]}, "former_wallets.1.wallet_id: is in use, or named twice"),
+        (
+            {"former_wallets": [FORMER], "subtc__wallet_id": FORMER["wallet_id"]},
+            "former_wallets.0.wallet_id: is in use",
+        ),
         (
             {"former_wallets": [FORMER], "treasury__billing_wallet_id": FORMER["wallet_id"]},
-            "former_wallets.0.wallet_id is in use",
+            "former_wallets.0.wallet_id: is in use",
         ),
         (
             {"former_wallets": [FORMER | {"wallet_id": "wm_" + "1" * 44}]},
@@ -530,7 +533,7 @@ def test_former_wallets_are_read_with_their_own_key_and_show_none(tmp_path: Path
         ({"former_wallets": [FORMER | {"wallet_id": "own_1"}]}, "former_wallets.0.wallet_id: This is not a gateway"),
         (
             {"former_wallets": [FORMER | {"base_url": "http://api.subtc.net"}]},
-            "former_wallets.0.base_url must be https",
+            "former_wallets.0.base_url: must be https",
         ),
         ({"former_wallets": [FORMER | {"role": "cold"}]}, "former_wallets.0.role"),
         ({"former_wallets": [FORMER | {"notes": "x"}]}, "former_wallets.0.notes"),
@@ -559,11 +562,11 @@ def test_lightning_is_beside_a_first_way_and_never_alone(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"url": "http://lnbits.example.com"}, "lnbits.url must be https"),
-        ({"callback_base_url": "http://pay.example.com"}, "lnbits.callback_base_url must be https"),
+        ({"url": "http://lnbits.example.com"}, "lnbits.url: must be https"),
+        ({"callback_base_url": "http://pay.example.com"}, "lnbits.callback_base_url: must be https"),
         ({"wallet_id": "wt_1"}, "lnbits.wallet_id"),
         ({"invoice_key": ""}, "lnbits.invoice_key"),
-        ({"admin_key": "invoice key of lnbits"}, "lnbits.admin_key and lnbits.invoice_key are the same secret"),
+        ({"admin_key": "invoice key of lnbits"}, "lnbits.admin_key: is the same secret as lnbits.invoice_key"),
         ({"most_sat": 0}, "lnbits.most_sat"),
         ({"invoices_of": "elsewhere"}, "lnbits.invoices_of"),
     ],
@@ -598,7 +601,7 @@ def test_electrum_is_a_way_beside_the_first_on_this_machine_or_behind_tls(tmp_pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"url": "http://10.0.0.9:7777"}, "electrum.url must be https"),
+        ({"url": "http://10.0.0.9:7777"}, "electrum.url: must be https"),
         ({"password": ""}, "electrum.password"),
         ({"user": ""}, "electrum.user"),
         ({"node_id": "04" + "ab" * 32}, "electrum.node_id"),
@@ -614,4 +617,4 @@ def test_lightning_refunds_leave_from_one_wallet(tmp_path: Path) -> None:
     both = changed(electrum=ELECTRUM, lnbits=LNBITS | {"admin_key": "admin key of lnbits"})
     assert load(tmp_path, both).electrum is not None
     both["electrum"] = ELECTRUM | {"refunds": True}
-    assert "refunds over Lightning leave from one wallet, not from both" in fault(tmp_path, both)
+    assert "electrum.refunds: refunds over Lightning leave from one wallet, " in fault(tmp_path, both)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from bridge.core.calendar import Calendar
 from bridge.core.errors import Refused
-from bridge.core.limits import TimeZoneName
+from bridge.core.limits import TimeZoneName, like
 
 Cell = str | int | Decimal | datetime | None
 # What a spreadsheet takes for the beginning of a formula, or lets one hide behind.
@@ -28,9 +28,9 @@ Encoding = Literal["utf-8", "utf-8-sig", "cp1251"]
 class Column:
     """One column of the output: a field of the row, or always the same value."""
 
-    name: str
-    field: str | None = None
-    value: str = ""
+    name: Annotated[str, like("Number")]
+    field: Annotated[str | None, like("invoice_id")] = None
+    value: Annotated[str, like("BTC")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class ColumnMap:
     """
 
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
-    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$")] = ","
+    delimiter: Annotated[str, Field(pattern=r"^[,;\t|]$", description="a comma, a semicolon, | or a tab")] = ","
     decimal_point: Literal[".", ","] = "."
     time_format: str = RFC_3339
     time_zone: TimeZoneName | None = None

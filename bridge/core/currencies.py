@@ -9,6 +9,7 @@ withdrawn to FORMER, keep its decimals in KEPT, add what is new.
 """
 
 from collections.abc import Collection
+from difflib import get_close_matches
 
 from bridge.core.errors import Refused
 
@@ -83,4 +84,6 @@ def check_taken(currency: str, taken: Collection[str]) -> None:
 
 def unknown(currency: str) -> Refused:
     """The refusal of a code that the standard does not have."""
-    return Refused("unknown_currency", f"The currency {currency[:8]!r} is not known.", field="currency")
+    near = get_close_matches(currency[:8].upper(), CURRENT, n=1)
+    meant = f" Is {near[0]} meant?" if near else ""
+    return Refused("unknown_currency", f"The currency {currency[:8]!r} is not known.{meant}", field="currency")

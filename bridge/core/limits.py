@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticKnownError
 
 
@@ -22,17 +23,26 @@ def _refused(_: Any) -> Any:
     raise PydanticKnownError("extra_forbidden")
 
 
+def like(*examples: Any) -> Any:
+    """What may stand in a field that no default shows: its fault names the first."""
+    return Field(examples=list(examples))
+
+
 Value = TypeVar("Value")
 
 # Strict: neither "60" nor true is a number.
 Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Bps = Annotated[int, Field(ge=0, le=10_000, strict=True)]
-TimeZoneName = Annotated[str, AfterValidator(_on_the_map)]
+TimeZoneName = Annotated[str, AfterValidator(_on_the_map), like("Europe/Moscow")]
 # A merchant, a stage: it stands in paths, labels and lists.
-Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+Label = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="a name of up to 32 small letters, digits, - and _"),
+    like("main"),
+]
 # A field of the rule that no file may name, and none shows.
-Inner = Annotated[Value, BeforeValidator(_refused), Field(exclude=True)]
+Inner = Annotated[Value, BeforeValidator(_refused), Field(exclude=True), SkipJsonSchema()]
 
 
 def require_rising(name: str, limits_sat: list[int]) -> None:

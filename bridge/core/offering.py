@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from bridge.core.limits import Bps, Count, Positive
+from bridge.core.limits import Bps, Count, Positive, like
 
 BITCOIN, LIGHTNING = WAYS = ("bitcoin", "lightning")
 Way = Literal["bitcoin", "lightning"]
@@ -37,10 +37,10 @@ class WayRule:
 
     least_sat: Count = 0
     most_sat: Positive | None = None
-    tiers: tuple[str, ...] = ()
-    but_tiers: tuple[str, ...] = ()
-    countries: tuple[str, ...] = ()
-    but_countries: tuple[str, ...] = ()
+    tiers: Annotated[tuple[str, ...], like(("trusted",))] = ()
+    but_tiers: Annotated[tuple[str, ...], like(("exact",))] = ()
+    countries: Annotated[tuple[str, ...], like(("DE",))] = ()
+    but_countries: Annotated[tuple[str, ...], like(("US",))] = ()
     max_cost_bps: Bps | None = None
     place: Count = 0
 

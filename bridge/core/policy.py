@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from bridge.core.limits import Bps, Count, Inner, Positive, require_rising
+from bridge.core.limits import Bps, Count, Inner, Positive, like, require_rising
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -37,7 +37,7 @@ class Rule:
     seen_grace_chain_seconds: Count = 2 * MINUTE
     seen_grace_provider_seconds: Count = 2 * HOUR
     risk_bps: Bps = 100
-    fee_buffer_minor: Mapping[str, Count] = field(default_factory=dict)
+    fee_buffer_minor: Annotated[Mapping[str, Count], like({"RUB": 500})] = field(default_factory=dict)
     tolerance_bps: Bps = 0
     tolerance_sat: Count = 0
     underpaid: Literal["wait", "review"] = "wait"
@@ -113,8 +113,10 @@ class Policy:
 
     version: str = "1"
     default: _SensibleRule = Rule()
-    tiers: Mapping[str, _SensibleRule] = field(default_factory=dict)
-    exact_tier: str | None = None
+    tiers: Annotated[Mapping[str, _SensibleRule], like({"trusted": {"tolerance_bps": 50}})] = field(
+        default_factory=dict
+    )
+    exact_tier: Annotated[str | None, like("exact")] = None
     failed_attempts_before_exact: Positive = 3
 
     def rule_for(self, tier: str | None, *, failed_attempts: int = 0) -> Rule:

@@ -6,9 +6,10 @@ Owns the limits and when a day begins; must not count anything, callers hand in 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from bridge.core.calendar import Calendar
-from bridge.core.limits import Label, Positive, TimeZoneName
+from bridge.core.limits import Label, Positive, TimeZoneName, like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Stage:
 
     name: Label
     invoices_per_day: Positive | None = None
-    minor_per_day: Mapping[str, Positive] = field(default_factory=dict)
+    minor_per_day: Annotated[Mapping[str, Positive], like({"RUB": 5_000_000})] = field(default_factory=dict)
     time_zone: TimeZoneName = "UTC"
 
     def day_of(self, now: datetime) -> tuple[datetime, datetime]:

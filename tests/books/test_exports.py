@@ -263,8 +263,8 @@ def test_the_map_for_1c_writes_what_it_always_wrote(world):
         ("colums: []", "colums"),
         ("columns: [{name: A, feild: at}]", "feild"),
         ("columns: [{name: A}]\ndelimiter: ab", "delimiter"),
-        ("[", "cannot be read"),
-        ("columns: [{name: \udcff}]", "cannot be read"),
+        ("[", r"not YAML: a \[ or { is opened"),
+        ("columns: [{name: \udcff}]", "not text in UTF-8"),
     ],
 )
 def test_a_faulty_map_names_its_fault(tmp_path, text, complaint):
