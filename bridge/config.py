@@ -533,6 +533,8 @@ class Settings(_Section):
     network: Network
     database_url: Annotated[PrivateUrl, AfterValidator(_database), like("sqlite:////var/lib/subtc-bridge/bridge.db")]
     database_wait_seconds: Positive = 30
+    # What this machine remembers of a server's database; the service manager names it to units.
+    state_directory: str = Field(default_factory=lambda: os.environ.get("STATE_DIRECTORY", ""))
     public_url: Annotated[str, like("https://pay.example.com")]
     listen: Annotated[
         str,

@@ -3,7 +3,7 @@
 Owns the check of every action by a person and the modes of bridge and wallets; what a mode stops, each job asks here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from bridge.core.clock import still_holds
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.roles import TWO_PEOPLE, may, require
 from bridge.logs import log
-from bridge.store import audit, backup, leases, operators
+from bridge.store import audit, generation, leases, operators
 from bridge.store.db import Tx
 
 # A module's key acts under this prefix: it may propose, and is nobody's name.
@@ -153,22 +153,28 @@ def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) 
     with acting(bridge, "mode.set", actor=actor, reason=reason) as act:
         before = leases.mode_of(act.tx, scope)
         leases.set_mode(act.tx, scope, mode=mode, now=act.now, actor=actor, reason=reason)
+        if (scope, mode) == ("bridge", "normal"):
+            generation.set_recheck(act.tx, "")
         act.audit("mode_set", detail={"scope": scope, "before": before, "after": mode})
     log("mode.set", scope=scope, mode=mode, actor=actor)
 
 
-def come_up_read_only(bridge: Bridge, *, copy_name: str, actor: str, reason: str) -> int:
-    """The first transaction after a restore: read_only, no address and no feed position given out twice.
+def come_up_read_only(
+    bridge: Bridge, *, actor: str, reason: str, action: str = "restored", detail: Mapping[str, Any] | None = None
+) -> int:
+    """The first transaction after a restore, or on a database that may lack something: read_only, a new generation, no address
+    and no feed position given out twice.
 
-    Returns how many spare addresses were retired. The mode stays until `subtc-bridge mode normal`. Any name may restore:
+    Returns how many spare addresses were retired. The mode stays until `subtc-bridge mode normal`. Any name may do it:
     the people of the copy may be others than today's, and a restored database must not stay open because of that.
     """
     require_words(actor, reason)
-    now = bridge.clock()
+    now, fence = bridge.clock(), bridge.store.fence
+    merchants = sorted(bridge.merchants)
     with bridge.store.write() as tx:
-        leases.set_mode(tx, "bridge", mode="read_only", now=now, actor=actor, reason=reason)
-        retired = backup.leave_the_past(tx, merchants=sorted(bridge.merchants), now=now)
-        detail = {"copy": copy_name, "spare_addresses_retired": retired}
-        audit.write(tx, at=now, actor=actor, action="restored", reason=reason, detail=detail)
-    log("database.restored", copy=copy_name, actor=actor, spare_addresses_retired=retired)
-    return retired
+        begun = generation.begin(
+            tx, fence, merchants=merchants, now=now, actor=actor, reason=reason, action=action, detail=detail
+        )
+    fence.learn(begun.known)
+    log(f"database.{action}", **dict(detail or {}), actor=actor, spare_addresses_retired=begun.retired)
+    return begun.retired

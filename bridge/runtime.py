@@ -6,10 +6,12 @@ Owns the wiring; must not hold a rule of its own.
 import base64
 import hashlib
 import hmac
+import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -39,13 +41,16 @@ from bridge.context import (
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
 from bridge.core.rail import Chain
+from bridge.logs import log
 from bridge.metrics import Metrics
 from bridge.rails import rails_of
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
 from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
-from bridge.store.db import open_store
+from bridge.store.db import Store, Tx, open_store
+from bridge.store.fence import Known
+from bridge.store.generation import go_over
 
 Made = TypeVar("Made")
 
@@ -93,16 +98,20 @@ def build(settings: Settings) -> Bridge:
     It works by what the file says until `people.policy` puts the active version in force.
     """
     terms, rails = policy_terms(settings), rails_of(settings)
+    clock = OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now
+    store = open_store(
+        settings.database_url,
+        pool_size=settings.web_threads + settings.worker_threads,
+        limit_seconds=settings.database_wait_seconds,
+        state_directory=state_directory_of(settings),
+    )
+    store.heed_failover(partial(_go_over, store, settings, clock))
     return Bridge(
-        store=open_store(
-            settings.database_url,
-            pool_size=settings.web_threads + settings.worker_threads,
-            limit_seconds=settings.database_wait_seconds,
-        ),
+        store=store,
         rails=rails,
         chain=_chain(settings),
         billing=MerchantNotifier(settings.merchants, Notifier(allow_private=frozenset(settings.allow_hosts))),
-        clock=OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now,
+        clock=clock,
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
@@ -121,6 +130,18 @@ def build(settings: Settings) -> Bridge:
         oldest_tip=_oldest_tip(settings),
         **_under(settings, terms),
     )
+
+
+def state_directory_of(settings: Settings) -> Path | None:
+    return Path(settings.state_directory) if settings.state_directory else None
+
+
+def _go_over(store: Store, settings: Settings, clock: Callable[[], datetime], tx: Tx) -> Known | None:
+    begun = go_over(tx, store.fence, merchants=sorted(m.id for m in settings.merchants), now=clock())
+    if begun is None:
+        return None
+    log("database.failed_over", level=logging.ERROR, generation=begun.known.number, may_lack=begun.is_lossy)
+    return begun.known
 
 
 def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:

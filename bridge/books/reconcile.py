@@ -19,7 +19,7 @@ from bridge.invoices.present import time_text
 from bridge.invoices.record import open_loose_review, open_review
 from bridge.logs import log
 from bridge.permit import acting, check_actor, require_words
-from bridge.store import audit, invoice_pages, invoices, leases, reconciliations, wallets
+from bridge.store import audit, generation, invoice_pages, invoices, leases, reconciliations, wallets
 from bridge.store.db import Tx
 
 PHASES = ("invoices", "billing", "wallet")
@@ -271,8 +271,11 @@ def reconcile_due(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.read() as tx:
         unfinished = reconciliations.unfinished(tx)
         last_at = reconciliations.last_scheduled_at(tx, now=now)
-        # In read_only mode people reconcile on demand, when they are ready to look at the result.
-        is_writable = leases.mode_of(tx) != "read_only"
+        # In read_only mode people reconcile on demand, when they are ready to look at the result; but for a database that may lack
+        # something, of which they shall know what.
+        kept = generation.find(tx)
+        is_owed = unfinished is not None and kept is not None and kept.recheck != ""
+        is_writable = is_owed or leases.mode_of(tx) != "read_only"
         is_free = is_writable and leases.is_free(tx, LEASE, now=now, lease_seconds=LEASE_SECONDS)
     every_seconds = bridge.reconciliation.every_seconds
     is_due = every_seconds > 0 and last_at is not None and last_at + timedelta(seconds=every_seconds) <= now

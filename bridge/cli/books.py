@@ -45,13 +45,13 @@ def reconcile(
             run_id = start_scheduled(bridge)
         else:
             run_id = start_reconciliation(bridge, actor=actor, reason=reason, from_at=from_at, to_at=to_at)
-        _finish(bridge, run_id)
+        finish(bridge, run_id)
         found = show_reconciliation(bridge, run_id)
-    _print_run(found)
+    print_run(found)
     sys.exit(2 if found["findings_count"] else 0 if found["is_clean"] else 1)
 
 
-def _finish(bridge: Bridge, run_id: str) -> None:
+def finish(bridge: Bridge, run_id: str) -> None:
     """Every page of the run. When the gateway's calls of this minute are used up, it waits for the next."""
     run, checked = step(bridge, run_id), 0
     with click.progressbar(length=max(run.counts["total"], 1), label="Comparing") as bar:
@@ -65,7 +65,7 @@ def _finish(bridge: Bridge, run_id: str) -> None:
             run = step(bridge, run_id)
 
 
-def _print_run(run: dict[str, Any]) -> None:
+def print_run(run: dict[str, Any]) -> None:
     for finding in run["findings"]:
         about = finding["invoice_id"] or finding["merchant"] or "wallet"
         click.echo(f"{finding['code']:24} {about}  ours: {finding['ours']}  theirs: {finding['theirs']}")

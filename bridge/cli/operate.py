@@ -1,4 +1,4 @@
-"""Commands that keep the bridge well: doctor, check, config, migrate, backup, restore, copy-database, recheck.
+"""Commands that keep the bridge well: doctor, check, config, migrate, backup, restore, after-failover, copy-database, recheck.
 
 Owns arguments and output; each command calls one flow.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from bridge.books.reconcile import show_reconciliation, start_reconciliation
+from bridge.cli.books import finish, print_run
 from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
@@ -17,13 +19,14 @@ from bridge.config import cautions, load_settings
 from bridge.context import Bridge
 from bridge.invoices.check_again import check_again, check_all_again
 from bridge.permit import come_up_read_only
-from bridge.runtime import build, database_name, utc_now
+from bridge.runtime import build, database_name, state_directory_of, utc_now
 from bridge.store import backup as copies
 from bridge.store.backup import copy_all, count_rows
 from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
 from bridge.upkeep.check import OWNERS, Alert, alerts
 from bridge.upkeep.doctor import FAIL, WARN, examine
+from bridge.upkeep.failover import after_failover, note_recheck
 
 
 @click.command()
@@ -143,10 +146,11 @@ def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     """Fill the empty database of --config from COPY and bring it up read_only. Stop serve and worker first."""
     settings = settings_of(ctx)
     copies.restore(copy, settings.database_url)
-    migrate_database(settings.database_url)
+    migrate_database(settings.database_url, state_directory=state_directory_of(settings), is_open=True)
     bridge = build(settings)
+    bridge.store.fence.is_open = True
     try:
-        retired = come_up_read_only(bridge, copy_name=copy.name, **who)
+        retired = come_up_read_only(bridge, detail={"copy": copy.name}, **who)
     finally:
         bridge.close()
     click.echo(f"{database_name(settings)} is restored and read_only; {retired} spare addresses retired. Next:")
@@ -163,10 +167,38 @@ def recheck(bridge: Bridge, invoice_id: str | None, actor: str, reason: str) -> 
         is_answered = check_again(bridge, invoice_id, actor=actor, reason=reason)
         click.echo("Looked." if is_answered else "no source answered")
         sys.exit(0 if is_answered else 1)
+    sys.exit(0 if _recheck_all(bridge, actor=actor, reason=reason) else 1)
+
+
+def _recheck_all(bridge: Bridge, *, actor: str, reason: str) -> bool:
+    """Whether everything was answered."""
     counted = check_all_again(bridge, actor=actor, reason=reason)
     for outcome, count in sorted(counted.items()):
         click.echo(f"{count:6} {outcome}")
-    sys.exit(1 if counted["no source answered"] else 0)
+    return not counted["no source answered"]
+
+
+@click.command("after-failover")
+@click.option("--this-one", is_flag=True, help="Also where the database is refused: it is the one from now on.")
+@who_and_why
+@click.pass_context
+def after_failover_command(ctx: click.Context, /, this_one: bool, actor: str, reason: str) -> None:
+    """Another database has taken over, which may lack something: read_only, every address is read again, the books are compared.
+
+    What a standby that was behind lacks is noticed and met by itself; this does the rest, but for `mode normal`.
+    """
+    with opened(ctx, decides=False) as bridge:
+        number = after_failover(bridge, this_one=this_one, actor=actor, reason=reason)
+        click.echo(f"Generation {number}, read_only.")
+    with opened(ctx) as bridge:
+        is_answered = _recheck_all(bridge, actor=actor, reason=reason)
+        run_id = start_reconciliation(bridge, actor=actor, reason=reason)
+        note_recheck(bridge, run_id)
+        finish(bridge, run_id)
+        found = show_reconciliation(bridge, run_id)
+    print_run(found)
+    click.echo("Next: subtc-bridge mode normal --actor NAME --reason '...'")
+    sys.exit(0 if is_answered and not found["findings_count"] else 1)
 
 
 @click.command()
@@ -174,7 +206,7 @@ def recheck(bridge: Bridge, invoice_id: str | None, actor: str, reason: str) -> 
 def migrate(ctx: click.Context) -> None:
     """Bring the database to the newest schema. Run it before serve and worker."""
     settings = settings_of(ctx)
-    migrate_database(settings.database_url)
+    migrate_database(settings.database_url, state_directory=state_directory_of(settings))
     click.echo(f"The schema of {database_name(settings)} is up to date.")
 
 
@@ -186,8 +218,8 @@ def copy_database(source_url: str, target_url: str) -> None:
 
     Stop serve and worker first. The target must be empty; its schema is made here.
     """
-    migrate_database(target_url)
-    source, target = open_store(source_url, pool_size=2), open_store(target_url, pool_size=2)
+    migrate_database(target_url, is_open=True)
+    source, target = open_store(source_url, pool_size=2), open_store(target_url, pool_size=2, is_open=True)
     try:
         with click.progressbar(length=count_rows(source), label="Copying") as bar:
             copied = copy_all(source, target, progress=lambda _table, rows: bar.update(rows))
@@ -199,4 +231,4 @@ def copy_database(source_url: str, target_url: str) -> None:
     click.echo("Every row is the same on both sides.")
 
 
-COMMANDS = (doctor, check, config_group, backup, restore, recheck, migrate, copy_database)
+COMMANDS = (doctor, check, config_group, backup, restore, recheck, after_failover_command, migrate, copy_database)

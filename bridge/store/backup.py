@@ -37,7 +37,7 @@ from sqlalchemy.engine import URL
 
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.store import wallets
-from bridge.store.db import Store
+from bridge.store.db import Store, driver_of
 from bridge.store.postgresql import url_of
 from bridge.store.tables import Json, event_positions, events, metadata, spare_addresses
 
@@ -219,6 +219,9 @@ def copy_all(source: Store, target: Store, *, progress: Callable[[str, int], Non
             if before != after:
                 raise Conflict("copy_differs", f"The copy of {table.name} differs from its source.")
             copied.append(CopiedTable(name=table.name, rows=before[0], sha256=before[1]))
+        # It lies on another server than the one that its row names.
+        with driver_of(writing) as driver:
+            driver.execute("UPDATE generation SET timeline = NULL, system_id = ''").close()
     return copied
 
 

@@ -9,16 +9,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from bridge.core.errors import Unavailable
+from bridge.store.fence import FailedOver, Fence, Known
 from bridge.store.postgresql import engine_of, url_of
 
 Tx = Connection
@@ -113,13 +115,14 @@ def _away() -> Unavailable:
 class Store:
     """An open database. `write()` and `read()` give a connection inside one transaction; it commits unless the block raises."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
+    def __init__(self, engine: Engine, *, fence: Fence | None = None):
+        self.engine, self.fence = engine, fence or Fence()
         self.is_postgresql = engine.dialect.name == "postgresql"
         self._door = Door(self._ping)
         self._threads = FairLock()
         self._lock_path = Path(f"{engine.url.database}.lock")
         self._lock_file: IO[bytes] | None = None
+        self._go_over: Callable[[Connection], Known | None] | None = None
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -129,7 +132,7 @@ class Store:
         which nobody needs then. A process that dies forgets nothing.
         """
         if self.is_postgresql:
-            with self._door.passed(), _named_trouble(), self.engine.begin() as tx:
+            with self._door.passed(), _named_trouble(), self._begun() as tx:
                 if not durable:
                     with driver_of(tx) as driver:
                         driver.execute("SET LOCAL synchronous_commit TO off")
@@ -147,11 +150,45 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that waits for no writer."""
-        with self._door.passed(), _named_trouble(), self.engine.begin() as tx:
+        with self._door.passed(), _named_trouble(), self._begun() as tx:
             if not self.is_postgresql:
                 with driver_of(tx) as driver:
                     driver.execute("BEGIN").close()
             yield tx
+
+    def heed_failover(self, go_over: Callable[[Connection], Known | None]) -> None:
+        """`go_over` is the first transaction on a standby that has taken over, whoever meets it first. It returns what is to be
+        known of the new generation, None where another program was there before.
+        """
+        self._go_over, self.fence.heeds_failover = go_over, True
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """A transaction on the database that this machine has worked with.
+
+        Raises Unavailable("database_fenced") on any other one.
+        """
+        for is_last in (False, True):
+            with ExitStack() as stack:
+                try:
+                    tx = stack.enter_context(self.engine.begin())
+                    # Each transaction may be on another server; and which one it is must be asked in it.
+                    if is_pooled(tx) and tx.info.get("generation") is not None:
+                        with driver_of(tx) as driver:
+                            self.fence.admit(driver, is_inside=True)
+                except FailedOver:
+                    if is_last:
+                        raise
+                else:
+                    yield tx
+                    return
+            self._meet_standby()
+
+    def _meet_standby(self) -> None:
+        with self.fence.passing(), self.engine.begin() as tx:
+            known = self._go_over(tx) if self._go_over is not None else None
+        if known is not None:
+            self.fence.learn(known)
 
     def leave_free(self, *, threads: int) -> None:
         """At most so many threads of this process are with the server at once: the others go on answering.
@@ -201,6 +238,7 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        self.fence.close()
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
@@ -216,7 +254,7 @@ class _Listener:
     def wait(self, seconds: float) -> bool:
         try:
             return any(True for _ in self._driver().notifies(timeout=seconds, stop_after=1))
-        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+        except (SQLAlchemyError, Unavailable, self._engine.dialect.loaded_dbapi.Error):
             # The worker goes on polling; the next wait listens anew.
             self.close()
             return _just_wait(seconds)
@@ -335,13 +373,24 @@ def put_row(tx: Tx, table: Table, key: Mapping[str, Any], values: Mapping[str, A
     tx.execute(row.on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where))
 
 
-def open_store(database_url: str, *, pool_size: int = 20, limit_seconds: float | None = None) -> Store:
+def open_store(
+    database_url: str,
+    *,
+    pool_size: int = 20,
+    limit_seconds: float | None = None,
+    state_directory: Path | None = None,
+    is_open: bool = False,
+) -> Store:
     """Opens a migrated database: sqlite:///path or postgresql://…, see `url_of`. No answer of a server is waited for longer
     than `limit_seconds`.
 
+    Which database this machine has worked with is kept beside the file, of a server in `state_directory`; `is_open`: it is not
+    compared, a person says that this is the one.
     Errors of the driver never repeat a statement's values: they end in logs, and a value may be a customer's.
     """
     url = url_of(database_url)
+    fence = Fence(_record_of(url, state_directory))
+    fence.is_open = is_open
     if url.get_backend_name() == "postgresql":
         options = {"pool_size": pool_size, "max_overflow": pool_size, "hide_parameters": True}
         engine = engine_of(url, limit_seconds=limit_seconds, **options)
@@ -356,11 +405,32 @@ def open_store(database_url: str, *, pool_size: int = 20, limit_seconds: float |
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
-    return Store(engine)
+    _put_up(fence, engine)
+    return Store(engine, fence=fence)
 
 
-def migrate(database_url: str) -> None:
-    """Brings the schema to the newest version. Run before the workers start, never at import."""
+def _record_of(url: URL, state_directory: Path | None) -> Path | None:
+    if url.get_backend_name() == "postgresql":
+        return state_directory / "generation" if state_directory is not None else None
+    return Path(f"{url.database}.generation") if url.database else None
+
+
+def _put_up(fence: Fence, engine: Engine) -> None:
+    """Each new connection is compared, and one that was here before once a newer generation is known."""
+
+    def connected(connection: Any, record: Any) -> None:
+        record.info["generation"] = fence.admit(connection)
+
+    def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
+        if not record.info.get("is_pooled") and record.info.get("generation") != fence.known.number:
+            record.info["generation"] = fence.admit(connection)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checked_out)
+
+
+def migrate(database_url: str, *, state_directory: Path | None = None, is_open: bool = False) -> None:
+    """Brings the schema to the newest version. Run before the workers start, never at import. The rest is as for `open_store`."""
     # A seventh of what every program would have to load when it starts.
     from alembic import command
     from alembic.config import Config
@@ -368,7 +438,7 @@ def migrate(database_url: str) -> None:
     url = url_of(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    store = open_store(database_url, pool_size=1)
+    store = open_store(database_url, pool_size=1, state_directory=state_directory, is_open=is_open)
     try:
         with store.write() as tx:
             # Nodes that start together migrate one after the other: the second finds the work done.

@@ -488,6 +488,19 @@ leases = _table(
     Column("lease_until", UtcTime, nullable=False),
 )
 
+# One row: the generation of the database, and the server that it was begun on, which a standby that takes over is not.
+# `recheck`: what is owed since something may be missing, "owed" or the id of its reconciliation.
+generation = _table(
+    "generation",
+    Column("id", Integer, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("timeline", BigInteger),
+    *_columns(Text, "system_id", "recheck", server_default=""),
+    Column("is_synchronous", Boolean, nullable=False, server_default=false()),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
 # The highest block that any source has shown, and when one last did.
 chain_tips = _table(
     "chain_tips",

@@ -203,7 +203,9 @@ def _backup_old(seen: _Now) -> str:
 
 
 # A busy minute is no outage of anybody, and a database that is away has a rule of its own: the next run asks.
-_OF_OUR_OWN = frozenset({"call_budget_spent", "database_unavailable", "database_read_only"})
+_OF_OUR_OWN = frozenset(
+    {"call_budget_spent", "database_unavailable", "database_read_only", "database_fenced", "database_failed_over"}
+)
 
 
 def _asked(ask: Callable[[_Now], str], seen: _Now) -> str:
@@ -374,7 +376,7 @@ def alerts(
         with bridge.store.read() as tx:
             found = {rule.name: detail for rule in RULES if (detail := _looked(rule, seen, tx))}
     except Exception as error:  # a driver's own error: say what kind, not what it printed
-        found = {"database_down": type(error).__name__}
+        found = {"database_down": getattr(error, "code", type(error).__name__)}
     if watch_backups and (detail := _backup_old(seen)):
         found["backup_old"] = detail
     if ask_outside:

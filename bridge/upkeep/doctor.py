@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from bridge.context import Bridge, Merchant
 from bridge.core.addresses import check_wallet_net
@@ -18,7 +19,7 @@ from bridge.invoices.record import event_body
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.people.policy import show_policy
-from bridge.store import deliveries, invoices, payouts, reconciliations, targets, wallets
+from bridge.store import deliveries, generation, invoices, payouts, reconciliations, targets, wallets
 from bridge.store.db import is_pooled
 from bridge.upkeep.check import Thresholds, clock_behind, clock_faults, clock_skew_seconds, readiness
 
@@ -53,6 +54,10 @@ class Place:
 MENDS = {
     "database:database_read_only": "The server takes no writes: name the primary, or all servers with "
     "target_session_attrs=read-write; of SQLite give the program the right to write the file and its folder.",
+    "database:database_fenced": "A former primary, an older copy or another database: name the right server, put the right files back, "
+    "or say that this is the one from now on: `subtc-bridge after-failover --this-one`; see runbook database_down.",
+    "generation": "Name a folder of this machine in state_directory, and let the database's user call pg_walfile_name and "
+    "pg_control_system: else a former primary that comes back is taken for the database.",
     "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",
     "provider": "Check subtc.base_url and subtc.key; look at the gateway's status page; see runbook provider_down.",
     "provider_key": "The gateway refuses the key for this wallet: check subtc.key and subtc.wallet_id; see key rotation.",
@@ -168,10 +173,21 @@ def _ready(bridge: Bridge) -> Iterator[Finding]:
         if check.name == "database" and check.ok:
             yield _finding("mode", check.detail.endswith("normal"), check.detail, worst=WARN)
             with bridge.store.read() as tx:
+                yield _generation(bridge, generation.find(tx))
                 if is_pooled(tx):
                     yield _finding(
                         "pooler", True, "a pooler stands between: named statements are off, work is found by polling"
                     )
+
+
+def _generation(bridge: Bridge, row: Any) -> Finding:
+    """Whether another database would be told from this one, also by a program that has just been started."""
+    store = bridge.store
+    told = f"the database is of generation {row.number}" if row is not None else "no worker has written it down yet"
+    told += "" if store.fence.is_kept else "; it is kept in memory alone"
+    is_named = row is None or row.timeline is not None or not store.is_postgresql
+    told += "" if is_named else "; the server does not tell its timeline"
+    return _finding("generation", store.fence.is_kept and is_named, told, worst=WARN)
 
 
 def _files(place: Place) -> Iterator[Finding]:

@@ -156,7 +156,7 @@ def test_yesterdays_copy_loses_no_invoice_pays_nothing_twice_and_reuses_no_addre
 
         restored(copy, empty_url)
         back = restored_world(stack, world, empty_url)
-        assert come_up_read_only(back.bridge, copy_name=copy.name, actor="anna", reason="drill") >= 1
+        assert come_up_read_only(back.bridge, detail={"copy": copy.name}, actor="anna", reason="drill") >= 1
         with back.bridge.store.read() as tx:
             assert leases.mode_of(tx) == "read_only"
 

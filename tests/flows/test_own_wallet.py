@@ -99,7 +99,7 @@ def test_a_refused_opening_uses_no_index_up(world: World) -> None:
 
 def test_after_a_restore_no_index_of_the_lost_time_is_used(world: World) -> None:
     world.open("1")
-    come_up_read_only(world.bridge, copy_name="copy", actor="anna", reason="a test")
+    come_up_read_only(world.bridge, detail={"copy": "copy"}, actor="anna", reason="a test")
     world.switch("normal")
     assert world.open("2")["address"] == OWN.address(10_001)
 
