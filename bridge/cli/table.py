@@ -14,6 +14,10 @@ _BOOKS, _DESK, _OPERATE, _SERVE = (f"bridge.cli.{name}" for name in ("books", "d
 # The module that it is written in by hand, ACTIONS where rows of the table of actions make it or a part of it, and the first
 # sentence of its help.
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "after-failover": (
+        (_OPERATE,),
+        "Another database has taken over, which may lack something: read_only, every address is read again, the books are compared.",
+    ),
     "audit": ((ACTIONS,), "List who did what and why, newest first."),
     "backup": ((_OPERATE,), "Copy the database while everything runs."),
     "check": (
@@ -38,7 +42,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         "Tell the story of an invoice: what came, what was decided by which rule, who was told, what happens next.",
     ),
     "export": ((_BOOKS,), "Write the books of a period: for a spreadsheet, an accounting program, or beancount."),
-    "find": ((_DESK,), "Find invoices by any reference: invoice id, billing payment id, address, txid or pay page."),
+    "find": (
+        (_DESK,),
+        "Find invoices by whatever is at hand: an id, an address, a transaction or its beginning, a pay page, a client's id or e-mail, "
+        "a document, a sum, words of the description.",
+    ),
     "grace": (
         (ACTIONS,),
         "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
