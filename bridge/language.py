@@ -57,6 +57,10 @@ class Texts:
         symbol = self._catalogue["symbols"].get(currency, currency)
         return self._spaced(self._catalogue["money"].format(number=self.number(text), symbol=symbol))
 
+    def percent(self, bps: int) -> str:
+        """Hundredths of a percent as percent, without idle zeros: 100 is "1", 125 is "1.25"."""
+        return self.number(f"{bps // 100}.{bps % 100:02d}".rstrip("0").rstrip("."))
+
     def btc(self, sat: int) -> str:
         """Bitcoin as wallets take it: always eight digits and a point."""
         return btc_text(sat)

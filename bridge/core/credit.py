@@ -59,9 +59,21 @@ class Payment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one payment did for the amount: `used_sat` of it went in at `quote`, and `left` of the amount, in minor units, was open
+    then. Without a `quote` no price was active.
+    """
+
+    payment: Payment
+    quote: Quote | None
+    used_sat: int
+    left: Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
 class Credit:
-    """The worth of a set of payments. `remaining_sat` is at the newest quote, rounded up once; `unquoted` still needs
-    a price.
+    """The worth of a set of payments, `shares` in the order they were first seen. `remaining_sat` is at the newest quote, rounded
+    up once; `unquoted` still needs a price.
     """
 
     used_sat: int
@@ -71,6 +83,7 @@ class Credit:
     tolerance_sat: int
     unquoted: tuple[Payment, ...]
     late: bool
+    shares: tuple[Share, ...]
 
     @property
     def covered(self) -> bool:
@@ -84,6 +97,15 @@ class Credit:
     def beyond_sat(self) -> int:
         """What did not go into the amount: excess, and money without a price."""
         return self.excess_sat + sum(p.amount_sat for p in self.unquoted)
+
+    def unasked(self, settled_at: datetime | None) -> tuple[Payment, ...]:
+        """The money without a price that belongs back to the payer of a settled invoice. When a person marked a short one as settled,
+        what they saw then is what settled it.
+        """
+        is_known = not self.covered
+        return tuple(
+            p for p in self.unquoted if not (is_known and (settled_at is None or p.first_seen_at <= settled_at))
+        )
 
     @property
     def absorbed_sat(self) -> int:
@@ -121,14 +143,16 @@ def credit(
     """
     remaining, used, excess, buffers = Fraction(amount_minor), 0, 0, Fraction(0)
     unquoted: list[Payment] = []
+    shares: list[Share] = []
     late = False
     for payment in sorted(payments, key=lambda p: (p.first_seen_at, p.key)):
         quote = quote_at(quotes, payment, rule)
-        if remaining == 0:
-            excess += payment.amount_sat
-            continue
-        if quote is None:
-            unquoted.append(payment)
+        if remaining == 0 or quote is None:
+            if remaining == 0:
+                excess += payment.amount_sat
+            else:
+                unquoted.append(payment)
+            shares.append(Share(payment=payment, quote=quote, used_sat=0, left=remaining))
             continue
         worth = Fraction(payment.amount_sat * quote.base_minor, quote.due_sat)
         taken = payment.amount_sat if worth <= remaining else ceil(remaining * quote.due_sat / quote.base_minor)
@@ -136,6 +160,7 @@ def credit(
         used, excess = used + taken, excess + payment.amount_sat - taken
         buffers += Fraction(taken * quote.buffer_sat, quote.due_sat)
         late = late or payment.first_seen_at > late_after
+        shares.append(Share(payment=payment, quote=quote, used_sat=taken, left=remaining))
     newest = max(quotes, key=lambda q: q.version)
     remaining_sat = ceil(remaining * newest.due_sat / newest.base_minor)
     return Credit(
@@ -146,6 +171,7 @@ def credit(
         tolerance_sat=rule.tolerance_for(used + remaining_sat),
         unquoted=tuple(unquoted),
         late=late,
+        shares=tuple(shares),
     )
 
 

@@ -408,15 +408,9 @@ def _remaining_sat(sums: _Sums, rule: Rule, *, status: str) -> int:
 
 
 def _excess_sat(invoice: Invoice, sums: _Sums, *, status: str) -> int:
-    """What belongs back to the payer: beyond the amount, or without a price when none is needed any more.
-
-    When a person marked a short invoice as settled, the unpriced money they saw then is what settled it.
-    """
-    if status != "settled":
-        return sums.firm.excess_sat
-    marked_with = [] if sums.firm.covered else [p for p in sums.firm.unquoted if _came_before_settling(invoice, p)]
-    unquoted_sat = sum(p.amount_sat for p in sums.firm.unquoted) - sum(p.amount_sat for p in marked_with)
-    return sums.firm.excess_sat + unquoted_sat
+    """What belongs back to the payer: beyond the amount, or without a price when none is needed any more."""
+    unasked = sums.firm.unasked(invoice.settled_at) if status == "settled" else ()
+    return sums.firm.excess_sat + sum(p.amount_sat for p in unasked)
 
 
 def _lacks_evidence(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) -> bool:
@@ -429,10 +423,6 @@ def _lacks_evidence(invoice: Invoice, sums: _Sums, now: datetime, rule: Rule) ->
     since, until = invoice.gap
     is_lasting = until - since >= timedelta(seconds=rule.disagree_grace_seconds)
     return is_lasting and (bool(sums.present) or now >= invoice.monitor_until)
-
-
-def _came_before_settling(invoice: Invoice, payment: Payment) -> bool:
-    return invoice.settled_at is None or payment.first_seen_at <= invoice.settled_at
 
 
 def _reviews(

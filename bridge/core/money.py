@@ -58,6 +58,15 @@ def minor_text(minor: int, currency: str) -> str:
     return sign + (digits if not exponent else f"{digits[:-exponent]}.{digits[-exponent:]}")
 
 
+def e4_text(e4: int, currency: str) -> str:
+    """Ten-thousandths of a minor unit to decimal text, exactly: all digits of the currency, and further ones where there are any."""
+    exponent = exponent_of(currency)
+    digits = str(e4).rjust(exponent + 5, "0")
+    whole, fraction = digits[: -exponent - 4], digits[-exponent - 4 :]
+    fraction = fraction[:exponent] + fraction[exponent:].rstrip("0")
+    return whole + (f".{fraction}" if fraction else "")
+
+
 def btc_text(sat: int) -> str:
     """Satoshi as bitcoin with eight digits: 15924 is "0.00015924"."""
     digits = str(abs(sat)).rjust(9, "0")

@@ -19,6 +19,7 @@ from bridge.desk.explain import story
 from bridge.desk.find import dossier_of
 from bridge.invoices.present import depth_of, time_text
 from bridge.invoices.record import sources_of
+from bridge.invoices.statement import refunds_of, statement_json, statement_of
 from bridge.language import plain_texts
 from bridge.people.policy import versions_of
 from bridge.store import dossier, inbox
@@ -90,6 +91,8 @@ def _document(found: Dossier) -> dict[str, Any]:
             for p in found.payments
             if not p.replaced
         ],
+        "statement": statement_json(statement_of(row, quotes=found.quotes, payments=found.payments), row.currency),
+        "refunds": refunds_of(found.payouts),
         # The module says 200 to "settled" only after it has read status 4 back from the billing system.
         "billing": {
             "accepted_at": time_text(agreed_at) if agreed_at else None,

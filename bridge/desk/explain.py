@@ -42,8 +42,9 @@ def story(bridge: Bridge, told: Dossier, words: Texts) -> list[str]:
     view = view_of(
         bridge,
         told.invoice,
-        newest=told.quotes[-1],
+        quotes=told.quotes,
         payments=told.payments,
+        payouts=told.payouts,
         targets=all_of(told.offered(), bridge, told.invoice),
         now=bridge.clock(),
         paused=paused,

@@ -14,16 +14,19 @@ from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import is_ahead
 from bridge.core.errors import Refused
-from bridge.core.money import minor_text
 from bridge.core.rail import Target
+from bridge.core.statement import Statement
 from bridge.invoices.open_invoice import renew
 from bridge.invoices.present import depth_of, payment_json
 from bridge.invoices.price import current_rate
 from bridge.invoices.read_invoices import shown_with
+from bridge.invoices.statement import refunds_of, statement_of
 from bridge.invoices.targets import targets_of
 from bridge.invoices.ways import ShownWay, is_blind, looked_at, paused_beside, shown_ways
 from bridge.permit import require_mode
-from bridge.store import invoices
+from bridge.store import invoices, payouts
+
+MOST_REFUNDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +60,8 @@ class PayView:
     looked_at: datetime | None
     is_blind: bool
     now: datetime
-    risk_bps: int
-    fee_buffer: str
-    base: str
-    rate: str
+    statement: Statement
+    refunds: list[dict[str, Any]]
     sources: list[str]
     etag: str
 
@@ -74,23 +75,28 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
             raise Refused("unknown_invoice", "There is no such invoice.")
         quotes, payments = invoices.quote_rows(tx, row.id), invoices.payment_rows(tx, row.id)
         targets, paused = targets_of(tx, bridge, row), paused_beside(tx, bridge)
-    return view_of(bridge, row, newest=quotes[-1], payments=payments, targets=targets, now=now, paused=paused)
+        # While money is awaited or under way nothing can have been asked back.
+        may_go_back = row.received_sat > 0 and row.status not in ("new", "processing")
+        its = payouts.listing(tx, match={"invoice_id": row.id}, limit=MOST_REFUNDS) if may_go_back else ()
+    return view_of(bridge, row, quotes=quotes, payments=payments, targets=targets, payouts=its, now=now, paused=paused)
 
 
 def view_of(
     bridge: Bridge,
     row: Any,
     *,
-    newest: Any,
+    quotes: Sequence[Any],
     payments: Sequence[Any],
     targets: Sequence[Target],
+    payouts: Sequence[Any],
     now: datetime,
     paused: Sequence[str],
 ) -> PayView:
-    """The view of an invoice that was read already, with its newest quote, its payments and its targets; `paused` are the wallets
-    that are switched off.
+    """The view of an invoice that was read already, with its quotes, payments, targets and payouts; `paused` are the wallets that are
+    switched off.
     """
     tracing.follow(row.trace_id)
+    newest = quotes[-1]
     invoice = shown_with(bridge, row, newest, targets, payments)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
@@ -120,10 +126,8 @@ def view_of(
         looked_at=looked_at(row, now=now),
         is_blind=is_blind(row, now=now),
         now=now,
-        risk_bps=newest.risk_bps,
-        fee_buffer=minor_text(newest.fee_buffer_minor, newest.currency),
-        base=minor_text(newest.base_minor, newest.currency),
-        rate=minor_text(newest.price_minor, newest.currency),
+        statement=statement_of(row, quotes=quotes, payments=payments),
+        refunds=refunds_of(payouts),
         sources=invoice["quote"]["sources"],
         etag=_etag(row, newest, ways, is_active=is_active),
     )
@@ -155,7 +159,8 @@ def _is_over(row: Any) -> bool:
 
 
 def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
-    return payment_json(row, targets) | {"confirmations": depth_of(row, needed=needed), "replaced": row.replaced}
+    more = {"key": row.key, "confirmations": depth_of(row, needed=needed), "replaced": row.replaced}
+    return payment_json(row, targets) | more
 
 
 def _reason(row: Any, *, is_active: bool, now: datetime) -> str:

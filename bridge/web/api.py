@@ -22,6 +22,7 @@ from bridge.invoices.inbox import LIGHTNING_SOURCE, SOURCE, receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
 from bridge.invoices.present import InvoiceShape, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
+from bridge.invoices.statement import RefundShape, StatementShape
 from bridge.web.actions_api import serve
 from bridge.web.auth import require_merchant
 from bridge.web.bodies import (
@@ -112,6 +113,8 @@ class ReceiptShape(BaseModel):
     amount: str
     currency: str
     received_sat: int
+    statement: StatementShape
+    refunds: list[RefundShape]
 
 
 class Call(Row):

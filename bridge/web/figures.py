@@ -4,33 +4,37 @@ Owns how an amount is explained; must not change one: what is due was fixed by t
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bridge.core.money import minor_text, to_minor
+from bridge.core.money import minor_text
 from bridge.invoices.pay import PayView
 from bridge.web.context import Shop
 
-_BASIS = 10_000
 _LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown:
-    """How the quote's satoshi came about, in decimal text of the invoice's currency."""
+class ToPay:
+    """What `shown_sat` is made of, in decimal text of the invoice's currency: `worth` = `order` + `surcharge`. In satoshi it is the
+    newest price's less what came at it already (`here_sat`) and `rounding_sat`.
+    """
 
-    base: str
-    risk: str
-    risk_percent: str
-    fee_buffer: str
-    together: str
-    shown: str
-    has_buffers: bool
+    worth: str
+    order: str
+    surcharge: str
+    has_surcharge: bool
+    here_sat: int
+    rounding_sat: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownPayment:
-    """One payment for the payer's eyes. One over Lightning has a payment hash instead of a txid, and counts no confirmations."""
+    """One payment for the payer's eyes. One over Lightning has a payment hash instead of a txid, and counts no confirmations. `line`
+    is its line of the statement; what vanished has none.
+    """
 
     way: str
     amount_sat: int
@@ -41,29 +45,30 @@ class ShownPayment:
     explorer_url: str
     replaced: bool
     first_seen_at: datetime
+    line: Mapping[str, Any] | None
 
 
-def breakdown(view: PayView) -> Breakdown:
-    """The parts of the newest quote; `shown` is what `shown_sat` is worth of it, both rounded up to a minor unit."""
-    currency = view.invoice["currency"]
-    base, fee_buffer = to_minor(view.base, currency), _minor(view.fee_buffer, currency)
-    risk = -(-base * view.risk_bps // _BASIS)
-    together = base + risk + fee_buffer
-    due_sat = view.invoice["quote"]["due_sat"]
-    shown = -(-together * view.shown_sat // due_sat)
-    return Breakdown(
-        base=view.base,
-        risk=minor_text(risk, currency),
-        risk_percent=_percent(view.risk_bps),
-        fee_buffer=view.fee_buffer,
-        together=minor_text(together, currency),
-        shown=minor_text(shown, currency),
-        has_buffers=together != base,
+def to_pay(view: PayView) -> ToPay:
+    """What is to be paid now; the order's part is what of its amount is open."""
+    told, currency = view.statement, view.invoice["currency"]
+    newest = told.newest
+    # Where less is missing than the network carries, the smallest sum that it does is asked for.
+    is_missing = view.shown_sat == told.missing_sat
+    worth_minor = told.charge_open_minor if is_missing else newest.share_minor(view.shown_sat)
+    here_sat = sum(line.used_sat for line in told.lines if line.version == newest.version)
+    return ToPay(
+        worth=minor_text(worth_minor, currency),
+        order=minor_text(told.missing_minor, currency),
+        surcharge=minor_text(worth_minor - told.missing_minor, currency),
+        has_surcharge=worth_minor != told.missing_minor,
+        here_sat=here_sat,
+        rounding_sat=view.shown_sat - newest.due_sat + here_sat,
     )
 
 
-def shown_payments(view: PayView, shop: Shop) -> list[ShownPayment]:
-    """Every payment seen, the vanished ones too: the payer should find what his wallet shows."""
+def shown_payments(view: PayView, shop: Shop, sums: Mapping[str, Any]) -> list[ShownPayment]:
+    """Every payment seen, the vanished ones too: the payer should find what his wallet shows. `sums` are the statement's."""
+    lines = {line["key"]: line for line in sums["payments"]}
     return [
         ShownPayment(
             way=payment["way"],
@@ -75,6 +80,7 @@ def shown_payments(view: PayView, shop: Shop) -> list[ShownPayment]:
             explorer_url=shop.explorer_url(payment["txid"]) if payment["txid"] else "",
             replaced=payment["replaced"],
             first_seen_at=_time(payment["first_seen_at"]),
+            line=lines.get(payment["key"]),
         )
         for payment in view.payments
     ]
@@ -94,15 +100,6 @@ def ends_of(address: str) -> list[str]:
 def page_link(url: str) -> str:
     """The shop's return address if it is a plain web address, else nothing: never javascript: or the like."""
     return url if _LINK.fullmatch(url) else ""
-
-
-def _minor(text: str, currency: str) -> int:
-    return to_minor(text, currency) if text.strip("0.") else 0
-
-
-def _percent(bps: int) -> str:
-    """Hundredths of a percent as percent, without idle zeros: 100 is "1", 125 is "1.25"."""
-    return minor_text(bps, "USD").rstrip("0").rstrip(".")
 
 
 def _time(text: str | datetime) -> datetime:

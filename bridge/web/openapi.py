@@ -14,6 +14,7 @@ from bridge.actions import ROWS
 from bridge.actions.fields import Shape
 from bridge.actions.row import Action, Api, Row
 from bridge.invoices.present import InvoiceShape
+from bridge.invoices.statement import RefundShape, StatementShape
 from bridge.web.api import MODULE, PUBLIC
 from bridge.web.bodies import NewInvoiceBody
 
@@ -128,6 +129,8 @@ class PayStatusShape(Shape):
     quote_expires_at: str
     expires_at: str
     ways: list[PayWayShape]
+    statement: StatementShape
+    refunds: list[RefundShape]
 
 
 class HeardShape(Shape):

@@ -14,12 +14,13 @@ from bridge.core.offering import WAYS
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.present import time_text
+from bridge.invoices.statement import statement_json
 from bridge.invoices.ways import ShownWay
 from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.errors import asks_for_json
-from bridge.web.figures import breakdown, page_link, shown_payments
+from bridge.web.figures import page_link, shown_payments, to_pay
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.story import Story, tell
 from bridge.web.ways import open_way, way_of
@@ -97,7 +98,8 @@ def receipt(public_id: str) -> AnyResponse:
     if view.status != "settled":
         return _back_to_page(public_id)
     texts, shop = texts_for(view.locale), here().shop
-    payments = [p for p in shown_payments(view, shop) if not p.replaced]
+    sums = statement_json(view.statement, view.invoice["currency"])
+    payments = [p for p in shown_payments(view, shop, sums) if not p.replaced]
     return Response(
         render(
             "receipt.html",
@@ -106,6 +108,7 @@ def receipt(public_id: str) -> AnyResponse:
             invoice=view.invoice,
             description=clean(view.description),
             payments=payments,
+            sums=sums,
             paid_over=[way for way in WAYS if any(p.way == way for p in payments)],
             pay_url=url_for("pay.page", public_id=public_id),
         )
@@ -115,7 +118,7 @@ def receipt(public_id: str) -> AnyResponse:
 def _page(view: PayView, *, key: str | None = None) -> Response:
     texts, shop, asked = texts_for(view.locale), here().shop, _asked_way()
     story = tell(view, texts, shop_name=shop.name, key=key, opened=way_of(view, asked))
-    refused = request.args.get("refused", "")
+    refused, sums = request.args.get("refused", ""), statement_json(view.statement, view.invoice["currency"])
     body = render(
         "pay.html",
         texts,
@@ -125,8 +128,9 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
         scene=story.scene,
         description=clean(view.description),
         return_url=page_link(view.return_url),
-        payments=shown_payments(view, shop),
-        breakdown=breakdown(view),
+        payments=shown_payments(view, shop, sums),
+        sums=sums,
+        to_pay=to_pay(view),
         way=asked,
         pay=open_way(view, texts, asked=asked, refused=refused) if story.shows_address else None,
         etag=_etag(view, story, texts),
@@ -170,6 +174,8 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "quote_expires_at": invoice["quote"]["expires_at"],
         "expires_at": invoice["expires_at"],
         "ways": [_way_json(each) for each in view.ways],
+        "statement": statement_json(view.statement, invoice["currency"]),
+        "refunds": view.refunds,
     }
 
 

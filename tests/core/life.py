@@ -14,7 +14,9 @@ from bridge.core.kinds import HOLDING, REASONS, REVIEWS
 from bridge.core.ledger import ASSETS, Books, Entry, Journal, journals
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, buffer_of_part, due_sat
+from bridge.core.statement import statement
 from tests.core.builders import T0, an_invoice
+from tests.core.sums import check_statement
 
 CURRENCY = "USD"
 # The target beside the first, whose rail speaks for itself: what came there is final, and the gateway knows nothing of it.
@@ -379,6 +381,26 @@ def check_amounts(life: Life, decision: Decision) -> None:
     assert (decision.remaining_sat == 0) == (seen.covered or decision.status == "settled")
     if decision.status == "settled" and invoice.verdict is None:
         check_worth(life, counted)
+    check_told_sums(life, decision, present)
+
+
+def check_told_sums(life: Life, decision: Decision, present: Sequence[Payment]) -> None:
+    """What the payer reads of it adds up, and is what was decided and booked."""
+    told = statement(
+        present,
+        quotes=life.quotes,
+        amount_minor=life.invoice.amount_minor,
+        late_after=life.invoice.expires_at,
+        rule=life.rule,
+        is_settled=decision.status == "settled",
+        settled_at=life.invoice.settled_at,
+    )
+    check_statement(told, present, dust_sat=life.rule.dust_sat)
+    assert told.received_sat == decision.received_sat
+    if decision.status != "settled":
+        assert decision.remaining_sat == (max(told.missing_sat, life.rule.dust_sat) if told.missing_sat else 0)
+    if decision.confirmed_sat == decision.received_sat:
+        assert told.excess_sat == decision.excess_sat
 
 
 def check_worth(life: Life, counted: Sequence[Payment]) -> None:
