@@ -534,9 +534,9 @@ class Settings(_Section):
     database_url: Annotated[PrivateUrl, AfterValidator(_database), like("sqlite:////var/lib/subtc-bridge/bridge.db")]
     database_wait_seconds: Positive = 30
     # What this machine remembers of a server's database; the service manager names it to units.
-    state_directory: Annotated[
-        str, Field(default_factory=lambda: os.environ.get("STATE_DIRECTORY", "")), like("/var/lib/subtc-bridge")
-    ]
+    state_directory: Annotated[str, like("/var/lib/subtc-bridge")] = Field(
+        default_factory=lambda: os.environ.get("STATE_DIRECTORY", "")
+    )
     public_url: Annotated[str, like("https://pay.example.com")]
     listen: Annotated[
         str,

@@ -17,13 +17,16 @@ from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
 from bridge.config import cautions, load_settings
 from bridge.context import Bridge
+from bridge.core.errors import Refused
 from bridge.invoices.check_again import check_again, check_all_again
 from bridge.permit import come_up_read_only
 from bridge.runtime import build, database_name, state_directory_of, utc_now
+from bridge.settings_file import Fault, read_document
 from bridge.store import backup as copies
 from bridge.store.backup import copy_all, count_rows
 from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
+from bridge.store.postgresql import url_of
 from bridge.upkeep.check import OWNERS, Alert, alerts
 from bridge.upkeep.doctor import FAIL, WARN, examine
 from bridge.upkeep.failover import after_failover, note_recheck
@@ -99,9 +102,13 @@ def config_group() -> None:
 @config_group.command("check")
 @click.pass_context
 def config_check(ctx: click.Context) -> None:
-    """Read the file as the bridge would; every fault is named with its path."""
+    """Read the file as the bridge would; every fault is named with its line, its path, what is expected and an example."""
     settings = settings_of(ctx)
     operations_of(ctx)
+    try:
+        url_of(settings.database_url)
+    except Refused as wrong:
+        raise read_document(ctx.obj).error([Fault(at=("database_url",), said=wrong.detail)]) from None
     for caution in cautions(settings):
         click.echo(f"{WARN} {caution}")
     click.echo("The configuration can be used.")

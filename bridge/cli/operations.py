@@ -5,8 +5,9 @@ is read at each command and needs no restart.
 """
 
 import logging
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import Any
 
 import click
 
-from bridge.config import ConfigError
 from bridge.core.clock import believed
 from bridge.core.kinds import REVIEW_OWNERS
 from bridge.logs import log
 from bridge.runtime import utc_now
+from bridge.settings_file import At, ConfigError, Document, Fault, nearest
 from bridge.store import backup
 from bridge.upkeep.check import OWNERS, Thresholds, Watching
 
@@ -71,26 +72,66 @@ def operations_of(ctx: click.Context) -> Operations:
 
 
 def read_operations(path: Path) -> Operations:
+    """Raises ConfigError with a line per fault: its line in the file, its path, what is expected."""
+    document = _document(path) if path.exists() else Document(path=path, content={}, lines={})
+    if faults := list(_faults(document.content)):
+        raise document.error(faults)
+    told = document.content
+    thresholds, owners = told.get("thresholds", {}), told.get("owners", {})
+    directory = path.parent.joinpath(told.get("backup_directory", "var/backups"))
+    return Operations(thresholds=Thresholds(**thresholds), owners=owners, backup_directory=directory)
+
+
+def _document(path: Path) -> Document:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    _refuse_unknown(path, raw, {"backup_directory", "thresholds", "owners"}, at="")
-    thresholds, owners = raw.get("thresholds", {}), raw.get("owners", {})
-    _refuse_unknown(path, thresholds, {f.name for f in fields(Thresholds)}, at="thresholds.")
-    _refuse_unknown(path, owners, {*OWNERS, *REVIEW_OWNERS}, at="owners.")
-    for name, value in thresholds.items():
-        if type(value) is not int or value < 0:
-            raise ConfigError(f"{path}: thresholds.{name}: must be a whole number, 0 or more")
-    for name, role in owners.items():
-        if not isinstance(role, str) or not role:
-            raise ConfigError(f"{path}: owners.{name}: must name a role")
-    directory = raw.get("backup_directory", "var/backups")
-    if not isinstance(directory, str):
-        raise ConfigError(f"{path}: backup_directory: must be a path")
-    return Operations(
-        thresholds=Thresholds(**thresholds), owners=owners, backup_directory=path.parent.joinpath(directory)
-    )
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line ([0-9]+)", str(error))
+        line = int(place[1]) if place else len(text.splitlines())
+        twice = re.search("Cannot (overwrite|declare)", str(error))
+        wrong = "this name is there already" if twice else "each line is NAME = VALUE, a text in double quotes"
+        raise ConfigError(f"{path}:{line}: not TOML: {wrong}") from None
+    lines: dict[At, int] = {}
+    section: At = ()
+    for number, row in enumerate(text.splitlines(), 1):
+        if begun := re.match(r"\s*\[([\w.-]+)\]", row):
+            section = (begun[1],)
+            lines[section] = number
+        elif named := re.match(r"\s*([\w-]+)\s*=", row):
+            lines[(*section, named[1])] = number
+    return Document(path=path, content=content, lines=lines)
+
+
+def _faults(told: Mapping[str, Any]) -> Iterator[Fault]:
+    tables = {"thresholds": {each.name for each in fields(Thresholds)}, "owners": {*OWNERS, *REVIEW_OWNERS}}
+    yield from _unknown((), told, {"backup_directory", *tables})
+    if not isinstance(told.get("backup_directory", ""), str):
+        yield Fault(
+            at=("backup_directory",), said='must be a path, such as backup_directory = "/var/backups/subtc-bridge"'
+        )
+    for section, known in tables.items():
+        table = told.get(section, {})
+        if not isinstance(table, dict):
+            yield Fault(at=(section,), said=f"must be a table: write [{section}] and its settings below")
+            continue
+        yield from _unknown((section,), table, known)
+        for name, value in table.items():
+            if section == "thresholds" and name in known and (type(value) is not int or value < 0):
+                usual = getattr(Thresholds(), name)
+                yield Fault(at=(section, name), said=f"must be a whole number, 0 or more, such as {name} = {usual}")
+            if section == "owners" and (not isinstance(value, str) or not value):
+                yield Fault(at=(section, name), said=f'must name a role, such as {name} = "finance"')
+
+
+def _unknown(at: At, table: Mapping[str, Any], known: set[str]) -> Iterator[Fault]:
+    for name in table.keys() - known:
+        near = nearest(name, sorted(known))
+        yield Fault(at=(*at, name), said=f"there is no such setting.{f' Is {near} meant?' if near else ''}")
 
 
 def example(*, backup_directory: str) -> str:
@@ -108,10 +149,3 @@ def example(*, backup_directory: str) -> str:
         *(f'{name} = "{role}"' for name, role in (OWNERS | REVIEW_OWNERS).items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _refuse_unknown(path: Path, table: Any, known: set[str], *, at: str) -> None:
-    if not isinstance(table, dict):
-        raise ConfigError(f"{path}: {at.rstrip('.')}: must be a table")
-    if unknown := sorted(set(table) - known):
-        raise ConfigError(f"{path}: {at}{unknown[0]}: there is no such setting")

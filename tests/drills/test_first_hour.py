@@ -1,5 +1,6 @@
 """The first hour of an operator: init, doctor, config."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -182,6 +183,19 @@ def test_config_diff_names_settings_and_never_a_secret(place):
     assert "a-new-key" not in done.output
 
 
+def test_config_check_names_the_line_of_what_only_the_database_library_can_judge(place):
+    text = place.config.read_text()
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if row.startswith("database_url:"))
+    broken = re.sub("(?m)^database_url:.*$", "database_url: postgresql://ann:hidden-word@[::1/bridge", text)
+    place.config.write_text(broken)
+    done = place.run("config", "check")
+    assert done.exit_code == 1
+    assert (
+        f"the configuration cannot be used:\n{place.config}:{line}: database_url: Write it as sqlite:///" in done.output
+    )
+    assert "hidden-word" not in done.output
+
+
 def test_equal_files_have_no_difference(place):
     done = place.run("config", "diff", str(place.config))
     assert (done.exit_code, done.output) == (0, "")
@@ -190,10 +204,15 @@ def test_equal_files_have_no_difference(place):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[thresholds]\nreviews_overdu = 1\n", "thresholds.reviews_overdu: there is no such setting"),
-        ("[thresholds]\nreviews_open = -1\n", "thresholds.reviews_open: must be a whole number"),
+        (
+            "[thresholds]\nreviews_overdu = 1\n",
+            "operations.toml:2: thresholds.reviews_overdu: there is no such setting. Is reviews_overdue meant?",
+        ),
+        ("treshold = 1\n[owners]\n", "operations.toml:1: treshold: there is no such setting. Is thresholds meant?"),
+        ("[owners]\n[owners]\n", "operations.toml:2: not TOML: this name is there already"),
+        ("[thresholds]\nreviews_open = -1\n", "operations.toml:2: thresholds.reviews_open: must be a whole number"),
         ("[owners]\nreviews_open = 3\n", "owners.reviews_open: must name a role"),
-        ("backup_directory = [", "operations.toml"),
+        ("backup_directory = [", "operations.toml:1: not TOML: each line is NAME = VALUE"),
         ("backup_directory = 3", "backup_directory: must be a path"),
         ("thresholds = 3", "thresholds: must be a table"),
     ],
