@@ -8,8 +8,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -30,7 +31,12 @@ class Cluster:
     """A running server. `directory` holds its data and its socket."""
 
     directory: Path
-    guard: "subprocess.Popen[bytes]"
+    binaries: Path
+    options: str
+    guard: "subprocess.Popen[bytes]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guard", _start_guard(self.binaries, self.directory))
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
@@ -47,6 +53,39 @@ class Cluster:
         with self._connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def start_standby(self) -> "Cluster":
+        """A second server that follows this one."""
+        directory = _make_directory(durable=False)
+        source = f"host={self.directory} user=postgres"
+        _run_as_server(
+            *(self.binaries / "pg_basebackup", "-d", source, "-D", directory / "db", "-R", "-c", "fast", "--no-sync")
+        )
+        standby = Cluster(directory=directory, binaries=self.binaries, options=_options(directory, durable=False))
+        standby.start()
+        return standby
+
+    def start(self) -> None:
+        database, log = self.directory / "db", self.directory / "log"
+        _run_as_server(self.binaries / "pg_ctl", "start", "-D", database, "-l", log, "-o", self.options, "-w")
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        _run_as_server(self.binaries / "pg_ctl", "stop", "-D", self.directory / "db", "-m", "immediate", "-w")
+
+    def promote(self) -> None:
+        _run_as_server(self.binaries / "pg_ctl", "promote", "-D", self.directory / "db", "-w")
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._connect() as connection:
+            answered = connection.execute(statement.encode())
+            return answered.fetchall() if answered.description else []
+
+    def processes(self) -> list[int]:
+        """The server's own processes, the first one before its children."""
+        parent = int((self.directory / "db" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [parent, *map(int, children)]
+
     def stop(self) -> None:
         """Ends the server and removes its directory. A second call does nothing."""
         if self.guard.returncode is None:
@@ -61,23 +100,29 @@ def start_cluster(*, durable: bool = False) -> Cluster:
 
     Raises FileNotFoundError when PostgreSQL is not installed.
     """
-    binaries = _find_binaries()
+    binaries, directory = _find_binaries(), _make_directory(durable=durable)
+    cluster = Cluster(directory=directory, binaries=binaries, options=_options(directory, durable=durable))
+    initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+    try:
+        _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
+        cluster.start()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+def _make_directory(*, durable: bool) -> Path:
     # Not under TMPDIR: the path of a socket has about a hundred characters, and user postgres must be able to enter.
     directory = Path(tempfile.mkdtemp(prefix="bridge-pg-", dir="/tmp" if durable else undurable_place()))
     directory.chmod(0o755)
     if os.geteuid() == 0:
         shutil.chown(directory, "postgres")
-    initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-    try:
-        _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
-        options = f"{_SERVER_OPTIONS} {'' if durable else _NOT_DURABLE} -c unix_socket_directories={directory}"
-        _run_as_server(
-            binaries / "pg_ctl", "start", "-D", directory / "db", "-l", directory / "log", "-o", options, "-w"
-        )
-    except BaseException:
-        shutil.rmtree(directory)
-        raise
-    return Cluster(directory=directory, guard=_start_guard(binaries, directory))
+    return directory
+
+
+def _options(directory: Path, *, durable: bool) -> str:
+    return f"{_SERVER_OPTIONS} {'' if durable else _NOT_DURABLE} -c unix_socket_directories={directory}"
 
 
 def undurable_place() -> Path:

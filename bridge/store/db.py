@@ -206,8 +206,8 @@ class Store:
     def _ping(self) -> None:
         """Whether the server answers on a new connection, for what was open before it may be broken."""
         self.engine.dispose()
-        with _named_trouble(), self.engine.connect() as connection:
-            connection.exec_driver_sql("SELECT 1")
+        with _named_trouble(), self._begun() as tx:
+            tx.exec_driver_sql("SELECT 1")
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
@@ -393,7 +393,7 @@ def open_store(
     fence.is_open = is_open
     if url.get_backend_name() == "postgresql":
         options = {"pool_size": pool_size, "max_overflow": pool_size, "hide_parameters": True}
-        engine = engine_of(url, limit_seconds=limit_seconds, **options)
+        engine = engine_of(url, limit_seconds=limit_seconds, admit=fence.admit, **options)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _ping_after_idling)
     else:

@@ -119,7 +119,7 @@ class Fence:
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """For this thread nothing is compared: it is about to write a new generation."""
+        """This thread may go to a standby that has taken over: it is about to write the new generation."""
         self._passing.is_on = True
         try:
             yield
@@ -133,7 +133,7 @@ class Fence:
 
         Raises Unavailable("database_fenced") and FailedOver("database_failed_over").
         """
-        if self.is_open or getattr(self._passing, "is_on", False):
+        if self.is_open:
             return None
         # First: what others commit while we ask is in what we find then.
         known = self.known
@@ -141,6 +141,8 @@ class Fence:
         if found is None or found.is_standby:
             return None
         self.check(found, known)
+        if found.has_failed_over and self.heeds_failover:
+            return None
         self.learn(found.known(known))
         return found.number
 
@@ -175,7 +177,7 @@ class Fence:
         if told := _fault(found, known):
             raise Unavailable("database_fenced", f"{told} Nothing was written.", retry_after_seconds=30)
         if found.has_failed_over:
-            if self.heeds_failover:
+            if self.heeds_failover and not getattr(self._passing, "is_on", False):
                 detail = "A standby has taken over. The same request may be sent again."
                 raise FailedOver("database_failed_over", detail, retry_after_seconds=5)
         elif found.seen < known.seen:

@@ -3,12 +3,14 @@
 Owns the connections; must not know a statement of ours.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, Unavailable
+from bridge.store.fence import FailedOver
 
 DRIVER = "postgresql+psycopg"
 # libpq's own names for both: the ways that servers' guides write an address.
@@ -41,8 +43,11 @@ def url_of(database_url: str) -> URL:
     return URL.create(DRIVER, username=user, password=password, database=database, query=told)
 
 
-def engine_of(url: URL, *, limit_seconds: float | None, **options: Any) -> Engine:
-    """An engine whose connections wait for no answer longer than that, and that is safe behind a pooler."""
+def engine_of(url: URL, *, limit_seconds: float | None, admit: Callable[[Any], object], **options: Any) -> Engine:
+    """An engine whose connections wait for no answer longer than that, and that is safe behind a pooler.
+
+    Of several hosts it takes the first one that `admit` does not refuse with Unavailable.
+    """
     from psycopg import Connection, OperationalError, errors
 
     class WaitedTooLong(OperationalError):
@@ -59,12 +64,41 @@ def engine_of(url: URL, *, limit_seconds: float | None, **options: Any) -> Engin
                 raise WaitedTooLong(f"no answer within {limit_seconds:g} s") from None
 
     def connect() -> Any:
-        args, told = engine.dialect.create_connect_args(url)
-        return Limited.connect(*args, **{**REACHED, **told})
+        told = dict(engine.dialect.create_connect_args(url)[1])
+        troubles: list[Exception] = []
+        for host in _each_host(REACHED | told):
+            try:
+                connection = Limited.connect(**host)
+                _admit(connection, admit)
+                return connection
+            except (OperationalError, Unavailable) as trouble:
+                troubles.append(trouble)
+        # What was refused says more than a neighbour that is only a standby.
+        raise next((each for each in troubles if isinstance(each, Unavailable)), troubles[-1])
 
     engine = create_engine(url, creator=connect, **options)
     event.listen(engine, "connect", _heed_pooler)
     return engine
+
+
+def _admit(connection: Any, admit: Callable[[Any], object]) -> None:
+    try:
+        admit(connection)
+    except FailedOver:
+        pass  # this is the one; who asked for a connection hears of it
+    except Unavailable:
+        connection.close()
+        raise
+
+
+def _each_host(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """The arguments for each host by itself, where one that takes writes is wanted: libpq would stay with the first such one."""
+    hosts = str(told.get("host", "")).split(",")
+    if len(hosts) == 1 or told.get("target_session_attrs") not in ("read-write", "primary"):
+        return [told]
+    ports = str(told.get("port", "")).split(",")
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    return [told | {"host": host, "port": port} for host, port in zip(hosts, ports, strict=True)]
 
 
 def _heed_pooler(connection: Any, record: Any) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -19,7 +18,7 @@ from bridge.store.db import Store, open_store
 from bridge.store.postgresql import url_of
 from tests.flows.world import open_world
 from tests.pooler import open_pooler
-from tests.postgres import Cluster, start_cluster
+from tests.postgres import start_cluster
 
 POSTGRESQL = pytest.mark.parametrize("engine_name", ["postgresql"])
 
@@ -88,12 +87,6 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(written: str) -
     assert refused.value.field == "database_url"
 
 
-def processes_of(server: Cluster) -> list[int]:
-    parent = int((server.directory / "db" / "postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [parent, *map(int, children)]
-
-
 def test_a_server_that_stands_still_is_noticed_and_told_at_once_to_everybody_else() -> None:
     """As a machine that is suspended: it takes connections and says nothing."""
     server = start_cluster()
@@ -101,7 +94,7 @@ def test_a_server_that_stands_still_is_noticed_and_told_at_once_to_everybody_els
     try:
         with closing(open_store(server.url("postgres"), limit_seconds=1)) as store:
             _ask(store)
-            stopped += processes_of(server)
+            stopped += server.processes()
             for process in stopped:
                 os.kill(process, signal.SIGSTOP)
             with pytest.raises(Unavailable, match="did not answer"):
