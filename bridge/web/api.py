@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from bridge.actions.fields import Shape, given_of
 from bridge.actions.row import Api, Read, Row
 from bridge.books.reconcile import take_billing_report
-from bridge.context import Bridge
+from bridge.context import Bridge, Merchant
 from bridge.core.currencies import check_taken
+from bridge.core.money import minor_text
 from bridge.desk.evidence import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.inbox import LIGHTNING_SOURCE, SOURCE, receive_callback
@@ -68,12 +69,22 @@ class FeedShape(Shape):
     has_more: bool
 
 
+class SurchargeShape(Shape):
+    """What a client of this tier pays besides, whatever the price: hundredths of a percent, and an amount for the network."""
+
+    tier: str
+    currency: str
+    risk_bps: int
+    fee: str
+
+
 class CheckedShape(Shape):
     """Signed with the merchant's notify secret in the headers of Standard Webhooks."""
 
     merchant: str
     network: str
     currencies: list[str]
+    surcharges: list[SurchargeShape]
     time: str
     nonce: str
 
@@ -194,12 +205,26 @@ def post_check() -> Response:
         merchant=merchant.id,
         network=bridge.network,
         currencies=list(merchant.currencies),
+        surcharges=_surcharges(merchant),
         time=time_text(now),
         nonce=asked.nonce,
     )
     message_id = f"chk_{secrets.token_hex(12)}"
     response.headers.update(here().sign(merchant.id, message_id, response.get_data(), now))
     return response
+
+
+def _surcharges(merchant: Merchant) -> list[dict[str, Any]]:
+    return [
+        {
+            "tier": rule.name,
+            "currency": currency,
+            "risk_bps": rule.risk_bps,
+            "fee": minor_text(rule.fee_buffer_minor.get(currency, 0), currency),
+        }
+        for rule in (merchant.policy.default, *merchant.policy.tiers.values())
+        for currency in merchant.currencies
+    ]
 
 
 @routes.post("/callbacks/subtc/<token>")

@@ -37,6 +37,7 @@ class FakeBridge:
         self.status = 0
         self.force: Answer | None = None
         self.clock_offset = 0
+        self.surcharges: list[dict[str, Any]] = []
         self.currencies = ["RUB", "USD", "EUR"]
         self.server = HttpServer(("127.0.0.1", 0), _requests_of(self))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -118,7 +119,7 @@ class FakeBridge:
             return _problem(422, "unsupported_currency", field="currency", detail="RUB, USD, EUR")
         now = datetime.fromtimestamp(int(time.time()) + self.clock_offset, tz=UTC)
         told = {"merchant": "demo", "network": "test", "currencies": self.currencies, "nonce": body["nonce"]}
-        told["time"] = now.isoformat()
+        told |= {"time": now.isoformat(), "surcharges": self.surcharges}
         raw = json.dumps(told)
         signature = Webhook(secret).sign("msg_check", now, raw)
         stamp = str(int(now.timestamp()))

@@ -10,6 +10,7 @@ import marshal
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,13 @@ class Panel:
 
     def environment(self, **more: str) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "MGR5_BASE": str(self.base), **TURNED, **more}
+
+    def check(self) -> tuple[int, str]:
+        """What `make check` says about bridge, feeds and cases: the tree of a test lacks the installer's own files."""
+        code = "from subtc import diagnose; raise SystemExit(diagnose.main())"
+        env = self.environment(PYTHONPATH=str(self.base / "lib/python"))
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
 
     def start(self, argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -30,14 +30,6 @@ def second_bridge() -> Iterator[FakeBridge]:
     running.close()
 
 
-def check(panel: Panel) -> tuple[int, str]:
-    """What `make check` says about feeds and cases: the tree of a test lacks the installer's own files."""
-    code = "from subtc import diagnose; raise SystemExit(diagnose.main())"
-    env = panel.environment(PYTHONPATH=str(panel.base / "lib/python"))
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
-
-
 def settings_of(url: str, key: str) -> dict[str, str]:
     return {"subtc_bridge_url": url, "subtc_api_key": key, "subtc_notify_secret": SECRET}
 
@@ -89,7 +81,7 @@ def test_a_replaced_key_leaves_earlier_payments_watched(panel: Panel, bridge: Fa
     told = {row["billing_payment_id"]: row["externalid"] for row in bridge.reports[-1]["payments"]}
     assert told == {"7": "inv_1", "9": "inv_3", "10": "inv_4"}
     assert [(feed["position"], feed["parked"], feed["retry"]) for feed in feeds(panel)] == [(1, [], [])]
-    assert "checkpay has not read" not in check(panel)[1]
+    assert "checkpay has not read" not in panel.check()[1]
 
 
 def test_a_replaced_key_before_anything_happened_is_found_by_the_invoice(panel: Panel, bridge: FakeBridge) -> None:
@@ -202,7 +194,7 @@ def test_a_feed_of_a_bridge_that_nobody_names_any_more_is_no_fault(
     for where in (panel.base / "var/subtc/feeds").glob("*.json"):
         where.write_text(json.dumps({**json.loads(where.read_text()), "pulled_at": 1}))
     panel.checkpay()
-    said = check(panel)[1]
+    said = panel.check()[1]
     assert "no payment method leads to account" in said
     assert "checkpay has not read" not in said
 
@@ -265,7 +257,7 @@ def waits_for_a_person(panel: Panel, bridge: FakeBridge) -> None:
     bridge.settled("7")
     panel.checkpay()
     assert [case["reason"] for feed in feeds(panel) for case in feed["parked"]] == ["status_9"]
-    assert "1 events need a person, the last one: billing payment 7, status_9" in check(panel)[1]
+    assert "1 events need a person, the last one: billing payment 7, status_9" in panel.check()[1]
 
 
 def a_while_later(panel: Panel) -> None:
@@ -278,11 +270,11 @@ def test_a_case_ends_by_itself_when_the_bridge_gave_the_money_back(panel: Panel,
     waits_for_a_person(panel, bridge)
     a_while_later(panel)
     panel.checkpay()
-    assert "need a person" in check(panel)[1]
+    assert "need a person" in panel.check()[1]
     bridge.invoice("7", status="invalid", exception="none")
     a_while_later(panel)
     panel.checkpay()
-    assert "need a person" not in check(panel)[1]
+    assert "need a person" not in panel.check()[1]
     assert (panel.payment("7")["status"], panel.credits()) == (9, [])
 
 
@@ -291,28 +283,28 @@ def test_a_case_ends_by_itself_when_the_amount_was_put_right(panel: Panel, bridg
     panel.edit_payment("7", amount="12.00")
     bridge.settled("7")
     panel.checkpay()
-    assert "billing payment 7, amount" in check(panel)[1]
+    assert "billing payment 7, amount" in panel.check()[1]
     panel.edit_payment("7", amount="10.00")
     a_while_later(panel)
     panel.checkpay()
     assert (panel.payment("7")["status"], panel.credits()) == (4, ["10.00"])
-    assert "need a person" not in check(panel)[1]
+    assert "need a person" not in panel.check()[1]
 
 
 def test_a_case_ends_by_a_command(panel: Panel, bridge: FakeBridge) -> None:
     waits_for_a_person(panel, bridge)
-    assert "--command solved --payment 7" in check(panel)[1]
+    assert "--command solved --payment 7" in panel.check()[1]
     argv = [str(panel.base / "paymethods/pmsubtc"), "--command", "solved", "--payment"]
 
     def run(elid: str) -> str:
         return panel.start([*argv, elid], panel.environment()).communicate(timeout=60)[0].decode()
 
     assert run("8") == "0 cases are solved\n"
-    assert "need a person" in check(panel)[1]
+    assert "need a person" in panel.check()[1]
     assert "is no payment's number" in run("seven")
     assert run("7") == "1 cases are solved\n"
     panel.checkpay()
-    assert "need a person" not in check(panel)[1]
+    assert "need a person" not in panel.check()[1]
 
 
 def test_a_tick_that_is_ended_in_the_middle_keeps_what_it_did(panel: Panel, bridge: FakeBridge) -> None:

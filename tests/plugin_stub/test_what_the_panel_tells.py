@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bridge.web.bodies import NewInvoiceBody
 from tests.plugin_stub.conftest import Push
 from tests.plugin_stub.fake_bridge import FakeBridge
@@ -105,3 +107,27 @@ def test_notes_can_be_switched_off(panel: Panel, bridge: FakeBridge, push: Push)
     panel.pay("7")
     assert push(bridge.event("review", "7", status="processing", hold="review")).status == 200
     assert panel.payment()["info"] == "Bitcoin invoice inv_1"
+
+
+@pytest.mark.parametrize(
+    ("told", "tier", "words"),
+    [
+        ([("default", "RUB", 100, "0.00"), ("default", "USD", 100, "0.00")], "", "clients pay 1 % on top"),
+        ([("default", "RUB", 150, "5.00")], "", "clients pay 1.5 % and 5.00 RUB for the network on top"),
+        ([("default", "RUB", 150, "5.00"), ("trusted", "RUB", 0, "0.00")], "trusted", None),
+        ([("default", "RUB", 25, "0.00")], "unknown", "clients pay 0.25 % on top"),
+        ([], "", None),
+    ],
+)
+def test_check_says_what_clients_pay_on_top(
+    panel: Panel, bridge: FakeBridge, told: list[tuple[str, str, int, str]], tier: str, words: str | None
+) -> None:
+    """The panel's list of methods has no place of its own for it, so that a person writes it into the description."""
+    bridge.surcharges = [dict(zip(("tier", "currency", "risk_bps", "fee"), row, strict=True)) for row in told]
+    methods = panel.read()["methods"]
+    methods["1"]["settings"]["subtc_tier"] = tier
+    panel.change(methods=methods)
+    panel.add_payment("7")
+    panel.pay("7")
+    found = [line for line in panel.check()[1].splitlines() if "on top" in line]
+    assert [line.partition(": ")[0] for line in found] == ([f"ok    {words}"] if words else [])

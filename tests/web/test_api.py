@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import PUBLIC_URL
+from bridge.core.policy import Policy, Rule
+from tests.builders import PUBLIC_URL, build_merchant
 from tests.fakes import START
+from tests.web.conftest import build_site
 
 
 def test_an_order_becomes_an_invoice_with_a_price_an_address_and_a_page(site):
@@ -149,6 +151,10 @@ def test_the_check_answers_signed_with_the_nonce(site):
         "merchant": "shop",
         "network": "test",
         "currencies": ["USD", "RUB", "JPY"],
+        "surcharges": [
+            {"tier": "default", "currency": currency, "risk_bps": 100, "fee": fee}
+            for currency, fee in (("USD", "0.00"), ("RUB", "0.00"), ("JPY", "0"))
+        ],
         "time": "2026-03-14T12:00:00Z",
         "nonce": "abc123",
     }
@@ -156,6 +162,17 @@ def test_the_check_answers_signed_with_the_nonce(site):
     signed = hashlib.sha256(b"shop" + message_id.encode() + response.data).hexdigest()
     assert response.headers["webhook-signature"] == signed
     assert response.headers["webhook-timestamp"] == str(int(START.timestamp()))
+
+
+def test_the_check_tells_what_each_tier_pays_besides(sqlite_url):
+    default = Rule(risk_bps=150, fee_buffer_minor={"USD": 25})
+    policy = Policy(default=default, tiers={"trusted": Rule(name="trusted", risk_bps=0)})
+    site = build_site(sqlite_url, bridge={"merchants": {"shop": build_merchant(policy=policy)}})
+    told = site.api("POST", "/v1/check", {"nonce": "n"}).json["surcharges"]
+    assert [(row["tier"], row["risk_bps"], row["fee"]) for row in told if row["currency"] == "USD"] == [
+        ("default", 150, "0.25"),
+        ("trusted", 0, "0.00"),
+    ]
 
 
 def test_the_check_may_leave_the_currency_out_but_not_name_an_unknown_one(lite_site):

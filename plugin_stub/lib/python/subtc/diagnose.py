@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import xml.etree.ElementTree as ET
+from decimal import Decimal
 from typing import Any, Callable, Iterator, Tuple
 
 from subtc import accounts, bridge, identity, mgrctl, place, settings, state
@@ -91,17 +92,31 @@ def _bridges() -> Iterator[Finding]:
     if not known:
         yield True, "no payment uses the module yet: settings are checked when the payment method is saved"
     for account in known.values():
-        yield _bridge(account)
+        yield from _bridge(account)
 
 
-def _bridge(account: settings.Settings) -> Finding:
+def _bridge(account: settings.Settings) -> Iterator[Finding]:
     try:
         check_shape(account)
-        check_bridge(account, "")
+        told = check_bridge(account, "")
     except FormError as problem:
         words = problem.params["value"]
-        return False, f"bridge {account.bridge_url}: {_sentence(problem.kind, words)}"
-    return True, f"bridge {account.bridge_url}: address, key, clock and secret are good"
+        yield False, f"bridge {account.bridge_url}: {_sentence(problem.kind, words)}"
+        return
+    yield True, f"bridge {account.bridge_url}: address, key, clock and secret are good"
+    extra = _surcharge(told.get("surcharges"), account.tier)
+    if extra:
+        # The list of methods shows a description and nothing that a module could add to it (contract 3).
+        yield True, f"clients pay {extra} on top: say so in the payment method's description, which they read before"
+
+
+def _surcharge(told: Any, tier: str) -> str:
+    """What clients of this method pay besides; a bridge of before does not say."""
+    rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    mine = [row for row in rows if row.get("tier") == tier] or [row for row in rows if row.get("tier") == "default"]
+    parts = {f"{Decimal(str(row.get('risk_bps') or 0)) / 100:f} %": None for row in mine if row.get("risk_bps")}
+    fees = [f"{row.get('fee')} {row.get('currency')}" for row in mine if str(row.get("fee") or "").strip("0.")]
+    return " and ".join([*parts, *([" or ".join(fees) + " for the network"] if fees else [])])
 
 
 def _sentence(kind: str, value: str) -> str:

@@ -41,8 +41,8 @@ def check_shape(typed: settings.Settings) -> None:
         raise FormError("subtc_tier_bad", settings.TIER_FIELD, value=typed.tier)
 
 
-def check_bridge(typed: settings.Settings, currency: str) -> None:
-    """Ask the bridge and judge its signed answer. Raises FormError."""
+def check_bridge(typed: settings.Settings, currency: str) -> dict[str, Any]:
+    """Ask the bridge and judge its signed answer, which is returned. Raises FormError."""
     nonce = os.urandom(16).hex()
     answer = _ask(typed, nonce, currency)
     now = int(time.time())
@@ -61,6 +61,7 @@ def check_bridge(typed: settings.Settings, currency: str) -> None:
     if currency and currency not in offered:
         raise FormError("subtc_currency_unsupported", "currency", value=currency, currencies=", ".join(offered))
     log.info("pmvalidate.good", merchant=answer.body.get("merchant"), network=answer.body.get("network"))
+    return answer.body
 
 
 def _ask(typed: settings.Settings, nonce: str, currency: str) -> bridge.Answer:
