@@ -132,7 +132,9 @@ def is_paused(tx: Tx, wallet_id: str) -> bool:
 
 def may_call_provider(tx: Tx, wallet_id: str) -> bool:
     """Whether the worker may call the gateway about this wallet now."""
-    return leases.mode_of(tx) != "read_only" and not is_paused(tx, wallet_id)
+    scope = f"wallet:{wallet_id}"
+    modes = leases.modes_with(tx, scope)
+    return modes.get("bridge") != "read_only" and modes.get(scope) != "paused"
 
 
 def scopes(bridge: Bridge) -> list[str]:

@@ -27,7 +27,7 @@ PER_MERCHANT = 4
 def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Claims and submits due deliveries; none in read_only and queued mode. Returns how many."""
     now = bridge.clock()
-    with bridge.store.read() as tx:
+    with bridge.store.glance() as tx:
         if not deliveries.any_due(tx, now=now):
             return 0
     with bridge.store.write(durable=False) as tx:
@@ -75,9 +75,8 @@ def _deliver(bridge: Bridge, row: Any, *, owner: str) -> None:
             error=answer.error or "",
             next_try_at=retry_at,
         )
-        invoice = invoices.find(tx, id=row.invoice_id) if row.invoice_id else None
-        if is_ours and outcome == "parked" and invoice is not None:
-            open_review(tx, bridge, invoice, kind="delivery_dead", now=now)
+        if is_ours and outcome == "parked" and row.invoice_id:
+            open_review(tx, bridge, invoices.find(tx, id=row.invoice_id), kind="delivery_dead", now=now)
         if is_ours and outcome == "delivered":
             detail = {"event": row.event_id, "type": row.type, "status": answer.status, "trace_id": row.trace_id}
             audit.write(tx, at=now, actor="worker", action="delivered", invoice_id=row.invoice_id, detail=detail)

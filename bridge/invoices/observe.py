@@ -23,7 +23,7 @@ from bridge.invoices.chain import horizon_of, is_over, note_tip, read_chain
 from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate, keep_late_quote
 from bridge.invoices.put_right import put_right
-from bridge.invoices.record import Recorded, open_review, record, rule_of
+from bridge.invoices.record import Recorded, Stored, open_review, record, rule_of, still_stored, stored
 from bridge.invoices.screen import Screening, ask, keep
 from bridge.invoices.targets import all_of, paid_to, targets_of
 from bridge.invoices.unread import is_let_pass, refused, unread, withdraw_unread
@@ -65,13 +65,14 @@ class Readings:
     """What one look brought home: the first target's, then of those beside it that were asked about.
 
     `horizon` is what was known of the chain before it was asked; `targets` are all that the invoice has, empty: they have to be
-    read.
+    read. `before` is what was stored when the worlds were asked, None: it has to be read.
     """
 
     asked_at: datetime
     seen: tuple[Seen, ...]
     horizon: Horizon = field(default_factory=Horizon)
     targets: tuple[Target, ...] = ()
+    before: Stored | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,50 +81,54 @@ class _Question:
 
     due_sat: int
     targets: tuple[Target, ...]
-    payments: Sequence[Payment]
+    before: Stored
     horizon: Horizon
     asked_at: datetime
 
 
 def look(
-    bridge: Bridge, invoice_id: str, *, actor: str = "worker", is_granted: bool = False, is_routine: bool = False
+    bridge: Bridge,
+    invoice_id: str,
+    *,
+    actor: str = "worker",
+    is_granted: bool = False,
+    is_routine: bool = False,
+    releases: str | None = None,
 ) -> Recorded | None:
     """Reads every target's witnesses, then records. Returns None when nobody answered: then nothing is known but since when.
 
     `is_granted`: the caller has taken the call to the gateway from the budget. `is_routine`: nobody and nothing asks for this
-    look but the schedule, so that targets which are over may rest.
+    look but the schedule, so that targets which are over may rest. The lease of the owner `releases` ends with what is recorded.
     """
     now = bridge.clock()
-    with bridge.store.read() as tx:
+    with bridge.store.glance() as tx:
         rows = invoices.to_look_at(tx, invoice_id, network=bridge.network)
         if not rows:
             return None
-        payments = invoices.payments_of(tx, invoice_id)
-    row = rows[0]
+        before = stored(tx, rows[0])
+    row = before.row
     tracing.follow(row.trace_id)
     question = _Question(
         due_sat=row.quote_due_sat,
         targets=all_of(targets.labelled(rows), bridge, row),
-        payments=payments,
+        before=before,
         horizon=horizon_of(bridge, row.tip_height, row.tip_seen_at, now=now),
         asked_at=now,
     )
-    return _look_at(bridge, row, question, actor=actor, is_granted=is_granted, is_routine=is_routine)
+    readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
+    return _look_at(bridge, row, readings, actor=actor, releases=releases)
 
 
 @tracing.traced("flow.look")
-def _look_at(
-    bridge: Bridge, row: Any, question: _Question, *, actor: str, is_granted: bool, is_routine: bool
-) -> Recorded | None:
+def _look_at(bridge: Bridge, row: Any, readings: Readings, *, actor: str, releases: str | None) -> Recorded | None:
     invoice_id = row.id
-    readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
     screening = ask(bridge, row, provider=readings.seen[0].provider, chains=[each.chain for each in readings.seen])
     bridge.crash_point("look.read")
     with bridge.store.write() as tx:
         if all(each.is_silent for each in readings.seen):
             _note_silence(tx, bridge, invoice_id, readings, actor=actor)
             return None
-        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening)
+        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening, releases=releases)
         bridge.crash_point("look.committing")
     bridge.crash_point("look.committed")
     bridge.metrics.looks.labels(outcome="read").inc()
@@ -134,7 +139,7 @@ def _look_at(
 
 def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: bool, is_routine: bool) -> Readings:
     """Our own authenticated reads. Each world may fail alone; `asked_at` is taken before anything is sent."""
-    paid = zip(question.targets, paid_to(question.payments, question.targets), strict=True)
+    paid = zip(question.targets, paid_to(question.before.payments, question.targets), strict=True)
     return Readings(
         asked_at=question.asked_at,
         seen=tuple(
@@ -144,6 +149,7 @@ def _read_worlds(bridge: Bridge, row: Any, question: _Question, *, is_granted: b
         ),
         horizon=question.horizon,
         targets=question.targets,
+        before=question.before,
     )
 
 
@@ -215,21 +221,28 @@ def _is_paused(bridge: Bridge, wallet_id: str) -> bool:
 
 
 def take_in(
-    tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str, screening: Screening | None = None
+    tx: Tx,
+    bridge: Bridge,
+    invoice_id: str,
+    readings: Readings,
+    *,
+    actor: str,
+    screening: Screening | None = None,
+    releases: str | None = None,
 ) -> Recorded:
     """Stores the readings as facts and records the decision, in the caller's transaction."""
-    row = invoices.find(tx, lock=True, id=invoice_id)
-    if row is None:
-        raise Unavailable("unknown_invoice", "The invoice is gone.")
-    now = bridge.clock()
+    before = still_stored(tx, invoice_id, readings.before)
+    row, now = before.row, bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
     # Before anything is learned: what is new has to stand in the same time as what is known.
     facts = put_right(tx, row, witness=_witness(readings), now=now)
+    if facts:
+        before = stored(tx, row)
     facts |= keep(tx, bridge, row, screening if is_newest_look else None, now=readings.asked_at)
     provider = readings.seen[0].provider
     if provider is not None and _is_newer(readings.asked_at, row.provider_asked_at, now=now):
         facts |= {"provider_sat": provider.received_sat, "provider_asked_at": readings.asked_at}
-    payments = invoices.payments_of(tx, row.id)
+    payments = before.payments
     readings = _with_targets(tx, bridge, row, readings, payments)
     told = [
         _learned(tx, bridge, row, readings, each, paid, facts, now=now)
@@ -243,8 +256,7 @@ def take_in(
     for suspicion in {each.suspicion for each in readings.seen if each.suspicion is not None}:
         if not is_let_pass(tx, row, suspicion):
             open_review(tx, bridge, row, kind=suspicion, now=readings.asked_at)
-    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
-        bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
+    _answer_bells(tx, bridge, row, readings, now=now)
     return record(
         tx,
         bridge,
@@ -254,8 +266,15 @@ def take_in(
         action="observed",
         facts=facts,
         targets=readings.targets,
+        before=before,
         payments=_as_learned(payments, told),
+        releases=releases,
     )
+
+
+def _answer_bells(tx: Tx, bridge: Bridge, row: Any, readings: Readings, *, now: datetime) -> None:
+    for rung_at in inbox.mark_answered(tx, row.id, up_to=readings.asked_at, now=now, note="own read done"):
+        bridge.metrics.doorbell_seconds.observe(max((readings.asked_at - rung_at).total_seconds(), 0))
 
 
 def _note_silence(tx: Tx, bridge: Bridge, invoice_id: str, readings: Readings, *, actor: str) -> None:

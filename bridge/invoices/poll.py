@@ -34,7 +34,7 @@ Bell = tuple[Doorbell, WalletReader]
 def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Looks at the invoices whose callbacks wait, each once however often it rang. Returns how many were submitted."""
     now = bridge.clock()
-    with bridge.store.read() as tx:
+    with bridge.store.glance() as tx:
         rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
     if not rung:
         return 0
@@ -42,12 +42,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
         if not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = take_calls(tx, bridge, now=now, wanted=len(rung))
-        claimed: list[str] = []
-        for invoice_id in rung:
-            if len(claimed) < granted:
-                claimed += invoices.claim_due(
-                    tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=1, only=invoice_id
-                )
+        claimed = invoices.claim_rung(tx, rung, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted)
         # Somebody looks at the others right now: ringing on must not use up the budget.
         give_back(tx, calls=granted - len(claimed))
     return _submit(bridge, claimed, owner=owner, submit=submit)
@@ -56,7 +51,7 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
 def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Looks at up to `limit` invoices that are due, within the provider's call budget. Returns how many were submitted."""
     now = bridge.clock()
-    with bridge.store.read() as tx:
+    with bridge.store.glance() as tx:
         if not invoices.any_due(tx, now=now):
             return 0
     with bridge.store.write(durable=False) as tx:
@@ -77,12 +72,16 @@ def _order(now: datetime) -> tuple[int, ...]:
 
 
 def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str, is_routine: bool = False) -> None:
-    """One leased look. Whatever happens the lease ends, and without an answer the invoice is tried again soon."""
+    """One leased look. Whatever happens the lease ends, with what is recorded in one transaction or in one of its own, and without
+    an answer the invoice is tried again soon.
+    """
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
     bridge.crash_point("look.claimed")
     try:
-        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine)
-        next_look_at = None if seen is not None else _again_at(bridge, invoice_id, retry_at)
+        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine, releases=owner)
+        if seen is not None:
+            return
+        next_look_at = _again_at(bridge, invoice_id, retry_at)
     except Conflict:
         # Another transaction changed the invoice between our read and our write: look again at once.
         next_look_at = bridge.clock()

@@ -13,7 +13,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.clock import believed
 from bridge.core.credit import Payment
-from bridge.core.errors import Conflict
+from bridge.core.errors import Conflict, Unavailable
 from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
 from bridge.core.kinds import review_of
@@ -43,6 +43,41 @@ class Recorded:
     payments: Sequence[Payment]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An invoice's row and what is written only together with it, so that all of this stands while the row's version does."""
+
+    row: Any
+    payments: Sequence[Payment]
+    quotes: Sequence[Any]
+    booked: Mapping[str, int]
+
+    def quotes_in(self, currency: str) -> list[Quote]:
+        return [invoices.quote_of_row(each) for each in self.quotes if each.currency == currency]
+
+
+def stored(tx: Tx, row: Any) -> Stored:
+    """Read after the row: who wrote meanwhile has given it another version."""
+    return Stored(
+        row=row,
+        payments=invoices.payments_of(tx, row.id),
+        quotes=invoices.quote_rows(tx, row.id),
+        booked=ledger.balances(tx, invoice_id=row.id),
+    )
+
+
+def still_stored(tx: Tx, invoice_id: str, known: Stored | None) -> Stored:
+    """What was read before this transaction, where nobody has written the invoice since; else as it is now. Nobody writes it until
+    `tx` ends. Raises Unavailable("unknown_invoice").
+    """
+    if known is not None and invoices.version_of(tx, invoice_id) == known.row.version:
+        return known
+    row = invoices.find(tx, lock=True, id=invoice_id)
+    if row is None:
+        raise Unavailable("unknown_invoice", "The invoice is gone.")
+    return stored(tx, row)
+
+
 def rule_of(row: Any) -> Rule:
     """The rule the invoice was opened under, as it was then."""
     return rule_of_terms(row.rule_terms)
@@ -58,35 +93,35 @@ def record(
     action: str,
     facts: Mapping[str, Any] | None = None,
     targets: Sequence[Target] | None = None,
+    before: Stored | None = None,
     payments: Sequence[Payment] | None = None,
+    releases: str | None = None,
 ) -> Recorded:
     """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
 
-    `row` must have been read in this transaction, and `payments` as they are after it; of `targets`, which never change, any
-    reading will do. Raises Conflict("invoice_changed") when somebody was faster.
+    `row` must have been read in this transaction, or found by `still_stored` with the rest as `before`, and `payments` as they are
+    after it; of `targets`, which never change, any reading will do. The lease of `releases` ends. Raises Conflict("invoice_changed").
     """
-    facts, rule = dict(facts or {}), rule_of(row)
-    quote_rows = invoices.quote_rows(tx, row.id)
+    facts, rule, before = dict(facts or {}), rule_of(row), before or stored(tx, row)
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)
-    payments = invoices.payments_of(tx, row.id) if payments is None else payments
+    payments = before.payments if payments is None else payments
     targets = targets_of(tx, bridge, row) if targets is None else targets
     told_of = invoices.facts_of(known, invoices.review_kinds(tx, row.id), **told_by(bridge, targets))
-    quotes = [invoices.quote_of_row(q) for q in quote_rows if q.currency == known.currency]
-    decision = decide(told_of, quotes=quotes, payments=payments, now=now, rule=rule)
+    decision = decide(told_of, quotes=before.quotes_in(known.currency), payments=payments, now=now, rule=rule)
     facts |= _end_grace(tx, known, decision, now=now)
     told, together = _told(row, decision, facts), Together()
     values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
         _audit(together, row, decision, now=now, actor=actor, action=action, facts=facts)
-    changed = invoices.change(together, row, values)
+    changed = invoices.change(together, row, values, releases=releases)
     after = SimpleNamespace(**vars(known) | values)
-    quote, sources = invoices.quote_of_row(quote_rows[-1]), sources_of(quote_rows[-1])
+    quote, sources = invoices.quote_of_row(before.quotes[-1]), sources_of(before.quotes[-1])
     recorded = Recorded(
         invoice=after, quote=quote, sources=sources, decision=decision, targets=targets, payments=payments
     )
-    due = _due(after, decision, before=ledger.balances(tx, invoice_id=row.id), targets=targets)
+    due = _due(after, decision, before=before.booked, targets=targets)
     _post(together, after, quote, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     if after.status != row.status:
         idempotency.set_settlement(together, row.id, settlement_status=after.status)

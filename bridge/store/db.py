@@ -156,6 +156,24 @@ class Store:
                     driver.execute("BEGIN").close()
             yield tx
 
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """Questions of which each sees what is committed by then: on PostgreSQL as with `read`, but without a transaction, whose
+        beginning and end cost as much as the questions.
+        """
+        with self.read() as tx:
+            # Behind a pooler the transaction holds the one server that was compared.
+            if not self.is_postgresql or is_pooled(tx):
+                yield tx
+                return
+            with driver_of(tx) as driver:
+                driver.autocommit = True
+            try:
+                yield tx
+            finally:
+                if not driver.closed:
+                    driver.autocommit = False
+
     def heed_failover(self, go_over: Callable[[Connection], Known | None]) -> None:
         """`go_over` is the first transaction on a standby that has taken over, whoever meets it first. It returns what is to be
         known of the new generation, None where another program was there before.

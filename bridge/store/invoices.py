@@ -21,7 +21,18 @@ from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
 from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
-from bridge.store.tables import UtcTime, chain_tips, invoices, modes, observations, payments, quotes, reviews, targets
+from bridge.store.tables import (
+    UtcTime,
+    chain_tips,
+    inbox,
+    invoices,
+    modes,
+    observations,
+    payments,
+    quotes,
+    reviews,
+    targets,
+)
 from bridge.store.targets import LABELLED
 from bridge.store.together import Part, Together
 
@@ -42,6 +53,9 @@ _EMPTY = {c.name: None if c.nullable else 0 if c.type.python_type is int else ""
 _ADD, _ADD_QUOTE = insert(invoices), insert(quotes)
 _CHANGE = update(invoices).where(invoices.c.id == bindparam("its_id"), invoices.c.version == bindparam("its_version"))
 _CHANGE = _CHANGE.returning(invoices.c.id)
+_IS_OWNERS = invoices.c.lease_owner == bindparam("its_owner")
+_END_LEASE = {each: case((_IS_OWNERS, None), else_=each) for each in (invoices.c.lease_until, invoices.c.lease_owner)}
+_CHANGE_AND_RELEASE = _CHANGE.values(_END_LEASE)
 _COUNT_OPEN = select(func.count()).where(
     invoices.c.merchant == bindparam("merchant"),
     invoices.c.customer_id == bindparam("customer_id"),
@@ -74,13 +88,14 @@ _TO_LOOK_AT = (
     .where(invoices.c.id == bindparam("invoice_id"))
     .order_by(targets.c.id)
 )
+_VERSION = select(invoices.c.version).where(invoices.c.id == bindparam("invoice_id")).with_for_update()
 _IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 _IS_DUE = invoices.c.next_look_at <= bindparam("now")
 _ANY_DUE = select(1).select_from(invoices).where(_IS_CLASSED, _IS_DUE).limit(1)
 _IS_ITSELF = invoices.c.id == bindparam("its_id")
-_RELEASE = update(invoices).where(_IS_ITSELF, invoices.c.lease_owner == bindparam("its_owner"))
+_RELEASE = update(invoices).where(_IS_ITSELF, _IS_OWNERS)
 _IS_THEIRS = (invoices.c.merchant == bindparam("merchant"), invoices.c.customer_id == bindparam("customer_id"))
 _PAID_BEFORE = select(invoices.c.id).where(*_IS_THEIRS, ~_IS_ITSELF, invoices.c.settled_at.is_not(None)).limit(1)
 _FIRST_CREATED = select(func.min(invoices.c.created_at)).where(*_IS_THEIRS)
@@ -118,10 +133,21 @@ def before_opening(tx: Connection, *, merchant: str, billing_payment_id: str, cu
     return tx.execute(_BEFORE_OPENING, asked | {"wallet_scope": f"wallet:{wallet_id}"}).one()
 
 
-def change(together: Together, row: InvoiceRow, values: Mapping[str, Any]) -> Part:
-    """Writes `values`. Without a value in the part somebody wrote the invoice since `row` was read, and nothing was written."""
-    guard = {"its_id": row.id, "its_version": row.version}
-    return together.execute(_CHANGE, dict(values) | {"version": row.version + 1} | guard)
+def version_of(tx: Connection, invoice_id: str) -> int | None:
+    """How often the invoice was written; until `tx` ends nobody else writes it. None where there is no such invoice."""
+    version: int | None = tx.execute(_VERSION, {"invoice_id": invoice_id}).scalar()
+    return version
+
+
+def change(together: Together, row: InvoiceRow, values: Mapping[str, Any], *, releases: str | None = None) -> Part:
+    """Writes `values`. Without a value in the part somebody wrote the invoice since `row` was read, and nothing was written.
+
+    The lease of the owner `releases` ends with it, if it still is theirs.
+    """
+    told = dict(values) | {"version": row.version + 1, "its_id": row.id, "its_version": row.version}
+    if releases is None:
+        return together.execute(_CHANGE, told)
+    return together.execute(_CHANGE_AND_RELEASE, told | {"its_owner": releases})
 
 
 def wake(tx: Connection, invoice_id: str, *, now: datetime) -> None:
@@ -144,7 +170,6 @@ def claim_due(
     owner: str,
     lease_seconds: int,
     limit: int,
-    only: str | None = None,
     classes: Sequence[int] = LOOK_CLASSES,
 ) -> list[str]:
     """Ids of up to `limit` invoices whose look is due, leased to `owner`: two workers never get the same one.
@@ -152,16 +177,29 @@ def claim_due(
     Class by class in the order given, within a class the longest overdue first: each is a range of one index, however many
     invoices are open.
     """
-    lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
-    lease["latest"] = latest_end(now, lasts_seconds=lease_seconds)
-    if only is not None:
-        return list(tx.execute(_CLAIM_ONE, lease | {"only": only}).scalars())
-    claimed: list[str] = []
+    lease, claimed = _lease(now, owner, lease_seconds), list[str]()
     for each in classes:
         if len(claimed) < limit:
             wanted = {"class": each, "most": limit - len(claimed)}
             claimed += tx.execute(_CLAIM_CLASS, lease | wanted).scalars()
     return claimed
+
+
+def claim_rung(
+    tx: Connection, ids: Sequence[str], *, now: datetime, owner: str, lease_seconds: int, limit: int
+) -> list[str]:
+    """Of these invoices the ids of up to `limit`, leased to `owner`, whether their look is due or not, and none that anybody looks
+    at; those that rang first, where there are more.
+    """
+    if limit <= 0:
+        return []
+    chosen = {"only": list(ids), "most": limit}
+    return list(tx.execute(_CLAIM_RUNG, _lease(now, owner, lease_seconds) | chosen).scalars())
+
+
+def _lease(now: datetime, owner: str, lease_seconds: int) -> dict[str, Any]:
+    until = now + timedelta(seconds=lease_seconds)
+    return {"now": now, "until": until, "owner": owner, "latest": latest_end(now, lasts_seconds=lease_seconds)}
 
 
 def _claim(due: Select[Any]) -> Any:
@@ -171,7 +209,10 @@ def _claim(due: Select[Any]) -> Any:
 
 
 _IS_FREE = is_free(invoices.c.lease_until)
-_CLAIM_ONE = _claim(select(invoices.c.id).where(invoices.c.id == bindparam("only"), _IS_FREE))
+_IS_RUNG = invoices.c.id.in_(bindparam("only", expanding=True))
+_RANG = select(func.min(inbox.c.id)).where(inbox.c.invoice_id == invoices.c.id, inbox.c.state == "new")
+_RUNG = select(invoices.c.id).where(_IS_RUNG, _IS_FREE).order_by(_RANG.scalar_subquery()).limit(bindparam("most"))
+_CLAIM_RUNG = _claim(_RUNG)
 _CLAIM_CLASS = _claim(
     select(invoices.c.id)
     .where(invoices.c.look_class == bindparam("class"), invoices.c.next_look_at <= bindparam("now"), _IS_FREE)

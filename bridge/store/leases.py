@@ -3,6 +3,7 @@
 Owns these three small tables; must not know which jobs exist.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -62,6 +63,9 @@ _IS_AHEAD = budget_calls.c.at > bindparam("newest")
 _ITS = budget_calls.c.name == bindparam("its_name", type_=Text)
 _FORGET = delete(budget_calls).where(_ITS, or_(_IS_OLD, _IS_AHEAD))
 _SPENT = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(_ITS, ~_IS_OLD, ~_IS_AHEAD)
+_MODES_WITH = select(modes.c.scope, modes.c.mode).where(
+    or_(modes.c.scope == "bridge", modes.c.scope == bindparam("other"))
+)
 _HELD = select(leases.c.name).where(leases.c.name == bindparam("its_name"), ~is_over(leases.c.lease_until))
 _ROOM = bindparam("limit", type_=BigInteger) - _SPENT.scalar_subquery()
 _CALLS = bindparam("calls", type_=BigInteger)
@@ -110,6 +114,11 @@ def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
     row = _MODES.find(tx, scope)
     return str(row.mode) if row is not None else "normal"
+
+
+def modes_with(tx: Connection, scope: str) -> Mapping[str, str]:
+    """The modes set for the bridge and for another scope; what is "normal" may be missing."""
+    return {row.scope: row.mode for row in tx.execute(_MODES_WITH, {"other": scope})}
 
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:
