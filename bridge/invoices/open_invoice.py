@@ -96,14 +96,13 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class _NeedsAddress:
-    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on.
-
-    `calls_ahead` are calls of the budget that it drew for those who come next.
+    """The first transaction's answer when the wallet has to be asked: the quote to ask for, and who may go on: nobody else, where
+    there is an owner. `calls_ahead` are calls of the budget that it drew for those who come next.
     """
 
     rule: Rule
     quote: Quote
-    owner: str
+    owner: str | None = None
     calls_ahead: int = 0
 
 
@@ -143,8 +142,12 @@ def open_invoice(bridge: Bridge, *, merchant: Merchant, request: NewInvoice, key
 
 
 def _claimed(bridge: Bridge, asked: _Asked) -> "Answered | _NeedsAddress | BridgeError | None":
-    """The first transaction. Where it can only claim, it need not be durable: a machine that dies forgets the claim, no more."""
-    if asks_always(bridge):
+    """The first transaction, or the only one. Where it can only claim, it need not be durable: a machine that dies forgets the
+    claim, no more.
+    """
+    if not asks_always(bridge) and (answered := _at_once(bridge, asked)) is not None:
+        return answered
+    if bridge.receiving.asks is not None:
         try:
             with bridge.store.write(durable=False) as tx:
                 outcome = _first_step(tx, bridge, asked, only_claims=True)
@@ -156,6 +159,43 @@ def _claimed(bridge: Bridge, asked: _Asked) -> "Answered | _NeedsAddress | Bridg
         outcome = _first_step(tx, bridge, asked, only_claims=False)
         bridge.crash_point("open.first_committing")
         return outcome
+
+
+def _at_once(bridge: Bridge, asked: _Asked) -> Answered | None:
+    """All in one transaction and without a claim, where an address is at hand: whoever comes second fails on what the first
+    one wrote. None when there is none, or when payment or key are known: then who waits for whom is said by the claims.
+    """
+    try:
+        with bridge.store.write() as tx:
+            look = _look(tx, bridge, asked)
+            if look.invoice_id is not None:
+                return None
+            rule, quote = _terms(tx, bridge, asked, look)
+            invoice_id = bridge.new_id("inv")
+            address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
+            if address is None:
+                return None
+            _require_stage_room(tx, bridge, asked)
+            needs = _NeedsAddress(rule=rule, quote=quote)
+            answered = _prepared(bridge, asked, needs, invoice_id=invoice_id, offer=Offer(text=address)).write(tx)
+            bridge.crash_point("open.first_committing")
+            return answered
+    except Duplicate:
+        return None
+
+
+def _look(tx: Tx, bridge: Bridge, asked: _Asked) -> invoices.BeforeOpening:
+    customer_id = asked.request.customer_id
+    return invoices.before_opening(tx, customer_id=customer_id, wallet_id=bridge.wallet_id, **_billing(asked))
+
+
+def _terms(tx: Tx, bridge: Bridge, asked: _Asked, look: invoices.BeforeOpening) -> tuple[Rule, Quote]:
+    """What a new invoice would be opened by. Raises when none may be."""
+    refuse_mode(look.mode, "read_only", "limited")
+    refuse_paused(look.wallet_mode)
+    require_room(tx, bridge)
+    rule = _rule_for(tx, asked, open_now=look.open_now)
+    return rule, _first_quote(bridge, asked, rule)
 
 
 def _asked(bridge: Bridge, merchant: Merchant, request: NewInvoice, key: str, body_sha256: str) -> _Asked:
@@ -201,20 +241,16 @@ def _first_step(
         idempotency.forget(tx, asked.scope)
         return None
     # After the claim: it may come free because its invoice was committed a moment after we looked for that.
-    look = invoices.before_opening(tx, customer_id=asked.request.customer_id, wallet_id=bridge.wallet_id, **billing)
+    look = _look(tx, bridge, asked)
     if look.invoice_id is not None:
         if only_claims:
             raise _IsKnown
         refuse_mode(look.mode, "read_only")
         idempotency.end_opening(tx, owner=owner, **billing)
         return _again(tx, bridge, asked, invoices.find(tx, lock=True, id=look.invoice_id))
-    refuse_mode(look.mode, "read_only", "limited")
-    refuse_paused(look.wallet_mode)
-    require_room(tx, bridge)
-    rule = _rule_for(tx, asked, open_now=look.open_now)
-    quote = _first_quote(bridge, asked, rule)
+    rule, quote = _terms(tx, bridge, asked, look)
     invoice_id = bridge.new_id("inv")
-    address = address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
+    address = None if only_claims else address_for_invoice(tx, bridge, invoice_id=invoice_id, now=asked.now)
     needs = _NeedsAddress(rule=rule, quote=quote, owner=owner)
     _require_stage_room(tx, bridge, asked)
     if address is None:
@@ -276,7 +312,7 @@ def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: st
 
 def _free_claims(tx: Tx, asked: _Asked, needs: _NeedsAddress) -> None:
     idempotency.forget(tx, asked.scope)
-    idempotency.end_opening(tx, owner=needs.owner, **_billing(asked))
+    idempotency.end_opening(tx, owner=needs.owner or "", **_billing(asked))
 
 
 def _require_stage_room(tx: Tx, bridge: Bridge, asked: _Asked, *, instead_of: str = "") -> None:
@@ -325,26 +361,26 @@ class _Prepared:
     """A new invoice with everything that belongs to it, decided before anybody has to wait for its transaction."""
 
     together: Together
-    claim: Part
+    claim: Part | None
     answered: Answered
 
     def write(self, tx: Tx) -> Answered:
         """Raises _ClaimLost or Duplicate when the claim or the address is not ours; the transaction must end then."""
         self.together.run(tx)
         # Only who still holds the claim may insert, and whoever takes it next waits for this commit.
-        if self.claim.value is None:
+        if self.claim is not None and self.claim.value is None:
             raise _ClaimLost
         return self.answered
 
 
 def _prepared(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, invoice_id: str, offer: Offer) -> _Prepared:
     rate, together = asked.rate_or_raise(), Together()
-    claim = idempotency.end_opening(together, owner=needs.owner, **_billing(asked))
+    claim = idempotency.end_opening(together, owner=needs.owner, **_billing(asked)) if needs.owner else None
     row = _new_row(bridge, asked, needs.rule, needs.quote, invoice_id=invoice_id, address=offer.text)
     samples = samples_json(rate)
     target = offered(bridge.receiving, offer, due_units=needs.quote.due_sat, now=asked.now)
     recorded = record_first(together, bridge, row, needs.quote, target, samples=samples, now=asked.now, actor="module")
-    answered = _answer(together, bridge, asked, recorded, status=201)
+    answered = _answer(together, bridge, asked, recorded, status=201, is_begun=claim is not None)
     return _Prepared(together=together, claim=claim, answered=answered)
 
 
@@ -455,17 +491,22 @@ def renew(
     return record(tx, bridge, row, now=now, actor=actor, action="quoted_again", facts=facts)
 
 
-def _answer(tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int) -> Answered:
+def _answer(
+    tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int, is_begun: bool = True
+) -> Answered:
+    """`is_begun`: whether the key is claimed; else it comes with its answer."""
     shown = recorded_json(bridge, recorded, recorded.invoice)
     body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
-    idempotency.finish(
-        tx,
-        asked.scope,
-        answer_status=status,
-        answer=body,
-        invoice_id=recorded.invoice.id,
-        quote_version=recorded.quote.version,
-        address=recorded.invoice.address,
-        settlement_status=recorded.invoice.status,
-    )
+    kept: dict[str, Any] = {
+        "answer_status": status,
+        "answer": body,
+        "invoice_id": recorded.invoice.id,
+        "quote_version": recorded.quote.version,
+        "address": recorded.invoice.address,
+        "settlement_status": recorded.invoice.status,
+    }
+    if is_begun:
+        idempotency.finish(tx, asked.scope, **kept)
+    elif isinstance(tx, Together):
+        idempotency.keep(tx, asked.scope, body_sha256=asked.body_sha256, now=asked.now, **kept)
     return Answered(status=status, body=body)

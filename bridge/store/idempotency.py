@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from bridge.core.clock import latest_end, still_holds
 from bridge.core.errors import Conflict, Refused
@@ -37,6 +37,7 @@ def _begin(dialect: str) -> Any:
     return insert_into(dialect, idempotency).on_conflict_do_nothing().returning(idempotency.c.key)
 
 
+_KEEP = insert(idempotency)
 _FINISH = update(idempotency).where(
     idempotency.c.merchant == bindparam("its_merchant"),
     idempotency.c.operation == bindparam("its_operation"),
@@ -105,6 +106,12 @@ def finish(tx: Connection | Together, scope: Scope, **kept: Any) -> None:
     """Keeps the answer and its status for ever with what it stood for: invoice, quote version, address, settlement status."""
     its_scope = {f"its_{name}": value for name, value in vars(scope).items()}
     tx.execute(_FINISH, {"state": "done"} | kept | its_scope)
+
+
+def keep(together: Together, scope: Scope, *, body_sha256: str, now: datetime, **kept: Any) -> None:
+    """The same for a key that nobody has to wait for: it begins and ends in one transaction, which a key that is known fails."""
+    begun = {"body_sha256": body_sha256, "state": "done", "created_at": now, "lease_until": now}
+    together.execute(_KEEP, vars(scope) | begun | kept)
 
 
 def keys_of(tx: Connection, invoice_id: str) -> list[str]:

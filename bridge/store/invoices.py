@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, literal, or_, select, update
 
@@ -34,7 +34,7 @@ from bridge.store.tables import (
     targets,
 )
 from bridge.store.targets import LABELLED
-from bridge.store.together import Part, Together
+from bridge.store.together import Part, Together, first_row
 
 InvoiceRow = Row[Any]
 _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
@@ -127,10 +127,22 @@ def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
     tx.execute(_ADD, dict(values))
 
 
-def before_opening(tx: Connection, *, merchant: str, billing_payment_id: str, customer_id: str, wallet_id: str) -> Any:
-    """All that opening asks first, in one look: invoice_id or None, mode and wallet_mode or None, open_now of the customer."""
+class BeforeOpening(NamedTuple):
+    """The invoice that is there already, the modes that are set, and how many invoices the customer has open."""
+
+    invoice_id: str | None
+    mode: str | None
+    wallet_mode: str | None
+    open_now: int
+
+
+def before_opening(
+    tx: Connection, *, merchant: str, billing_payment_id: str, customer_id: str, wallet_id: str
+) -> BeforeOpening:
+    """All that opening asks first, in one look."""
     asked = {"merchant": merchant, "payment": billing_payment_id, "customer_id": customer_id}
-    return tx.execute(_BEFORE_OPENING, asked | {"wallet_scope": f"wallet:{wallet_id}"}).one()
+    found = first_row(tx, _BEFORE_OPENING, asked | {"wallet_scope": f"wallet:{wallet_id}"})
+    return BeforeOpening(*found) if found is not None else BeforeOpening(None, None, None, 0)
 
 
 def version_of(tx: Connection, invoice_id: str) -> int | None:

@@ -58,6 +58,18 @@ class Together:
             (_run_at_once if tx.dialect.name == "postgresql" else _run_in_turn)(driver, parts)
 
 
+def first_row(tx: Connection, statement: Any, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What one statement returns first, as the driver says it: for texts and whole numbers. None without a row."""
+    compiled = _compiled(tx.dialect.name, statement, tuple(values))
+    read = [(name, convert(values)) for name, convert in compiled.binds]
+    given = dict(read) if tx.dialect.name == "postgresql" else [value for _, value in read]
+    with driver_of(tx) as driver:
+        cursor = driver.execute(compiled.sql, given)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        cursor.close()
+    return row
+
+
 def _run_at_once(driver: Any, parts: Sequence[Part]) -> None:
     sql, binds = _joined(_shapes(parts))
     cursor = driver.execute(sql, {alias: read(parts[i].values) for i, alias, read in binds})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, union_all, update
+from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, union_all, update
 
 from bridge.core.clock import CLOCK_TOLERANCE, believed
 from bridge.store.db import insert_into, put_row
@@ -21,6 +21,7 @@ from bridge.store.tables import (
     wallet_balances,
     wallet_baselines,
 )
+from bridge.store.together import first_row
 
 _BALANCES = Rows(table=wallet_balances, order=(wallet_balances.c.role,))
 _BASELINES, _SPARE, _DERIVED = (Rows(table=each) for each in (wallet_baselines, spare_addresses, derived_addresses))
@@ -34,6 +35,19 @@ _IS_USED = union_all(
     select(spare_addresses.c.address).where(spare_addresses.c.address == bindparam("address")),
     select(derived_addresses.c.address).where(derived_addresses.c.address == bindparam("address")),
 )
+# Any of them: what order it were would be looked for among all that are free.
+_FREE = (
+    select(spare_addresses.c.address)
+    .where(
+        spare_addresses.c.wallet_id == bindparam("of_wallet"),
+        spare_addresses.c.network == bindparam("of_network"),
+        spare_addresses.c.invoice_id.is_(None),
+    )
+    .limit(literal_column("1"))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = update(spare_addresses).where(spare_addresses.c.address == _FREE.scalar_subquery())
+_TAKE = _TAKE.returning(spare_addresses.c.address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +91,8 @@ def add_spare(tx: Connection, *, address: str, wallet_id: str, network: str, now
 
 def take_spare(tx: Connection, *, wallet_id: str, network: str, invoice_id: str) -> str | None:
     """Gives one free address to the invoice for ever, or None when the pool is empty."""
-    free = (
-        select(spare_addresses.c.address)
-        .where(spare_addresses.c.wallet_id == wallet_id, spare_addresses.c.network == network)
-        .where(spare_addresses.c.invoice_id.is_(None))
-        .order_by(spare_addresses.c.created_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    taken = update(spare_addresses).where(spare_addresses.c.address == free.scalar_subquery())
-    address: str | None = tx.execute(taken.values(invoice_id=invoice_id).returning(spare_addresses.c.address)).scalar()
-    return address
+    taken = first_row(tx, _TAKE, {"of_wallet": wallet_id, "of_network": network, "invoice_id": invoice_id})
+    return None if taken is None else str(taken[0])
 
 
 def is_used(tx: Connection, address: str) -> bool:
