@@ -6,7 +6,7 @@ Owns the view; must not show anything of another invoice.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,19 +66,46 @@ class PayView:
     etag: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """All that is read for a view: the invoice, its quotes, payments, targets and payouts, and the wallets that are switched off."""
+
+    row: Any
+    quotes: Sequence[Any]
+    payments: Sequence[Any]
+    targets: Sequence[Target]
+    payouts: Sequence[Any]
+    paused: Sequence[str]
+
+    @property
+    def may_go_back(self) -> bool:
+        """While money is awaited or under way nothing can have been asked back."""
+        return self.row.received_sat > 0 and self.row.status not in ("new", "processing")
+
+
 def pay_view(bridge: Bridge, public_id: str) -> PayView:
     """Raises Refused("unknown_invoice")."""
     now = bridge.clock()
+    return view_of(bridge, **vars(known_of(bridge, public_id)), now=now)
+
+
+def known_of(bridge: Bridge, public_id: str) -> Known:
+    """Raises Refused("unknown_invoice")."""
     with bridge.store.read() as tx:
-        row = invoices.find(tx, public_id=public_id)
+        row = invoices.as_shown(tx, (public_id,)).get(public_id)
         if row is None:
             raise Refused("unknown_invoice", "There is no such invoice.")
-        quotes, payments = invoices.quote_rows(tx, row.id), invoices.payment_rows(tx, row.id)
-        targets, paused = targets_of(tx, bridge, row), paused_beside(tx, bridge)
-        # While money is awaited or under way nothing can have been asked back.
-        may_go_back = row.received_sat > 0 and row.status not in ("new", "processing")
-        its = payouts.listing(tx, match={"invoice_id": row.id}, limit=MOST_REFUNDS) if may_go_back else ()
-    return view_of(bridge, row, quotes=quotes, payments=payments, targets=targets, payouts=its, now=now, paused=paused)
+        known = Known(
+            row=row,
+            quotes=invoices.quote_rows(tx, row.id),
+            payments=invoices.payment_rows(tx, row.id),
+            targets=targets_of(tx, bridge, row),
+            payouts=(),
+            paused=paused_beside(tx, bridge),
+        )
+        if not known.may_go_back:
+            return known
+        return replace(known, payouts=payouts.listing(tx, match={"invoice_id": row.id}, limit=MOST_REFUNDS))
 
 
 def view_of(

@@ -118,6 +118,8 @@ class Store:
     def __init__(self, engine: Engine, *, fence: Fence | None = None):
         self.engine, self.fence = engine, fence or Fence()
         self.is_postgresql = engine.dialect.name == "postgresql"
+        # How many write transactions of this process have ended: while it is the same, this process wrote nothing.
+        self.writes = 0
         self._door = Door(self._ping)
         self._threads = FairLock()
         self._lock_path = Path(f"{engine.url.database}.lock")
@@ -131,13 +133,22 @@ class Store:
         Without `durable` a machine that dies may forget it, though not before what was committed after it: for claims and leases,
         which nobody needs then. A process that dies forgets nothing.
         """
-        if self.is_postgresql:
-            with self._door.passed(), _named_trouble(), self._begun() as tx:
-                if not durable:
-                    with driver_of(tx) as driver:
-                        driver.execute("SET LOCAL synchronous_commit TO off")
+        try:
+            with (self._written_on_server if self.is_postgresql else self._written_in_file)(durable) as tx:
                 yield tx
-            return
+        finally:
+            self.writes += 1
+
+    @contextmanager
+    def _written_on_server(self, durable: bool) -> Iterator[Connection]:
+        with self._door.passed(), _named_trouble(), self._begun() as tx:
+            if not durable:
+                with driver_of(tx) as driver:
+                    driver.execute("SET LOCAL synchronous_commit TO off")
+            yield tx
+
+    @contextmanager
+    def _written_in_file(self, durable: bool) -> Iterator[Connection]:
         with self._turn_to_write(), _named_trouble(), self.engine.begin() as tx:
             with driver_of(tx) as driver:
                 if tx.info.get("durable", True) != durable:

@@ -116,6 +116,18 @@ _CHANGE_PAYMENT = update(payments).where(
 )
 
 
+_AS_SHOWN = select(
+    invoices, select(func.count()).where(targets.c.invoice_id == invoices.c.id).scalar_subquery().label("ways_offered")
+).where(invoices.c.public_id.in_(bindparam("public_ids", expanding=True)))
+
+
+def as_shown(tx: Connection, public_ids: Iterable[str]) -> dict[str, InvoiceRow]:
+    """The invoices of these pages by their public ids, with the number of their targets (`ways_offered`). A row that is equal to an
+    earlier one says that nothing of its invoice has changed, quotes and payments included.
+    """
+    return {row.public_id: row for row in tx.execute(_AS_SHOWN, {"public_ids": list(public_ids)})}
+
+
 def to_look_at(tx: Connection, invoice_id: str, *, network: str) -> Sequence[InvoiceRow]:
     """All that a look asks first, but the payments, in one: a row per target with the invoice, what its newest quote asks for, and
     the highest block that is known. Empty where there is no such invoice.

@@ -12,6 +12,7 @@ from typing import cast
 from flask import current_app
 
 from bridge.context import Bridge
+from bridge.invoices.polled import Polled
 from bridge.upkeep.check import Watching
 
 Sign = Callable[[str, str, bytes, datetime], dict[str, str]]
@@ -61,6 +62,7 @@ class Web:
     shop: Shop = field(default_factory=Shop)
     metrics_open: bool = True
     watching: Callable[[], Watching] = Watching
+    polled: Polled = field(default_factory=Polled)
 
 
 def here() -> Web:

@@ -39,7 +39,7 @@ def page(public_id: str) -> Response:
 @routes.get("/<public_id>/status")
 def status(public_id: str) -> AnyResponse:
     """A small JSON for the page's script; 304 while nothing changed."""
-    view = pay_view(here().bridge, public_id)
+    view = here().polled.view(here().bridge, public_id)
     texts = texts_for(view.locale)
     story = tell(view, texts, shop_name=here().shop.name, opened=way_of(view, _asked_way()))
     response = jsonify(_status_json(view, story))
