@@ -15,7 +15,7 @@ from bridge.invoices.present import time_text
 from bridge.invoices.ways import OFFERED, POSSIBLE, REFUSED, ShownWay
 from bridge.language import Texts
 from bridge.web.figures import ends_of, groups_of_four
-from bridge.web.qr import qr_svg, qr_text
+from bridge.web.qr import plain_qr_svg, qr_svg, qr_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,4 +88,5 @@ def _wallet(view: PayView, shown: ShownWay, texts: Texts) -> dict[str, Any]:
         "is_for_both": link != shown.uri,
         "qr_text": qr_text(link, network=network),
         "qr_svg": qr_svg(link, network=network, label=texts(label)),
+        "plain_svg": plain_qr_svg(shown.text, label=texts("labels.plain_qr")) if shown.way == BITCOIN else "",
     }

@@ -43,10 +43,18 @@ def same_request(left, right):
 def test_a_camera_reads_the_wallet_link_off_the_screen(open_page, stage, base, tmp_path, state, view):
     page = open_page(**view)
     go(page, stage, base, state, "en")
-    read = decoded(page.locator(".qr-card").screenshot(), tmp_path)
+    read = decoded(page.locator(".pay-qr > .qr-card").screenshot(), tmp_path)
     link = page.get_attribute("#wallet", "href")
     assert same_request(read, link) and "?amount=0.000" in link
     assert page.get_attribute("#address", "data-address") in link
+
+
+def test_a_camera_reads_the_other_code_as_the_bare_address(open_page, stage, base, tmp_path):
+    page = open_page()
+    go(page, stage, base, "awaiting_payment", "en")
+    page.click("#plain-code summary")
+    read = decoded(page.locator("#plain-code .qr-card").screenshot(), tmp_path)
+    assert read == page.get_attribute("#address", "data-address")
 
 
 def test_copying_puts_the_address_and_the_amount_into_the_clipboard(open_page, stage, base):
@@ -184,7 +192,7 @@ def test_without_a_connection_the_page_says_so_and_recovers(open_page, stage, ba
 def test_a_camera_reads_the_invoice_off_the_screen(open_page, stage, base, tmp_path, state, view, scheme):
     page = open_page(**view)
     go(page, stage, base, state, "en")
-    read = decoded(page.locator(".qr-card").screenshot(), tmp_path)
+    read = decoded(page.locator(".pay-qr > .qr-card").screenshot(), tmp_path)
     link, (invoice,) = page.get_attribute("#wallet", "href"), node_of(stage.sites[state]).made
     assert read.lower() == link.lower() and link.startswith(f"{scheme}:") and link.endswith(invoice)
     assert read.endswith(invoice.upper()) and read.startswith(scheme.upper())

@@ -84,7 +84,7 @@ def code_on(page: Page, place: Path) -> str:
 
     def read():
         # Of the page, not of the element: news may put another card in its place at any moment.
-        page.screenshot(path=place, full_page=True, clip=page.locator(".qr-card").bounding_box())
+        page.screenshot(path=place, full_page=True, clip=page.locator(".pay-qr > .qr-card").bounding_box())
         seen = subprocess.run(["zbarimg", "--quiet", "--raw", str(place)], capture_output=True, text=True)
         return seen.stdout.strip()
 

@@ -23,9 +23,7 @@ def cut_amounts(page, state):
     amounts = [state["shown_sat"], state["received_sat"]]
     missing = [btc_text(sat) for sat in amounts if sat and btc_text(sat) not in text.replace(",", ".")]
     shown = page.query_selector("#address")
-    if shown is not None and shown.inner_text().replace("\n", "").replace(" ", "") != shown.get_attribute(
-        "data-address"
-    ):
+    if shown is not None and shown.inner_text() != shown.get_attribute("data-address"):
         missing.append("the address")
     return missing
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import requests
 from sqlalchemy import text
 
 from tests.deploy.site import NGINX, Front, certify, configuration, front
@@ -135,6 +136,24 @@ def test_a_payers_page_comes_with_every_header(running):
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["Server"] == "nginx"
+
+
+def test_a_payers_page_comes_packed_and_an_operators_does_not(running):
+    invoice = running.site.open("2003")
+    path = invoice["payment_url"].removeprefix(running.site.bridge.public_url)
+    packed = {"Accept-Encoding": "gzip"}
+    for place in (path, f"{path}/status", "/static/pay.js"):
+        with requests.Session() as session:
+            session.trust_env = False
+            url = f"https://127.0.0.1:{running.ports['public']}{place}"
+            answer = session.get(url, headers=packed, verify=str(running.place / "cert.pem"), timeout=10, stream=True)
+            sent = len(answer.raw.read(decode_content=False))
+        whole = len(running.call("GET", place, headers={"Accept-Encoding": "identity"}).content)
+        assert answer.headers["Content-Encoding"] == "gzip" and "Accept-Encoding" in answer.headers["Vary"]
+        assert 2 * sent < whole, place
+    etag = running.call("GET", f"{path}/status", headers=packed).headers["ETag"].removeprefix("W/")
+    assert running.call("GET", f"{path}/status", headers=packed | {"If-None-Match": etag}).status_code == 304
+    assert "Content-Encoding" not in running.call("GET", "/openapi.json", server="inside", headers=packed).headers
 
 
 def test_plain_http_only_sends_to_https(running):

@@ -110,13 +110,16 @@
     var fresh = new DOMParser().parseFromString(html, "text/html"), next = fresh.getElementById("live"), old = live();
     if (!next) { throw new Error("no page"); }
     var active = document.activeElement, inside = old.contains(active), id = inside ? active.id : "";
-    var open = old.querySelector("details[open]"), news = old.dataset.state !== next.dataset.state;
+    var open = old.querySelectorAll("details[open]"), news = old.dataset.state !== next.dataset.state;
     old.replaceWith(document.importNode(next, true));
     var languages = document.querySelector(".languages");
     if (!languages.contains(active)) { languages.replaceWith(document.importNode(fresh.querySelector(".languages"), true)); }
     document.title = fresh.title;
     start();
-    if (open && live().querySelector("details")) { live().querySelector("details").open = true; }
+    open.forEach(function (each) {
+      var same = document.getElementById(each.id);
+      if (same) { same.open = true; }
+    });
     if (inside) { (document.getElementById(id) || document.getElementById("title")).focus(); }
     if (news) { say(document.getElementById("title").textContent + ". " + document.querySelector(".head p").textContent); }
   }
