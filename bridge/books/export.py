@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
 from bridge.context import Bridge
@@ -26,7 +25,7 @@ from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
 from bridge.store import invoice_pages, ledger
 from bridge.store.db import Tx
-from bridge.store.invoice_pages import InvoiceFacts, Match, Narrowed
+from bridge.store.invoice_pages import InvoiceFacts, Narrowed
 
 Row = dict[str, Cell]
 NO_TXID = "txid unknown (provider)"
@@ -227,17 +226,17 @@ FIELDS = _FIELDS | {
 KINDS = tuple(FIELDS)
 
 
-_ALL: Match = MappingProxyType({})
+_ALL = Narrowed()
 
 
 def rows_of(
-    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, match: Match = _ALL
+    bridge: Bridge, *, kind: str, from_at: datetime, to_at: datetime, narrowed: Narrowed = _ALL
 ) -> Iterator[list[Row]]:
-    """The rows of one kind as pages of values; `match` narrows invoices by their columns."""
+    """The rows of one kind as pages of values; invoices are `narrowed` besides."""
     if kind == "treasury":
         return iter([treasury_rows(bridge, from_at=from_at, to_at=to_at)])
     if kind == "invoices":
-        return _invoices(bridge, Narrowed(match=match, from_at=from_at, to_at=to_at))
+        return _invoices(bridge, replace(narrowed, from_at=from_at, to_at=to_at))
     page_of, make = _JOURNALS[kind]
     return journal_pages(bridge, from_at, to_at, page_of, make)
 
@@ -283,9 +282,9 @@ def export(
     from_at: datetime,
     to_at: datetime,
     columns: ColumnMap | None = None,
-    match: Match = _ALL,
+    narrowed: Narrowed = _ALL,
 ) -> Iterator[str]:
-    """The text of the export, a page at a time; times of CSV are in the time zone of the books. `match` narrows the kind invoices.
+    """The text of the export, a page at a time; times of CSV are in the time zone of the books. Invoices are `narrowed` besides.
 
     Raises Refused before the first line: unknown_kind, unknown_format, empty_period, unknown_field.
     """
@@ -298,7 +297,7 @@ def export(
     chosen = columns or ColumnMap.plain(FIELDS[kind])
     chosen.check(FIELDS[kind])
     chosen = replace(chosen, time_zone=chosen.time_zone or bridge.calendar.time_zone)
-    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at, match=match)
+    pages = rows_of(bridge, kind=kind, from_at=from_at, to_at=to_at, narrowed=narrowed)
     return _csv(pages, chosen) if format == "csv" else _json_lines(pages, chosen)
 
 

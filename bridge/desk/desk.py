@@ -12,10 +12,11 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
-from bridge.core.money import BTC, minor_text
+from bridge.core.money import BTC, SAT_PER_BTC, minor_text
 from bridge.core.rail import Target
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
+from bridge.desk.invoice_list import MOVED
 from bridge.invoices.present import about, cells, depth_of, time_text, way_of
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.invoices.targets import all_of
@@ -23,9 +24,11 @@ from bridge.language import plain_texts
 from bridge.payouts.steps import payout_with, refundable_in
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
-from bridge.store import audit, counts, deliveries, dossier, leases, ledger, reviews
+from bridge.store import audit, counts, deliveries, dossier, invoices, leases, ledger, payouts, reviews
 
 PAGE = 50
+# How long a price is good enough to tell a worth by, where a day had none of its own.
+PRICE_DAYS = 30
 # How much of one invoice a page shows: a flood of dust must not make it long.
 MOST_ROWS = 100
 
@@ -122,6 +125,44 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "grant": grant_json(found.grant) if found.grant is not None else None,
         "may_have_grace": found.grant is None and may_have_grace(row),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """How many invoices stand behind the figures of a day; and the price of a bitcoin then, None where none was quoted yet."""
+
+    received: int
+    confirmed: int
+    settled: int
+    refunded: int
+    held: int
+    payouts_to_approve: int
+    currency: str
+    price_minor: int | None
+
+    def worth(self, sat: int) -> str | None:
+        """Satoshi in the shop's currency by that price, rounded toward zero."""
+        if self.price_minor is None:
+            return None
+        minor = abs(sat) * self.price_minor // SAT_PER_BTC
+        return minor_text(minor if sat >= 0 else -minor, self.currency)
+
+
+def counted(bridge: Bridge, day: date) -> Counted:
+    """Of a day of the books; `held` and `payouts_to_approve` are of now. The currency is the first one of the first merchant."""
+    from_at, to_at = bridge.calendar.begin_of(day), bridge.calendar.begin_of(day + timedelta(days=1))
+    currency = next((code for each in bridge.merchants.values() for code in each.currencies), "")
+    with bridge.store.read() as tx:
+        moved = counts.invoices_moved(tx, from_at=from_at, to_at=to_at)
+        price = counts.last_price(tx, currency, since=from_at - timedelta(days=PRICE_DAYS), until=to_at)
+        held, to_approve = invoices.count(tx, hold="review"), payouts.count(tx, state="requested")
+    return Counted(
+        **{name: moved.get(kinds[0], 0) for name, kinds in MOVED.items()},
+        held=held,
+        payouts_to_approve=to_approve,
+        currency=currency,
+        price_minor=price.price_minor if price is not None else None,
+    )
 
 
 def series(bridge: Bridge, *, days: int = 14) -> list[Day]:

@@ -12,7 +12,8 @@ from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.invoices.read_invoices import read_cursor, shown_of, write_cursor
 from bridge.store import invoice_pages
-from bridge.store.invoice_pages import Match, Narrowed
+from bridge.store.invoice_pages import BY_SUM, Match
+from bridge.store.invoice_pages import Narrowed as Narrowed
 from bridge.store.rows import Cursor
 
 PAGE = 50
@@ -28,6 +29,8 @@ FILTERS = {
     "customer": "customer_id",
 }
 ORDERS = tuple(invoice_pages.ORDERS)
+# What may have happened in the days that are asked for, instead of that it was made: the journals of the figures of a day.
+MOVED = {"received": ("detect",), "confirmed": ("capture",), "settled": ("settle",), "refunded": ("refund_send",)}
 
 
 def narrowed_by(bridge: Bridge, asked: Mapping[str, str]) -> Narrowed:
@@ -42,6 +45,7 @@ def narrowed_by(bridge: Bridge, asked: Mapping[str, str]) -> Narrowed:
         match={**merchants, **match},
         from_at=bridge.calendar.begin_of(first) if first is not None else None,
         to_at=bridge.calendar.begin_of(last + timedelta(days=1)) if last not in (None, date.max) else None,
+        moved=MOVED.get(asked.get("moved", ""), ()),
     )
 
 
@@ -72,19 +76,16 @@ def list_narrowed(bridge: Bridge, asked: Mapping[str, str], *, cursor: str = "")
     }
 
 
-_BY_SUM = ("largest", "smallest")
-
-
 def _cursor(row: Any, order: str) -> str:
     """Where a page ended: by sum the currency and the sum stand before the time."""
     at = write_cursor(row.created_at, row.id)
-    return f"{row.currency}.{row.amount_minor}.{at}" if order in _BY_SUM else at
+    return f"{row.currency}.{row.amount_minor}.{at}" if order in BY_SUM else at
 
 
 def _behind(cursor: str, order: str) -> Cursor:
-    currency, _, rest = cursor.partition(".") if order in _BY_SUM else ("", "", f".{cursor}")
+    currency, _, rest = cursor.partition(".") if order in BY_SUM else ("", "", f".{cursor}")
     minor, _, at = rest.partition(".")
-    if order not in _BY_SUM:
+    if order not in BY_SUM:
         return read_cursor(at)
     if not (currency.isalnum() and minor.isascii() and minor.isdecimal() and len(minor) < 19):
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")

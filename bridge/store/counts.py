@@ -73,6 +73,13 @@ def newest_currency(tx: Connection) -> str | None:
     return tx.execute(select(invoices.c.currency).order_by(invoices.c.created_at.desc()).limit(1)).scalar()
 
 
+def invoices_moved(tx: Connection, *, from_at: datetime, to_at: datetime) -> dict[str, int]:
+    """How many invoices have a journal of a kind in [from, to), by kind."""
+    period = (journals.c.at >= from_at, journals.c.at < to_at, journals.c.invoice_id.is_not(None))
+    query = select(journals.c.kind, func.count(journals.c.invoice_id.distinct())).where(*period)
+    return {kind: int(count) for kind, count in tx.execute(query.group_by(journals.c.kind))}
+
+
 def last_price(tx: Connection, currency: str, *, since: datetime, until: datetime) -> Row[Any, Any] | None:
     """price_minor and samples of the first quote of the last invoice that was opened between two moments."""
     opened = (invoices.c.created_at >= since, invoices.c.created_at < until, invoices.c.currency == currency)

@@ -4,7 +4,7 @@ Owns these bulk reads; must not decide or change anything.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,7 @@ ORDERS: Mapping[str, tuple[Any, ...]] = {
     "largest": tuple(column.desc() for column in _SMALLEST),
     "smallest": _SMALLEST,
 }
+BY_SUM = ("largest", "smallest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +75,36 @@ def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
 
 @dataclass(frozen=True, kw_only=True)
 class Narrowed:
-    """Which invoices: of these columns, each a value or some, created in [from, to)."""
+    """Which invoices: of these columns, each a value or some, created in [from, to), or `moved` then: by a journal of these kinds."""
 
     match: Match = field(default_factory=dict)
     from_at: datetime | None = None
     to_at: datetime | None = None
+    moved: tuple[str, ...] = ()
 
-    def of(self, query: Select[Any]) -> Select[Any]:
-        at = invoices.c.created_at
+    def of(self, query: Select[Any], *, walked: Collection[str] = ()) -> Select[Any]:
+        """The query narrowed; of the `walked` columns no index shall be read whole, the order has a better one."""
+        at = journals.c.at if self.moved else invoices.c.created_at
         ends = [*([at >= self.from_at] if self.from_at else []), *([at < self.to_at] if self.to_at else [])]
-        return query.where(*ends, *(each for name, value in self.match.items() for each in _is(name, value)))
+        if self.moved:
+            ends = [invoices.c.id.in_(select(journals.c.invoice_id).where(journals.c.kind.in_(self.moved), *ends))]
+        return query.where(*ends, *(each for name, value in self.match.items() for each in _is(name, value, walked)))
 
 
-def _is(name: str, value: str | tuple[str, ...]) -> list[Any]:
-    """That a column is so, and the condition of the index that has the few such invoices."""
+def _is(name: str, value: str | tuple[str, ...], walked: Collection[str]) -> list[Any]:
+    """That a column is so, and the condition of the index that has the few such invoices.
+
+    What most invoices are is hidden from the indexes that begin with it: they would be read whole, then sorted, where a walk
+    along the order finds a page at once.
+    """
+    column = invoices.c[name]
     if isinstance(value, tuple):
-        return [invoices.c[name].in_(value)]
-    is_rare = {"exception": (UNUSUAL, value != "none"), "status": (UNSETTLED, value != "settled")}
-    condition, is_one_of_few = is_rare.get(name, ("", False))
-    return [invoices.c[name] == value, *([text(condition)] if is_one_of_few else [])]
+        return [column.in_(value)]
+    rare = {"exception": (UNUSUAL, "none"), "status": (UNSETTLED, "settled")}
+    condition, usual = rare.get(name, ("", ""))
+    if value == usual or name in walked:
+        return [func.coalesce(column, "") == value]
+    return [column == value, *([text(condition)] if condition else [])]
 
 
 def created_page(
@@ -111,7 +123,8 @@ def listing(
     order: str = "newest",
 ) -> Sequence[Row[Any]]:
     """Such invoices in one of the ORDERS, behind the row whose columns of it the cursor has."""
-    return rows.page(tx, narrowed.of(select(invoices)), order=ORDERS[order], cursor=cursor, limit=limit)
+    walked = ("merchant",) if order in BY_SUM else ()
+    return rows.page(tx, narrowed.of(select(invoices), walked=walked), order=ORDERS[order], cursor=cursor, limit=limit)
 
 
 def totals(tx: Connection, narrowed: Narrowed, *, most: int) -> Sequence[Row[Any]]:

@@ -22,7 +22,7 @@ PayoutRow = Row[Any]
 _PAYOUTS = Rows(table=payouts, order=(payouts.c.requested_at.desc(), payouts.c.id.desc()))
 # Every approval of every round, oldest first.
 approvals_of = Rows(table=payout_approvals, told=(payout_approvals.c.id,), under="payout_id").of
-find, listing = _PAYOUTS.find, _PAYOUTS.listing
+find, listing, count = _PAYOUTS.find, _PAYOUTS.listing, _PAYOUTS.count
 # Payouts of which nobody knows whether they were sent: one per wallet at most.
 unknown = partial(listing, match={"state": "unknown"})
 _UNDER_WAY = payouts.c.state.in_(("requested", "approved", "submitting", "unknown"))

@@ -187,6 +187,7 @@ invoices = _table(
     Index("ix_invoices_trace", "trace_id"),
     Index("ix_invoices_amount", "currency", "amount_minor", "created_at"),
     Index("ix_invoices_currency", "currency", "created_at"),
+    Index("ix_invoices_merchant", "merchant", "created_at"),
     _where("ix_invoices_document", "document", condition=NUMBERED),
     _where("ix_invoices_email", "customer_email", condition=REACHABLE),
     _where("ix_invoices_exception", "exception", "created_at", condition=UNUSUAL),

@@ -339,3 +339,33 @@ def test_long_lists_are_walked_by_cursor_and_nothing_is_left_out(office):
 @pytest.mark.parametrize("path", ["/invoices", "/deliveries", "/audit", "/reviews", "/payouts"])
 def test_a_broken_cursor_is_said_so(small_office, path):
     assert refusal(small_office.client("vic").get(f"/admin{path}?cursor=%FFx"))[0] == 422
+
+
+def test_a_figure_of_the_day_leads_to_the_invoices_behind_it(office):
+    paid = office.settled("1", **HUNDRED)
+    office.world.clock.advance(86_400)
+    opened = office.site.open("2")
+    seen = office.site.open("3")
+    office.site.pay(seen, seen["remaining_sat"])
+    text = office.see("vic", "/").replace("\xa0", " ")
+    links = dict(re.findall(r'class="card tile" href="(/admin/invoices[^"]+)"><span class="label">([^<]+)<', text))
+    found = {
+        name: set(re.findall(r'href="/admin/invoices/(inv_\w+)"', office.see("vic", link.removeprefix("/admin"))))
+        for link, name in links.items()
+    }
+    assert found == {
+        "Received": {seen["id"]},
+        "Confirmed": set(),
+        "Settled": set(),
+        "Refunded": set(),
+        "Under review": set(),
+        "Expected": {opened["id"], seen["id"]},
+    }
+    tile = text.split("Received</span>")[1].split("</a>")[0]
+    assert "1 invoice<" in tile and "≈ 10.10 USD" in tile and f"{seen['remaining_sat']:,}" in tile
+    assert "Payouts that wait for an approval</a> <b>0</b>" in text
+    yesterday = office.bridge.calendar.day_of(office.bridge.clock()) - timedelta(days=1)
+    period = f"from={yesterday}&to={yesterday}"
+    assert f"/admin/invoices/{paid['id']}" in office.see("vic", f"/invoices?moved=settled&{period}")
+    rows = office.client("vic").get(f"/admin/invoices.csv?file=jsonl&moved=settled&{period}").text.splitlines()
+    assert len(rows) == 1 and paid["id"] in rows[0]

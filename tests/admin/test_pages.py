@@ -20,7 +20,7 @@ from bridge.desk.desk import series
 from bridge.language import languages
 from bridge.permit import MODES, WALLET_MODES
 from bridge.upkeep.check import OWNERS
-from bridge.web.admin.charts import DASH, HEIGHT, WIDTH, bars, levels
+from bridge.web.admin.charts import DASH, FLOOR, LEFT, ROOM, TOP, WIDTH, bars, levels
 from tests.admin.office import Office
 
 FORMS = Path(bridge.web.__file__).parent / "admin"
@@ -201,20 +201,38 @@ def test_an_altered_audit_row_is_said_on_the_page(small_office):
     assert "The chain is broken." in small_office.see("vic", "/audit?verify=1")
 
 
-def test_bars_fill_the_drawing_and_stay_inside():
-    chart = bars("settled", [("1", 0, "0"), ("2", 1, "1"), ("3", None, "–"), ("4", 1_000, "1000"), ("5", -5, "-5")])
-    assert [bar.height for bar in chart.bars] == [0, 2, 0, HEIGHT, 0]
-    assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and bar.y + bar.height == HEIGHT for bar in chart.bars)
+def test_bars_stand_on_an_axis_whose_values_are_round():
+    chart = bars("settled", [("1", 0, "0"), ("2", 1, "1"), ("3", None, "–"), ("4", 750, "750"), ("5", -5, "-5")])
+    assert [(tick.text, tick.y) for tick in chart.ticks] == [("0", FLOOR), ("400", FLOOR - ROOM // 2), ("800", TOP)]
+    assert [bar.height for bar in chart.bars] == [0, 2, 0, 750 * ROOM // 800, 0]
+    assert all(bar.x >= LEFT and bar.x + bar.width <= WIDTH and bar.y + bar.height == FLOOR for bar in chart.bars)
+    assert [bar.shown for bar in chart.bars if bar.is_told] == ["750"] and chart.bars[-1].is_named
     assert bars("settled", []).is_empty
 
 
-def test_levels_stand_between_the_lowest_and_the_highest():
-    chart = levels("rate", [("1", 6_400, "64"), ("2", None, "–"), ("3", 6_600, "66"), ("4", 6_500, "65")], unit="USD")
-    assert [bar.y for bar in chart.bars if bar.height] == [HEIGHT - DASH, 0, (HEIGHT - DASH) // 2]
-    assert all(bar.y >= 0 and bar.y + bar.height <= HEIGHT for bar in chart.bars)
+@pytest.mark.parametrize(
+    ("highest", "per", "values"),
+    [
+        (1, 1, [0, 1, 2]),
+        (9, 1, [0, 5, 10]),
+        (2_397_686, 1, [0, 2_000_000, 4_000_000]),
+        (59, 60, [0, 60, 120]),
+        (1_000, 500, [0, 500, 1_000]),
+        (0, 60, [0, 60, 120]),
+    ],
+)
+def test_the_values_of_an_axis_reach_above_the_highest(highest: int, per: int, values: list[int]):
+    assert [int(tick.text) for tick in bars("x", [("1", highest, "")], per=per).ticks] == values
+
+
+def test_levels_stand_between_round_values():
+    chart = levels("rate", [("1", 6_400, "64"), ("2", None, "–"), ("3", 6_650, "66"), ("4", 6_500, "65")], unit="USD")
+    assert [tick.text for tick in chart.ticks] == ["6400", "6600", "6800"]
+    middles = [FLOOR - bar.y - bar.height // 2 for bar in chart.bars if bar.height]
+    assert middles == [0, 250 * ROOM // 400, 100 * ROOM // 400]
     assert levels("rate", [("1", None, "–")]).is_empty
     (only,) = levels("rate", [("1", 6_500, "65")]).bars
-    assert only.y == (HEIGHT - DASH) // 2
+    assert only.height == DASH
 
 
 def test_the_price_and_how_far_its_sources_were_apart_are_drawn_with_their_numbers(small_office):

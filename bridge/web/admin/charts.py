@@ -1,9 +1,9 @@
-"""Bar charts as plain SVG: a few rectangles, coloured by the page's style sheet, which the security policy allows.
+"""Charts as plain SVG: bars or dashes over an axis with its values, coloured by the page's style sheet, which the security policy allows.
 
-Owns the geometry in whole units of the drawing; the figures themselves stand in a table beneath.
+Owns the geometry in whole units of the drawing, and round values for an axis; every figure stands in a table beneath as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bridge.core.money import btc_text, minor_text
@@ -11,12 +11,19 @@ from bridge.desk.desk import Day
 from bridge.language import Texts
 from bridge.web.admin.door import bridge, texts
 
-WIDTH, HEIGHT, GAP, DASH = 560, 120, 6, 8
+# The drawing, and the room around the bars: names of values to the left, figures above, days beneath.
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 210, 100, 26, 30
+GAP, DASH = 6, 8
+FLOOR, ROOM = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
+# Every so many days one is named, the last always.
+DAYS_NAMED = 4
+
+Point = tuple[str, int | None, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One rectangle; `shown` is the figure in words, for the tooltip and the table."""
+    """One rectangle; `shown` is the figure in words, for the tooltip and the table. The few that `is_told` have it in the drawing."""
 
     x: int
     y: int
@@ -24,6 +31,16 @@ class Bar:
     height: int
     label: str
     shown: str
+    is_told: bool = False
+    is_named: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """A value of the axis, and how high it stands."""
+
+    y: int
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,74 +49,123 @@ class Chart:
 
     name: str
     bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...] = ()
     unit: str = ""
     width: int = WIDTH
     height: int = HEIGHT
+    left: int = LEFT
 
     @property
     def is_empty(self) -> bool:
         return all(bar.height == 0 for bar in self.bars)
 
 
-def bars(name: str, points: Sequence[tuple[str, int | None, str]]) -> Chart:
-    """A chart of (label, value, value in words); None and negative values have no bar, the rest share one scale."""
+def bars(name: str, points: Sequence[Point], *, tick: Callable[[int], str] = str, per: int = 1) -> Chart:
+    """A chart of (label, value, value in words) from zero up; None and negative values have no bar.
+
+    `tick` says a value of the axis in words; its values are round in units of `per`.
+    """
     highest = max((value for _, value, _ in points if value is not None), default=0)
-    step = WIDTH // max(len(points), 1)
+    top = 2 * _round_up(-(-max(highest, 1) // (2 * per))) * per
     drawn = []
-    for place, (label, value, shown) in enumerate(points):
-        height = max(value or 0, 0) * HEIGHT // highest if highest > 0 else 0
+    for place, (_, value, _) in enumerate(points):
+        height = max(value or 0, 0) * ROOM // top
         # A small figure is still seen.
         height = max(height, 2) if value is not None and value > 0 else 0
-        x = place * step + GAP // 2
-        drawn.append(Bar(x=x, y=HEIGHT - height, width=step - GAP, height=height, label=label, shown=shown))
-    return Chart(name=name, bars=tuple(drawn))
+        drawn.append((place, FLOOR - height, height))
+    return _chart(name, points, drawn, [(each, each * ROOM // top) for each in (0, top // 2, top)], tick)
 
 
-def levels(name: str, points: Sequence[tuple[str, int | None, str]], *, unit: str = "") -> Chart:
-    """A dash for each value, as high as it stands between the lowest and the highest: for what is never near zero."""
+def levels(name: str, points: Sequence[Point], *, unit: str = "", tick: Callable[[int], str] = str) -> Chart:
+    """A dash for each value between the round ones around the lowest and the highest: for what is never near zero."""
     known = [value for _, value, _ in points if value is not None]
     lowest, highest = min(known, default=0), max(known, default=0)
-    step, room = WIDTH // max(len(points), 1), HEIGHT - DASH
+    step = _round_up(max(-(-(highest - lowest) // 2), 1))
+    bottom = lowest // step * step
+    top = max(-(-highest // step) * step, bottom + step)
     drawn = []
-    for place, (label, value, shown) in enumerate(points):
-        above = room // 2 if highest == lowest else ((value or lowest) - lowest) * room // (highest - lowest)
-        height = DASH if value is not None else 0
-        x = place * step + GAP // 2
-        drawn.append(Bar(x=x, y=room - above, width=step - GAP, height=height, label=label, shown=shown))
-    return Chart(name=name, bars=tuple(drawn), unit=unit)
+    for place, (_, value, _) in enumerate(points):
+        above = 0 if value is None else (value - bottom) * ROOM // (top - bottom)
+        drawn.append((place, FLOOR - above - DASH // 2, DASH if value is not None else 0))
+    ticks = [(each, (each - bottom) * ROOM // (top - bottom)) for each in range(bottom, top + 1, step)]
+    return _chart(name, points, drawn, ticks, tick, unit=unit)
+
+
+def _round_up(n: int) -> int:
+    """The next of 1, 2, 3, 4, 5, 10, 20, 30 … that is no less."""
+    power: int = 10 ** (len(str(n)) - 1)
+    return next(each * power for each in (1, 2, 3, 4, 5, 10) if each * power >= n)
+
+
+def _chart(
+    name: str,
+    points: Sequence[Point],
+    drawn: Sequence[tuple[int, int, int]],
+    ticks: Sequence[tuple[int, int]],
+    tick: Callable[[int], str],
+    *,
+    unit: str = "",
+) -> Chart:
+    step, last = (WIDTH - LEFT) // max(len(points), 1), len(points) - 1
+    known = [(value, place) for place, (_, value, _) in enumerate(points) if value is not None and value > 0]
+    highest = max(known, default=(0, last))[1]
+    # Two figures side by side would run into each other.
+    told = {highest, last} if last - highest > 3 else {last} if known and known[-1][1] == last else {highest}
+    found = [
+        Bar(
+            x=LEFT + place * step + GAP // 2,
+            y=y,
+            width=step - GAP,
+            height=height,
+            label=points[place][0],
+            shown=points[place][2],
+            is_told=height > 0 and place in told,
+            is_named=(last - place) % DAYS_NAMED == 0,
+        )
+        for place, y, height in drawn
+    ]
+    marks = tuple(Tick(y=FLOOR - above, text=tick(value)) for value, above in ticks)
+    return Chart(name=name, bars=tuple(found), ticks=marks, unit=unit)
 
 
 def charts(days: list[Day]) -> list[Chart]:
     """The series people would rather look at."""
-    t = texts()
+    t, currency = texts(), days[-1].currency
 
-    def points(values: list[int | None], shown: list[str]) -> list[tuple[str, int | None, str]]:
-        return list(zip([f"{day.day:%d.%m}" for day in days], values, shown, strict=True))
+    def points(values: list[int | None], told: Callable[[int], str]) -> list[Point]:
+        labels = [f"{day.day:%d.%m}" for day in days]
+        return [
+            (label, value, "–" if value is None else told(value)) for label, value in zip(labels, values, strict=True)
+        ]
 
-    def drawn(name: str, values: list[int | None], shown: list[str]) -> Chart:
-        return bars(name, points(values, shown))
+    def drawn(name: str, values: list[int | None], told: Callable[[int], str], per: int = 1) -> Chart:
+        return bars(name, points(values, told), tick=lambda value: _short(told(value), t), per=per)
 
-    lags = [day.lag_seconds for day in days]
+    def money(minor: int) -> str:
+        return t.number(minor_text(minor, currency)) if currency else "–"
+
     rates = [day.tries_good * 1_000 // day.tries if day.tries else None for day in days]
+    hot = "hot" if bridge().receiving.role == "hot" else "own"
     return [
-        drawn("settled", [day.settled for day in days], [t.number(str(day.settled)) for day in days]),
-        drawn("lag", lags, ["–" if lag is None else t.number(str(lag // 60)) for lag in lags]),
-        drawn("delivery", rates, ["–" if rate is None else f"{rate // 10}.{rate % 10}" for rate in rates]),
-        drawn(
-            "hot" if bridge().receiving.role == "hot" else "own",
-            [day.hot_sat for day in days],
-            [btc_text(max(day.hot_sat, 0)) for day in days],
-        ),
+        drawn("settled", [day.settled for day in days], lambda value: t.number(str(value))),
+        drawn("lag", [day.lag_seconds for day in days], lambda value: t.number(str(value // 60)), per=60),
+        drawn("delivery", rates, lambda value: t.number(f"{value // 10}.{value % 10}"), per=500),
+        drawn(hot, [day.hot_sat for day in days], lambda value: btc_text(max(value, 0))),
         levels(
-            "rate", points([day.price_minor for day in days], [_price(t, day) for day in days]), unit=days[-1].currency
+            "rate",
+            points([day.price_minor for day in days], money),
+            unit=currency,
+            tick=lambda value: _short(money(value), t),
         ),
-        drawn("spread", [day.spread_bps for day in days], [_percent(day.spread_bps) for day in days]),
+        drawn("spread", [day.spread_bps for day in days], lambda value: t.number(f"{value // 100}.{value % 100:02}")),
     ]
 
 
-def _price(t: Texts, day: Day) -> str:
-    return t.number(minor_text(day.price_minor, day.currency)) if day.price_minor is not None else "–"
-
-
-def _percent(bps: int | None) -> str:
-    return f"{bps // 100}.{bps % 100:02}" if bps is not None else "–"
+def _short(text: str, t: Texts) -> str:
+    """Without idle zeros behind the point: an axis has little room."""
+    for point in {".", str(t.section("number.point"))}:
+        whole, found, fraction = text.rpartition(point)
+        if found and fraction.isdecimal():
+            kept = fraction.rstrip("0")
+            return f"{whole}{point}{kept}" if kept else whole
+    return text

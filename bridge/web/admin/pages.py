@@ -19,6 +19,7 @@ from bridge.core.roles import ROLES, may, permission_of_ruling
 from bridge.desk.day_report import report
 from bridge.desk.desk import (
     audit_page,
+    counted,
     deliveries_page,
     delivery_counts,
     invoice_dossier,
@@ -57,6 +58,7 @@ def today() -> str:
     return render(
         "today.html",
         report=report(bridge(), day),
+        counted=counted(bridge(), day),
         day=day,
         is_today=day == current,
         time_zone=bridge().calendar.time_zone,

@@ -23,6 +23,7 @@ def upgrade() -> None:
     op.create_index("ix_invoices_trace", "invoices", ["trace_id"])
     op.create_index("ix_invoices_amount", "invoices", ["currency", "amount_minor", "created_at"])
     op.create_index("ix_invoices_currency", "invoices", ["currency", "created_at"])
+    op.create_index("ix_invoices_merchant", "invoices", ["merchant", "created_at"])
     for name, (columns, condition) in _SOME.items():
         where = sa.text(condition)
         op.create_index(f"ix_invoices_{name}", "invoices", list(columns), sqlite_where=where, postgresql_where=where)
