@@ -5,16 +5,18 @@ Owns the choice of a language, plural forms and the shapes of numbers, dates and
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from bridge.core.calendar import Calendar
 from bridge.core.errors import Refused
 from bridge.core.money import btc_text
 
 CATALOGUES = Path(__file__).parent / "texts"
 DEFAULT = "en"
+_UTC = Calendar()
 _NO_BREAK_SPACE = "\u00a0"
 
 
@@ -24,15 +26,20 @@ class Texts:
     A page keeps a number and its word on one line; what is `plain`, for terminals and files, has ordinary spaces.
     """
 
-    def __init__(self, catalogue: Mapping[str, Any], *, is_plain: bool = False):
+    def __init__(self, catalogue: Mapping[str, Any], *, is_plain: bool = False, calendar: Calendar = _UTC):
         self._catalogue = catalogue
         self._is_plain = is_plain
+        self._calendar = calendar
         self.code: str = catalogue["code"]
         self.name: str = catalogue["name"]
 
     @cached_property
     def plain(self) -> "Texts":
-        return Texts(self._catalogue, is_plain=True)
+        return Texts(self._catalogue, is_plain=True, calendar=self._calendar)
+
+    def by(self, calendar: Calendar) -> "Texts":
+        """The same with times as they are in the time zone of the books: for people of the shop."""
+        return Texts(self._catalogue, is_plain=self._is_plain, calendar=calendar)
 
     def __call__(self, path: str, **values: object) -> str:
         """The sentence at `path`. Raises KeyError for a path that the catalogue lacks: a test finds that first."""
@@ -74,10 +81,12 @@ class Texts:
         return self._spaced(forms[self._plural_form(abs(n))].format(n=self.number(str(n))))
 
     def when(self, at: datetime | str) -> str:
-        """A time, also as RFC 3339 text, in UTC; a page's script turns it into the payer's own zone."""
-        at = (datetime.fromisoformat(at) if isinstance(at, str) else at).astimezone(UTC)
+        """A time, also as RFC 3339 text, in UTC unless these texts go `by` another zone; a payer's page turns it into his own."""
+        at = self._calendar.local(datetime.fromisoformat(at) if isinstance(at, str) else at)
         month, form = self.section("date.months")[at.month - 1], "date.plain" if self._is_plain else "date.form"
-        return self(form, day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"))
+        # Zones that have no letters of their own are called "+04".
+        zone = f"UTC{at.tzname()}" if (at.tzname() or "")[:1] in "+-" else at.tzname()
+        return self(form, day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"), zone=zone)
 
     def _spaced(self, text: str) -> str:
         return text.replace(_NO_BREAK_SPACE, " ") if self._is_plain else text.replace(" ", _NO_BREAK_SPACE)

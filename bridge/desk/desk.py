@@ -106,7 +106,7 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         raise Refused("unknown_invoice", "There is no such invoice.")
     row, targets = found.invoice, all_of(found.offered(), bridge, found.invoice)
     return {
-        "story": story(bridge, found, plain_texts(lang)),
+        "story": story(bridge, found, plain_texts(lang).by(bridge.calendar)),
         "invoice": shown_with(bridge, row, found.quotes[-1], targets, found.payments),
         "about": about(row),
         "cells": cells(row),

@@ -29,7 +29,7 @@ def explain(bridge: Bridge, reference: str, *, lang: str) -> list[str]:
 
     Raises Refused("unknown_invoice") when the reference finds none or several, and Refused("unknown_language").
     """
-    words = plain_texts(lang)
+    words = plain_texts(lang).by(bridge.calendar)
     with bridge.store.read() as tx:
         told = dossier_of(tx, bridge, reference)
     return story(bridge, told, words)

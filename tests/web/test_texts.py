@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.core.calendar import Calendar
 from bridge.core.kinds import KINDS, REASONS, REVIEWS, RULINGS, SCENES, WITHDRAWN
 from bridge.language import CATALOGUES, Languages
 
@@ -157,3 +158,11 @@ def test_a_catalogue_says_each_name_once(code: str) -> None:
 
     json.loads((CATALOGUES / f"{code}.json").read_text(), object_pairs_hook=once)
     assert said_twice == []
+
+
+def test_a_time_is_told_in_the_zone_of_the_books_where_it_is_asked_for():
+    at = datetime(2026, 3, 31, 22, 31, tzinfo=UTC)
+    english = Languages().all["en"]
+    assert english.plain.when(at) == "31 March 2026, 22:31 UTC"
+    assert english.by(Calendar(time_zone="Europe/Moscow")).plain.when(at) == "1 April 2026, 01:31 MSK"
+    assert english.plain.by(Calendar(time_zone="Asia/Dubai")).when(at) == "1 April 2026, 02:31 UTC+04"

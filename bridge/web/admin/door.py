@@ -173,7 +173,7 @@ def reason() -> str:
 def texts() -> Texts:
     """By ?lang=, then the device's choice, then what the browser asks for."""
     wishes = [request.args.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
-    return languages().choose([*wishes, *(tag for tag, _ in request.accept_languages)])
+    return languages().choose([*wishes, *(tag for tag, _ in request.accept_languages)]).by(bridge().calendar)
 
 
 def chosen(*names: str) -> dict[str, str]:
