@@ -242,10 +242,10 @@ def _page(rows: Sequence[Any], limit: int, show: Callable[[Any], dict[str, Any]]
     return Page(rows=[show(row) for row in rows[:limit]], next_cursor=more)
 
 
-def _settings(tiers: dict[str, Any]) -> dict[str, list[str]]:
+def _settings(tiers: dict[str, Any]) -> dict[str, list[Any]]:
     """Each setting's value in every tier, in the order of the tiers."""
     dumped = [rule.values() for rule in tiers.values()]
-    return {name: [json.dumps(each[name]).strip('"') for each in dumped] for name in dumped[0] if name != "name"}
+    return {name: [each[name] for each in dumped] for name in dumped[0] if name != "name"}
 
 
 # What of a stored row is shown; times are text.

@@ -182,7 +182,7 @@ def test_the_pages_show_what_would_change_and_let_another_person_decide(node: Br
     fay, ann, bob, vic = (Person(app, node, name) for name in ("fay", "ann", "bob", "vic"))
     text = vic.see("/policy")
     assert "Version 1 is in force" in text and "Version 2 waits for approval" in text
-    assert "merchants.shop.policy.default.risk_bps" in text and ">300<" in text
+    assert "merchants.shop.policy.default.risk_bps" in text and ">3\u00a0%<" in text
     assert [each for each in FORM.findall(text) if "policy" in each] == []
     assert fay.send("/policy/propose").location.endswith("/policy/3?done=policy_proposed")
     assert "Yours is the last approval" in ann.see("/policy/3")

@@ -24,6 +24,7 @@ from bridge.people.login import Session, session_of
 from bridge.people.login import log_in as open_session
 from bridge.people.login import log_out as end_session
 from bridge.web.admin.machine_words import desk_words, machine_words
+from bridge.web.admin.setting_words import setting_words
 from bridge.web.bodies import MAX_BODY_BYTES
 from bridge.web.context import here
 from bridge.web.errors import status_of
@@ -190,6 +191,7 @@ def render(template: str, **values: Any) -> str:
         t=chosen,
         **words,
         **machine_words(chosen, why_so=words["why_so"]),
+        **setting_words(chosen),
         look=look(),
         shop=here().shop,
         network=bridge().network,

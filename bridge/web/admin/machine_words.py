@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.language import Texts
 from bridge.upkeep.check import Alert, Check
+from bridge.web.admin.setting_words import percent
 
 # Fields of a review item whose value is a word of ours, and the groups that may know it.
 _WORDS_OF = ("kind", "status", "state", "reason", "access", "billing_told", "client_told", "source")
@@ -71,11 +72,6 @@ def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: 
     kind = chosen.section("kinds").get(value, {}).get("name", "")
     known = (kind, *(chosen.section(f"desk.{each}").get(value, "") for each in _GROUPS))
     return next(filter(None, known), "") or why_so(value) or value
-
-
-def percent(chosen: Texts, bps: int) -> str:
-    """Hundredths of a percent as percent, without idle zeros: 100 is "1 %"."""
-    return f"{chosen.number(f'{bps // 100}.{bps % 100:02}'.rstrip('0').rstrip('.'))}\u00a0%"
 
 
 def _journal_name(chosen: Texts, kind: str) -> str:
