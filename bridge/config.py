@@ -677,7 +677,10 @@ def _require_https(name: str, url: str, *, network: str) -> None:
     parts = urlsplit(url)
     is_local_test = network != "main" and parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and is_local_test):
-        raise misplaced(name, "must be https://… (plain http only on loopback and never with network main)")
+        raise misplaced(
+            name,
+            "must be https, such as https://pay.example.com (plain http only on loopback and never with network main)",
+        )
 
 
 def _require_distinct(settings: Settings) -> None:

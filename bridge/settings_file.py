@@ -196,7 +196,7 @@ def faults_of(error: ValidationError, schema: Schema, *, content: Any = None, be
         at = tuple(str(part) for part in each["loc"] if part != _NAME_ITSELF)[below:]
         kind, told = each["type"], each.get("ctx", {})
         if kind == _MISPLACED:
-            fault = _with_example(tuple(str(told["at"]).split(".")), str(told["said"]), schema)
+            fault = Fault(at=tuple(str(told["at"]).split(".")), said=str(told["said"]))
         elif kind == "value_error":
             fault = _with_example(at, each["msg"].removeprefix("Value error, "), schema)
         elif kind in _UNKNOWN or _NAME_ITSELF in each["loc"]:

@@ -24,7 +24,7 @@ from bridge.actions.fields import (
     Shape,
     Txid,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
+from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row, as_table
 from bridge.context import Bridge
 from bridge.payouts import decide_payout, sweep
 from bridge.payouts.refunds import NewRefund, change_address, record_own_send, request_refund
@@ -168,12 +168,18 @@ def unknown_fee(payout: dict[str, Any]) -> Iterable[str]:
 
 
 def payout_lines(page: dict[str, Any]) -> Iterable[str]:
-    for row in page["payouts"]:
-        note = f"  waits: {row['waiting']}" if row["waiting"] else ""
-        note += "  fee unknown" if row["fee_bps"] is None else ""
-        approvals = f"{len(row['approvals'])}/{row['approvals_needed']} approvals"
-        yield f"{row['id']}  {row['state']:10}  {row['kind']:9}  {row['net_sat']:>12} sat  {approvals}{note}"
+    heads = ("payout", "state", "kind", "requested", ">leaves, sat", ">arrives, sat", "approvals", "invoice", "note")
+    yield from as_table(heads, map(_payout_cells, page["payouts"]))
     yield f"{len(page['payouts'])} payouts" + (f", next {page['next_cursor']}" if page["next_cursor"] else "")
+
+
+def _payout_cells(row: dict[str, Any]) -> tuple[str | int, ...]:
+    notes = [f"waits: {row['waiting']}"] if row["waiting"] else []
+    notes += ["fee unknown"] if row["fee_bps"] is None else []
+    approvals = f"{len(row['approvals'])} of {row['approvals_needed']}"
+    money = (row["gross_sat"], row["net_sat"])
+    about = (row["id"], row["state"], row["kind"], row["requested_at"])
+    return (*about, *money, approvals, row["invoice_id"] or "", ", ".join(notes))
 
 
 GROUPS = {

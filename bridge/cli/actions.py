@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from bridge.actions import GROUPS, ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
-from bridge.actions.row import Action, Command, Row
+from bridge.actions.row import Action, Command, Row, as_json
 from bridge.cli.opened import MOMENT, acting, reading
+from bridge.cli.waiting import quiet
 from bridge.context import Bridge
 
 
@@ -48,15 +49,18 @@ def _command(row: Row, said: Command, name: str) -> click.Command:
     params += [_param(each, each.by) for each in fields if each.by]
     if isinstance(row, Action) and row.keyed:
         params.append(click.Option(["--key"], default=_key, help="The same key asks once."))
+    is_told = not isinstance(row, Action) and said.said is not as_json
+    params += [click.Option(["--json", "is_json"], is_flag=True, help="JSON for programs.")] * is_told
     secret_names = [each.name for each in fields if each.kind is SecretStr]
 
     def run(bridge: Bridge, /, **given: Any) -> None:
+        is_json = given.pop("is_json", False)
         place = [given.pop(each) for each in row.places]
         given |= {each: _secret() for each in secret_names}
         if not isinstance(row, Action):
             given = matched(row.asks, {each: value for each, value in given.items() if value != ""})
         result = row.do(bridge, *place, **given)
-        for line in said.said(result):
+        for line in as_json(result) if is_json else said.said(result):
             click.echo(line)
         for line in said.beside(result):
             click.echo(line, err=True)
@@ -87,5 +91,6 @@ def _key() -> str:
 def _secret() -> str:
     """A password never stands on a command line, where every process could read it."""
     if sys.stdin.isatty():
+        quiet()
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\n")

@@ -13,17 +13,20 @@ from typing import Any
 
 import click
 
+from bridge.actions.row import as_table
 from bridge.books import export as exporting
 from bridge.books.export import KINDS
 from bridge.books.keep_books import check_may_purge, purge_step
 from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
-from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, opened, reading, settings_of, show
+from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, for_programs, opened, reading, settings_of, tell
+from bridge.cli.waiting import bar, counted
 from bridge.config import load_column_map
 from bridge.context import Bridge
 from bridge.core.columns import PROFILES, ColumnMap
 from bridge.core.errors import Refused
 from bridge.desk.day_report import report as day_report
 from bridge.desk.evidence import evidence as evidence_of
+from bridge.language import Texts, plain_texts
 from bridge.receipts import DocumentSigner, new_key, verify
 
 
@@ -54,9 +57,9 @@ def reconcile(
 def finish(bridge: Bridge, run_id: str) -> None:
     """Every page of the run. When the gateway's calls of this minute are used up, it waits for the next."""
     run, checked = step(bridge, run_id), 0
-    with click.progressbar(length=max(run.counts["total"], 1), label="Comparing") as bar:
+    with bar("Comparing", length=max(run.counts["total"], 1)) as drawn:
         while True:
-            bar.update(run.counts["checked"] - checked)
+            drawn.update(run.counts["checked"] - checked)
             if run.is_over:
                 return
             if run.counts["checked"] == checked and run.phase == "invoices":
@@ -117,8 +120,11 @@ def _write(chunks: Iterable[str] | Iterable[bytes], output: Path | None) -> None
             click.echo(chunk, nl=False)
         return
     unfinished = output.with_name(output.name + ".part")
+    written = 0
     with unfinished.open("wb") as file:
-        file.writelines(chunk.encode() if isinstance(chunk, str) else chunk for chunk in chunks)
+        for chunk in chunks:
+            written += file.write(chunk.encode() if isinstance(chunk, str) else chunk)
+            counted(f"{written / 1_000_000:.1f} MB")
     unfinished.replace(output)
 
 
@@ -126,11 +132,34 @@ def _write(chunks: Iterable[str] | Iterable[bytes], output: Path | None) -> None
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]), required=False)
 @click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="How many days from DAY on.")
 @click.option("--merchant")
+@click.option("--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True, help="Of the table.")
+@for_programs
 @reading
-def report(bridge: Bridge, day: datetime | None, days: int, merchant: str | None) -> None:
+def report(bridge: Bridge, day: datetime | None, days: int, merchant: str | None, lang: str, form: str | None) -> None:
     """The report of a day of the books (default: yesterday): expected, received, confirmed, settled, refunded, under review."""
     start = day.date() if day else bridge.calendar.day_of(bridge.clock()) - timedelta(days=1)
-    show(day_report(bridge, start, days=days, merchant=merchant))
+    shown = day_report(bridge, start, days=days, merchant=merchant)
+    tell(shown, lambda: _report_lines(shown, plain_texts(lang)), form=form)
+
+
+EXPECTED = ("opening", "asked", "ended", "closing")
+
+
+def _report_lines(shown: dict[str, Any], texts: Texts) -> Iterable[str]:
+    """The report as the desk words it."""
+    yield f"{shown['from']} – {shown['to']}" + (f", {shown['merchant']}" if shown["merchant"] else "")
+    counts, figures, sums = (texts.section(f"desk.{name}") for name in ("counts", "figures", "sums"))
+    yield ""
+    yield from as_table(("", ">"), [(counts[name], count) for name, count in shown["counts"].items()])
+    yield ""
+    yield from as_table(("", ">sat"), [(figures[name], sat) for name, sat in shown["sat"].items()])
+    yield ""
+    heads = [texts("desk.report.expected"), *(f">{texts(f'desk.report.{name}')}" for name in EXPECTED)]
+    money = [(currency, *(moved[name] for name in EXPECTED)) for currency, moved in shown["expected"].items()]
+    yield from as_table(heads, money)
+    yield ""
+    for each in shown["sums"]:
+        yield f"{sums[each['name']]}: {each['left']} {'=' if each['ok'] else '≠'} {each['right']}"
 
 
 @click.command()
@@ -197,6 +226,7 @@ def purge(ctx: click.Context, dry_run: bool, actor: str, reason: str) -> None:
         while done := purge_step(bridge, dry_run=dry_run):
             for name, count in done.items():
                 total[name] = total.get(name, 0) + count
+            counted(f"{sum(total.values())} rows")
             if dry_run:
                 break
     for name, count in sorted(total.items()):

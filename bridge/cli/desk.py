@@ -5,14 +5,16 @@ Owns arguments and output; each command calls one flow.
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
+from bridge.actions.row import as_table
 from bridge.books.verify import balances, book_differences
 from bridge.books.verify import verify_audit as verify
-from bridge.cli.opened import Moment, acting, given, opened, reading, show
+from bridge.cli.opened import Moment, acting, for_programs, given, merchant_of, opened, reading, show, tell
+from bridge.cli.waiting import bar
 from bridge.context import Bridge
 from bridge.desk import explain as explaining
 from bridge.desk import find as finding
@@ -26,29 +28,53 @@ from bridge.permit import MODES, WALLET_MODES, set_mode
 
 
 @click.command()
-@click.option("--merchant", required=True, help="The merchant's id.")
+@click.option("--merchant", help="The merchant's id, where there are several.")
 @click.option("--status", help="Only this status.")
 @click.option("--limit", default=20, show_default=True)
 @click.option("--cursor", help="The next_cursor of the page before.")
+@for_programs
 @reading
-def invoices(bridge: Bridge, merchant: str, status: str | None, limit: int, cursor: str | None) -> None:
+def invoices(
+    bridge: Bridge, merchant: str | None, status: str | None, limit: int, cursor: str | None, form: str | None
+) -> None:
     """List a merchant's invoices, newest first."""
-    show(list_invoices(bridge, merchant, match=given(status=status), limit=limit, cursor=cursor))
+    page = list_invoices(bridge, merchant_of(bridge, merchant), match=given(status=status), limit=limit, cursor=cursor)
+    tell(page, lambda: _invoice_lines(page), form=form)
+
+
+def _invoice_lines(page: dict[str, Any]) -> Iterable[str]:
+    found = page["invoices"]
+    yield from as_table((*_MONEY, "expires"), [(*_money_cells(each), each["expires_at"]) for each in found])
+    yield f"{len(found)} invoices" + (f", more with --cursor {page['next_cursor']}" if page["next_cursor"] else "")
+
+
+_MONEY = ("invoice", "created", "status", ">amount", "", ">due, sat", ">received, sat", "payment")
+
+
+def _money_cells(each: dict[str, Any]) -> tuple[str | int, ...]:
+    status = each["status"] if each["exception"] == "none" else f"{each['status']}/{each['exception']}"
+    money = (each["amount"], each["currency"], each["quote"]["due_sat"], each["received_sat"])
+    return (each["id"], each["created_at"], status, *money, each["billing_payment_id"])
 
 
 @click.command()
 @click.argument("reference")
+@click.option("--json", "is_json", is_flag=True, help="JSON for programs.")
 @reading
-def find(bridge: Bridge, reference: str) -> None:
+def find(bridge: Bridge, reference: str, is_json: bool) -> None:
     """Find invoices by whatever is at hand: an id, an address, a transaction or its beginning, a pay page, a client's id or
     e-mail, a document, a sum, words of the description.
     """
     found = finding.find(bridge, reference)
-    for each in found.invoices:
-        why, money = ",".join(each["found_by"]), f"{each['amount']} {each['currency']}"
-        status = f"{each['status']}/{each['exception']}"
-        payment = f"billing {each['billing_payment_id']}  client {each['customer_id'] or '-'}"
-        click.echo(f"{each['id']}  {status:20}  {money:>16}  {payment}  by {why}  {each['description']}".rstrip())
+    if is_json:
+        show({"invoices": found.invoices, "is_cut": found.is_cut, "is_partly_read": found.is_partly_read})
+    elif found.invoices:
+        about = [
+            (each["customer_id"] or "", ",".join(each["found_by"]), each["description"]) for each in found.invoices
+        ]
+        rows = [(*_money_cells(each), *its) for each, its in zip(found.invoices, about, strict=True)]
+        for line in as_table((*_MONEY, "client", "found by", "description"), rows):
+            click.echo(line)
     if not found.invoices:
         click.echo(f"Nothing is known by this: {reference}", err=True)
     if found.is_cut:
@@ -177,8 +203,11 @@ def deliveries_redeliver(
     if dry_run:
         click.echo("\n".join([*chosen, f"{len(chosen)} would be sent again"]))
         return
-    with click.progressbar(chosen, label="Putting back") as bar:
-        count = sum(outbox.redeliver(bridge, delivery_id, **who) for delivery_id in bar)
+    count = 0
+    with bar("Putting back", length=len(chosen)) as drawn:
+        for delivery_id in chosen:
+            count += outbox.redeliver(bridge, delivery_id, **who)
+            drawn.update(1)
     click.echo(f"{count} put back into the queue.")
 
 
@@ -242,9 +271,10 @@ def events_replay(
         click.echo("\n".join([*wanted, f"{len(wanted)} would be replayed"]))
         return
     outcomes: Counter[str] = Counter()
-    with click.progressbar(wanted, label="Replaying") as bar:
-        for event_id in bar:
+    with bar("Replaying", length=len(wanted)) as drawn:
+        for event_id in wanted:
             outcomes[console.replay(bridge, event_id, actor=actor, reason=reason)] += 1
+            drawn.update(1)
     for outcome, count in sorted(outcomes.items()):
         click.echo(f"{count} {outcome}")
 

@@ -4,7 +4,8 @@ Owns --config, --actor and --reason of every command; must not decide anything: 
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
@@ -13,8 +14,10 @@ from typing import Any
 import click
 
 from bridge.actions.row import as_json
+from bridge.cli.waiting import waiting
 from bridge.config import Settings, load_settings
 from bridge.context import Bridge
+from bridge.core.errors import Refused
 from bridge.logs import log
 from bridge.people.policy import in_force
 from bridge.permit import require_words
@@ -50,12 +53,13 @@ def opened(ctx: click.Context, *, decides: bool = True) -> Iterator[Bridge]:
 
     A command that does not decide, such as the doctor, must run without a database too: then it goes by the file.
     """
-    bridge = build(settings_of(ctx))
-    try:
-        bridge = in_force(bridge) if decides else _as_far_as_known(bridge)
-        yield bridge
-    finally:
-        bridge.close()
+    with waiting(str(ctx.info_name)):
+        bridge = build(settings_of(ctx))
+        try:
+            bridge = in_force(bridge) if decides else _as_far_as_known(bridge)
+            yield bridge
+        finally:
+            bridge.close()
 
 
 def _as_far_as_known(bridge: Bridge) -> Bridge:
@@ -99,6 +103,27 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
 def given(**options: str | None) -> dict[str, str]:
     """Only the options that were given: what a list is to match."""
     return {name: text for name, text in options.items() if text}
+
+
+def for_programs(command: Callable[..., None]) -> Callable[..., None]:
+    """The option of a command that tells people a table, and programs JSON as it always did."""
+    table = click.option("--table", "form", flag_value="table", help="A table, as on a terminal.")(command)
+    return click.option("--json", "form", flag_value="json", help="JSON, as everywhere but on a terminal.")(table)
+
+
+def tell(shown: Any, lines: Callable[[], Iterable[str]], *, form: str | None) -> None:
+    """In the form that `for_programs` asked for."""
+    is_table = form == "table" if form else sys.stdout.isatty()
+    for line in lines() if is_table else as_json(shown):
+        click.echo(line)
+
+
+def merchant_of(bridge: Bridge, named: str | None) -> str:
+    """The merchant that is named, or the only one there is. Raises Refused("several_merchants")."""
+    known = sorted(bridge.merchants)
+    if named is None and len(known) != 1:
+        raise Refused("several_merchants", f"Name one with --merchant: {', '.join(known)}.", field="merchant")
+    return named or known[0]
 
 
 def show(shown: Any) -> None:

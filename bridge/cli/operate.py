@@ -15,6 +15,7 @@ from bridge.cli.books import finish, print_run
 from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
+from bridge.cli.waiting import bar, waiting
 from bridge.config import cautions, load_settings
 from bridge.context import Bridge
 from bridge.core.errors import Refused
@@ -137,6 +138,7 @@ def config_diff(ctx: click.Context, other: str) -> None:
 @click.option("--directory", type=click.Path(path_type=Path), help="Default: backup_directory of operations.toml.")
 @click.option("--keep", default=14, show_default=True, help="How many copies stay.")
 @click.pass_context
+@waiting("backup")
 def backup(ctx: click.Context, directory: Path | None, keep: int) -> None:
     """Copy the database while everything runs. Secrets are not in it: keep those of /etc elsewhere."""
     place = directory or operations_of(ctx).backup_directory
@@ -149,6 +151,7 @@ def backup(ctx: click.Context, directory: Path | None, keep: int) -> None:
 @click.argument("copy", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @who_and_why
 @click.pass_context
+@waiting("restore")
 def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     """Fill the empty database of --config from COPY and bring it up read_only. Stop serve and worker first."""
     settings = settings_of(ctx)
@@ -210,6 +213,7 @@ def after_failover_command(ctx: click.Context, /, this_one: bool, actor: str, re
 
 @click.command()
 @click.pass_context
+@waiting("migrate")
 def migrate(ctx: click.Context) -> None:
     """Bring the database to the newest schema. Run it before serve and worker."""
     settings = settings_of(ctx)
@@ -220,6 +224,7 @@ def migrate(ctx: click.Context) -> None:
 @click.command("copy-database")
 @click.argument("source_url")
 @click.argument("target_url")
+@waiting("copy-database")
 def copy_database(source_url: str, target_url: str) -> None:
     """Copy a database to another engine, row for row and verified: how one grows from SQLite to PostgreSQL.
 
@@ -228,8 +233,8 @@ def copy_database(source_url: str, target_url: str) -> None:
     migrate_database(target_url, is_open=True)
     source, target = open_store(source_url, pool_size=2), open_store(target_url, pool_size=2, is_open=True)
     try:
-        with click.progressbar(length=count_rows(source), label="Copying") as bar:
-            copied = copy_all(source, target, progress=lambda _table, rows: bar.update(rows))
+        with bar("Copying", length=count_rows(source)) as drawn:
+            copied = copy_all(source, target, progress=lambda _table, rows: drawn.update(rows))
     finally:
         source.close()
         target.close()

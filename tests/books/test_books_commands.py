@@ -84,6 +84,46 @@ def test_report_and_purge_answer(world, run):
 
 
 @ONE_ENGINE
+def test_people_read_tables_and_programs_json(world, run, monkeypatch):
+    invoice = paid(world, customer_id="c1")
+    today = world.bridge.clock().date().isoformat()
+    listed = run("invoices", "--merchant", "shop", "--table").output.splitlines()
+    assert listed[0].split("  ")[0] == "invoice" and listed[-1] == "1 invoices"
+    cells = re.split(" {2,}", listed[1])
+    assert cells[:1] + cells[2:4] == [invoice["id"], "settled", invoice["amount"]]
+    assert f"{invoice['received_sat']:,}".replace(",", " ") in cells
+    page = json.loads(run("invoices", "--merchant", "shop").output)
+    assert page == json.loads(run("invoices", "--json", "--merchant", "shop").output)
+    assert page["invoices"][0]["id"] == invoice["id"]
+
+    figures = json.loads(run("report", today, "--json").output)["sat"]
+    table = run("report", today, "--table").output
+    assert re.search(rf"^Received +{figures['received']:,}$".replace(",", " "), table, re.MULTILINE)
+    assert re.search(r"^Invoices opened +1$", table, re.MULTILINE)
+    assert f"Waiting now = under review and in progress: {figures['closing_waiting']} = " in table
+    assert re.search(r"^Открыто счетов +1$", run("report", today, "--table", "--lang", "ru").output, re.MULTILINE)
+
+    found = run("find", invoice["id"]).output.splitlines()
+    assert (found[0].split()[0], found[1].split()[0]) == ("invoice", invoice["id"])
+    assert json.loads(run("find", invoice["id"], "--json").output)["invoices"][0]["id"] == invoice["id"]
+    nothing = run("find", "inv_nothing", "--json")
+    assert (nothing.exit_code, json.loads(nothing.stdout)["invoices"]) == (1, [])
+    assert "Nothing is known by this" in nothing.stderr
+    assert json.loads(run("payouts", "list", "--json").output) == {"payouts": [], "next_cursor": None}
+
+
+@ONE_ENGINE
+def test_a_merchant_is_named_only_where_there_are_several(world, run, tmp_path):
+    refused = run("invoices")
+    assert refused.exit_code == 1
+    assert "several_merchants: Name one with --merchant: other, puller, shop." in refused.output
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    shops = [merchant for merchant in config["merchants"] if merchant["id"] == "other"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | {"merchants": shops}))
+    assert run("invoices", "--table").output.splitlines()[-1] == "0 invoices"
+
+
+@ONE_ENGINE
 def test_a_report_comes_in_pages_over_http(world, database_url):
     settings = settings_for(world.sandbox.url, database_url)
     built = build(settings)

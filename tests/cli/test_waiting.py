@@ -1,0 +1,91 @@
+"""What is told on a terminal while a command works, and that nothing is told where none is."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import click
+import pytest
+
+from bridge.actions.row import as_table
+from bridge.cli import waiting
+
+
+class Terminal(io.StringIO):
+    """A terminal that can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_written = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        self.is_written.set()
+        return written
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    """Standard error, and standard output of the same shown. No fixture: pytest puts its own streams in place after those."""
+    shown = Terminal()
+    with pytest.MonkeyPatch.context() as patched, redirect_stderr(shown), redirect_stdout(shown):
+        patched.setattr(waiting, "PATIENCE_SECONDS", 0)
+        yield shown
+
+
+def test_a_command_that_works_says_so_and_clears_the_line_before_its_first_word() -> None:
+    with terminal() as shown, waiting.waiting("export"):
+        assert shown.is_written.wait(60)
+        click.echo("done")
+        click.echo("and over")
+    said = shown.getvalue()
+    assert said.startswith("\r\x1b[Kexport: 0 s")
+    assert said.endswith("\r\x1b[Kdone\nand over\n")
+
+
+def test_how_far_it_is_stands_beside() -> None:
+    with terminal() as shown, waiting.waiting("export"):
+        waiting.counted("1.5 MB")
+        while ", 1.5 MB" not in shown.getvalue():
+            shown.is_written.clear()
+            assert shown.is_written.wait(60)
+
+
+def test_a_question_and_a_bar_end_the_line_first() -> None:
+    with terminal() as shown, waiting.waiting("replay"):
+        assert shown.is_written.wait(60)
+        with waiting.bar("Replaying", length=2) as drawn:
+            drawn.update(2)
+    before, _, drawing = shown.getvalue().partition("Replaying")
+    assert "replay: " in before
+    assert "replay: " not in drawing and "100%" in drawing
+
+
+def test_without_a_terminal_nothing_is_told() -> None:
+    shown, before = io.StringIO(), threading.active_count()
+    with redirect_stderr(shown), waiting.waiting("export"), waiting.bar("Comparing", length=1) as drawn:
+        assert threading.active_count() == before
+        drawn.update(1)
+    assert shown.getvalue() == ""
+
+
+def test_what_fails_leaves_no_line_and_no_thread() -> None:
+    before = threading.active_count()
+    with terminal() as shown, pytest.raises(RuntimeError), waiting.waiting("export"):
+        assert shown.is_written.wait(60)
+        raise RuntimeError
+    assert shown.getvalue().endswith("\r\x1b[K")
+    assert threading.active_count() == before
+
+
+def test_a_table_has_names_over_columns_and_numbers_to_the_right() -> None:
+    assert as_table(("invoice", ">sat", "note"), [("a", 1_234_567, "x"), ("longer", 5, "")]) == [
+        "invoice        sat  note",
+        "a        1 234 567  x",
+        "longer           5",
+    ]
+    assert as_table(("invoice", ">sat"), []) == ["invoice  sat"]
