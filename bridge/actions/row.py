@@ -65,12 +65,16 @@ class Api:
 
 @dataclass(frozen=True)
 class Command:
-    """The words of a command and its help; `said` makes its lines of the result, `beside` those on standard error."""
+    """The words of a command and its help; `said` makes its lines of the result, `beside` those on standard error.
+
+    `scanned`: the text of the result that a terminal draws as a QR code.
+    """
 
     words: str
     help: str
     said: Callable[[Any], Iterable[str]] = as_json
     beside: Callable[[Any], Iterable[str]] = field(default=nothing, kw_only=True)
+    scanned: Callable[[Any], str] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 Owns how a row becomes a command: its words, arguments and options; must not know one of them.
 """
 
+import io
 import secrets
 import sys
 from datetime import datetime
 from typing import Any
 
 import click
+import segno
 from pydantic import SecretStr
 
 from bridge.actions import GROUPS, ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
 from bridge.actions.row import Action, Command, Row, as_json
-from bridge.cli.opened import MOMENT, acting, reading
+from bridge.cli.opened import MOMENT, acting, is_terminal, reading
 from bridge.cli.waiting import quiet
 from bridge.context import Bridge
 
@@ -62,11 +64,22 @@ def _command(row: Row, said: Command, name: str) -> click.Command:
         result = row.do(bridge, *place, **given)
         for line in as_json(result) if is_json else said.said(result):
             click.echo(line)
+        if said.scanned is not None and is_terminal():
+            for line in drawn_code(said.scanned(result)):
+                click.echo(line)
         for line in said.beside(result):
             click.echo(line, err=True)
 
     called = acting(run) if isinstance(row, Action) else reading(run)
     return click.command(name, help=said.help, params=params)(called)
+
+
+def drawn_code(text: str) -> list[str]:
+    """The text as a QR code for a camera before the terminal: black on white whatever the terminal's own colours are."""
+    out = io.StringIO()
+    segno.make(text, micro=False, error="l", boost_error=False).terminal(out, border=2, compact=True)
+    # What is drawn are the light modules.
+    return [f"\x1b[97;40m{line}\x1b[0m" for line in out.getvalue().splitlines()]
 
 
 def _param(asked: Asked, by: Argument | Option) -> click.Parameter:

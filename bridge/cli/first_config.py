@@ -5,6 +5,7 @@ Owns the files it writes, their modes and the new secrets; must not overwrite an
 
 import os
 import secrets
+import shlex
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -69,7 +70,9 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     migrate(load_settings(config).database_url)
     click.echo(_next_steps(directory))
     ctx.obj = str(config)
-    sys.exit(0 if examined(ctx) else 1)
+    is_well = examined(ctx)
+    click.echo(_desk_steps(config, asked["listen"]))
+    sys.exit(0 if is_well else 1)
 
 
 def _check_descriptor(asked: dict[str, Any]) -> None:
@@ -180,6 +183,15 @@ def _next_steps(directory: Path) -> str:
         f"  API key        the text in {directory}/secrets/api_key\n"
         f"  notify secret  the text in {directory}/secrets/notify_secret\n"
         "Then: subtc-bridge serve, subtc-bridge worker.\n"
+    )
+
+
+def _desk_steps(config: Path, listen: str) -> str:
+    command = f"subtc-bridge --config {shlex.quote(str(config))} operator add"
+    return (
+        f"\nThe operators' desk, http://{listen}/admin once it serves, is opened by these two lines:\n"
+        f"  echo 'admin: true' >> {shlex.quote(str(config))}\n"
+        f"  {command} root --role admin --actor setup --reason 'the first person'"
     )
 
 

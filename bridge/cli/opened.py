@@ -111,9 +111,14 @@ def for_programs(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--json", "form", flag_value="json", help="JSON, as everywhere but on a terminal.")(table)
 
 
+def is_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()
+
+
 def tell(shown: Any, lines: Callable[[], Iterable[str]], *, form: str | None) -> None:
     """In the form that `for_programs` asked for."""
-    is_table = form == "table" if form else sys.stdout.isatty()
+    is_table = form == "table" if form else is_terminal()
     for line in lines() if is_table else as_json(shown):
         click.echo(line)
 

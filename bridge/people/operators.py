@@ -224,7 +224,10 @@ def _shown(bridge: Bridge, row: Any, now: datetime) -> dict[str, Any]:
 
 
 def _issuer(bridge: Bridge) -> str:
-    return urlsplit(bridge.public_url).hostname or "bridge"
+    """What the app calls the account: the shop's name, which the settings have, with the host where several have the usual one."""
+    host = urlsplit(bridge.public_url).hostname or "bridge"
+    name = " ".join(bridge.shop_name.replace(":", " ").split())
+    return name if name not in ("", "Hosting") else host
 
 
 def _note(

@@ -1,11 +1,15 @@
 """The first hour of an operator: init, doctor, config."""
 
 import re
+import shlex
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bridge.cli.group import main
 from bridge.config import load_settings
 from bridge.core.descriptors import checksum_of
 from tests.drills.place import Place
@@ -24,6 +28,16 @@ def test_init_writes_what_the_doctor_finds_well(empty_place):
     assert "ok   provider" in done.output
     settings = load_settings(empty_place.config)
     assert (settings.network, settings.subtc.wallet_id[:1]) == ("test", "w")
+
+
+def test_init_ends_with_the_two_lines_that_open_the_desk(empty_place):
+    switch, first = (line.strip() for line in empty_place.init().output.splitlines()[-2:])
+    subprocess.run(["sh", "-c", switch], check=True)
+    assert load_settings(empty_place.config).admin
+    program, *words = shlex.split(first)
+    made = CliRunner().invoke(main, words, input="a long enough password\n")
+    assert (program, made.exit_code) == ("subtc-bridge", 0), made.output
+    assert "root" in empty_place.run("operator", "list").output
 
 
 def test_init_shows_no_secret_and_lets_nobody_else_read_one(empty_place):

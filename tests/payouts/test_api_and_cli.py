@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import segno
 import yaml
 from click.testing import CliRunner
 from flask.testing import FlaskClient
@@ -473,6 +474,27 @@ def test_every_command_takes_an_operators_name_and_a_reason_and_nothing_else(
     ):
         answer = command(*words, "--actor", actor, "--reason", reason, stdin=password)
         assert (answer.exit_code, refusal in answer.output) == (1, True), answer.output
+
+
+def test_a_terminal_draws_the_secret_of_a_new_person_as_a_code_named_after_the_shop(
+    desk: Desk, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = yaml.safe_load((tmp_path / "config.yaml").read_text()) | {"shop": {"name": "Example: Hosting"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(named))
+    add = ("operator", "add", "--role", "support", "--actor", "root", "--reason", "staff")
+    plain = command(*add, "eva", stdin="a long enough password\n").output
+    assert "otpauth://totp/Example%20Hosting%3Aeva?" in plain and "█" not in plain
+    monkeypatch.setattr("bridge.cli.actions.is_terminal", lambda: True)
+    output = command(*add, "eve", stdin="a long enough password\n").output
+    url = next(line for line in output.splitlines() if line.startswith("otpauth:"))
+    rows = [line for line in output.splitlines() if line and set(line) <= set("█▀▄ ")]
+    # Two rows of the code in a line; what is drawn is white.
+    halves = [[(cell in "█▀", cell in "█▄") for cell in row] for row in rows]
+    drawn = [[not half[n] for half in row] for row in halves for n in (0, 1)]
+    wanted = [[bool(cell) for cell in row] for row in segno.make(url, micro=False, error="l", boost_error=False).matrix]
+    size = len(wanted)
+    assert [row[2 : 2 + size] for row in drawn[2 : 2 + size]] == wanted
+    assert (len(rows) <= 24, len(rows[0]) <= 80) == (True, True)
 
 
 def test_people_are_managed_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
