@@ -34,7 +34,7 @@ from bridge.payouts.sweep import sweep_due
 from bridge.payouts.treasury import read_balances
 from bridge.people.policy import in_force, take_file
 from bridge.turns import give_back_leases
-from bridge.upkeep.failover import keep_generation
+from bridge.upkeep.failover import keep_generation, write_back
 from bridge.upkeep.watch_clock import WatchedClock, watch_clock
 
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
@@ -65,6 +65,7 @@ ROUNDS = (
     # First: what it brings back is found by those that follow.
     Round(jobs={"clock": lambda w: watch_clock(w.bridge, w.watched, owner=w.owner)}),
     Round(jobs={"generation": lambda w: keep_generation(w.bridge)}, every_seconds=5),
+    Round(hand="file", jobs={"write_back": lambda w: write_back(w.bridge)}, every_seconds=2),
     Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}),
     Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}),
     Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}),

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, Opera
 
 from bridge.core.errors import Unavailable
 from bridge.store.fence import FailedOver, Fence, Known
+from bridge.store.log_file import LogFile
 from bridge.store.postgresql import engine_of, url_of
 
 Tx = Connection
@@ -115,8 +116,8 @@ def _away() -> Unavailable:
 class Store:
     """An open database. `write()` and `read()` give a connection inside one transaction; it commits unless the block raises."""
 
-    def __init__(self, engine: Engine, *, fence: Fence | None = None):
-        self.engine, self.fence = engine, fence or Fence()
+    def __init__(self, engine: Engine, *, fence: Fence | None = None, log: LogFile | None = None):
+        self.engine, self.fence, self.log = engine, fence or Fence(), log
         self.is_postgresql = engine.dialect.name == "postgresql"
         # How many write transactions of this process have ended: while it is the same, this process wrote nothing.
         self.writes = 0
@@ -149,14 +150,22 @@ class Store:
 
     @contextmanager
     def _written_in_file(self, durable: bool) -> Iterator[Connection]:
-        with self._turn_to_write(), _named_trouble(), self.engine.begin() as tx:
-            with driver_of(tx) as driver:
-                if tx.info.get("durable", True) != durable:
-                    driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
-                    tx.info["durable"] = durable
-                # By hand: a listener for SQLAlchemy's begin would make every statement slower.
-                driver.execute("BEGIN IMMEDIATE").close()
-            yield tx
+        with self._turn_to_write():
+            seen = None
+            with _named_trouble(), self.engine.begin() as tx:
+                with driver_of(tx) as driver:
+                    if tx.info.get("durable", True) != durable:
+                        driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
+                        tx.info["durable"] = durable
+                    # By hand: a listener for SQLAlchemy's begin would make every statement slower.
+                    driver.execute("BEGIN IMMEDIATE").close()
+                yield tx
+                if durable and tx.info.get("generation") is not None:
+                    with driver_of(tx) as driver:
+                        (seen,) = driver.execute("SELECT max(id) FROM audit").fetchone()
+            # Only what is committed, and before the next one commits.
+            if seen is not None:
+                self.fence.saw(seen)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -218,6 +227,14 @@ class Store:
             known = self._go_over(tx) if self._go_over is not None else None
         if known is not None:
             self.fence.learn(known)
+
+    def write_back(self) -> bool:
+        """Of SQLite: keeps the file close to its log, for whoever loses the log; while nobody writes. Whether it did."""
+        if self.log is None or not self.log.is_due():
+            return False
+        with _named_trouble(), self.engine.connect() as connection, driver_of(connection) as driver:
+            self.log.write_back(driver)
+        return True
 
     def leave_free(self, *, threads: int) -> None:
         """At most so many threads of this process are with the server at once: the others go on answering.
@@ -435,7 +452,11 @@ def open_store(
         )
         event.listen(engine, "connect", _prepare_sqlite)
     _put_up(fence, engine)
-    return Store(engine, fence=fence)
+    log = LogFile(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    if log is not None:
+        event.listen(engine, "connect", log.note)
+        event.listen(engine, "checkout", log.heed)
+    return Store(engine, fence=fence, log=log)
 
 
 def _record_of(url: URL, state_directory: Path | None) -> Path | None:

@@ -204,7 +204,14 @@ def _backup_old(seen: _Now) -> str:
 
 # A busy minute is no outage of anybody, and a database that is away has a rule of its own: the next run asks.
 _OF_OUR_OWN = frozenset(
-    {"call_budget_spent", "database_unavailable", "database_read_only", "database_fenced", "database_failed_over"}
+    {
+        "call_budget_spent",
+        "database_unavailable",
+        "database_read_only",
+        "database_fenced",
+        "database_failed_over",
+        "database_log_missing",
+    }
 )
 
 

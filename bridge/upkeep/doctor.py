@@ -56,6 +56,8 @@ MENDS = {
     "target_session_attrs=read-write; of SQLite give the program the right to write the file and its folder.",
     "database:database_fenced": "A former primary, an older copy or another database: name the right server, put the right files back, "
     "or say that this is the one from now on: `subtc-bridge after-failover --this-one`; see runbook database_down.",
+    "database:database_log_missing": "Somebody removed the -wal file beside the database: leave the programs running, they bring "
+    "back what they have open; find out who did it.",
     "generation": "Name a folder of this machine in state_directory, and let the database's user call pg_walfile_name and "
     "pg_control_system: else a former primary that comes back is taken for the database.",
     "database": "Run `subtc-bridge migrate`; check database_url, its rights and that the server runs.",

@@ -23,6 +23,11 @@ def keep_generation(bridge: Bridge) -> int:
     return 1
 
 
+def write_back(bridge: Bridge) -> int:
+    """Keeps the file of SQLite close to its log: whoever copies the file alone, or loses the log, loses seconds."""
+    return int(bridge.store.write_back())
+
+
 def after_failover(bridge: Bridge, *, this_one: bool, actor: str, reason: str) -> int:
     """A person says that a database has taken over which may lack something: a new generation, read_only, nothing given out twice,
     unless all of that was done by itself. Returns the generation.
