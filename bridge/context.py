@@ -29,6 +29,7 @@ from bridge.store.db import Store
 
 # Half of what the budget's window is longer than a minute: a call still leaves within the minute that counted it.
 GOOD_FOR = timedelta(seconds=0.5)
+DAY_SECONDS = 86_400
 
 
 class CallsAhead:
@@ -269,6 +270,13 @@ class Bridge:
             if rail.balance is not None:
                 found.setdefault(rail.role, {})[rail.wallet_id] = rail.balance
         return found
+
+    def notices_money_at(self, wallet_id: str) -> bool:
+        """Whether money that comes to this wallet is noticed within a day though no address is looked at: it says what it holds, and
+        that is held against the books so often.
+        """
+        is_told = any(wallet_id in told for told in self.told_by_role.values())
+        return is_told and 0 < self.reconciliation.every_seconds <= DAY_SECONDS
 
     def rail_of(self, wallet_id: str) -> Rail | None:
         """The rail of a wallet; None when no setting names it."""

@@ -238,6 +238,24 @@ def _wallet(bridge: Bridge, run: Run, _limit: int) -> None:
     ]
     if findings:
         _keep_loose(bridge, run, findings, merchant="")
+    if not _is_read_only(bridge):
+        for role, sat in variances.items():
+            _look_for(bridge, role, sat)
+
+
+# How many addresses that are looked at no more one run may have looked at again, in each wallet.
+LOOKED_AT_AGAIN = 200
+
+
+def _look_for(bridge: Bridge, role: str, sat: int) -> None:
+    """A wallet holds more than the books: it may have come to an address that nobody looks at any more."""
+    if sat <= 0:
+        return
+    for wallet_id in bridge.told_by_role[role]:
+        with bridge.store.write() as tx:
+            count = invoices.look_again(tx, wallet_id=wallet_id, sat=sat, now=bridge.clock(), limit=LOOKED_AT_AGAIN)
+        if count:
+            log("reconciliation.looks_again", wallet_id=wallet_id, variance_sat=sat, count=count)
 
 
 def _keep_loose(bridge: Bridge, run: Run, findings: list[Finding], *, merchant: str) -> None:

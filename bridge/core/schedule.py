@@ -17,6 +17,10 @@ EVIDENCE_SECONDS = 300
 # Who goes first when there are not calls enough for everybody: a hint of money, the young, money that confirms, the rest.
 URGENT, YOUNG, CONFIRMING, OLD = LOOK_CLASSES = (0, 1, 2, 3)
 YOUNG_SECONDS = 1_800
+# What no schedule looks at any more: only a doorbell, a person, or the money of its wallet that nobody can place.
+DONE = 4
+# How long after its watch an address that nobody paid to is still looked at.
+UNPAID_SECONDS = 30 * 86_400
 
 # How long one rests whose look is due while the wallet's balance says that nothing came.
 RESTING_SECONDS = {YOUNG: 30, OLD: 300}
@@ -32,6 +36,19 @@ def look_class(*, status: str, is_confirming: bool, age: timedelta) -> int:
     if status == "processing" or is_confirming:
         return CONFIRMING
     return YOUNG if age < timedelta(seconds=YOUNG_SECONDS) else OLD
+
+
+def is_done(
+    *, status: str, is_final: bool, is_closed: bool, received_sat: int, monitor_until: datetime, now: datetime
+) -> bool:
+    """Whether an invoice is final and old: the watch of its address is over, and what came is so deep that nothing undoes it.
+
+    Where nothing came it takes longer, for payers are late. Money that lies there undecided is never done.
+    """
+    if status == "settled":
+        return is_final and now >= monitor_until
+    is_nothing_left = is_closed and (is_final or not received_sat)
+    return is_nothing_left and now >= monitor_until + timedelta(seconds=UNPAID_SECONDS)
 
 
 def next_look_at(

@@ -5,7 +5,7 @@ Owns the way from readings to stored facts; must not decide, `core.invoice` does
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -368,7 +368,7 @@ def _learned(
         if "provider_sat" not in facts:
             return _Told()
         rises = list(_from_totals(known, facts["provider_sat"], readings.asked_at))
-        payments = _store(tx, row.id, rises, "provider", readings, seen)
+        payments = _store(tx, row, known, rises, "provider", readings, seen)
         return _Told(payments=payments, source="provider", until=readings.asked_at)
     if reading is None:
         # What is settled loses nothing while nobody answers.
@@ -384,7 +384,7 @@ def _learned(
         is_newest=is_newest,
         is_settled=row.settled_at is not None,
     )
-    payments = _store(tx, row.id, learned.payments, reading.source, readings, seen)
+    payments = _store(tx, row, known, learned.payments, reading.source, readings, seen)
     watched_until = facts.get("monitor_until", row.monitor_until)
     until = covered_until(reading, horizon=held_to, watched_until=watched_until) if not learned.gap else None
     told = "" if is_over(row, now=now) and learned.gap in NOT_ALL_SEARCHED else learned.gap
@@ -487,16 +487,32 @@ def _from_totals(payments: Sequence[Payment], total_sat: int, asked_at: datetime
 
 
 def _store(
-    tx: Tx, invoice_id: str, found: Sequence[tuple[Payment, bool]], source: str, readings: Readings, seen: Seen
+    tx: Tx,
+    row: Any,
+    known: Sequence[Payment],
+    found: Sequence[tuple[Payment, bool]],
+    source: str,
+    readings: Readings,
+    seen: Seen,
 ) -> tuple[Payment, ...]:
+    """Writes what was found; the reading itself is kept when it says more than another block on top."""
     target_id = seen.target.id if seen.target is not None else None
     payments = tuple(replace(payment, target_id=target_id) for payment, _ in found)
     for payment, (_, is_new) in zip(payments, found, strict=True):
-        invoices.put_payment(tx, invoice_id, payment, asked_at=readings.asked_at, is_new=is_new)
-    if found:
+        invoices.put_payment(tx, row.id, payment, asked_at=readings.asked_at, is_new=is_new)
+    before, depths = {payment.key: payment for payment in known}, (row.confirmations_needed, rule_of(row).final_depth)
+    if any(_says_more(payment, before.get(payment.key), depths) for payment in payments):
         body = _snapshot(seen, is_first=target_id in (None, readings.targets[0].id))
-        invoices.add_observation(tx, invoice_id, source=source, asked_at=readings.asked_at, body=body)
+        invoices.add_observation(tx, row.id, source=source, asked_at=readings.asked_at, body=body)
     return payments
+
+
+def _says_more(payment: Payment, before: Payment | None, depths: Iterable[int]) -> bool:
+    """Whether it explains what was decided: money that is new or gone, and a depth that something waits for, reached or lost."""
+    if before is None or replace(payment, confirmations=before.confirmations, source=before.source) != before:
+        return True
+    depth, was = payment.confirmations or 0, before.confirmations or 0
+    return depth < was or any(was < each <= depth for each in (payment.least_depth, *depths))
 
 
 def _snapshot(seen: Seen, *, is_first: bool) -> str:

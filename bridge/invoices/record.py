@@ -21,7 +21,7 @@ from bridge.core.ledger import Books, Journal, journals
 from bridge.core.policy import Rule, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
-from bridge.core.schedule import look_class, next_look_at
+from bridge.core.schedule import DONE, is_done, look_class, next_look_at
 from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
 from bridge.invoices.targets import accounts_beside, targets_of, told_by
@@ -111,7 +111,7 @@ def record(
     decision = decide(told_of, quotes=before.quotes_in(known.currency), payments=payments, now=now, rule=rule)
     facts |= _end_grace(tx, known, decision, now=now)
     told, together = _told(row, decision, facts), Together()
-    values = facts | _columns(known, decision, now=now) | {"sequence": row.sequence + len(told)}
+    values = facts | _columns(bridge, known, decision, targets, now=now) | {"sequence": row.sequence + len(told)}
     if _is_news(row, values) or told or decision.reviews:
         values["updated_at"] = now
         _audit(together, row, decision, now=now, actor=actor, action=action, facts=facts)
@@ -196,7 +196,7 @@ def record_first(
         rule=rule_of(row),
     )
     told = ("invoice.created", *decision.events)
-    decided = _columns(row, decision, now=now) | {"sequence": len(told)}
+    decided = _columns(bridge, row, decision, (target,), now=now) | {"sequence": len(told)}
     invoices.add(together, dict(values) | decided)
     target_rows.add(together, row.id, target)
     invoices.add_quote(together, row.id, quote, now=now, policy_version=row.policy_version, samples=samples)
@@ -273,7 +273,9 @@ def _sources(samples: str) -> list[str]:
     return [sample["source"] for sample in json.loads(samples)]
 
 
-def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]:
+def _columns(
+    bridge: Bridge, known: Any, decision: Decision, targets: Sequence[Target], *, now: datetime
+) -> dict[str, Any]:
     """The columns that a decision sets."""
     first_settled = decision.status == "settled" and known.settled_at is None
     return {
@@ -289,11 +291,30 @@ def _columns(known: Any, decision: Decision, *, now: datetime) -> dict[str, Any]
         "confirmations_needed": decision.confirmations_needed,
         "settled_at": now if first_settled else known.settled_at,
         "closed_at": (known.closed_at or now) if decision.closed else None,
-        "look_class": look_class(
-            status=decision.status, is_confirming=_is_confirming(decision), age=now - known.created_at
-        ),
+        "look_class": DONE
+        if _is_done(bridge, known, decision, targets, now=now)
+        else look_class(status=decision.status, is_confirming=_is_confirming(decision), age=now - known.created_at),
         "next_look_at": _next_look_at(known, decision, now=now),
     }
+
+
+def _is_done(bridge: Bridge, known: Any, decision: Decision, targets: Sequence[Target], *, now: datetime) -> bool:
+    """Whether nobody looks at it any more, because it is final and old and money that still comes is noticed without looking."""
+    waits_for = (decision.hold, known.gap, known.disagrees_since, known.grace_until)
+    is_quiet = not decision.reviews and all(each is None for each in waits_for)
+    return (
+        is_quiet
+        and not _is_confirming(decision)
+        and is_done(
+            status=decision.status,
+            is_final=decision.is_final,
+            is_closed=decision.closed,
+            received_sat=decision.received_sat,
+            monitor_until=known.monitor_until,
+            now=now,
+        )
+        and all(bridge.notices_money_at(target.wallet_id) for target in targets)
+    )
 
 
 def _is_confirming(decision: Decision) -> bool:

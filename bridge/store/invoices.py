@@ -17,7 +17,7 @@ from bridge.core.invoice import STATUSES, Invoice
 from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
 from bridge.core.rail import RAIL
-from bridge.core.schedule import LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
+from bridge.core.schedule import DONE, LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
 from bridge.store.ahead import is_free
 from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
@@ -284,6 +284,17 @@ def unpaid_asking_for(tx: Connection, sat: int) -> list[str]:
     is_open = invoices.c.status.in_(("new", "expired"))
     query = select(invoices.c.id).where(invoices.c.remaining_sat == sat, is_open)
     return list(tx.execute(query.order_by(invoices.c.created_at.desc()).limit(20)).scalars())
+
+
+def look_again(tx: Connection, *, wallet_id: str, sat: int, now: datetime, limit: int) -> int:
+    """Makes up to `limit` that nobody looks at any more due once, because money came that nobody can place: those that ask for just
+    that much, then those that were not looked at for longest. Returns how many.
+    """
+    done = select(invoices.c.id).where(invoices.c.look_class == DONE, invoices.c.wallet_id == wallet_id)
+    exact = tx.execute(done.where(invoices.c.remaining_sat == sat).limit(limit)).scalars().all()
+    longest = tx.execute(done.order_by(invoices.c.next_look_at).limit(limit - len(exact))).scalars().all()
+    due = update(invoices).where(invoices.c.id.in_([*exact, *longest]), invoices.c.look_class == DONE)
+    return tx.execute(due.values(look_class=OLD, next_look_at=now)).rowcount
 
 
 def young_unpaid(tx: Connection, *, limit: int) -> Sequence[Any]:
