@@ -22,6 +22,7 @@ from bridge.invoices.poll import (
     BESIDE_EVERY_SECONDS,
     answer_doorbells,
     arm_watches,
+    due_now,
     poll_due,
     sense_balance,
     sense_beside,
@@ -50,12 +51,13 @@ class Round:
     """Jobs that follow one another, by the names that a log gives them. Each says how much it did.
 
     `hand`: waits for outside worlds, so it is one at a time in a hand of its own and the loop goes on; the loop does the others
-    itself. `every_seconds`: not more often. `again`: round after round while there is work.
+    itself. `every_seconds`: not more often. `again`: round after round while there is work. `due`: only while `due_now` has that.
     """
 
     jobs: Mapping[str, Callable[["Worker"], int]]
     hand: str = ""
     every_seconds: float = 0
+    due: str = ""
     again: bool = False
 
 
@@ -66,9 +68,9 @@ ROUNDS = (
     Round(jobs={"clock": lambda w: watch_clock(w.bridge, w.watched, owner=w.owner)}),
     Round(jobs={"generation": lambda w: keep_generation(w.bridge)}, every_seconds=5),
     Round(hand="file", jobs={"write_back": lambda w: write_back(w.bridge)}, every_seconds=2),
-    Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}),
-    Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}),
-    Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}),
+    Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}, due="doorbells"),
+    Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}, due="looks"),
+    Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}, due="deliveries"),
     Round(
         hand="errands",
         jobs={
@@ -86,8 +88,6 @@ ROUNDS = (
         jobs={"beside": lambda w: sense_beside(w.bridge, owner=w.owner)},
         every_seconds=BESIDE_EVERY_SECONDS / 4,
     ),
-    # Many events at a time, as with the seal below: a reader of the feed asks every few seconds.
-    Round(jobs={"number": lambda w: number_events(w.bridge, owner=w.owner)}, every_seconds=0.1),
     # Long, seldom and never urgent.
     Round(
         hand="books",
@@ -111,8 +111,15 @@ ROUNDS = (
         },
         every_seconds=1,
     ),
-    # Many rows at a time: nobody waits for the seal, and sealing each by itself would cost a commit per payment.
-    Round(jobs={"seal": lambda w: seal_audit(w.bridge, owner=w.owner)}, every_seconds=0.5),
+    # Many rows at a time: a reader of the feed asks every few seconds, nobody waits for the seal, and each by itself would cost
+    # commits per payment.
+    Round(
+        jobs={
+            "number": lambda w: number_events(w.bridge, owner=w.owner),
+            "seal": lambda w: seal_audit(w.bridge, owner=w.owner),
+        },
+        every_seconds=0.5,
+    ),
     # What is not added up yet is read beside the sums: a few seconds of it cost nobody anything.
     Round(jobs={"add_up": lambda w: add_up(w.bridge, owner=w.owner)}, every_seconds=2),
 )
@@ -222,7 +229,17 @@ class Worker:
         """Runs every job once, by the policy in force. True when there was work, so that the loop comes back at once."""
         if not self._is_under_policy():
             return False
-        return any([self._turn(number, each) for number, each in enumerate(ROUNDS)])
+        due = self._due()
+        return any([self._turn(number, each) for number, each in enumerate(ROUNDS) if not each.due or each.due in due])
+
+    def _due(self) -> frozenset[str]:
+        if not (self.lookers.free or self.carriers.free):
+            return frozenset()
+        try:
+            return due_now(self._bridge)
+        except Exception:
+            log("job.failed", level=logging.ERROR, exc_info=True, job="due")
+            return frozenset()
 
     def _turn(self, number: int, each: Round) -> bool:
         """Does a round that is due, or has its hand do it. True when there was work for the loop itself."""

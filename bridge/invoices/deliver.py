@@ -27,9 +27,6 @@ PER_MERCHANT = 4
 def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Claims and submits due deliveries; none in read_only and queued mode. Returns how many."""
     now = bridge.clock()
-    with bridge.store.glance() as tx:
-        if not deliveries.any_due(tx, now=now):
-            return 0
     with bridge.store.write(durable=False) as tx:
         if leases.mode_of(tx) in ("read_only", "queued"):
             return 0

@@ -19,7 +19,7 @@ from bridge.invoices.targets import targets_of
 from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.logs import log
 from bridge.permit import may_call_provider
-from bridge.store import inbox, invoices, leases, targets, wallets
+from bridge.store import counts, inbox, invoices, leases, targets, wallets
 from bridge.store.db import Tx
 from bridge.turns import take_turn
 
@@ -31,15 +31,20 @@ Submit = Callable[[Callable[[], None]], None]
 Bell = tuple[Doorbell, WalletReader]
 
 
+def due_now(bridge: Bridge) -> frozenset[str]:
+    """What there is of "doorbells", "looks" and "deliveries": one question for a loop that asks all the time, so that no job opens a
+    transaction for nothing.
+    """
+    with bridge.store.glance() as tx:
+        return counts.due(tx, now=bridge.clock())
+
+
 def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Looks at the invoices whose callbacks wait, each once however often it rang. Returns how many were submitted."""
     now = bridge.clock()
-    with bridge.store.glance() as tx:
-        rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
-    if not rung:
-        return 0
     with bridge.store.write(durable=False) as tx:
-        if not may_call_provider(tx, bridge.wallet_id):
+        rung = list(dict.fromkeys(row.invoice_id for row in inbox.waiting(tx, limit=4 * limit)))[:limit]
+        if not rung or not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = take_calls(tx, bridge, now=now, wanted=len(rung))
         claimed = invoices.claim_rung(tx, rung, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted)
@@ -51,11 +56,8 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
 def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
     """Looks at up to `limit` invoices that are due, within the provider's call budget. Returns how many were submitted."""
     now = bridge.clock()
-    with bridge.store.glance() as tx:
-        if not invoices.any_due(tx, now=now):
-            return 0
     with bridge.store.write(durable=False) as tx:
-        if not may_call_provider(tx, bridge.wallet_id):
+        if not invoices.any_due(tx, now=now) or not may_call_provider(tx, bridge.wallet_id):
             return 0
         granted = take_calls(tx, bridge, now=now, wanted=limit, purpose="routine")
         claimed = invoices.claim_due(

@@ -30,6 +30,17 @@ from bridge.store.tables import (
     unnumbered_events,
 )
 
+_DUE = select(
+    select(inbox.c.id).where(inbox.c.state == "new").exists().label("doorbells"),
+    select(invoices.c.id)
+    .where(invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= bindparam("now"))
+    .exists()
+    .label("looks"),
+    select(deliveries.c.id)
+    .where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
+    .exists()
+    .label("deliveries"),
+)
 # The newest tries say how deliveries go; older ones would only make the page slow.
 NEWEST_ATTEMPTS = 20_000
 
@@ -125,6 +136,12 @@ def _of(merchant: str | None) -> dict[str, str]:
 
 def _open_at(at: datetime) -> Any:
     return (reviews.c.opened_at < at) & or_(reviews.c.resolved_at.is_(None), reviews.c.resolved_at >= at)
+
+
+def due(tx: Connection, *, now: datetime) -> frozenset[str]:
+    """Which there are: "doorbells" that nobody answered, "looks" and "deliveries" that are due."""
+    found = tx.execute(_DUE, {"now": now}).one()
+    return frozenset(name for name, is_there in found._mapping.items() if is_there)
 
 
 def waiting(tx: Connection, *, now: datetime) -> dict[str, Row[Any]]:
