@@ -438,7 +438,7 @@ def open_store(
     fence = Fence(_record_of(url, state_directory))
     fence.is_open = is_open
     if url.get_backend_name() == "postgresql":
-        options = {"pool_size": pool_size, "max_overflow": pool_size, "hide_parameters": True}
+        options = {"pool_size": pool_size, "max_overflow": pool_size, "pool_use_lifo": True, "hide_parameters": True}
         engine = engine_of(url, limit_seconds=limit_seconds, admit=fence.admit, **options)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _ping_after_idling)
@@ -447,7 +447,9 @@ def open_store(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            connect_args={"check_same_thread": False},
+            # The last one that was used knows its statements and has its pages.
+            pool_use_lifo=True,
+            connect_args={"check_same_thread": False, "cached_statements": 512},
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
