@@ -396,7 +396,8 @@ def announce_work(tx: Connection) -> None:
     now = time.monotonic()
     if now - _announced_at.get(tx.engine, 0) >= ANNOUNCE_PAUSE_SECONDS:
         _announced_at[tx.engine] = now
-        tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
+        with driver_of(tx) as driver:
+            driver.execute(f"NOTIFY {CHANNEL}").close()
 
 
 def _just_wait(seconds: float) -> bool:

@@ -6,7 +6,7 @@ Owns these rows; must not believe a callback, nor say what a verdict means: that
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Text, bindparam, func, literal_column, or_, select, update
 
@@ -15,6 +15,7 @@ from bridge.core.screening import Screened
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings
+from bridge.store.together import first_row
 
 _INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=(inbox.c.id,))
 find, of_invoice = _INBOX.find, _INBOX.of
@@ -49,6 +50,14 @@ def _put(dialect: str) -> Any:
     return fresh.returning(inbox.c.invoice_id, inbox.c.copies, _TRACE)
 
 
+class Kept(NamedTuple):
+    """What was kept, and how many copies of the same event came before: more than 0 changes nothing but that count."""
+
+    invoice_id: str
+    copies: int
+    trace_id: str
+
+
 def put(
     tx: Connection,
     *,
@@ -60,14 +69,12 @@ def put(
     state: str,
     now: datetime,
     note: str = "",
-) -> Any | None:
-    """Stores the raw bytes for the open invoice with this callback token; None when there is none.
-
-    Answers invoice_id, trace_id and how many copies of the same event came before: more than 0 changes nothing but that count.
-    """
+) -> Kept | None:
+    """Stores the raw bytes for the open invoice with this callback token; None when there is none."""
     values = {"source": source, "event_key": event_key, "received_at": now, "headers": headers, "body": body}
     values |= {"state": state, "note": note, "token": token_sha256}
-    return tx.execute(_put(tx.dialect.name), values).one_or_none()
+    kept = first_row(tx, _put, values)
+    return None if kept is None else Kept(*kept)
 
 
 def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:
