@@ -200,6 +200,10 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
 
     seen = worth(counted)
 
+    def worth_of(part: Sequence[Payment]) -> Credit:
+        """Of payments that are among the counted, in their order: of as many it is the same."""
+        return seen if len(part) == len(counted) else worth(part)
+
     def needed(payment: Payment) -> int:
         basis_sat = max(_basis_sat(invoice, present, payment), seen.due_sat)
         needed = rule.confirmations_for(basis_sat, replaceable=payment.replaceable)
@@ -207,7 +211,7 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
 
     deep = [p for p in counted if p.confirmations is None or p.confirmations >= needed(p)]
     punctual = [p for p in counted if _is_punctual(invoice, p, quotes, rule)]
-    counts_unasked = worth(punctual)
+    counts_unasked = worth_of(punctual)
     total_sat = sum(p.amount_sat for p in present)
     none_yet = rule.confirmations_for(max(total_sat, seen.due_sat), replaceable=True)
     return _Sums(
@@ -218,8 +222,8 @@ def _sums(invoice: Invoice, quotes: Sequence[Quote], payments: Sequence[Payment]
         seen=seen,
         punctual=counts_unasked,
         has_too_late=len(punctual) < len(counted),
-        deep=worth(deep),
-        firm=worth([p for p in counted if p in deep or p.is_confirmed]),
+        deep=worth_of(deep),
+        firm=worth_of([p for p in counted if p in deep or p.is_confirmed]),
         unpriced_from=_unpriced_from(invoice, seen, counts_unasked),
         needed=max((needed(p) for p in counted), default=none_yet),
         # What is final at once is as deep as it has to be, and no number of blocks.

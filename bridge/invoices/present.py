@@ -22,7 +22,8 @@ MOST_PAYMENTS = 20
 
 def time_text(at: datetime) -> str:
     """RFC 3339 in UTC with seconds."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def approvals_json(rows: Iterable[Any]) -> list[dict[str, str]]:

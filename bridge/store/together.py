@@ -20,6 +20,8 @@ _DIALECTS: dict[str, Any] = {
 }
 # A statement, the names of its values, and which of them are the value of an earlier part, by that part's place.
 _Shape = tuple[Any, tuple[str, ...], tuple[tuple[str, int], ...]]
+# Its name among the values, what it is without one, and how the driver wants it, None as it is.
+_Bind = tuple[str, Any, Callable[[Any], Any] | None]
 
 
 @dataclass(kw_only=True)
@@ -61,8 +63,9 @@ class Together:
 def first_row(tx: Connection, statement: Any, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What one statement returns first, as the driver says it: for texts and whole numbers. None without a row."""
     compiled = _compiled(tx.dialect.name, statement, tuple(values))
-    read = [(name, convert(values)) for name, convert in compiled.binds]
-    given = dict(read) if tx.dialect.name == "postgresql" else [value for _, value in read]
+    given: Any = _given(compiled.binds, values)
+    if tx.dialect.name == "postgresql":
+        given = dict(zip(compiled.names, given, strict=True))
     with driver_of(tx) as driver:
         cursor = driver.execute(compiled.sql, given)
         row: tuple[Any, ...] | None = cursor.fetchone()
@@ -72,16 +75,21 @@ def first_row(tx: Connection, statement: Any, values: Mapping[str, Any]) -> tupl
 
 def _run_at_once(driver: Any, parts: Sequence[Part]) -> None:
     sql, binds = _joined(_shapes(parts))
-    cursor = driver.execute(sql, {alias: read(parts[i].values) for i, alias, read in binds})
+    given: dict[str, Any] = {}
+    for part, (aliases, wanted) in zip(parts, binds, strict=True):
+        given.update(zip(aliases, _given(wanted, part.values), strict=True))
+    cursor = driver.execute(sql, given)
     for part, value in zip(parts, cursor.fetchone(), strict=True):
         part.value = value
 
 
 def _run_in_turn(driver: Any, parts: Sequence[Part]) -> None:
     for part in parts:
-        values = {name: v.value if isinstance(v, Part) else v for name, v in part.values.items()}
+        values = part.values
+        if any(type(value) is Part for value in values.values()):
+            values = {name: value.value if type(value) is Part else value for name, value in values.items()}
         compiled = _compiled("sqlite", part.statement, tuple(values))
-        cursor = driver.execute(compiled.sql, [read(values) for _, read in compiled.binds])
+        cursor = driver.execute(compiled.sql, _given(compiled.binds, values))
         row = cursor.fetchone() if compiled.answers else None
         part.value = row[0] if row is not None else None
         cursor.close()
@@ -101,10 +109,11 @@ def _shapes(parts: Sequence[Part]) -> tuple[_Shape, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Compiled:
-    """A statement as the driver takes it: each bind's name and how its value is read from the given ones."""
+    """A statement as the driver takes it, with the names of its binds and how each is read."""
 
     sql: str
-    binds: tuple[tuple[str, Callable[[Mapping[str, Any]], Any]], ...]
+    names: tuple[str, ...]
+    binds: tuple[_Bind, ...]
     answers: bool
 
 
@@ -117,26 +126,29 @@ def _compiled(dialect_name: str, statement: Any, names: tuple[str, ...]) -> _Com
     statement = statement.inline() if isinstance(statement, Insert) else statement
     compiled = statement.compile(dialect=dialect, column_keys=list(names))
     order = compiled.positiontup if compiled.positional else list(compiled.binds)
-    binds = tuple((name, _reader(compiled.binds[name], dialect)) for name in order)
     return _Compiled(
-        sql=compiled.string, binds=binds, answers=bool(compiled.effective_returning) or statement.is_select
+        sql=compiled.string,
+        names=tuple(order),
+        binds=tuple(_bind(compiled.binds[name], dialect) for name in order),
+        answers=bool(compiled.effective_returning) or statement.is_select,
     )
 
 
-def _reader(bind: Any, dialect: Any) -> Callable[[Mapping[str, Any]], Any]:
-    convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
-    name, fixed = bind.key, bind.effective_value
+def _bind(bind: Any, dialect: Any) -> _Bind:
+    return bind.key, bind.effective_value, bind.type.dialect_impl(dialect).bind_processor(dialect)
 
-    def read(values: Mapping[str, Any]) -> Any:
-        value = values.get(name, fixed)
-        return convert(value) if convert is not None else value
 
-    return read
+def _given(binds: Sequence[_Bind], values: Mapping[str, Any]) -> list[Any]:
+    """What the driver is given for the binds. In one go: an opening has more than a hundred of them."""
+    return [
+        values.get(name, fixed) if convert is None else convert(values.get(name, fixed))
+        for name, fixed, convert in binds
+    ]
 
 
 @lru_cache(maxsize=128)
-def _joined(shapes: tuple[_Shape, ...]) -> tuple[str, list[tuple[int, str, Any]]]:
-    """The statements as one with data-modifying CTEs, and its binds (statement, alias, reader).
+def _joined(shapes: tuple[_Shape, ...]) -> tuple[str, list[tuple[list[str], list[_Bind]]]]:
+    """The statements as one with data-modifying CTEs, and the binds of each with the names that they have in it.
 
     Each has its column in the answer, wanted or not: PostgreSQL runs those that are read in the order of reading, and the others
     from the last to the first.
@@ -144,13 +156,15 @@ def _joined(shapes: tuple[_Shape, ...]) -> tuple[str, list[tuple[int, str, Any]]
     steps, binds = [], []
     for number, (statement, names, borrowed) in enumerate(shapes):
         compiled, values = _compiled("postgresql", statement, names), {}
-        lenders = dict(borrowed)
-        for name, read in compiled.binds:
+        lenders, aliases, wanted = dict(borrowed), list[str](), list[_Bind]()
+        for name, bind in zip(compiled.names, compiled.binds, strict=True):
             if name in lenders:
                 values[name] = f"(SELECT x.* FROM s{lenders[name]} AS x LIMIT 1)"
             else:
                 values[name] = f"%(s{number}_{name})s"
-                binds.append((number, f"s{number}_{name}", read))
+                aliases.append(f"s{number}_{name}")
+                wanted.append(bind)
+        binds.append((aliases, wanted))
         answer = "" if compiled.answers else " RETURNING NULL"
         steps.append(f"s{number} AS ({compiled.sql % values}{answer})")
     columns = ", ".join(f"(SELECT x.* FROM s{number} AS x LIMIT 1)" for number in range(len(shapes)))
