@@ -4,7 +4,6 @@ Owns idempotency, the opening claim and re-opening; the price is `invoices.price
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -23,7 +22,7 @@ from bridge.core.quote import Quote, Rate
 from bridge.core.rail import Offer, Wanted
 from bridge.core.reference import document_of
 from bridge.invoices.price import current_rate, offer, samples_json
-from bridge.invoices.record import Recorded, open_loose_review, record, record_first, recorded_json, rule_of
+from bridge.invoices.record import Recorded, open_loose_review, record, record_first, recorded_text, rule_of
 from bridge.invoices.stage import require_stage_room
 from bridge.invoices.targets import address_for_invoice, asks_always, memo_of, offered, refuse_amount
 from bridge.logs import log
@@ -495,8 +494,7 @@ def _answer(
     tx: Tx | Together, bridge: Bridge, asked: _Asked, recorded: Recorded, *, status: int, is_begun: bool = True
 ) -> Answered:
     """`is_begun`: whether the key is claimed; else it comes with its answer."""
-    shown = recorded_json(bridge, recorded, recorded.invoice)
-    body = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    body = recorded_text(bridge, recorded, sequence=recorded.invoice.sequence)
     kept: dict[str, Any] = {
         "answer_status": status,
         "answer": body,

@@ -5,7 +5,7 @@ Owns the write of every decision; must not read the network, its callers did bef
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +33,9 @@ from bridge.store.together import Part, Together
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What `record` wrote: the invoice as it is now, its newest quote, and the decision."""
+    """What `record` wrote: the invoice as it is now, its newest quote, and the decision. `texts` is its JSON as far as it was said,
+    by the sequence in it.
+    """
 
     invoice: Any
     quote: Quote
@@ -41,6 +43,7 @@ class Recorded:
     decision: Decision
     targets: Sequence[Target]
     payments: Sequence[Payment]
+    texts: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +213,15 @@ def record_first(
     return recorded
 
 
-def recorded_json(bridge: Bridge, recorded: Recorded, invoice: Any) -> dict[str, Any]:
-    """The JSON of what was recorded, with the columns of `invoice`."""
-    return invoice_json(bridge, invoice, recorded.quote, recorded.sources, recorded.targets, payments=recorded.payments)
+def recorded_text(bridge: Bridge, recorded: Recorded, *, sequence: int) -> str:
+    """The JSON of what was recorded as of an event of this sequence. Event and answer say the same: it is made once."""
+    if sequence not in recorded.texts:
+        row = SimpleNamespace(**vars(recorded.invoice) | {"sequence": sequence})
+        shown = invoice_json(
+            bridge, row, recorded.quote, recorded.sources, recorded.targets, payments=recorded.payments
+        )
+        recorded.texts[sequence] = _json(shown)
+    return recorded.texts[sequence]
 
 
 def open_review(
@@ -424,8 +433,7 @@ def _post(
 def _tell(tx: Tx | Together, bridge: Bridge, recorded: Recorded, *, kind: str, sequence: int, now: datetime) -> None:
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id, invoice = bridge.new_id("evt"), recorded.invoice
-    told = SimpleNamespace(**vars(invoice) | {"sequence": sequence})
-    body = event_body(event_id, kind, sequence, now, recorded_json(bridge, recorded, told))
+    body = event_body(event_id, kind, sequence, now, recorded_text(bridge, recorded, sequence=sequence))
     wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
     events.append(
         tx,
@@ -441,11 +449,15 @@ def _tell(tx: Tx | Together, bridge: Bridge, recorded: Recorded, *, kind: str, s
     )
 
 
-def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: dict[str, Any] | None) -> str:
-    """The exact text that is signed, pushed and shown in the feed."""
+def event_body(event_id: str, kind: str, sequence: int, now: datetime, invoice: str | None) -> str:
+    """The exact text that is signed, pushed and shown in the feed; `invoice` is its JSON."""
     body: dict[str, Any] = {"id": event_id, "type": kind, "sequence": sequence}
-    body |= {"created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
-    return json.dumps(body | ({"invoice": invoice} if invoice else {}), ensure_ascii=False, separators=(",", ":"))
+    head = _json(body | {"created_at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
+    return head if invoice is None else f'{head[:-1]},"invoice":{invoice}}}'
+
+
+def _json(shown: Mapping[str, Any]) -> str:
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
 
 
 def _ask_people(tx: Tx, bridge: Bridge, told_of: Invoice, after: Any, decision: Decision, *, now: datetime) -> None:
