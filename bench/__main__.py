@@ -9,11 +9,24 @@ from pathlib import Path
 import click
 
 from bench import base as other
-from bench import books, http_routes, latency, lightning, module, peer, polling, scale
+from bench import books, http_routes, latency, lightning, module, peer, polling, scale, starts
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
-PARTS = ("routes", "latency", "life", "dead", "polls", "nodes", "scale", "books", "polling", "module", "lightning")
+PARTS = (
+    "routes",
+    "latency",
+    "life",
+    "dead",
+    "polls",
+    "nodes",
+    "scale",
+    "books",
+    "polling",
+    "module",
+    "starts",
+    "lightning",
+)
 PEER, BASE = "peer", "base"
 
 
@@ -76,6 +89,8 @@ def main(
             polling.measure(bench, report)
         if "module" in parts:
             module.measure(bench, report)
+        if parts & {"starts", BASE}:
+            starts.measure(bench, report)
         if "lightning" in parts:
             lightning.many_open(bench, report)
             lightning.measure(bench, report)

@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.place import Bench, new_directory
@@ -39,8 +40,8 @@ def measure(bench: Bench, report: Report, *, starts: int = STARTS) -> None:
         program = (str(base / argv[0]), *argv[1:])
         ours, theirs = [], []
         for _ in range(starts):
-            theirs.append(_processor_ms(yardstick, {}))
-            ours.append(_processor_ms(program, {"MGR5_BASE": str(base), **variables}))
+            theirs.append(processor_ms(yardstick, _variables()))
+            ours.append(processor_ms(program, _variables(MGR5_BASE=str(base), **variables)))
         ratio = statistics.median(ours) / statistics.median(theirs)
         report.note(f"module: start of {name}, processor ms", statistics.median(ours), f"{statistics.median(ours):.1f}")
         report.at_most(f"module: start of {name} / python3 and its imports", ratio, RATIO)
@@ -56,10 +57,16 @@ def _installed(base: Path) -> Path:
     return base
 
 
-def _processor_ms(argv: tuple[str, ...], variables: dict[str, str]) -> float:
+def _variables(**variables: str) -> dict[str, str]:
+    return {"PATH": os.defpath, **variables}
+
+
+def processor_ms(argv: tuple[str, ...], environment: Mapping[str, str], *, cwd: Path | None = None) -> float:
+    """What a program that ends by itself takes of the processor."""
     child = subprocess.Popen(
         argv,
-        env={"PATH": os.defpath, **variables},
+        env=environment,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

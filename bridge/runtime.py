@@ -9,16 +9,15 @@ import hmac
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from bridge import tracing
 from bridge.billmanager.notify import Notifier
-from bridge.chain.core_rpc import CoreRpcReader
 from bridge.chain.esplora import EsploraReader
 from bridge.config import (
     ConfigError,
@@ -36,21 +35,24 @@ from bridge.context import (
     Bridge,
     Merchant,
     PolicyFile,
+    Signer,
+    Uncounted,
     no_crash,
 )
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Answer
-from bridge.core.rail import Chain
+from bridge.core.rail import Chain, Rail
 from bridge.logs import log
-from bridge.metrics import Metrics
 from bridge.rails import rails_of
 from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
-from bridge.receipts import DocumentSigner
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import Store, Tx, open_store
 from bridge.store.fence import Known
 from bridge.store.generation import go_over
+
+if TYPE_CHECKING:
+    from bridge.metrics import Metrics
 
 Made = TypeVar("Made")
 
@@ -92,10 +94,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build(settings: Settings) -> Bridge:
+def build(settings: Settings, *, is_counted: bool = True) -> Bridge:
     """Opens the database and builds every client. The schema must be migrated before.
 
-    It works by what the file says until `people.policy` puts the active version in force.
+    It works by what the file says until `people.policy` puts the active version in force. `is_counted`: whether it has metrics.
     """
     terms, rails = policy_terms(settings), rails_of(settings)
     clock = OffsetClock(settings.clock_offset_file) if settings.clock_offset_file else utc_now
@@ -115,7 +117,7 @@ def build(settings: Settings) -> Bridge:
         network=settings.network,
         public_url=settings.public_url.rstrip("/"),
         callback_token=_token_maker(settings.token_secret.get_secret_value()),
-        metrics=Metrics((m.id for m in settings.merchants), {rail.name for rail in rails}),
+        metrics=_metrics(settings, rails) if is_counted else Uncounted(),
         shop_name=settings.shop.name,
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
@@ -142,6 +144,12 @@ def _go_over(store: Store, settings: Settings, clock: Callable[[], datetime], tx
         return None
     log("database.failed_over", level=logging.ERROR, generation=begun.known.number, may_lack=begun.is_lossy)
     return begun.known
+
+
+def _metrics(settings: Settings, rails: Iterable[Rail]) -> "Metrics":
+    from bridge.metrics import Metrics  # with the library of Prometheus, which no command needs
+
+    return Metrics((m.id for m in settings.merchants), {rail.name for rail in rails})
 
 
 def _under(settings: Settings, terms: PolicyTerms) -> dict[str, Any]:
@@ -197,6 +205,9 @@ def api_keys(settings: Settings) -> Mapping[str, str]:
 def _chain(settings: Settings) -> Chain | None:
     chain = settings.chain
     if chain.core_rpc is not None:
+        # Its library looks for OpenSSL when it is imported, with programs of the system.
+        from bridge.chain.core_rpc import CoreRpcReader
+
         return CoreRpcReader(
             url=chain.core_rpc.url,
             user=chain.core_rpc.user,
@@ -213,9 +224,11 @@ def _oldest_tip(settings: Settings) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _signer(settings: Settings) -> DocumentSigner | None:
+def _signer(settings: Settings) -> Signer | None:
     if settings.receipt_key is None:
         return None
+    from bridge.receipts import DocumentSigner
+
     try:
         return DocumentSigner(settings.receipt_key.get_secret_value(), former=settings.receipt_keys_former)
     except ValueError as error:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import base, books, http_routes, latency, lightning, module, peer, polling, scale
+from bench import base, books, http_routes, latency, lightning, module, peer, polling, scale, starts
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -121,3 +121,14 @@ def test_the_peer_is_one_of_its_lock():
 
 def test_the_starts_of_the_modules_programs_are_measured_beside_their_imports(bench):
     assert len(told_by(module.measure, bench, starts=1)) == 2 * len(module.PROGRAMS)
+
+
+def test_the_starts_of_commands_are_measured_beside_another_checkout(bench):
+    assert told_by(starts.measure, bench, starts=1) == [
+        "start of --help, processor ms",
+        "start of --help / a Python that does nothing",
+        "start of --help, new/base",
+        "start of check, processor ms",
+        "start of check / a Python that does nothing",
+        "start of check, new/base",
+    ]

@@ -3,7 +3,6 @@
 Owns the form of a row; must not know a flow, nor who makes what of it.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -12,11 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from bridge.actions.fields import Body, ReasonBody
-
-
-def as_json(shown: Any) -> list[str]:
-    """JSON for people: indented, in the writer's own letters."""
-    return [json.dumps(shown, indent=2, ensure_ascii=False, default=str)]
+from bridge.core.as_json import as_json
 
 
 def as_table(heads: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:

@@ -3,6 +3,7 @@
 Owns its entrance; must not hold a rule, each command calls one flow, nor import what a command needs: that is the command's own.
 """
 
+import gc
 import sys
 
 
@@ -16,6 +17,8 @@ def main() -> None:
         if get_terminal_size().columns >= COLUMNS:
             print(page())
             return
+    # Nothing of what a command imports is garbage, and to look it through for that is a tenth of a start.
+    gc.disable()
     from bridge.cli.group import main as group
 
     group(prog_name="subtc-bridge")

@@ -15,10 +15,11 @@ from pydantic import SecretStr
 
 from bridge.actions import GROUPS, ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
-from bridge.actions.row import Action, Command, Row, as_json
+from bridge.actions.row import Action, Command, Row
 from bridge.cli.opened import MOMENT, acting, is_terminal, reading
 from bridge.cli.waiting import quiet
 from bridge.context import Bridge
+from bridge.core.as_json import as_json
 
 
 def made(name: str, by_hand: click.Command | None) -> click.Command:

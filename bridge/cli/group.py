@@ -3,6 +3,7 @@
 Owns the options in front of a command and how errors end; must not know a command but by its row in the table.
 """
 
+import gc
 from collections import UserDict
 from collections.abc import Iterator
 from importlib import import_module
@@ -29,6 +30,8 @@ class _Imported(UserDict[str, click.Command]):
             found = made(name, found)
         assert found is not None, f"no module of {name} has it"
         self.data[name] = found
+        # Until here it was off, see `bridge.cli.main`.
+        gc.enable()
         return found
 
     def __contains__(self, name: object) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from bridge.actions.row import as_json
 from bridge.cli.waiting import waiting
 from bridge.config import Settings, load_settings
 from bridge.context import Bridge
+from bridge.core.as_json import as_json
 from bridge.core.errors import Refused
 from bridge.logs import log
 from bridge.people.policy import in_force
@@ -54,7 +54,7 @@ def opened(ctx: click.Context, *, decides: bool = True) -> Iterator[Bridge]:
     A command that does not decide, such as the doctor, must run without a database too: then it goes by the file.
     """
     with waiting(str(ctx.info_name)):
-        bridge = build(settings_of(ctx))
+        bridge = build(settings_of(ctx), is_counted=False)
         try:
             bridge = in_force(bridge) if decides else _as_far_as_known(bridge)
             yield bridge

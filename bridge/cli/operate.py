@@ -1,10 +1,9 @@
-"""Commands that keep the bridge well: doctor, check, config, migrate, backup, restore, after-failover, copy-database, recheck.
+"""Commands that keep the bridge well: doctor, config, migrate, backup, restore, after-failover, copy-database, recheck.
 
 Owns arguments and output; each command calls one flow.
 """
 
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,7 +27,6 @@ from bridge.store.backup import copy_all, count_rows
 from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
 from bridge.store.postgresql import url_of
-from bridge.upkeep.check import OWNERS, Alert, alerts
 from bridge.upkeep.doctor import FAIL, WARN, examine
 from bridge.upkeep.failover import after_failover, note_recheck
 
@@ -56,43 +54,6 @@ def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds:
         for name, value in asdict(operations.thresholds).items():
             click.echo(f"     threshold {name} = {value}")
     return all(found.state != FAIL for found in findings)
-
-
-@click.command()
-@click.option("--outside/--no-outside", default=True, help="Whether to ask gateway, chain and prices too.")
-@click.option(
-    "--textfile", type=click.Path(path_type=Path), help="Also write the result for Prometheus's node exporter."
-)
-@click.pass_context
-def check(ctx: click.Context, outside: bool, textfile: Path | None) -> None:
-    """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
-    operations = operations_of(ctx)
-    with opened(ctx, decides=False) as bridge:
-        tripped = alerts(bridge, **vars(operations.watching()), ask_outside=outside)
-    if textfile is not None:
-        _write_textfile(textfile, tripped, OWNERS | dict(operations.owners))
-    for alert in tripped:
-        click.echo(f"{alert.rule} ({alert.owner}): {alert.detail} — docs/runbooks.md#{alert.rule}")
-    if not tripped:
-        click.echo("ok")
-    sys.exit(2 if tripped else 0)
-
-
-def _write_textfile(path: Path, tripped: list[Alert], owners: Mapping[str, str]) -> None:
-    """Every rule as 0 or 1, put in place at once: a scrape never reads half a file."""
-    names = {alert.rule for alert in tripped}
-    lines = ["# HELP bridge_check_tripped Whether an alert rule is tripped.", "# TYPE bridge_check_tripped gauge"]
-    for rule in OWNERS:
-        lines.append(f'bridge_check_tripped{{rule="{rule}",owner="{owners[rule]}"}} {int(rule in names)}')
-    lines += [
-        "# HELP bridge_check_finished_seconds When the rules were evaluated.",
-        "# TYPE bridge_check_finished_seconds gauge",
-    ]
-    lines.append(f"bridge_check_finished_seconds {int(utc_now().timestamp())}")
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    unfinished.chmod(0o644)
-    unfinished.replace(path)
 
 
 @click.group("config")
@@ -157,7 +118,7 @@ def restore(ctx: click.Context, /, copy: Path, **who: str) -> None:
     settings = settings_of(ctx)
     copies.restore(copy, settings.database_url)
     migrate_database(settings.database_url, state_directory=state_directory_of(settings), is_open=True)
-    bridge = build(settings)
+    bridge = build(settings, is_counted=False)
     bridge.store.fence.is_open = True
     try:
         retired = come_up_read_only(bridge, detail={"copy": copy.name}, **who)
@@ -243,4 +204,4 @@ def copy_database(source_url: str, target_url: str) -> None:
     click.echo("Every row is the same on both sides.")
 
 
-COMMANDS = (doctor, check, config_group, backup, restore, recheck, after_failover_command, migrate, copy_database)
+COMMANDS = (doctor, config_group, backup, restore, recheck, after_failover_command, migrate, copy_database)

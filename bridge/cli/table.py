@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "audit": ((ACTIONS,), "List who did what and why, newest first."),
     "backup": ((_OPERATE,), "Copy the database while everything runs."),
     "check": (
-        (_OPERATE,),
+        ("bridge.cli.check",),
         "Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not.",
     ),
     "config": ((_OPERATE,), "The settings: checked, compared, shown without secrets."),

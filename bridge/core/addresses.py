@@ -6,9 +6,6 @@ Owns checksum, prefix and witness rules (BIP-173, BIP-350, base58check); must no
 import re
 from dataclasses import dataclass
 
-from btclib import b32, b58
-from btclib.exceptions import BTClibTypeError, BTClibValueError
-
 from bridge.core.errors import Refused
 
 NETWORKS = ("main", "test", "signet", "regtest")
@@ -76,6 +73,9 @@ def check_wallet_net(wallet_id: str, network: str) -> None:
 
 
 def _segwit(text: str, network: str) -> tuple[Address, bool] | None:
+    from btclib import b32
+    from btclib.exceptions import BTClibTypeError, BTClibValueError
+
     try:
         version, program, _ = b32.witness_from_address(text)
     except (BTClibValueError, BTClibTypeError):
@@ -95,6 +95,9 @@ def _segwit_kind(version: int, size: int) -> str:
 
 
 def _base58(text: str, network: str) -> tuple[Address, bool] | None:
+    from btclib import b58
+    from btclib.exceptions import BTClibTypeError, BTClibValueError
+
     try:
         kind, digest, family = b58.h160_from_address(text)
     except (BTClibValueError, BTClibTypeError):

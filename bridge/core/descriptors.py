@@ -11,10 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from btclib import b32
-from btclib.key import PubKeyData
-from btclib.script.taproot import output_pubkey
-
 from bridge.core.errors import Refused
 from bridge.core.extended_keys import MAX_INDEX, Spelled, Xpub, read_extended
 
@@ -268,15 +264,24 @@ def _bad(detail: str) -> Refused:
 
 
 def _wpkh(children: list[bytes], _needed: int, network: str) -> str:
+    from btclib import b32
+    from btclib.key import PubKeyData
+
     return b32.p2wpkh(PubKeyData(children[0], network))
 
 
 def _tr(children: list[bytes], _needed: int, network: str) -> str:
+    from btclib import b32
+    from btclib.key import PubKeyData
+    from btclib.script.taproot import output_pubkey
+
     return b32.p2tr(output_pubkey(PubKeyData(children[0], network))[0], network)
 
 
 def _wsh(children: list[bytes], needed: int, network: str) -> str:
     """BIP-67: the keys in the order of their bytes, so that every signer builds the same script."""
+    from btclib import b32
+
     pushes = b"".join(b"\x21" + sec for sec in sorted(children))
     script = _count(needed) + pushes + _count(len(children)) + b"\xae"
     return b32.address_from_witness(0, hashlib.sha256(script).digest(), network)

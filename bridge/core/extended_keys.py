@@ -6,11 +6,6 @@ Owns their decoding and public derivation; must not accept a private key, nor sa
 import hmac
 from dataclasses import dataclass
 
-from btclib import base58
-from btclib.exceptions import BTClibException
-from btclib.key import PubKeyData
-from ecc.curves import bytes_from_point, secp256k1, tweak_add_var
-
 from bridge.core.errors import Refused
 
 # No wallet derives further without hardening.
@@ -41,6 +36,9 @@ class Xpub:
 
     def child(self, index: int) -> "Xpub":
         """The key at an unhardened index. The rare index without one (less than 1 in 2^127) raises Refused."""
+        from btclib.key import PubKeyData
+        from ecc.curves import bytes_from_point, secp256k1, tweak_add_var
+
         both = hmac.digest(self.chain_code, self.sec + index.to_bytes(4, "big"), "sha512")
         tweak = int.from_bytes(both[:32], "big")
         if tweak >= secp256k1.n:
@@ -65,6 +63,10 @@ class Spelled:
 
 def read_extended(text: str) -> Spelled | None:
     """The key that a text spells (version, depth, parent, index, chain code, key), or None when it spells none."""
+    from btclib import base58
+    from btclib.exceptions import BTClibException
+    from btclib.key import PubKeyData
+
     try:
         raw = base58.decode(text, 78)
         sec, is_rooted = raw[45:], raw[4] > 0 or raw[5:13] == bytes(8)

@@ -16,7 +16,6 @@ from bridge.core.addresses import check_payable, is_lightning
 from bridge.core.credit import quote_at
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import Sent
-from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
 from bridge.core.payout import LIGHTNING_ROLE, ROLES, Amounts, amounts_for_net, check_minimum, net_of
 from bridge.invoices.price import current_rate
@@ -300,6 +299,8 @@ def _check_signature(bridge: Bridge, public_id: str, *, address: str, proof: str
             "signature_unsupported", "Nothing over Lightning is signed for; leave it empty.", field="signature"
         )
     checked = check_payable(address.strip(), network=bridge.network)
+    from bridge.core.messages import check_signed  # with the libraries of signatures, which a start can do without
+
     check_signed(message_to_sign(bridge, invoice), address=checked, signature=signature)
 
 

@@ -15,7 +15,6 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -411,7 +410,12 @@ def insert_into(tx: Connection | str, table: Table) -> Any:
     `tx` may be the name of the dialect, for statements that are built once.
     """
     dialect = tx if isinstance(tx, str) else tx.dialect.name
-    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    # The other engine's is not imported.
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    return insert(table)
 
 
 def put_row(tx: Tx, table: Table, key: Mapping[str, Any], values: Mapping[str, Any], *, where: Any = None) -> None:

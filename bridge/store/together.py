@@ -5,19 +5,13 @@ Owns how they travel: one round trip on PostgreSQL, one after another on SQLite;
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Insert
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import psycopg
 
 from bridge.store.db import driver_of
 
-_DIALECTS: dict[str, Any] = {
-    "postgresql": psycopg.dialect(),  # type: ignore[no-untyped-call]
-    "sqlite": sqlite.dialect(paramstyle="qmark"),
-}
 # A statement, the names of its values, and which of them are the value of an earlier part, by that part's place.
 _Shape = tuple[Any, tuple[str, ...], tuple[tuple[str, int], ...]]
 # Its name among the values, what it is without one, and how the driver wants it, None as it is.
@@ -117,10 +111,21 @@ class _Compiled:
     answers: bool
 
 
+@cache
+def _dialect(name: str) -> Any:
+    if name == "postgresql":
+        from sqlalchemy.dialects.postgresql import psycopg
+
+        return psycopg.dialect()  # type: ignore[no-untyped-call]
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.dialect(paramstyle="qmark")
+
+
 @lru_cache(maxsize=512)
 def _compiled(dialect_name: str, statement: Any, names: tuple[str, ...]) -> _Compiled:
     """Compiled once: building a statement costs several times its execution, and so does SQLAlchemy's way to a cached one."""
-    dialect = _DIALECTS[dialect_name]
+    dialect = _dialect(dialect_name)
     statement = statement(dialect_name) if callable(statement) else statement
     # Inline, because else an insert returns its key, asked or not.
     statement = statement.inline() if isinstance(statement, Insert) else statement

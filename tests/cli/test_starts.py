@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import click
 import pytest
 
+from bridge.actions import ROWS
+from bridge.actions.row import Command
 from bridge.cli import table
 from bridge.cli.group import main
+from bridge.store.db import migrate
 
 PRINT_LOADED = """
 import atexit, json, sys
@@ -19,13 +23,35 @@ from bridge.cli import main
 main()
 """
 # Of the standard library no more than the terminal's width costs.
-WITH_HELP = {"bridge", "bz2", "errno", "fnmatch", "lzma", "shutil", "threading", "zlib"}
+WITH_HELP = {"bridge", "bz2", "errno", "fnmatch", "gc", "lzma", "shutil", "threading", "zlib"}
+# The libraries without which `check` cannot do what it does: no Flask, Alembic, cryptography, Prometheus, btclib, python-bitcoinlib,
+# and of the drivers none of the other engine. Two come with requests and depend on what else is installed.
+WITH_CHECK = {
+    *("click", "yaml", "pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
+    *("sqlalchemy", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "chardet"),
+}
+NOT_WITH_CHECK = {"actions", "desk", "metrics", "receipts", "web", "worker"}
+CONFIG = """
+network: test
+database_url: sqlite:///{folder}/bridge.db
+public_url: http://127.0.0.1:9
+token_secret: tttttttttttttttttttttttttttttttt
+subtc: {{base_url: "http://127.0.0.1:9", key: SUBTC-KEY-of-tests, wallet_id: wt_tests}}
+chain: {{esplora: ["http://127.0.0.1:9"]}}
+prices:
+  sources:
+    - {{name: a, url: "http://127.0.0.1:9/a?c={{currency}}", pointer: /price}}
+    - {{name: b, url: "http://127.0.0.1:9/b?c={{currency}}", pointer: /price}}
+merchants:
+  - {{id: shop, api_keys: [kkkkkkkkkkkkkkkkkkkkkkkkkkkkkk], currencies: [USD], notify_secrets: [whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA]}}
+"""
 
 
-def loaded_by(*arguments: str) -> set[str]:
+def loaded_by(*arguments: str, says: str) -> set[str]:
     """The modules that a fresh Python has imported when this command ends, but for what each Python has."""
     command = [sys.executable, "-c", PRINT_LOADED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
+    assert says in done.stdout
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
@@ -34,10 +60,21 @@ def rooms_of(modules: set[str]) -> set[str]:
 
 
 def test_the_first_page_of_help_imports_no_command():
-    loaded = loaded_by("--help")
+    loaded = loaded_by("--help", says="Commands:")
     assert {name for name in loaded if name.startswith("bridge")} == {"bridge", "bridge.cli", "bridge.cli.table"}
     of_everybody = {"collections", "copyreg", "enum", "functools", "operator", "re", "types"}
     assert rooms_of(loaded) - of_everybody <= WITH_HELP
+
+
+def test_check_imports_what_it_works_with_and_no_more(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.format(folder=tmp_path))
+    migrate(f"sqlite:///{tmp_path}/bridge.db")
+    loaded = loaded_by("--config", str(config), "check", says="provider_down (operations)")
+    # Compiled packages bring modules with names made by machine.
+    packages = {name for name in rooms_of(loaded) if "mypyc" not in name and name != "cython_runtime"}
+    assert packages - set(sys.stdlib_module_names) - {"bridge"} <= WITH_CHECK
+    assert {name.split(".")[1] for name in loaded if name.startswith("bridge.")} & NOT_WITH_CHECK == set()
 
 
 def test_the_first_page_of_help_is_what_click_would_say():
@@ -53,6 +90,9 @@ def test_a_command_is_listed_with_the_first_sentence_of_its_help(name):
 
 def test_the_list_of_commands_is_in_order_and_whole():
     assert list(table.COMMANDS) == sorted(table.COMMANDS)
-    assert set(table.NAMES) == set(main.commands)
+    modules = {module for modules, _ in table.COMMANDS.values() for module in modules} - {table.ACTIONS}
+    by_hand = {command.name for module in modules for command in import_module(module).COMMANDS}
+    made = {row.command.words.split()[0] for row in ROWS if isinstance(row.command, Command)}
+    assert set(table.NAMES) == set(main.commands) == by_hand | made
     with pytest.raises(KeyError):
         main.commands["no-such"]
