@@ -525,6 +525,7 @@ class ShopSettings(_Section):
         str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour, # and six hexadecimal digits")
     ] = "#b45309"
     explorer_url_template: Annotated[str, like("https://blockstream.info/testnet/tx/{txid}")] = ""
+    excess_refunds: bool = True
 
 
 class Settings(_Section):

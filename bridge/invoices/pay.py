@@ -23,6 +23,7 @@ from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.statement import refunds_of, statement_of
 from bridge.invoices.targets import targets_of
 from bridge.invoices.ways import ShownWay, is_blind, looked_at, paused_beside, shown_ways
+from bridge.payouts.refunds import excess_state
 from bridge.permit import require_mode
 from bridge.store import invoices, payouts
 
@@ -32,7 +33,7 @@ MOST_REFUNDS = 20
 @dataclass(frozen=True, kw_only=True)
 class PayView:
     """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment; `ways` are what it
-    can be paid over, in the order to show them.
+    can be paid over, in the order to show them; `excess` is what becomes of money that was too much, see `payouts.refunds`.
 
     `looked_at` is when gateway or chain last answered about the address; `is_blind` that this is longer ago than it
     should be, so that a payment may have come and not be shown.
@@ -51,7 +52,6 @@ class PayView:
     hold: str | None
     confirmations_seen: int
     confirmations_needed: int
-    quote_kind: str
     is_quote_active: bool
     shown_sat: int
     payments: list[dict[str, Any]]
@@ -62,6 +62,7 @@ class PayView:
     now: datetime
     statement: Statement
     refunds: list[dict[str, Any]]
+    excess: str
     sources: list[str]
     etag: str
 
@@ -123,7 +124,7 @@ def view_of(
     switched off.
     """
     tracing.follow(row.trace_id)
-    newest = quotes[-1]
+    newest, told = quotes[-1], statement_of(row, quotes=quotes, payments=payments)
     invoice = shown_with(bridge, row, newest, targets, payments)
     # A price from ahead of now would be offered until then; the next look puts it right.
     is_active = newest.kind == "offer" and now < newest.expires_at and not is_ahead(newest.effective_from, now=now)
@@ -144,7 +145,6 @@ def view_of(
         hold=row.hold,
         confirmations_seen=row.confirmations_seen,
         confirmations_needed=row.confirmations_needed,
-        quote_kind=newest.kind,
         is_quote_active=is_active,
         shown_sat=shown_sat,
         payments=[_payment(each, targets, needed=row.confirmations_needed) for each in payments],
@@ -153,8 +153,9 @@ def view_of(
         looked_at=looked_at(row, now=now),
         is_blind=is_blind(row, now=now),
         now=now,
-        statement=statement_of(row, quotes=quotes, payments=payments),
+        statement=told,
         refunds=refunds_of(payouts),
+        excess=excess_state(bridge, row, payouts) if told.excess_sat else "",
         sources=invoice["quote"]["sources"],
         etag=_etag(row, newest, ways, is_active=is_active),
     )

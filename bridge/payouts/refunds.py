@@ -7,6 +7,7 @@ approve, `payouts.send_payouts` sends.
 import hashlib
 import hmac
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,16 @@ from bridge.core.credit import quote_at
 from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.evidence import Sent
 from bridge.core.money import to_minor
-from bridge.core.payout import LIGHTNING_ROLE, ROLES, Amounts, amounts_for_net, check_minimum, net_of
+from bridge.core.payout import (
+    GATEWAY_ROLES,
+    LIGHTNING_ROLE,
+    LIVE,
+    ROLES,
+    Amounts,
+    amounts_for_net,
+    check_minimum,
+    net_of,
+)
 from bridge.invoices.price import current_rate
 from bridge.invoices.record import rule_of
 from bridge.payouts.destination import (
@@ -26,6 +36,7 @@ from bridge.payouts.destination import (
     naming,
     new_place,
     place_of,
+    refund_role,
     role_for,
     set_destination,
     used_once,
@@ -44,6 +55,9 @@ from bridge.payouts.steps import (
 from bridge.permit import Act, acting, check_actor, check_actor_in, require_mode, require_words
 from bridge.store import invoices, payouts
 from bridge.store.db import Tx
+
+# What a payer's own request for the excess is called on the page in its later states; in any other an address is named.
+_EXCESS_STATES = {"sent": "returned", "confirmed": "returned", "rejected": "declined", "failed": "declined"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +248,57 @@ def _found(invoice: Any, merchant_id: str | None = None) -> Any:
     if invoice is None or (merchant_id is not None and invoice.merchant != merchant_id):
         raise Refused("unknown_invoice", "There is no such invoice.")
     return invoice
+
+
+def excess_key(invoice_id: str) -> str:
+    """The request key under which a payer asks for what was too much, once for an invoice."""
+    return f"payer-excess-{invoice_id}"
+
+
+def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
+    """What becomes of the money that was too much, with the invoice's payouts: ask (the payer may ask for it), named, returned,
+    declined, under_way, unconfirmed, too_small; "" where there is none.
+    """
+    payouts_of_it = list(its)
+    asked = next((each for each in payouts_of_it if each.request_key == excess_key(invoice.id)), None)
+    if asked is not None:
+        is_nameable = asked.state == "requested" and asked.destination is None
+        return "ask" if is_nameable else _EXCESS_STATES.get(asked.state, "named")
+    if invoice.status != "settled" or invoice.hold is not None:
+        return ""
+    live_sat = sum(each.net_sat for each in payouts_of_it if each.kind == "refund" and each.state in LIVE)
+    if not invoice.excess_sat:
+        return "unconfirmed"
+    if live_sat >= invoice.excess_sat:
+        return "under_way"
+    # Who asks the gateway then may hear of a larger minimum; over Lightning nothing is too small.
+    is_small = invoice.excess_sat - live_sat < bridge.payouts.min_send_sat
+    is_sent_by_gateway = refund_role(bridge) in GATEWAY_ROLES
+    return "too_small" if is_small and is_sent_by_gateway and LIGHTNING_ROLE not in bridge.senders else "ask"
+
+
+def ask_excess_back(bridge: Bridge, public_id: str) -> str:
+    """The payer asks for what was too much: a refund that waits for an address and for people. Returns the address of its form, the same
+    one until an address is named; from then on only who was handed the link can change it.
+
+    Raises Refused (unknown_invoice, nothing_to_refund, below_min_send, …) and Unavailable.
+    """
+    with bridge.store.read() as tx:
+        invoice = _found(invoices.find(tx, public_id=public_id))
+        its = payouts.listing(tx, match={"invoice_id": invoice.id})
+    if excess_state(bridge, invoice, its) != "ask":
+        raise Refused("nothing_to_refund", "There is nothing that could be asked for now.")
+    asked = request_refund(
+        bridge,
+        merchant_id=invoice.merchant,
+        request=NewRefund(invoice_id=invoice.id, variant="excess_only"),
+        key=excess_key(invoice.id),
+        actor="payer",
+        reason="asked for on the pay page",
+    )
+    if asked.form_url is None:  # somebody was faster
+        raise Refused("nothing_to_refund", "An address is named already.")
+    return asked.form_url
 
 
 def refund_form(bridge: Bridge, public_id: str, *, proof: str) -> dict[str, Any]:

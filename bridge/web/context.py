@@ -27,13 +27,17 @@ _EXPLORER = re.compile(r"https?://[^\s\"'<>{}]+\{txid\}[^\s\"'<>{}]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """How the payer's pages look. Empty text leaves a part out; a value that could not work raises ValueError."""
+    """How the payer's pages look. Empty text leaves a part out; a value that could not work raises ValueError.
+
+    `excess_refunds`: whether payers may ask for what was too much on the page.
+    """
 
     name: str = "Hosting"
     support_url: str = ""
     accent: str = "#b45309"
     logo_url: str = ""
     explorer_url_template: str = ""
+    excess_refunds: bool = True
 
     def __post_init__(self) -> None:
         shapes = {

@@ -131,6 +131,7 @@ class PayStatusShape(Shape):
     ways: list[PayWayShape]
     statement: StatementShape
     refunds: list[RefundShape]
+    excess: str
 
 
 class HeardShape(Shape):

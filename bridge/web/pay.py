@@ -176,6 +176,7 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "ways": [_way_json(each) for each in view.ways],
         "statement": statement_json(view.statement, invoice["currency"]),
         "refunds": view.refunds,
+        "excess": view.excess,
     }
 
 
@@ -192,6 +193,7 @@ def _etag(view: PayView, story: Story, texts: Texts) -> str:
         str(view.shown_sat),
         str(story.can_requote),
         str(view.is_blind),
+        view.excess,
         texts.code,
     )
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import BridgeError, Refused
 from bridge.invoices.pay import pay_view
-from bridge.payouts.refunds import refund_form, set_refund_address
+from bridge.payouts.refunds import ask_excess_back, refund_form, set_refund_address
 from bridge.web.context import here
 from bridge.web.figures import groups_of_four
 from bridge.web.look import clean, look, render, texts_for
@@ -39,7 +39,12 @@ def form(public_id: str) -> AnyResponse:
 
 @routes.post("/<public_id>/refund")
 def name_address(public_id: str) -> AnyResponse:
-    """Names the address and leads back; what is wrong with it is said beside the field."""
+    """Names the address and leads back; what is wrong with it is said beside the field.
+
+    Without the proof of a form the pay page asks for what was too much: that leads to the form.
+    """
+    if request.form.get("ask") == "excess":
+        return _to_form_for_excess(public_id)
     proof, signature = _sent("proof"), _sent("signature", LONGEST_SIGNATURE)
     # Wallets show addresses in groups and on several lines; no address holds a space.
     address = "".join(_sent("address").split())
@@ -49,9 +54,28 @@ def name_address(public_id: str) -> AnyResponse:
         if refused.code not in IN_THE_FORM:
             raise _same_for_all(refused) from None
         return _page(public_id, proof, wrong=refused, address=address, signature=signature)
+    return redirect(url_for("pay.refund.form", public_id=public_id, proof=proof, lang=_lang()), code=303)
+
+
+def _to_form_for_excess(public_id: str) -> AnyResponse:
+    """What cannot be asked for any more, or not here, the page itself says."""
+    to_page = redirect(url_for("pay.page", public_id=public_id, lang=_lang()), code=303)
+    if not here().shop.excess_refunds:
+        return to_page
+    try:
+        form_url = ask_excess_back(here().bridge, public_id)
+    except Refused as refused:
+        if refused.code == "unknown_invoice":
+            raise
+        return to_page
+    proof = form_url.partition("?proof=")[2]
+    return redirect(url_for("pay.refund.form", public_id=public_id, proof=proof, lang=_lang()), code=303)
+
+
+def _lang() -> str | None:
+    """The language that was chosen by hand."""
     lang = request.args.get("lang")
-    chosen = lang if lang in look().languages.all else None
-    return redirect(url_for("pay.refund.form", public_id=public_id, proof=proof, lang=chosen), code=303)
+    return lang if lang in look().languages.all else None
 
 
 def _page(public_id: str, proof: str, *, wrong: BridgeError | None = None, **sent: str) -> Response:

@@ -16,7 +16,7 @@ from bridge.core.policy import Policy, Rule
 from bridge.core.screening import Screened
 from bridge.desk.grant_grace import grant_grace
 from bridge.desk.resolve_review import list_reviews, resolve
-from bridge.payouts.refunds import NewRefund, request_refund, set_refund_address
+from bridge.payouts.refunds import NewRefund, ask_excess_back, request_refund, set_refund_address
 from bridge.store.db import migrate
 from bridge.web import Shop
 from tests.builders import World, build_merchant, gateway_rail
@@ -286,13 +286,30 @@ REFUNDS: dict[str, Make] = {
     "refund_wanted": refund_asked,
     "refund_known": lambda site: refund_asked(site, destination=TAPROOT),
 }
+
+
+def excess_asked(site: Site, *, destination: str = "") -> Invoice:
+    """So much too much that it can be sent back, and perhaps the payer has said where to."""
+    invoice = paid(site, share=130, confirmations=6, **BIG)
+    if destination:
+        path, _, proof = ask_excess_back(site.bridge, invoice["payment_url"].rpartition("/")[2]).partition(
+            "/refund?proof="
+        )
+        set_refund_address(site.bridge, path.rpartition("/")[2], address=destination, proof=proof)
+    return invoice
+
+
+EXCESS: dict[str, Make] = {
+    "excess_wanted": excess_asked,
+    "excess_named": lambda site: excess_asked(site, destination=TAPROOT),
+}
 # Words and sums of strangers at their longest.
 HOSTILE = "<b>Щ</b>" + "W" * 5_000 + "\u202e" + "Ж" * 4_000
 ODD: dict[str, Make] = {
     "odd_words": lambda site: site.open("N" * 61, **ORDER | {"description": HOSTILE, "amount": "99999999.99"}),
     "odd_words_paid": lambda site: _odd_paid(site),
 }
-ALL = STATES | BLIND | GIVEN | LIGHTNING | REFUNDS | ODD
+ALL = STATES | BLIND | GIVEN | LIGHTNING | REFUNDS | EXCESS | ODD
 
 
 def _odd_paid(site: Site) -> Invoice:

@@ -1,0 +1,118 @@
+"""Too much came: the page says how much, and leads to the form for where it goes back to, until an address is named."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.payouts.decide_payout import reject_payout
+from bridge.store import payouts
+from tests.web.conftest import SHOP, Site, build_site
+from tests.web.test_pay_page import Page, page_of
+from tests.web.test_refund_form import OWN, TAPROOT
+
+ASKED = {"method": "POST", "data": {"ask": "excess"}}
+EXCESS_SAT = 60_000
+
+
+@pytest.fixture
+def shop(database_url: str) -> Iterator[Site]:
+    built = build_site(database_url)
+    with closing(built.bridge.store):
+        yield built
+
+
+def overpaid(site: Site, excess_sat: int = EXCESS_SAT, *, confirmations: int = 6, **changes: Any) -> dict[str, Any]:
+    invoice = site.open(amount="100.00", **changes)
+    site.pay(invoice, invoice["quote"]["due_sat"] + excess_sat, confirmations=confirmations)
+    return invoice
+
+
+def stored(site: Site) -> list[Any]:
+    with site.bridge.store.read() as tx:
+        return list(payouts.listing(tx))
+
+
+def state(site: Site, invoice: dict[str, Any]) -> str:
+    told = site.page(invoice, "/status").json["excess"]
+    shown = page_of(site, invoice).found("div", id="excess")
+    assert [each["data-state"] for each in shown] == ([told] if told else [])
+    return str(told)
+
+
+def test_the_page_says_how_much_was_too_much_and_leads_to_the_form(shop: Site) -> None:
+    invoice = overpaid(shop)
+    page = page_of(shop, invoice, "?lang=en")
+    assert "0.00060000 BTC (39.00 USD) were too much." in page.text and state(shop, invoice) == "ask"
+    to_form = shop.page(invoice, "/refund?lang=ru", **ASKED)
+    form = shop.call("GET", to_form.headers["Location"])
+    assert (to_form.status_code, form.status_code) == (303, 200)
+    assert Page(form.text).found("html")[0]["lang"] == "ru"
+    (asked,) = stored(shop)
+    assert (asked.variant, asked.net_sat, asked.state) == ("excess_only", EXCESS_SAT, "requested")
+    assert (asked.proposed_by, asked.destination, asked.approvals_needed >= 1) == ("payer", None, True)
+    assert state(shop, invoice) == "ask"
+
+
+def test_asking_twice_is_one_refund_until_an_address_is_named_and_none_after_it(shop: Site) -> None:
+    invoice = overpaid(shop)
+    places = {shop.page(invoice, "/refund", **ASKED).headers["Location"] for _ in range(3)}
+    (place,) = places
+    path, _, proof = place.partition("?proof=")
+    named = shop.call("POST", path, data={"proof": proof, "address": OWN})
+    assert named.status_code == 303 and state(shop, invoice) == "named"
+    again = shop.page(invoice, "/refund", **ASKED)
+    assert "proof" not in again.headers["Location"]
+    (kept,) = stored(shop)
+    assert (kept.destination, kept.net_sat) == (OWN, EXCESS_SAT)
+    # Who was handed the link may still put it right.
+    assert shop.call("POST", path, data={"proof": proof, "address": TAPROOT}).status_code == 303
+    assert [each.destination for each in stored(shop)] == [TAPROOT]
+
+
+def test_what_people_decline_is_not_asked_for_again(shop: Site) -> None:
+    invoice = overpaid(shop)
+    shop.page(invoice, "/refund", **ASKED)
+    reject_payout(shop.bridge, stored(shop)[0].id, actor="operator", reason="kept for the next order, as agreed")
+    assert state(shop, invoice) == "declined"
+    assert "proof" not in shop.page(invoice, "/refund", **ASKED).headers["Location"]
+    assert len(stored(shop)) == 1
+
+
+@pytest.mark.parametrize(
+    ("excess_sat", "confirmations", "told"),
+    [(0, 6, ""), (-40_000, 6, ""), (8_000, 6, "too_small"), (EXCESS_SAT, 0, "")],
+)
+def test_where_nothing_can_go_back_nothing_is_asked_for(
+    shop: Site, excess_sat: int, confirmations: int, told: str
+) -> None:
+    invoice = overpaid(shop, excess_sat, confirmations=confirmations)
+    assert state(shop, invoice) == told
+    answer = shop.page(invoice, "/refund", **ASKED)
+    assert answer.status_code == 303 and "proof" not in answer.headers["Location"]
+    assert stored(shop) == []
+
+
+def test_more_that_has_no_block_yet_waits_for_it(shop: Site) -> None:
+    invoice = overpaid(shop, 0)
+    shop.pay(invoice, EXCESS_SAT)
+    assert state(shop, invoice) == "unconfirmed"
+    shop.page(invoice, "/refund", **ASKED)
+    assert stored(shop) == []
+
+
+def test_a_shop_may_keep_that_to_its_people(sqlite_url: str) -> None:
+    site = build_site(sqlite_url, shop=replace(SHOP, excess_refunds=False))
+    with closing(site.bridge.store):
+        invoice = overpaid(site, billing_payment_id="7")
+        page = page_of(site, invoice, "?lang=en")
+        assert page.found("div", id="excess", data_state="support") and not page.found("form")
+        assert "proof" not in site.page(invoice, "/refund", **ASKED).headers["Location"]
+        assert stored(site) == []
+
+
+def test_a_wrong_link_is_not_found(shop: Site) -> None:
+    wrong = {"payment_url": f"{shop.bridge.public_url}/pay/{'x' * 22}"}
+    assert shop.page(wrong, "/refund", **ASKED).status_code == 404
