@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from bridge.core.money import minor_text
 from bridge.invoices.pay import PayView
@@ -100,6 +101,16 @@ def ends_of(address: str) -> list[str]:
 def page_link(url: str) -> str:
     """The shop's return address if it is a plain web address, else nothing: never javascript: or the like."""
     return url if _LINK.fullmatch(url) else ""
+
+
+def elsewhere_link(return_url: str) -> str:
+    """Where the order can be paid another way: BILLmanager's list of the client's payments, whose pages of one payment are what its
+    module gives as return address; of any other shop that address itself.
+    """
+    address = urlsplit(page_link(return_url))
+    asked = dict(parse_qsl(address.query))
+    is_of_one_payment = asked.get("func", "").startswith("payment.")
+    return address._replace(query="func=payment", fragment="").geturl() if is_of_one_payment else address.geturl()
 
 
 def _time(text: str | datetime) -> datetime:

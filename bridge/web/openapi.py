@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from bridge.actions import ROWS
 from bridge.actions.fields import Shape
 from bridge.actions.row import Action, Api, Row
-from bridge.invoices.present import InvoiceShape
+from bridge.invoices.present import InvoiceShape, PaymentShape
 from bridge.invoices.statement import RefundShape, StatementShape
 from bridge.web.api import MODULE, PUBLIC
 from bridge.web.bodies import NewInvoiceBody
@@ -129,6 +129,8 @@ class PayStatusShape(Shape):
     quote_expires_at: str
     expires_at: str
     ways: list[PayWayShape]
+    payments: list[PaymentShape]
+    settled_at: str | None
     statement: StatementShape
     refunds: list[RefundShape]
     excess: str

@@ -20,10 +20,13 @@ from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.errors import asks_for_json
-from bridge.web.figures import page_link, shown_payments, to_pay
+from bridge.web.figures import elsewhere_link, page_link, shown_payments, to_pay
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.story import Story, tell
 from bridge.web.ways import open_way, way_of
+
+# The scenes in which bitcoin cannot be had now, or not any more.
+ELSEWHERE = ("price_unavailable", "quote_lapsed", "expired", "closed")
 
 routes = Blueprint("pay", __name__, url_prefix="/pay")
 routes.register_blueprint(refund.routes)
@@ -119,6 +122,7 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
     texts, shop, asked = texts_for(view.locale), here().shop, _asked_way()
     story = tell(view, texts, shop_name=shop.name, key=key, opened=way_of(view, asked))
     refused, sums = request.args.get("refused", ""), statement_json(view.statement, view.invoice["currency"])
+    payments = shown_payments(view, shop, sums)
     body = render(
         "pay.html",
         texts,
@@ -128,7 +132,10 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
         scene=story.scene,
         description=clean(view.description),
         return_url=page_link(view.return_url),
-        payments=shown_payments(view, shop, sums),
+        # Who has sent nothing may pay another way; the reason is the scene's, where it has one.
+        elsewhere="" if payments else elsewhere_link(view.return_url),
+        why_elsewhere=story.key if story.key in ELSEWHERE else "wish",
+        payments=payments,
         sums=sums,
         to_pay=to_pay(view),
         way=asked,
@@ -174,6 +181,8 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "quote_expires_at": invoice["quote"]["expires_at"],
         "expires_at": invoice["expires_at"],
         "ways": [_way_json(each) for each in view.ways],
+        "payments": invoice["payments"],
+        "settled_at": time_text(view.settled_at) if view.settled_at else None,
         "statement": statement_json(view.statement, invoice["currency"]),
         "refunds": view.refunds,
         "excess": view.excess,

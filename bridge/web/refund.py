@@ -9,6 +9,7 @@ from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.core.errors import BridgeError, Refused
+from bridge.core.offering import LIGHTNING
 from bridge.invoices.pay import pay_view
 from bridge.payouts.refunds import ask_excess_back, refund_form, set_refund_address
 from bridge.web.context import here
@@ -93,6 +94,7 @@ def _page(public_id: str, proof: str, *, wrong: BridgeError | None = None, **sen
         groups=groups_of_four(refund["destination"] or ""),
         explorer_url=here().shop.explorer_url(refund["txid"]) if refund["txid"] and not refund["is_lightning"] else "",
         description=clean(view.description),
+        paid_over_lightning={p["way"] for p in view.payments if not p["replaced"]} == {LIGHTNING},
         wrong=wrong,
         sent=sent,
         proof=proof,

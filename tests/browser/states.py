@@ -272,6 +272,7 @@ LIGHTNING: dict[str, Make] = {
     "lightning_run_out": run_out,
     "lightning_refused": lambda site: silent_node(site, tab=LIGHTNING_TAB),
     "lightning_failed": lambda site: silent_node(site, tab="?refused=way_unavailable"),
+    "lightning_first_silent": lambda site: _moved(site, with_lightning(site, tab=""), 600),
     "lightning_too_large": lambda site: _turned_to(open_one(site, **BIG), LIGHTNING_TAB),
     "lightning_rest": lambda site: with_lightning(site, paid(site, share=37)),
     "lightning_paid": paid_over_lightning,

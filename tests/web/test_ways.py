@@ -9,6 +9,7 @@ import pytest
 from bridge.core.errors import Unavailable
 from bridge.core.offering import CODES, WayRule
 from bridge.language import Languages
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.web.qr import qr_text
 from tests.builders import World, build_merchant, gateway_rail
 from tests.fakes import START
@@ -377,3 +378,76 @@ def test_asking_for_another_way_takes_nothing_back_from_who_has_paid_already(sho
     assert page.found("a", href="https://shop.example/billmgr") and page.found("form") == []
     shop.look(invoice)
     assert page_of(shop, invoice).live["data-state"] == "settled"
+
+
+# Paid, silent, elsewhere
+
+
+def test_the_status_names_payment_hash_and_time_once_it_is_settled(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open()
+    with_lightning(shop, invoice)
+    before = shop.page(invoice, "/status").json
+    assert (before["payments"], before["settled_at"]) == ([], None)
+    node.pay(next(iter(node.made)), at=shop.bridge.clock())
+    shop.look(invoice)
+    told = shop.page(invoice, "/status").json
+    (paid,) = told["payments"]
+    assert told["status"] == "settled" and told["settled_at"] == "2026-03-14T12:00:00Z"
+    assert (paid["way"], paid["txid"], paid["amount_sat"]) == ("lightning", None, invoice["quote"]["due_sat"])
+    assert len(paid["payment_hash"]) == 64 and paid["payment_hash"] in shop.page(invoice).text
+
+
+def test_while_the_first_way_is_silent_the_page_opens_the_other(shop: Site) -> None:
+    invoice = shop.open()
+    text = with_lightning(shop, invoice)
+    shop.world.clock.advance(600)
+    page = page_of(shop, invoice)
+    assert tabs(page) == {"bitcoin": False, "lightning": True} and text in page.source
+    assert page.found("p", id="blind") and "you can pay this way" in page.text
+
+
+@pytest.mark.parametrize(
+    ("return_url", "leads_to"),
+    [
+        (
+            "https://shop.example/billmgr?func=payment.pending&elid=7&module=pmsubtc",
+            "https://shop.example/billmgr?func=payment",
+        ),
+        ("https://shop.example/thanks?id=7", "https://shop.example/thanks?id=7"),
+        ("", ""),
+    ],
+)
+def test_another_way_leads_to_the_list_of_payments_with_the_reason(
+    lite_site: Site, return_url: str, leads_to: str
+) -> None:
+    invoice = lite_site.open(return_url=return_url)
+
+    def shown() -> tuple[str, str]:
+        page = page_of(lite_site, invoice, "?lang=en")
+        return next((a["href"] for a in page.found("a", id="elsewhere")), ""), page.text
+
+    link, words = shown()
+    assert link == leads_to and ("rather not in bitcoin?" in words) == bool(leads_to)
+    lite_site.world.clock.advance(86_401)
+    lite_site.look(invoice)
+    link, words = shown()
+    assert link == leads_to and ("The time to pay in bitcoin is over." in words) == bool(leads_to)
+
+
+def test_who_has_sent_something_is_not_sent_elsewhere(lite_site: Site) -> None:
+    invoice = lite_site.open()
+    lite_site.pay(invoice, 5_000)
+    assert not page_of(lite_site, invoice).found("a", id="elsewhere")
+
+
+def test_who_paid_over_lightning_reads_which_way_back_there_is(shop: Site, node: ToyNode) -> None:
+    invoice = shop.open(amount="100.00")
+    paid_over_lightning(shop, node, invoice)
+    request = NewRefund(invoice_id=invoice["id"], variant="paid_sat")
+    asked = request_refund(
+        shop.bridge, merchant_id="shop", request=request, key="r1", actor="module:shop", reason="cancelled order"
+    )
+    assert asked.form_url is not None
+    form = Page(shop.call("GET", asked.form_url.removeprefix(shop.bridge.public_url)).text)
+    assert form.found("p", id="paid-over") and "no Lightning invoice" in form.text
+    assert not Page(page_of(shop, shop.open("2")).source).found("p", id="paid-over")
