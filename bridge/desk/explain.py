@@ -158,15 +158,20 @@ class Moment:
 
 def moments(told: Dossier, words: Texts) -> list[Moment]:
     """The whole story in order."""
-    found = [
-        *_doorbells(told, words),
-        *_money(told, words),
-        *_actions(told, words),
-        *_prices(told, words),
-        *_questions(told, words),
-        *_messages(told, words),
-    ]
-    return sorted(found, key=lambda moment: (moment.at, moment.rank))
+    strands = (_doorbells, _money, _actions, _prices, _questions, _messages)
+    opened_at = told.invoice.created_at
+    found = [each for strand in strands for each in _in_sequence(strand(told, words), since=opened_at)]
+    # What was moved there stands behind what happened then.
+    return [moment for at, moment in sorted(found, key=lambda each: (each[0], each[0] > each[1].at, each[1].rank))]
+
+
+def _in_sequence(strand: Iterator[Moment], *, since: datetime) -> Iterator[tuple[datetime, Moment]]:
+    """Each with its place in time. A strand is in the order in which it was written: where a clock was put back meanwhile,
+    what came later stays behind what came before it, and all of it behind the invoice's beginning.
+    """
+    for moment in strand:
+        since = max(since, moment.at)
+        yield since, moment
 
 
 def source_name(source: str, words: Texts) -> str:

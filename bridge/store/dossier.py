@@ -20,7 +20,8 @@ Record = Any
 
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
-    """One invoice. Every list is in the order in which it happened, but for the deliveries: the newest comes first.
+    """One invoice. Every list is in the order in which it happened, but for the deliveries: the newest comes first. That is told
+    by numbers of their own, never by a clock, which may have been put back.
 
     `refunded_minor` is what the billing system paid back itself, `billing` its newest word of the payment. A delivery has the
     type of its event. Legs and approvals are found under the id of what they belong to.
@@ -86,7 +87,7 @@ def find(tx: Connection, **match: str) -> Dossier | None:
         **{name: tx.execute(query, its).all() for name, query in _LISTS.items()},
         audit=audit,
         events=events[None],
-        deliveries=sorted(deliveries, key=lambda row: (row.created_at, row.sequence), reverse=True),
+        deliveries=sorted(deliveries, key=lambda row: (row.sequence, row.created_at), reverse=True),
         attempts=sorted((each for tries in tried.values() for each in tries), key=lambda each: int(each.id)),
         journals=journals[None],
         legs=legs,

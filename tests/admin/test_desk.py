@@ -10,8 +10,9 @@ import pytest
 from bridge.books.reconcile import step
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import PricePart
-from bridge.desk.desk import series
-from bridge.invoices.inbox import receive_callback, send_test_event
+from bridge.desk.desk import invoice_dossier, series
+from bridge.desk.explain import explain
+from bridge.invoices.inbox import list_events, receive_callback, send_test_event
 from bridge.payouts.treasury import read_balances
 from bridge.people.operators import change_operator
 from bridge.rails.subtc import following
@@ -369,3 +370,27 @@ def test_a_figure_of_the_day_leads_to_the_invoices_behind_it(office):
     assert f"/admin/invoices/{paid['id']}" in office.see("vic", f"/invoices?moved=settled&{period}")
     rows = office.client("vic").get(f"/admin/invoices.csv?file=jsonl&moved=settled&{period}").text.splitlines()
     assert len(rows) == 1 and paid["id"] in rows[0]
+
+
+def test_a_story_keeps_its_order_where_a_clock_was_put_back(office):
+    invoice = office.site.open("1", **HUNDRED)
+    office.deliver()
+    office.world.clock.advance(-300)
+    office.site.pay(invoice, invoice["remaining_sat"], confirmations=6)
+    office.deliver()
+    told = [each["sequence"] for each in list_events(
+        office.bridge, direction="out", match={"invoice_id": invoice["id"]}, limit=10
+    )]  # fmt: skip
+    assert told == sorted(told, reverse=True) and len(told) > 1
+    story = explain(office.bridge, invoice["id"], lang="en")
+    heads = (
+        "was opened with",
+        "Price locked",
+        "nothing has arrived",
+        "arrived at the address",
+        "covered and confirmed",
+    )
+    places = [next(place for place, line in enumerate(story) if said in line) for said in heads]
+    assert places == sorted(places), story
+    found = invoice_dossier(office.bridge, invoice["id"])["deliveries"]
+    assert [each["sequence"] for each in found] == sorted((each["sequence"] for each in found), reverse=True)
