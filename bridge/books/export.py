@@ -20,6 +20,7 @@ from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
 from bridge.core.ledger import ASSETS, EQUITY, EXPENSES, INCOME, LIABILITIES, Books
 from bridge.core.money import BTC, SAT_PER_BTC, minor_text
+from bridge.core.reconciliation import BILLING_PAID
 from bridge.invoices.present import COLUMNS, time_text
 from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
@@ -128,10 +129,19 @@ def settlement_rows(journal: Any, legs: list[Any], known: Known) -> list[Row]:
             "excess_sat": excess_sat,
             "refund_due_sat": refund_due_sat,
             "fiat_at_receipt": fiat_of(moved_sat, memo),
-            "billing_agreed_at": known.agreed.get(journal.invoice_id),
-            "billing_status": facts.billing.status if facts.billing is not None else None,
+            **_billing_word(facts.billing, agreed_at=known.agreed.get(journal.invoice_id)),
         }
     ]
+
+
+def _billing_word(told: Any, *, agreed_at: datetime | None) -> Row:
+    """The newest status that the billing system is known to have had, and as of when: it read itself as paid when it agreed, so
+    a report from before then says nothing any more.
+    """
+    status, at = (told.status, told.reported_at) if told is not None else (None, None)
+    if agreed_at is not None and (at is None or at < agreed_at):
+        status, at = BILLING_PAID, agreed_at
+    return {"billing_agreed_at": agreed_at, "billing_status": status, "billing_status_at": at}
 
 
 def payout_rows(journal: Any, legs: list[Any], known: Known) -> list[Row]:
@@ -223,6 +233,7 @@ FIELDS = _FIELDS | {
     kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind]) + WAY_COLUMNS
     for kind in ("invoices", "settlements")
 }
+FIELDS["settlements"] += ("billing_status_at",)
 KINDS = tuple(FIELDS)
 
 

@@ -22,7 +22,7 @@ from bridge.core.ledger import ACCOUNTS, ASSETS, LIABILITIES
 from bridge.desk.day_report import period_report, report
 from bridge.desk.desk import series
 from bridge.desk.resolve_review import list_reviews, resolve
-from tests.books.runs import HOUR, change, lines, paid
+from tests.books.runs import HOUR, change, lines, paid, report_of, told
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
 EARLY, LATE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -90,6 +90,25 @@ def test_the_journal_sums_to_the_balances_and_to_zero(world):
         assert total(mine, "units") == world.balance(account)
         assert total(mine, "debit") - total(mine, "credit") == world.balance(account)
     assert total([row for row in found if row["asset"] == "BTC"], "units") == 0
+
+
+def test_a_billing_status_says_as_of_when_it_was_read_and_is_none_from_before_the_agreement(world):
+    invoice = world.open("7")
+    report_of(world, [told(invoice, status=2)], report_id="before")
+    world.advance(60)
+    world.pay(invoice)
+    world.mine(6)
+    world.look(invoice)
+    (before,) = [row for row in rows(world, "settlements") if row["kind"] == "settle"]
+    assert before["billing_agreed_at"] == "" and before["billing_status"] == "2" and before["billing_status_at"] != ""
+    world.advance(60)
+    world.deliver()
+    (agreed,) = [row for row in rows(world, "settlements") if row["kind"] == "settle"]
+    assert (agreed["billing_status"], agreed["billing_status_at"]) == ("4", agreed["billing_agreed_at"])
+    world.advance(60)
+    report_of(world, [told(invoice, status=9)], report_id="after")
+    (after,) = [row for row in rows(world, "settlements") if row["kind"] == "settle"]
+    assert after["billing_status"] == "9" and after["billing_status_at"] > after["billing_agreed_at"]
 
 
 @pytest.mark.parametrize("kind", ["invoices", "settlements", "payouts", "journal"])
