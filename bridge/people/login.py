@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.clock import believed
+from bridge.core.clock import believed, still_holds
 from bridge.core.credentials import NOBODY, is_password, matching_step, token_sha256
 from bridge.core.errors import Refused
 from bridge.logs import log
-from bridge.people.operators import totp_secret
-from bridge.permit import is_active, is_locked
+from bridge.people.operators import totp_secret, tries_key
+from bridge.permit import is_active
 from bridge.store import audit, operators
 
 # A session is marked as used at most this often, so that looking at pages does not write on every click.
@@ -47,28 +47,49 @@ class Session:
             raise Refused("bad_csrf_token", "This form is too old; open the page again.", field="csrf_token")
 
 
+class LoginFailed(Refused):
+    """Says no reason: how many tries are `left`, or how long none is taken (`retry_after_seconds`, None while there are some)."""
+
+    def __init__(self, *, left: int = 0, wait_seconds: int | None = None):
+        detail = "Wrong name, password or code." if wait_seconds is None else "Too many wrong tries."
+        super().__init__("login_failed", detail, retry_after_seconds=wait_seconds)
+        self.left = left
+
+
 def log_in(bridge: Bridge, *, name: str, password: str, code: str) -> Session:
-    """Opens a session. Raises Refused("login_failed"), the same for every reason and in the same time."""
+    """Opens a session. Raises LoginFailed, the same for every reason and in the same time, also for a name that nobody has."""
     now = bridge.clock()
+    name, name_key = name[:64], tries_key(bridge, name)
     with bridge.store.read() as tx:
-        row = operators.find(tx, name[:64])
+        row, before = operators.find(tx, name), operators.tries(tx, name_key)
     # The slow hash is computed outside of any transaction.
     knows_password = is_password(password[:1_024], row.password_hash if row is not None else NOBODY)
-    if row is None or not is_active(row, now) or is_locked(bridge, row, now):
-        raise _failed(name)
-    step = matching_step(totp_secret(bridge, row.name, row.totp_nonce), code.strip(), now=now)
+    ends = [_end_of_lock(bridge, before), row.locked_until if row is not None else None]
+    held = [end - now for end in ends if end and still_holds(end, now=now, lasts_seconds=bridge.login.lock_seconds)]
+    if held:
+        raise _failed(name, wait_seconds=-(-max(held) // timedelta(seconds=1)))
+    step = None
+    if row is not None and is_active(row, now):
+        step = matching_step(totp_secret(bridge, row.name, row.totp_nonce), code.strip(), now=now)
     with bridge.store.write() as tx:
-        is_new_code = step is not None and knows_password and operators.use_totp_step(tx, row.name, step=step)
+        is_new_code = step is not None and knows_password and operators.use_totp_step(tx, name, step=step)
         if is_new_code:
+            operators.forget_tries(tx, name_key)
             return _open_session(tx, bridge, row, now=now)
-        fresh = operators.find(tx, row.name, lock=True)
-        failures = (fresh.failures if fresh is not None else 0) + 1
-        is_too_many = failures >= bridge.login.failures_before_lock
-        until = now + timedelta(seconds=bridge.login.lock_seconds) if is_too_many else None
-        operators.change(tx, row.name, {"failures": 0 if is_too_many else failures, "locked_until": until})
-        if is_too_many:
-            audit.write(tx, at=now, actor=row.name, action="operator_locked", detail={"operator": row.name})
-    raise _failed(name)
+        pause = timedelta(seconds=bridge.login.lock_seconds)
+        failures = operators.count_failure(tx, name_key, now=now, kept=pause)
+        left = bridge.login.failures_before_lock - failures
+        if left <= 0 and row is not None:
+            operators.change(tx, name, {"locked_until": now + pause})
+            audit.write(tx, at=now, actor=name, action="operator_locked", detail={"operator": name})
+    raise _failed(name, left=left) if left > 0 else _failed(name, wait_seconds=bridge.login.lock_seconds)
+
+
+def _end_of_lock(bridge: Bridge, tries: Any) -> datetime | None:
+    if tries is None or tries.failures < bridge.login.failures_before_lock:
+        return None
+    end: datetime = tries.failed_at + timedelta(seconds=bridge.login.lock_seconds)
+    return end
 
 
 def session_of(bridge: Bridge, token: str) -> Session:
@@ -125,6 +146,6 @@ def _open_session(tx: Any, bridge: Bridge, row: Any, *, now: datetime) -> Sessio
     return Session(identity=identity, csrf_token=csrf_token, expires_at=expires_at, token=token)
 
 
-def _failed(name: str) -> Refused:
+def _failed(name: str, *, left: int = 0, wait_seconds: int | None = None) -> LoginFailed:
     log("operator.login_failed", level=logging.WARNING, operator=name[:32])
-    return Refused("login_failed", "Wrong name, password or code, or too many tries; wait a quarter of an hour.")
+    return LoginFailed(left=left, wait_seconds=wait_seconds)

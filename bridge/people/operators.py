@@ -125,6 +125,7 @@ def change_operator(
             raise Refused("own_access", "Nobody changes their own access; another admin does.", field="name")
         before = {column: str(getattr(row, column)) for column in values}
         operators.change(act.tx, name, values | {"failures": 0, "locked_until": None})
+        operators.forget_tries(act.tx, tries_key(bridge, name))
         operators.end_sessions_of(act.tx, name)
         after = {column: str(value) for column, value in values.items()}
         _note(act, "operator_changed", name, before=before, after=after)
@@ -138,6 +139,7 @@ def set_password(bridge: Bridge, name: str, *, password: str, actor: str, reason
     with acting(bridge, _self_or_admin(actor, name), actor=actor, reason=reason) as act:
         _found(operators.find(act.tx, name, lock=True))
         operators.change(act.tx, name, {"password_hash": password_hash, "failures": 0, "locked_until": None})
+        operators.forget_tries(act.tx, tries_key(bridge, name))
         operators.end_sessions_of(act.tx, name)
         _note(act, "operator_password_set", name)
 
@@ -207,6 +209,11 @@ def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> N
 def totp_secret(bridge: Bridge, name: str, nonce: str) -> bytes:
     """The operator's one-time secret, made from the bridge's own: the database alone gives nobody a code."""
     return hashlib.sha256(bridge.callback_token(f"totp:{name}:{nonce}").encode()).digest()[:20]
+
+
+def tries_key(bridge: Bridge, name: str) -> str:
+    """Under what wrong log-ins of a name are counted: somebody may have typed a password there."""
+    return bridge.callback_token(f"login:{name[:64]}")
 
 
 def _self_or_admin(actor: str, name: str) -> str:

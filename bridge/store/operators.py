@@ -4,16 +4,18 @@ Owns these rows; must not see a password, a session token or an API token: only 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select
 
+from bridge.store.db import insert_into
 from bridge.store.rows import Rows
-from bridge.store.tables import operator_sessions, operator_tokens, operators
+from bridge.store.tables import login_tries, operator_sessions, operator_tokens, operators
 
 _OPERATORS = Rows(table=operators, order=(operators.c.name,))
 _SESSIONS = Rows(table=operator_sessions)
+_TRIES = Rows(table=login_tries)
 _TOKENS = Rows(table=operator_tokens, order=(operator_tokens.c.operator, operator_tokens.c.created_at))
 add, find, listing = _OPERATORS.add, _OPERATORS.find, _OPERATORS.listing
 add_session, add_token = _SESSIONS.add, _TOKENS.add
@@ -37,6 +39,24 @@ def use_totp_step(tx: Connection, name: str, *, step: int) -> bool:
     """Takes a one-time code's step; False when it or a later one was used before: a code works once."""
     unused = operators.c.last_totp_step < step
     return _OPERATORS.change(tx, {"last_totp_step": step}, unused, name=name) is not None
+
+
+def tries(tx: Connection, name_key: str) -> Row[Any] | None:
+    """How often somebody failed to log in under this name, and when last."""
+    return _TRIES.find(tx, name_key)
+
+
+def count_failure(tx: Connection, name_key: str, *, now: datetime, kept: timedelta) -> int:
+    """One more; those of longer ago, or of a clock that was ahead, are no longer known. Returns how many there are."""
+    _TRIES.remove(tx, or_(login_tries.c.failed_at < now - kept, login_tries.c.failed_at > now + kept))
+    one = insert_into(tx, login_tries).values(name_key=name_key, failures=1, failed_at=now)
+    more = {"failures": login_tries.c.failures + 1, "failed_at": now}
+    counted = one.on_conflict_do_update(index_elements=["name_key"], set_=more).returning(login_tries.c.failures)
+    return int(tx.execute(counted).scalar_one())
+
+
+def forget_tries(tx: Connection, name_key: str) -> None:
+    _TRIES.remove(tx, name_key=name_key)
 
 
 def session(tx: Connection, token_sha256: str) -> Row[Any] | None:

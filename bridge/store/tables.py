@@ -729,6 +729,14 @@ operators = _table(
     Column("created_by", Text, nullable=False),
 )
 
+# Wrong log-ins by what was typed as the name, whoever has it or not. The key gives the name to nobody.
+login_tries = _table(
+    "login_tries",
+    Column("name_key", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", UtcTime, nullable=False, index=True),
+)
+
 operator_sessions = _table(
     "operator_sessions",
     Column("token_sha256", Text, primary_key=True),

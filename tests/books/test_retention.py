@@ -22,7 +22,7 @@ DAY = 86_400
 # Small tables of the machinery that hold no record of anything that happened.
 MACHINERY = frozenset(
     {"unnumbered_events", "openings", "leases", "budgets", "budget_calls", "balance_marks", "chain_tips"}
-    | {"spare_addresses", "address_counters", "wallet_balances", "modes", "audit_checks"}
+    | {"login_tries", "spare_addresses", "address_counters", "wallet_balances", "modes", "audit_checks"}
     # Made of the journals, and proved by them.
     | {"account_balances", "turnovers", "unsummed_journals"}
 )

@@ -12,7 +12,7 @@ from bridge.core.credentials import STEP_SECONDS, hash_password, is_password, to
 from bridge.core.errors import BridgeError, Conflict, Refused
 from bridge.core.roles import PERMISSIONS, ROLES, TWO_PEOPLE, may
 from bridge.payouts.decide_payout import approve_payout
-from bridge.people.login import Session, identity_of_token, log_in, log_out, session_of
+from bridge.people.login import LoginFailed, Session, identity_of_token, log_in, log_out, session_of
 from bridge.people.operators import (
     add_operator,
     change_operator,
@@ -136,18 +136,51 @@ def test_a_clock_that_is_half_a_minute_off_still_gets_in(root: Person) -> None:
     root.log_in(code=root.code(later=1))
 
 
-def test_guessing_is_locked_out_and_the_answer_does_not_say_so(root: Person) -> None:
+def tried(root: Person, name: str, *, password: str = "a guess of yours") -> tuple[int, int | None]:
+    """What a wrong log-in is told: how many tries are left, and how long none is taken."""
+    with pytest.raises(LoginFailed) as failed:
+        log_in(root.world.bridge, name=name, password=password, code="123456")
+    return failed.value.left, failed.value.retry_after_seconds
+
+
+@pytest.mark.parametrize("name", ["root", "nobody", "gone"])
+def test_guessing_is_told_what_is_left_and_locked_out_whoever_has_the_name(root: Person, name: str) -> None:
     bridge = root.world.bridge
-    for _ in range(bridge.login.failures_before_lock):
-        assert refused(lambda: root.log_in(password="a guess of yours")) == "login_failed"
-    assert refused(root.log_in) == "login_failed"
-    assert list_operators(bridge)[0]["is_locked"]
-    root.world.advance(bridge.login.lock_seconds + 1)
-    root.log_in()
+    Person(root.world, "gone", "support")
+    change_operator(bridge, "gone", is_active="disabled", actor="root", reason="left")
+    limit, pause = bridge.login.failures_before_lock, bridge.login.lock_seconds
+    assert [tried(root, name) for _ in range(limit)] == [
+        *((left, None) for left in range(limit - 1, 0, -1)),
+        (0, pause),
+    ]
+    root.world.advance(pause - 60)
+    for password in ("another guess", PASSWORD):
+        left, wait = tried(root, name, password=password)
+        assert (left, 0 < (wait or 0) <= 60) == (0, True)
+    if name == "root":
+        assert refused(root.log_in) == "login_failed"
+        assert next(each for each in list_operators(bridge) if each["name"] == "root")["is_locked"]
+    root.world.advance(61)
+    assert tried(root, name) == (limit - 1, None)
+
+
+def test_a_log_in_or_an_admin_gives_all_tries_back(root: Person) -> None:
+    bridge = root.world.bridge
+    sam = Person(root.world, "sam", "support")
+    limit = bridge.login.failures_before_lock
+    assert [tried(root, "sam")[0] for _ in range(2)] == [limit - 1, limit - 2]
+    sam.log_in()
+    assert tried(root, "sam") == (limit - 1, None)
+    while tried(root, "sam")[0]:
+        pass
+    change_operator(bridge, "sam", is_active="enabled", actor="root", reason="it was me")
+    assert tried(root, "sam") == (limit - 1, None)
 
 
 def test_an_unknown_name_is_answered_like_a_wrong_password(root: Person) -> None:
-    assert refused(lambda: log_in(root.world.bridge, name="nobody", password=PASSWORD, code="123456")) == "login_failed"
+    assert tried(root, "nobody", password=PASSWORD) == tried(root, "root")
+    kept = root.world.rows("SELECT name_key FROM login_tries")
+    assert len(kept) == 2 and "nobody" not in str(kept)
 
 
 def test_the_first_operator_is_an_admin_and_only_admins_add_more(world: World) -> None:

@@ -20,7 +20,7 @@ from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may
 from bridge.language import Texts, languages
-from bridge.people.login import Session, session_of
+from bridge.people.login import LoginFailed, Session, session_of
 from bridge.people.login import log_in as open_session
 from bridge.people.login import log_out as end_session
 from bridge.web.admin.machine_words import desk_words, machine_words
@@ -243,15 +243,15 @@ def login_form() -> Response:
 
 @form("/login", "read")
 def log_in() -> AnyResponse:
-    """Opens a session; the answer to every wrong try is the same."""
+    """Opens a session; a wrong try is told what is left, and nothing of the name, password or code."""
     kept, given = request.cookies.get(FORM_COOKIE, ""), request.form.get("form_token", "")
     if not kept or not hmac.compare_digest(kept.encode(), given.encode("utf-8", "replace")):
         return _form(fault="bad_csrf_token", status=403)
     fields = {name: request.form.get(name, "") for name in ("name", "password", "code")}
     try:
         opened = open_session(bridge(), **fields)
-    except Refused as error:
-        return _form(fault=error.code, status=401)
+    except LoginFailed as error:
+        return _form(fault=error.code, status=401, left=error.left, wait_seconds=error.retry_after_seconds)
     response = redirect(safe_next(request.form.get("next", "")), code=303)
     set_cookie(response, COOKIE, opened.token)
     response.delete_cookie(FORM_COOKIE, path="/admin")
@@ -274,11 +274,17 @@ def safe_next(wanted: str) -> str:
     return wanted if is_ours and wanted.isprintable() else "/admin/"
 
 
-def _form(*, fault: str = "", status: int = 200) -> Response:
+def _form(*, fault: str = "", status: int = 200, left: int = 0, wait_seconds: int | None = None) -> Response:
     token = secrets.token_urlsafe(24)
     wanted = request.values.get("next", "")
     body = render(
-        "login.html", fault=fault, form_token=token, next=safe_next(wanted), name=request.form.get("name", "")
+        "login.html",
+        fault=fault,
+        form_token=token,
+        next=safe_next(wanted),
+        name=request.form.get("name", ""),
+        left=left,
+        wait_minutes=None if wait_seconds is None else -(-max(wait_seconds, 1) // 60),
     )
     response = Response(body, status, mimetype="text/html")
     set_cookie(response, FORM_COOKIE, token, seconds=3_600)
