@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from bridge.cli.opened import opened, settings_of
+from bridge.cli.waiting import waiting
 from sandbox import play, probe
 from sandbox.demo import run_demo
 from sandbox.scenario import ScenarioFailed
@@ -27,8 +28,10 @@ from sandbox.scenario import ScenarioFailed
 def demo(once: bool, directory: Path | None, node: Path | None, scenario: Path | None) -> None:
     """The whole job on this machine: both outside worlds, the bridge, an order paid in Bitcoin."""
     if scenario is None:
-        sys.exit(run_demo(once=once, directory=directory, node=node))
-    with _clear_failure():
+        with waiting("starting"):
+            code = run_demo(once=once, directory=directory, node=node)
+        sys.exit(code)
+    with waiting("starting"), _clear_failure():
         play.play_in_new_demo(scenario, directory=directory, once=once, say=click.echo)
 
 

@@ -5,7 +5,10 @@ Owns the demo's programs and its walk; must not reach into any of them but over 
 
 import contextlib
 import json
+import os
 import secrets
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,9 +25,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from sandbox.desk_people import entries, make_people
+
 START_SECONDS = 40
 # Longer than any lease (60 s): a program that is killed in the middle of a look or a delivery keeps others from it so long.
 STEP_SECONDS = 90
+PREFIX = "subtc-demo-"
+# In the demo's folder: the numbers of the demo's own process and of its programs.
+PROGRAMS = "programs"
 PORTS = {"bitcoin": 8731, "billmanager": 8732, "bridge": 8733}
 
 
@@ -50,27 +58,74 @@ def run_demo(*, once: bool, directory: Path | None, node: Path | None = None) ->
 
     With `node`, a folder that `scripts/get_node.sh` filled, the chain is a real node's regtest.
     """
-    place = demo_place(directory)
     # A demo that somebody ends with TERM must end its programs too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with running(place, change=_on_regtest if node else None, chain=chain_options(node)) as demo:
+        with (
+            demo_place(directory) as place,
+            running(place, change=_with_desk(node), chain=chain_options(node)) as demo,
+        ):
+            for line in moved_ports(demo.ports):
+                click.echo(line)
             walk = Walk(demo)
             walk.run()
             click.echo(f"BILLmanager: payment {walk.order['payment_id']} has status 4, its service is active.")
             if not once:
                 _stay_up(demo, walk)
     except DemoFailed as failure:
-        click.echo(f"FAILED  {failure}\nThe logs are in {place}", err=True)
+        click.echo(f"FAILED  {failure}", err=True)
         return 1
     return 0
 
 
-def demo_place(directory: Path | None) -> Path:
-    """The demo's folder, made if need be."""
-    place = directory or Path(tempfile.mkdtemp(prefix="subtc-demo-"))
+def moved_ports(ports: Mapping[str, int]) -> list[str]:
+    """A line for each program that is not where it usually is."""
+    moved = {name: port for name, port in ports.items() if port != PORTS[name]}
+    return [f"Port {PORTS[name]} is taken, maybe by another demo: {name} is at {port}." for name, port in moved.items()]
+
+
+def leftovers() -> list[str]:
+    """What demos that were killed, or failed, have left in the folder for temporary files."""
+    lines = []
+    for place in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
+        try:
+            demo, *programs = [int(pid) for pid in (place / PROGRAMS).read_text().split()]
+        except (OSError, ValueError):
+            continue
+        if not _runs(demo):
+            still = [str(pid) for pid in programs if _runs(pid)]
+            ends = f"its programs still run, end them: kill {' '.join(still)}; then " if still else ""
+            lines.append(f"A demo that was not ended has left {place}: {ends}rm -r {place}")
+    return lines
+
+
+def _runs(pid: int) -> bool:
+    """Whether the number is still one of this user's programs."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def demo_place(directory: Path | None) -> Iterator[Path]:
+    """The demo's folder, made if need be. One that nobody named is removed at the end, unless something failed."""
+    for line in leftovers():
+        click.echo(line)
+    place = directory or Path(tempfile.mkdtemp(prefix=PREFIX))
     place.mkdir(parents=True, exist_ok=True)
-    return place
+    is_kept = directory is not None
+    try:
+        yield place
+    except Exception:
+        is_kept = True
+        raise
+    finally:
+        if is_kept:
+            click.echo(f"Its files, logs among them, stay in {place}")
+        else:
+            shutil.rmtree(place)
+            click.echo(f"Ended; its files in {place} are removed.")
 
 
 def chain_options(node: Path | None) -> tuple[str, ...]:
@@ -78,21 +133,36 @@ def chain_options(node: Path | None) -> tuple[str, ...]:
     return ("--net", "test") if node is None else ("--net", "regtest", "--node", str(node))
 
 
-def _on_regtest(settings: dict[str, Any]) -> None:
-    settings["network"] = "regtest"
+def _with_desk(node: Path | None) -> Callable[[dict[str, Any]], None]:
+    def change(settings: dict[str, Any]) -> None:
+        settings |= {"admin": True} | ({"network": "regtest"} if node else {})
+
+    return change
 
 
 def _stay_up(demo: Demo, walk: "Walk") -> None:
+    people = make_people([sys.executable, *_bridge(demo)])
     _say_where(demo, walk)
-    stay_up(demo)
+    click.echo(f"desk           {demo.url('bridge')}/admin/   (what fay proposes, ann approves; Enter shows new codes)")
+
+    def tell() -> None:
+        for line in entries(people, time.time()):
+            click.echo(line)
+
+    tell()
+    stay_up(demo, asked=tell)
 
 
-def stay_up(demo: Demo) -> None:
-    """Waits until a person ends it or a program does."""
+def stay_up(demo: Demo, *, asked: Callable[[], None] | None = None) -> None:
+    """Waits until a person ends it or a program does; calls `asked` when Enter is pressed on a terminal."""
     click.echo("Everything stays up; order and pay by hand in the client panel. Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         while all(program.poll() is None for program in demo.programs):
-            time.sleep(0.5)
+            if asked is None or not sys.stdin.isatty():
+                time.sleep(0.5)
+            elif select.select([sys.stdin], [], [], 0.5)[0]:
+                sys.stdin.readline()
+                asked()
 
 
 @contextlib.contextmanager
@@ -176,6 +246,8 @@ def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) ->
             [sys.executable, *arguments], stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL
         )
     demo.programs.append(program)
+    numbers = [os.getpid(), *(each.pid for each in demo.programs)]
+    (demo.directory / PROGRAMS).write_text("\n".join(map(str, numbers)))
     if ready is None:
         return program
     deadline = time.monotonic() + START_SECONDS

@@ -128,8 +128,7 @@ def play_against_demo(path: Path, settings: Settings, bridge: Bridge, *, say: Ca
 
 def play_in_new_demo(path: Path, *, directory: Path | None, once: bool, say: Callable[[str], None]) -> None:
     """Starts a demo with the file's policy and a clock that can jump, plays the file, and stays up unless `once`."""
-    place = demo_place(directory)
-    with running(place, change=demo_change(path, place)) as demo:
+    with demo_place(directory) as place, running(place, change=demo_change(path, place)) as demo:
         settings = load_settings(place / "config.yaml")
         bridge = build(settings)
         try:

@@ -90,7 +90,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
 }
 ENVIRONMENT_ROOMS = frozenset({"config"})
 # The emulated worlds beside the package know nothing of it, or they would share its mistakes. These drive it, as a person would.
-DRIVES_THE_BRIDGE = frozenset({"commands.py", "demo.py", "play.py", "probe.py"})
+DRIVES_THE_BRIDGE = frozenset({"commands.py", "demo.py", "desk_people.py", "play.py", "probe.py"})
 ENVIRONMENT_NAMES = frozenset({"environ", "environb", "getenv", "getenvb"})
 
 IMPURE_MODULES = frozenset(
