@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import click
 import requests
 
 from bridge.config import load_settings
+from bridge.core.errors import BridgeError
 from bridge.runtime import build
 from bridge.store.db import migrate
 from sandbox import electrum
@@ -30,7 +32,8 @@ from tests.durability.programs import open_zygote
 from tests.durability.shop import API_KEY, KEY, OWED, SECRET, Shop, open_shop
 from tests.durability.truth import came_over_lightning_sat, faults_in
 from tests.flows.world import LNBITS
-from tests.postgres import start_cluster
+from tests.pooler import open_pooler
+from tests.postgres import open_pair, start_cluster
 
 FAULTS = (
     ("inbox_create", "lost_response"),
@@ -65,6 +68,9 @@ LIGHTNING: tuple[dict[str, Any], ...] = (
 # Of how many of the newest invoices one is paid over Lightning: of all that were ever opened most are past their deadline.
 YOUNG = 12
 QUIET_SECONDS = 120
+FAILOVER_SECONDS = 60
+SETTINGS = {"log_level": "info", "database_wait_seconds": 5}
+BESIDE = ("lnbits", "electrum")
 SAY_EVERY_SECONDS = 30
 OPEN_ENDS = {
     "deliveries owed": "SELECT count(*) FROM deliveries WHERE state = 'pending'",
@@ -336,45 +342,90 @@ class Soak:
         return [f"bean-check: {line}" for line in (checked.stdout + checked.stderr).splitlines()[:20]]
 
 
-def run(shop: Shop, *, seed: int, seconds: float) -> tuple[Soak, list[str]]:
-    """Lives for so many seconds and returns the run with everything that is wrong at its end."""
+def run(shop: Shop, *, seed: int, seconds: float, halfway: Callable[[], None] = lambda: None) -> tuple[Soak, list[str]]:
+    """Lives for so many seconds and returns the run with everything that is wrong at its end; `halfway` happens in the middle."""
     soak = Soak(shop=shop, chance=random.Random(seed))
     for _ in range(2):
         shop.start_worker()
     shop.start_web()
-    ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at:
-        soak.step()
-        soak.say("living", {"opened": len(soak.opened), "paid": len(soak.paid), "killed": soak.done["kill"]})
-        time.sleep(0.02)
+    for happens in (halfway, None):
+        ends_at = time.monotonic() + seconds / 2
+        while time.monotonic() < ends_at:
+            soak.step()
+            soak.say("living", {"opened": len(soak.opened), "paid": len(soak.paid), "killed": soak.done["kill"]})
+            time.sleep(0.02)
+        if happens is not None:
+            happens()
     soak.settle_down()
     return soak, soak.verdict()
 
 
+def _database(
+    stack: contextlib.ExitStack, directory: Path, engine: str, *, failover: bool
+) -> tuple[str, Callable[[], None]]:
+    """The address of an empty migrated database, and what makes its standby take over."""
+    if engine == "sqlite":
+        migrate(url := f"sqlite:///{directory / 'bridge.db'}")
+        return url, lambda: None
+    if failover:
+        pair = stack.enter_context(open_pair("soak"))
+        primary, url, take_over = pair.primary, pair.url, pair.fail_over
+    else:
+        primary = start_cluster()
+        stack.callback(primary.stop)
+        primary.create_database("soak")
+        url, take_over = primary.url("soak"), lambda: None
+    migrate(primary.url("soak"))
+    if failover:
+        pair.wait_for_commits()
+    if engine != "pooled":
+        return url, take_over
+    pooler = stack.enter_context(open_pooler(primary.url("soak"), sessions=10))
+
+    def lead_over() -> None:
+        take_over()
+        pooler.lead_to(pair.standby.url("soak"))
+
+    return pooler.url, lead_over
+
+
+def _fail_over(shop: Shop, take_over: Callable[[], None]) -> None:
+    """The programs go on by themselves; whoever looks on waits until the database answers again."""
+    take_over()
+    began = time.monotonic()
+    while time.monotonic() - began < FAILOVER_SECONDS:
+        with contextlib.suppress(BridgeError, requests.RequestException):
+            shop.count("SELECT count(*) FROM generation")
+            checks = {each["name"]: each["ok"] for each in shop.api("GET", "/readyz").json()["checks"]}
+            if checks.get("database"):
+                click.echo(f"{time.monotonic() - began:7.1f} s  until the bridge was ready after the standby took over")
+                return
+        time.sleep(0.1)
+    raise click.ClickException("the bridge did not go over to the standby")
+
+
 @click.command()
 @click.option("--minutes", default=2.0, show_default=True)
-@click.option("--engine", type=click.Choice(["sqlite", "postgresql"]), default="postgresql", show_default=True)
+@click.option(
+    "--engine", type=click.Choice(["sqlite", "postgresql", "pooled"]), default="postgresql", show_default=True
+)
+@click.option("--failover", is_flag=True, help="In the middle the primary dies and a synchronous standby takes over.")
 @click.option("--seed", type=int, help="The seed of an earlier run; the order of processes stays the machine's.")
-def main(minutes: float, engine: str, seed: int | None) -> None:
+def main(minutes: float, engine: str, failover: bool, seed: int | None) -> None:
     """Soak the bridge and say whether every promise held."""
     seed = secrets.randbelow(10**9) if seed is None else seed
-    click.echo(f"seed {seed}, {minutes:g} minutes, {engine}")
+    click.echo(f"seed {seed}, {minutes:g} minutes, {engine}{', failover' if failover else ''}")
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
-        url = f"sqlite:///{directory / 'bridge.db'}"
-        if engine == "postgresql":
-            cluster = start_cluster()
-            stack.callback(cluster.stop)
-            cluster.create_database("soak")
-            url = cluster.url("soak")
-        migrate(url)
+        url, take_over = _database(stack, directory, engine, failover=failover)
         zygote = stack.enter_context(open_zygote())
         shop = stack.enter_context(
-            open_shop(zygote, directory, url, settings={"log_level": "info"}, beside=("lnbits", "electrum"))
+            open_shop(zygote, directory, url, settings=SETTINGS | {"state_directory": str(directory)}, beside=BESIDE)
         )
         # A node behind a real server takes nothing late; what comes late all the same is a matter of the scenarios.
         shop.control("knobs", ln_late="refuse")
-        soak, wrong = run(shop, seed=seed, seconds=60 * minutes)
+        halfway = partial(_fail_over, shop, take_over)
+        soak, wrong = run(shop, seed=seed, seconds=60 * minutes, halfway=halfway if failover else lambda: None)
         rows = dict(
             Counter(shop.values("SELECT status || '/' || exception || COALESCE('/' || hold, '') FROM invoices"))
         )

@@ -21,6 +21,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
 
 from tests.parts import in_turn
+from tests.pooler import open_pooler
 from tests.postgres import Cluster, start_cluster, undurable_place
 
 # The same histories at every run of continuous integration: luck finds faults on a developer's machine, not in a merge.
@@ -106,6 +107,13 @@ def postgresql_url(postgresql_template: str, postgresql_cluster: Cluster) -> Ite
     postgresql_cluster.create_database(name, template=postgresql_template)
     yield postgresql_cluster.url(name)
     postgresql_cluster.drop_database(name)
+
+
+@pytest.fixture
+def pooled_url(postgresql_url: str) -> Iterator[str]:
+    """URL of such a copy through a pooler, where each transaction is on another session of the server."""
+    with open_pooler(postgresql_url) as pooler:
+        yield pooler.url
 
 
 @pytest.fixture(scope="session")

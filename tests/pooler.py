@@ -5,10 +5,12 @@ Owns starting and stopping it; must not know what runs through it.
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,33 +28,54 @@ listen_port = {port}
 pool_mode = transaction
 auth_type = any
 max_client_conn = 200
+server_login_retry = 1
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pooler:
+    """A running one. `url` is that of the database through it."""
+
+    url: str
+    place: Path
+    sessions: int
+
+    def lead_to(self, database_url: str) -> None:
+        """From now on it leads to the same database on another server; its clients stay connected."""
+        _write_settings(self.place, database_url, sessions=self.sessions)
+        os.kill(int((self.place / "pid").read_text()), signal.SIGHUP)
+
+
 @contextmanager
-def open_pooler(database_url: str, *, sessions: int = 4) -> Iterator[str]:
-    """The URL of the same database through a pooler of transactions with so many server sessions."""
+def open_pooler(database_url: str, *, sessions: int = 4) -> Iterator[Pooler]:
+    """A pooler of transactions before a database, with so many server sessions."""
     assert BINARY is not None, "pgbouncer is not installed: make test installs it"
-    url = make_url(database_url)
     with TemporaryDirectory(prefix="pgb-", dir="/tmp") as folder:
         place = Path(folder)
         place.chmod(0o777)
-        settings = place / "pgbouncer.ini"
-        settings.write_text(
-            INI.format(name=url.database, server=url.query["host"], sessions=sessions, place=place, port=PORT)
-        )
-        settings.chmod(0o644)
+        settings = _write_settings(place, database_url, sessions=sessions)
         as_server = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
-        pooler = subprocess.Popen(
-            [*as_server, BINARY, "-q", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        # Not as runuser's child: the pooler itself has to hear its signals.
+        command = [*as_server, "sh", "-c", f"echo $$ > {place}/pid; exec {BINARY} -q {settings}"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        name = make_url(database_url).database
         try:
-            pooled = f"postgresql+psycopg://postgres@/{url.database}?host={place}&port={PORT}"
-            _wait_for(place, str(url.database))
-            yield pooled
+            _wait_for(place, str(name))
+            url = f"postgresql+psycopg://postgres@/{name}?host={place}&port={PORT}"
+            yield Pooler(url=url, place=place, sessions=sessions)
         finally:
-            pooler.terminate()
-            pooler.wait(10)
+            process.terminate()
+            process.wait(10)
+
+
+def _write_settings(place: Path, database_url: str, *, sessions: int) -> Path:
+    url = make_url(database_url)
+    settings = place / "pgbouncer.ini"
+    settings.write_text(
+        INI.format(name=url.database, server=url.query["host"], sessions=sessions, place=place, port=PORT)
+    )
+    settings.chmod(0o644)
+    return settings
 
 
 def _wait_for(place: Path, database: str) -> None:

@@ -8,6 +8,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,57 @@ def start_cluster(*, durable: bool = False) -> Cluster:
         cluster.stop()
         raise
     return cluster
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A primary and the standby that follows it, with one database."""
+
+    primary: Cluster
+    standby: Cluster
+    database: str
+
+    @property
+    def url(self) -> str:
+        hosts = f"{self.primary.directory},{self.standby.directory}"
+        return f"postgresql://postgres@/{self.database}?host={hosts}&target_session_attrs=read-write&connect_timeout=2"
+
+    def wait_for_commits(self) -> None:
+        """From now on each commit waits until the standby has it."""
+        self.primary.execute(f"ALTER DATABASE {self.database} SET synchronous_commit = on")
+        self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.primary.execute("SELECT pg_reload_conf()")
+        _until(lambda: self.primary.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
+
+    def catch_up(self) -> None:
+        """Returns when the standby has all that was committed until now."""
+        self.primary.execute("CHECKPOINT")
+        ((reached,),) = self.primary.execute("SELECT pg_current_wal_lsn()")
+        _until(lambda: self.standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'") == [(True,)])
+
+    def fail_over(self) -> None:
+        """The primary loses its power, and the standby takes over with what it has."""
+        self.primary.kill()
+        self.standby.promote()
+
+
+def _until(look: Callable[[], object]) -> None:
+    for _ in range(600):
+        if look():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the standby does not follow")
+
+
+@contextmanager
+def open_pair(database: str) -> Iterator[Pair]:
+    with ExitStack() as stack:
+        primary = start_cluster()
+        stack.callback(primary.stop)
+        primary.create_database(database)
+        standby = primary.start_standby()
+        stack.callback(standby.stop)
+        yield Pair(primary=primary, standby=standby, database=database)
 
 
 def _make_directory(*, durable: bool) -> Path:

@@ -11,7 +11,7 @@ from bridge.context import BESIDE_CRASH_POINTS, CRASH_POINTS
 from tests.durability.programs import Program
 from tests.durability.shop import Died, Shop
 from tests.durability.truth import faults_in
-from tests.parts import on_engines
+from tests.parts import on_engines, one_in
 
 # Places that an ordinary payment does not pass, and the kind of payment that does.
 SCENARIO_OF = {
@@ -33,11 +33,16 @@ CELLS += [(point, f"beside {rail}") for point in BESIDE_CRASH_POINTS for rail in
 CELLS += [
     (point, "beside lnbits") for point in ("callback.committing", "look.read", "look.committing", "look.committed")
 ]
+# The same through a pooler: where a transaction that dies leaves a session of the server to the next program.
+POOLED = [
+    ("pooled", point, "ordinary")
+    for point in one_in(4, ("look.committing", "open.committing", "callback.committing", "deliver.sent"))
+]
 LONGEST_LEASE_SECONDS = 61
 PAYMENT = "7"
 
 
-@pytest.mark.parametrize(("engine_name", "point", "scenario"), on_engines(CELLS))
+@pytest.mark.parametrize(("engine_name", "point", "scenario"), [*on_engines(CELLS), *POOLED])
 def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, point, scenario):
     scenario, _, rail = scenario.partition(" ")
     shop = shops(

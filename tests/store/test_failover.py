@@ -15,45 +15,16 @@ from bridge.store import generation, leases
 from bridge.store.db import migrate, open_store
 from bridge.upkeep.failover import after_failover, keep_generation
 from tests.flows.world import World, open_world, until
-from tests.postgres import Cluster, start_cluster
+from tests.postgres import Pair, open_pair
 
 GAP = 1_000_000
 
 
-class Pair:
-    """A primary and the standby that follows it."""
-
-    def __init__(self, primary: Cluster, standby: Cluster):
-        self.primary, self.standby = primary, standby
-
-    @property
-    def url(self) -> str:
-        hosts = f"{self.primary.directory},{self.standby.directory}"
-        return f"postgresql://postgres@/bridge?host={hosts}&target_session_attrs=read-write&connect_timeout=2"
-
-    def wait_for_commits(self) -> None:
-        """From now on each commit waits until the standby has it."""
-        self.primary.execute("ALTER DATABASE bridge SET synchronous_commit = on")
-        self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self.primary.execute("SELECT pg_reload_conf()")
-        until(lambda: self.primary.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
-
-    def catch_up(self) -> None:
-        self.primary.execute("CHECKPOINT")
-        ((reached,),) = self.primary.execute("SELECT pg_current_wal_lsn()")
-        until(lambda: self.standby.execute(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'") == [(True,)], seconds=30)
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with ExitStack() as stack:
-        primary = start_cluster()
-        stack.callback(primary.stop)
-        primary.create_database("bridge")
-        migrate(primary.url("bridge"))
-        standby = primary.start_standby()
-        stack.callback(standby.stop)
-        yield Pair(primary, standby)
+    with open_pair("bridge") as opened:
+        migrate(opened.primary.url("bridge"))
+        yield opened
 
 
 @contextmanager
@@ -108,8 +79,7 @@ def test_a_killed_primary_whose_commits_waited_for_the_standby_costs_nothing(pai
     with shop(pair, tmp_path) as world:
         first = settle(world, "1")
         keep_generation(world.bridge)
-        pair.primary.kill()
-        pair.standby.promote()
+        pair.fail_over()
         assert until(lambda: asked(world), seconds=30) == (2, "normal")
         settle(world, "2")
         assert world.invoice(first)["status"] == "settled"

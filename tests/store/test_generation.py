@@ -172,9 +172,9 @@ def test_without_a_folder_it_is_kept_in_memory(database_url: str, tmp_path: Path
 @pytest.mark.parametrize("engine_name", ["postgresql"])
 def test_behind_a_pooler_each_transaction_is_compared(database_url: str, tmp_path: Path) -> None:
     with (
-        open_pooler(database_url) as url,
+        open_pooler(database_url) as pooler,
         closing(open_store(database_url)) as straight,
-        closing(open_store(url, state_directory=tmp_path)) as pooled,
+        closing(open_store(pooler.url, state_directory=tmp_path)) as pooled,
     ):
         generation.keep(pooled)
         begin(pooled)

@@ -25,8 +25,8 @@ POSTGRESQL = pytest.mark.parametrize("engine_name", ["postgresql"])
 
 @pytest.fixture
 def pooled_url(database_url: str) -> Iterator[str]:
-    with open_pooler(database_url, sessions=1) as url:
-        yield url
+    with open_pooler(database_url, sessions=1) as pooler:
+        yield pooler.url
 
 
 @POSTGRESQL
