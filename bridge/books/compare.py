@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.call_budget import draw_call, take_calls
 from bridge.context import Bridge
+from bridge.core.addresses import check_payable
 from bridge.core.clock import CLOCK_TOLERANCE, believed
 from bridge.core.coverage import Horizon, gap_of
 from bridge.core.credit import Payment
@@ -177,8 +178,23 @@ def billing_findings(
     )
 
 
-def unknown_finding(row: Any) -> Finding | None:
-    return unknown_payment(_word(row), billing_payment_id=row.billing_payment_id)
+def unknown_finding(bridge: Bridge, row: Any, *, born_at: datetime) -> Finding | None:
+    """A payment of the billing system's that has no invoice here, with what came to the address that it was given."""
+    word, its = _word(row), {"billing_payment_id": row.billing_payment_id}
+    found = unknown_payment(word, **its)
+    held_sat = _held_sat(bridge, row.address, born_at=born_at) if found is not None and row.address else 0
+    return unknown_payment(word, **its, address=row.address, held_sat=held_sat)
+
+
+def _held_sat(bridge: Bridge, address: str, *, born_at: datetime) -> int:
+    """What the chain shows on an address that only the billing system still knows."""
+    try:
+        check_payable(address, network=bridge.network)
+        reading = bridge.chain.read(address, born_at=born_at, asked_at=bridge.clock()) if bridge.chain else None
+    except BridgeError as error:
+        log("reconciliation.forgotten_address_unread", code=error.code)
+        return 0
+    return sum(output.amount_sat for output in reading.outputs) if reading is not None else 0
 
 
 def _word(row: Any) -> BillingWord:

@@ -29,6 +29,7 @@ CODES: dict[str, tuple[str, str]] = {
     "billing_amount_differs": ("billing", "different"),
     "external_id_differs": ("billing", "different"),
     "unknown_here": ("billing", "missing"),
+    "feed_ahead": ("billing", "missing"),
     "unknown_there": ("billing", "extra"),
     "wallet_differs": ("wallet", "different"),
 }
@@ -218,12 +219,15 @@ def _was_told(ours: OurWord, theirs: BillingWord, grace: timedelta) -> bool:
     return ours.settled_at is not None and theirs.reported_at >= ours.settled_at + grace
 
 
-def unknown_payment(theirs: BillingWord, *, billing_payment_id: str) -> Finding | None:
-    """A payment in or past payment there that we have no invoice of: lost here, or never ours."""
+def unknown_payment(
+    theirs: BillingWord, *, billing_payment_id: str, address: str = "", held_sat: int = 0
+) -> Finding | None:
+    """A payment in or past payment there that we have no invoice of: lost here, or never ours. `held_sat` came to its address."""
     if theirs.status not in BILLING_PAYABLE and not theirs.external_id:
         return None
     told = f"payment {billing_payment_id}, status {theirs.status}, {theirs.external_id or 'no invoice id'}"
-    return Finding(code="unknown_here", ours="no invoice", theirs=told)
+    told += f"; {held_sat} sat came to its address {address}" if held_sat else ""
+    return Finding(code="unknown_here", ours="no invoice", theirs=told, variance_sat=held_sat)
 
 
 def wallet_variance(

@@ -1,24 +1,30 @@
 """Reading for the billing system: one invoice, many, and the ordered feed of events.
 
-Owns paging; must not write.
+Owns paging; must not write, but for the mark where a feed goes on that has lost its end.
 """
 
 import base64
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.rail import Target
+from bridge.core.reconciliation import Finding
 from bridge.invoices.present import invoice_json
-from bridge.invoices.record import sources_of
+from bridge.invoices.record import open_loose_review, sources_of
 from bridge.invoices.targets import all_of, targets_of
+from bridge.logs import log
 from bridge.store import events, invoices, targets
-from bridge.store.db import Tx
+from bridge.store.db import Tx, queue_up
 
 MAX_LIMIT = 500
+# No feed was ever so far behind a reader: a position beyond that is no memory, and would use up the numbers.
+MOST_AHEAD = 100 * events.GAP
 
 
 def shown(tx: Tx, bridge: Bridge, row: Any) -> dict[str, Any]:
@@ -70,9 +76,29 @@ def read_feed(bridge: Bridge, merchant_id: str, *, after: int, limit: int) -> di
     limit = max(1, min(limit, MAX_LIMIT))
     with bridge.store.read() as tx:
         rows = events.feed(tx, merchant=merchant_id, after=after, limit=limit + 1)
+        end = events.end(tx) if after and not rows else after
+    if end < after:
+        _note_ahead(bridge, merchant_id, after=after)
     found = [json.loads(row.body) | {"position": row.position} for row in rows[:limit]]
     next_after = found[-1]["position"] if found else after
     return {"events": found, "next_after": next_after, "has_more": len(rows) > limit}
+
+
+def _note_ahead(bridge: Bridge, merchant_id: str, *, after: int) -> None:
+    """Somebody has read further than the feed goes: events were told that this database has not. What comes next is told behind
+    that position, and a person is asked. Nothing is switched: the word of one merchant must not stop the others.
+    """
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        queue_up(tx, "feed_ahead")
+        end = events.end(tx)
+        if not end < after <= end + MOST_AHEAD:
+            return
+        events.leave_gap(tx, merchants=[merchant_id], after=after, now=now, cause="ahead")
+        what = Finding(code="feed_ahead", ours=f"the feed ends at {end}", theirs=f"events were read up to {after}")
+        shown = {"side": what.side, "kind": what.kind} | asdict(what)
+        open_loose_review(tx, bridge, merchant=merchant_id, kind="recon_diff", what={"findings": [shown]}, now=now)
+    log("feed.ahead", level=logging.ERROR, merchant=merchant_id, end=end, after=after)
 
 
 def next_cursor(rows: Sequence[Any], limit: int, at: str) -> str | None:

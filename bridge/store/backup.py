@@ -36,17 +36,15 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.store import wallets
+from bridge.store import events, wallets
 from bridge.store.db import Store, driver_of
 from bridge.store.postgresql import url_of
-from bridge.store.tables import Json, event_positions, events, metadata, spare_addresses
+from bridge.store.tables import Json, metadata, spare_addresses
 
 _NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
 _TIME = "%Y%m%dT%H%M%SZ"
 # Where Debian and the official images keep PostgreSQL's programs; the caller's PATH is not asked.
 _PLACES = "/usr/bin:/bin:/usr/local/bin:/usr/lib/postgresql/16/bin:/usr/lib/postgresql/15/bin"
-# Readers of the feed remember a position of the lost days: new events must come after it.
-POSITION_GAP = 1_000_000
 BATCH = 1_000
 
 
@@ -125,14 +123,7 @@ def leave_the_past(tx: Connection, *, merchants: Sequence[str], now: datetime) -
     free = update(spare_addresses).where(spare_addresses.c.invoice_id.is_(None))
     retired = tx.execute(free.values(invoice_id="retired:" + spare_addresses.c.address)).rowcount
     wallets.skip_after_restore(tx)
-    last = tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one()
-    for number, merchant in enumerate(merchants):
-        marker = f"evt_restored_{now:{_TIME}}_{number}"
-        body = f'{{"id":"{marker}","type":"test","sequence":0,"created_at":"{now:%Y-%m-%dT%H:%M:%S.%fZ}"}}'
-        row = {"id": marker, "invoice_id": None, "merchant": merchant, "type": "test", "sequence": 0}
-        tx.execute(insert(events).values(**row, created_at=now, body=body))
-        position = last + POSITION_GAP + number
-        tx.execute(insert(event_positions).values(position=position, event_id=marker, merchant=merchant))
+    events.leave_gap(tx, merchants=merchants, after=events.end(tx), now=now, cause="restored")
     return int(retired)
 
 

@@ -14,6 +14,8 @@ from bridge.store.rows import Rows, between
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 from bridge.store.together import Together
 
+# Readers of the feed remember a position of the lost days: new events must come after it.
+GAP = 1_000_000
 _EVENTS = Rows(table=events, order=(events.c.created_at.desc(), events.c.sequence.desc()), told=(events.c.sequence,))
 # Those of one invoice have numbers, which no clock that was put back disorders.
 _OF_ONE = Rows(table=events, order=(events.c.sequence.desc(),))
@@ -74,6 +76,21 @@ def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[A
     """Rows (position, body) of the merchant's events above `after`, in order."""
     query = select(event_positions.c.position, events.c.body).join(events, events.c.id == event_positions.c.event_id)
     return _FEED.listing(tx, match={"merchant": merchant}, cursor=(after,), limit=limit, query=query)
+
+
+def end(tx: Connection) -> int:
+    """The newest position of all merchants, 0 without any."""
+    return int(tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one())
+
+
+def leave_gap(tx: Connection, *, merchants: Sequence[str], after: int, now: datetime, cause: str) -> None:
+    """A mark for each merchant so far behind `after` that no position which a reader has seen is given out again."""
+    for number, merchant in enumerate(merchants):
+        marker = f"evt_{cause}_{now:%Y%m%dT%H%M%S%fZ}_{number}"
+        body = f'{{"id":"{marker}","type":"test","sequence":0,"created_at":"{now:%Y-%m-%dT%H:%M:%S.%fZ}"}}'
+        row = {"id": marker, "invoice_id": None, "merchant": merchant, "type": "test", "sequence": 0}
+        tx.execute(insert(events).values(**row, created_at=now, body=body))
+        tx.execute(insert(event_positions).values(position=after + GAP + number, event_id=marker, merchant=merchant))
 
 
 def listing(

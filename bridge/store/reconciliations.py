@@ -97,7 +97,9 @@ def put_statuses(tx: Connection, *, merchant: str, rows: Iterable[Mapping[str, A
         fresh = insert_into(tx, billing_statuses).values(
             merchant=merchant, first_reported_at=now, reported_at=now, **row
         )
-        said = {name: row[name] for name in ("status", "amount_text", "currency", "external_id")}
+        said = {
+            name: row[name] for name in ("status", "amount_text", "currency", "external_id", "address") if name in row
+        }
         tx.execute(
             fresh.on_conflict_do_update(
                 index_elements=["merchant", "billing_payment_id"],

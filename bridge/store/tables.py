@@ -569,7 +569,7 @@ billing_statuses = _table(
     Column("billing_payment_id", Text, primary_key=True),
     Column("status", Integer, nullable=False),
     *_columns(Text, "amount_text", "currency"),
-    Column("external_id", Text, nullable=False, server_default=""),
+    *_columns(Text, "external_id", "address", server_default=""),
     Column("first_reported_at", UtcTime, nullable=False),
     Column("reported_at", UtcTime, nullable=False, index=True),
 )

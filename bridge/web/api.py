@@ -90,11 +90,12 @@ class CheckedShape(Shape):
 
 
 class TakenShape(Shape):
-    """A page of a billing report was kept."""
+    """A page of a billing report was kept. `reads`: the members of a payment that may be sent beside those of the first release."""
 
     report_id: str
     taken: int
     finished: bool
+    reads: list[str]
 
 
 class FormerKeyShape(Shape):

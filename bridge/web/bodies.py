@@ -72,13 +72,14 @@ class BillingChangeBody(Body):
 
 
 class BillingPaymentBody(Body):
-    """One payment as the billing system has it now; `externalid` is what it keeps of ours."""
+    """One payment as the billing system has it now; `externalid` and `address` are what it keeps of ours."""
 
     billing_payment_id: BillingPaymentId
     status: Annotated[int, Field(ge=0, le=10_000)]
     amount_text: Annotated[DecimalText, Field(alias="amount")]
     currency: Currency
     external_id: Annotated[Text, Field(max_length=200, alias="externalid")] = ""
+    address: Annotated[Text, Field(max_length=200)] = ""
 
 
 class BillingStatusesBody(Body):

@@ -134,7 +134,10 @@ def test_a_report_comes_in_pages_over_http(world, database_url):
     page = {"report_id": "r1", "covers_from": "2026-01-01T00:00:00+00:00", "payments": [row], "last": False}
     assert web.post("/v1/billing-statuses", json=page).status_code == 401
     taken = web.post("/v1/billing-statuses", json=page, headers=key)
-    assert (taken.status_code, taken.json) == (200, {"report_id": "r1", "taken": 1, "finished": False})
+    assert (taken.status_code, taken.json) == (
+        200,
+        {"report_id": "r1", "taken": 1, "finished": False, "reads": ["address"]},
+    )
     assert web.post("/v1/billing-statuses", json=page | {"last": True, "payments": []}, headers=key).json["finished"]
     [kept] = world.rows("SELECT status, external_id FROM billing_statuses")
     assert tuple(kept) == (4, "inv_lost")

@@ -210,6 +210,41 @@ def test_an_invoice_that_a_restored_database_lost_is_found_by_the_billing_system
 
 
 @ONE_ENGINE
+def test_money_on_an_address_that_was_forgotten_here_is_shown_with_its_payment(world):
+    address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx"
+    world.control("pay", address=address, amount_sat=15_924)
+    world.mine()
+    row = {"billing_payment_id": "55", "status": 2, "amount_text": "1.00", "currency": "USD", "external_id": "inv_a"}
+    empty = "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7"
+    rows = [row | {"address": address}, row | {"billing_payment_id": "56", "address": empty}]
+    report_of(world, [*rows, row | {"billing_payment_id": "57", "address": "nonsense"}])
+    found = {f["theirs"]: f["variance_sat"] for f in reconcile(world.bridge)["findings"] if f["code"] == "unknown_here"}
+    assert found == {
+        f"payment 55, status 2, inv_a; 15924 sat came to its address {address}": 15_924,
+        "payment 56, status 2, inv_a": 0,
+        "payment 57, status 2, inv_a": 0,
+    }
+    assert recon_items(world)
+
+
+def test_a_reader_who_is_ahead_of_the_feed_misses_nothing_that_comes(world):
+    """He was told of events that the database has lost since."""
+    world.open("1")
+    end = world.feed()[-1]["position"]
+    assert [event["type"] for event in world.feed(after=end)] == []
+    assert recon_items(world) == []
+    ahead = end + 7
+    assert world.feed(after=ahead) == []
+    [item] = recon_items(world)
+    [finding] = item["blocks"]["what"]["findings"]
+    assert (finding["code"], finding["ours"]) == ("feed_ahead", f"the feed ends at {end}")
+    world.open("2")
+    assert [event["type"] for event in world.feed(after=ahead)] == ["test", "invoice.created"]
+    assert world.feed(after=10**15) == []
+    assert len(recon_items(world)) == 1 and world.feed()[-1]["position"] < 10**8
+
+
+@ONE_ENGINE
 def test_a_paid_invoice_that_a_whole_report_does_not_name_is_found(world):
     paid(world)
     report_of(world, [], is_last=False)

@@ -34,6 +34,8 @@ class FakeBridge:
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.changes: list[tuple[str, dict[str, Any]]] = []
         self.reports: list[dict[str, Any]] = []
+        # What it says that it reads of a payment: nothing, as one of before.
+        self.reads: list[str] = []
         self.status = 0
         self.force: Answer | None = None
         self.clock_offset = 0
@@ -105,7 +107,8 @@ class FakeBridge:
             return self._open(headers, body)
         if parts.path == "/v1/billing-statuses":
             self.reports.append(body)
-            return 200, {"report_id": body["report_id"], "taken": len(body["payments"]), "finished": body["last"]}, {}
+            taken = {"report_id": body["report_id"], "taken": len(body["payments"]), "finished": body["last"]}
+            return 200, taken | ({"reads": self.reads} if self.reads else {}), {}
         words = parts.path.split("/")
         invoice = self.invoices.get(words[3]) if len(words) > 3 else None
         if invoice is None:
@@ -164,6 +167,7 @@ class FakeBridge:
             "received_sat": 0,
             "sequence": 1,
             "payment_url": f"{self.url}/pay/pub_{number}",
+            "address": f"tb1q{number}",
         }
         self.invoices[f"inv_{number}"] = invoice
         return invoice

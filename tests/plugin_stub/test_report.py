@@ -36,6 +36,20 @@ def test_an_hour_later_it_reports_again(panel: Panel, bridge: FakeBridge) -> Non
     assert len({report["report_id"] for report in bridge.reports}) == 2
 
 
+def test_a_bridge_that_reads_addresses_is_told_them_from_the_second_report_on(panel: Panel, bridge: FakeBridge) -> None:
+    """One of before refuses what it does not know: it is sent what it named the last time."""
+    panel.add_payment("7")
+    assert panel.pay("7").status == 302
+    bridge.reads = ["address"]
+    for reads in (["address"], [], []):
+        bridge.reads = reads
+        panel.checkpay()
+        [note] = (panel.base / "var/subtc/reports").glob("*.json")
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"at": 0}))
+    told = [report["payments"][0].get("address") for report in bridge.reports]
+    assert told == [None, bridge.invoice("7")["address"], None]
+
+
 def test_a_long_list_comes_in_pages_of_one_report(panel: Panel, bridge: FakeBridge) -> None:
     content = panel.read()
     panel.add_payment("7")

@@ -132,7 +132,7 @@ def test_what_a_standby_had_not_received_is_noticed_and_nothing_is_given_out_twi
         # The billing system remembers what the bridge forgot; a worker compares, whatever the mode.
         rows = [
             {"billing_payment_id": each["billing_payment_id"], "status": 4, "amount_text": "10.00", "currency": "USD"}
-            | {"external_id": each["id"]}
+            | {"external_id": each["id"], "address": each["address"]}
             for each in (kept, forgotten)
         ]
         report = {"report_id": "r1", "covers_from": world.bridge.clock(), "payments": rows, "is_last": True}
@@ -146,7 +146,8 @@ def test_what_a_standby_had_not_received_is_noticed_and_nothing_is_given_out_twi
         )
         found = show_reconciliation(world.bridge, list_reconciliations(world.bridge, limit=1)[0]["id"])["findings"]
         told_of = {each["code"]: each["theirs"] for each in found}
-        assert f"payment 2, status 4, {forgotten['id']}" in told_of["unknown_here"]
+        came = f"{forgotten['remaining_sat']} sat came to its address {forgotten['address']}"
+        assert told_of["unknown_here"] == f"payment 2, status 4, {forgotten['id']}; {came}"
         assert told_of["wallet_differs"] == f"+{forgotten['remaining_sat']} sat"
         assert "recon_diff" in world.reviews()
 

@@ -47,6 +47,7 @@ class Invoice(NamedTuple):
     trace: str = ""
     payments: tuple[Received, ...] = ()
     grace_until: str = ""
+    address: str = ""
 
 
 class Event(NamedTuple):
@@ -93,6 +94,7 @@ def read_invoice(found: Any) -> Invoice:
         trace=str(found.get("trace_id") or ""),
         payments=_received(found.get("payments")),
         grace_until=_time(found.get("grace_until")),
+        address=str(found.get("address") or "")[:200],
     )
 
 

@@ -194,9 +194,9 @@ def _remember(invoice: Invoice, found: BillingPayment) -> None:
         known = state.load_record(found.elid)
         if known is None or known.invoice != invoice.id:
             state.save_record(settle.new_record(invoice, found))
-        elif known.source != found.settings.source:
+        elif (known.source, known.address) != (found.settings.source, invoice.address):
             # The key was replaced. What was told and done stays: checkpay tells the bridge "restored" by it.
-            state.save_record(known._replace(source=found.settings.source))
+            state.save_record(known._replace(source=found.settings.source, address=invoice.address))
         state.remember_sample(found.method_id, found.elid)
     except OSError as err:
         log.warning("state.not_writable", elid=found.elid, error=err)

@@ -36,10 +36,14 @@ def tell_statuses(known: Mapping[str, Settings], deadline: float) -> None:
         log.warning("report.waits_for_accounts", unknown=",".join(sorted(set(told) - set(known))))
         return
     for source in due:
-        # Noted before it is sent: a bridge that refuses is not asked again with every tick.
-        state.write_json(_note(source), {"at": int(time.time())})
+        reads = state.read_json(_note(source)).get("reads")
+        # Noted before it is sent: a bridge that refuses is not asked again with every tick, and is sent the least then.
+        note = {"at": int(time.time())}
+        state.write_json(_note(source), note)
+        rows = [_for(row, reads) for row in told.get(source, [])]
         try:
-            _send(known[source], told.get(source, []), covers_from, deadline)
+            reads = _send(known[source], rows, covers_from, deadline)
+            state.write_json(_note(source), {**note, "reads": reads})
         except (bridge.BridgeDown, bridge.BridgeRefused) as err:
             log.warning("report.not_taken", source=source, error=err)
 
@@ -61,7 +65,10 @@ def _rows(covers_from: datetime) -> Iterator[_Row]:
         said = _said(row) if row.findtext("paymethod_module") == MODULE else None
         if said is not None:
             record = state.load_record(said["billing_payment_id"])
-            yield record, {**said, "externalid": record.invoice if record is not None else ""}
+            ours = (
+                {"externalid": record.invoice, "address": record.address} if record is not None else {"externalid": ""}
+            )
+            yield record, {**said, **ours}
 
 
 def _by_account(rows: Sequence[_Row], *, only: str) -> dict[str, list[dict[str, Any]]]:
@@ -84,17 +91,25 @@ def _said(row: ET.Element) -> dict[str, Any] | None:
     return {"billing_payment_id": elid, "status": int(code), "amount": shown[0], "currency": shown[1]}
 
 
-def _send(account: Settings, rows: list[dict[str, Any]], covers_from: datetime, deadline: float) -> None:
-    """All pages under one report id; only the last one makes the report whole."""
+def _for(row: dict[str, Any], reads: Any) -> dict[str, Any]:
+    """A payment as the bridge takes it: an older one refuses what it does not know, so what it named last counts."""
+    is_read = isinstance(reads, list) and "address" in reads
+    return row if is_read else {name: told for name, told in row.items() if name != "address"}
+
+
+def _send(account: Settings, rows: list[dict[str, Any]], covers_from: datetime, deadline: float) -> Any:
+    """All pages under one report id; only the last one makes it whole. Returns what the bridge reads of a payment."""
+    reads: Any = None
     report_id = f"bm-{os.urandom(10).hex()}"
     pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)] or [[]]
     for number, page in enumerate(pages, 1):
         if time.monotonic() > deadline:
             log.warning("report.out_of_time", left=len(pages) - number + 1)
-            return
+            return reads
         order = {"report_id": report_id, "covers_from": covers_from.isoformat(), "payments": page}
-        bridge.billing_statuses(account, {**order, "last": number == len(pages)})
+        reads = bridge.billing_statuses(account, {**order, "last": number == len(pages)}).get("reads")
     log.info("report.sent", payments=len(rows))
+    return reads
 
 
 def tell_statuses_quietly(known: Mapping[str, Settings], deadline: float) -> None:

@@ -246,4 +246,5 @@ def new_record(invoice: Invoice, found: BillingPayment) -> Record:
         method=found.method_id,
         charge=str(found.charge),
         currency=found.currency,
+        address=invoice.address,
     )

@@ -29,6 +29,7 @@ class Record(NamedTuple):
     `source` names the settings that opened the invoice. `told` is the last billing change the bridge heard of.
     `paid_by_us` and `cancelled_by_us` are written before the call they speak of, so that a status somebody else set can
     be told from ours (003-28). `noted` is what BILLmanager's info was last told of what goes on.
+    `address` is what the client was to pay to: a bridge that lost it is told.
     """
 
     elid: str
@@ -42,6 +43,7 @@ class Record(NamedTuple):
     cancelled_by_us: bool = False
     closed: bool = False
     noted: str = ""
+    address: str = ""
 
 
 @contextlib.contextmanager
