@@ -8,7 +8,7 @@ harmless is `core.columns`'.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -84,31 +84,39 @@ def fiat_of(sat: int, memo: Mapping[str, Any]) -> Decimal | None:
     return money(minor if sat >= 0 else -minor, memo["currency"])
 
 
-PAGE = 500
+PAGE, JOURNALS_PAGE = 500, 2_000
 Maker = Callable[[Any, list[Any], "Known"], list[Row]]
 
 
 class Known:
-    """What a page of journals refers to, read at once."""
+    """What a page of journals refers to and its kind of row asks for, each read at once."""
 
-    def __init__(self, tx: Tx, journals: Sequence[Any]):
-        self.invoices = invoice_pages.of_ids(tx, {j.invoice_id for j in journals if j.invoice_id})
-        self.payouts = ledger.payouts_by_id(tx, {j.payout_id for j in journals if j.payout_id})
-        self.agreed = ledger.told_paid(tx, self.invoices)
+    def __init__(self, tx: Tx, journals: Sequence[Any], *, wants: Collection[str]):
+        invoices = {j.invoice_id for j in journals if j.invoice_id} if "invoices" in wants else set()
+        payouts = {j.payout_id for j in journals if j.payout_id} if "payouts" in wants else set()
+        self.invoices = invoice_pages.of_ids(tx, invoices)
+        self.payouts = ledger.payouts_by_id(tx, payouts)
+        self.agreed = ledger.told_paid(tx, self.invoices) if invoices else {}
 
 
 def journal_pages(
-    bridge: Bridge, from_at: datetime, to_at: datetime, page_of: Callable[..., Sequence[Any]], make: Maker
+    bridge: Bridge,
+    from_at: datetime,
+    to_at: datetime,
+    page_of: Callable[..., Sequence[Any]],
+    make: Maker,
+    *wants: str,
 ) -> Iterator[list[Row]]:
-    after = 0
+    """The rows that `make` makes of each journal of the period; `wants` names what of Known it looks at."""
+    after, limit = None, PAGE if wants else JOURNALS_PAGE
     while True:
         with bridge.store.read() as tx:
-            journals = page_of(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
-            legs, known = ledger.entries_of(tx, [j.id for j in journals]), Known(tx, journals)
+            journals = page_of(tx, from_at=from_at, to_at=to_at, after=after, limit=limit)
+            legs, known = ledger.entries_of(tx, [j.id for j in journals]), Known(tx, journals, wants=wants)
         yield [row for journal in journals for row in make(journal, legs[journal.id], known)]
-        if len(journals) < PAGE:
+        if len(journals) < limit:
             return
-        after = journals[-1].id
+        after = journals[-1].at, journals[-1].id
 
 
 def settlement_rows(journal: Any, legs: list[Any], known: Known) -> list[Row]:
@@ -174,19 +182,21 @@ def journal_rows(journal: Any, legs: list[Any], _known: Known) -> list[Row]:
     price_minor = memo.get("price_minor")
     rate = money(price_minor, currency) if currency and price_minor else None
     made = {"journal_id": journal.id, "currency": currency, "rate": rate}
-    return [_filled("journal", made | _leg(leg, memo), journal) for leg in legs]
+    of_all = {name: made[name] if name in made else getattr(journal, name) for name in _OF_JOURNAL}
+    return [of_all | _leg(leg, memo) for leg in legs]
 
 
 def _leg(leg: Any, memo: Mapping[str, Any]) -> Row:
+    asset, units = leg.asset, leg.units
     return {
         "entry_id": leg.id,
         "account": leg.account,
-        "asset": leg.asset,
-        "units": leg.units,
-        "debit": max(leg.units, 0),
-        "credit": max(-leg.units, 0),
+        "asset": asset,
+        "units": units,
+        "debit": max(units, 0),
+        "credit": max(-units, 0),
         "service_ref": leg.service_ref,
-        "fiat_at_receipt": fiat_of(leg.units, memo) if leg.asset == BTC else money(leg.units, leg.asset),
+        "fiat_at_receipt": fiat_of(units, memo) if asset == BTC else money(units, asset),
     }
 
 
@@ -228,6 +238,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         "role", "from", "to", "opening_sat", "in_sat", "out_sat", "fees_sat", "closing_sat", "read_sat", "read_at",
     ),
 }  # fmt: skip
+_OF_LEG = ("entry_id", "account", "asset", "units", "debit", "credit", "service_ref", "fiat_at_receipt")
+_OF_JOURNAL = tuple(name for name in _FIELDS["journal"] if name not in _OF_LEG)
 # Columns of the invoice's view that came later stand at the end: a reader who counts columns goes on undisturbed.
 FIELDS = _FIELDS | {
     kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind]) + WAY_COLUMNS
@@ -248,8 +260,7 @@ def rows_of(
         return iter([treasury_rows(bridge, from_at=from_at, to_at=to_at)])
     if kind == "invoices":
         return _invoices(bridge, replace(narrowed, from_at=from_at, to_at=to_at))
-    page_of, make = _JOURNALS[kind]
-    return journal_pages(bridge, from_at, to_at, page_of, make)
+    return journal_pages(bridge, from_at, to_at, *_JOURNALS[kind])
 
 
 def _invoices(bridge: Bridge, narrowed: Narrowed) -> Iterator[list[Row]]:
@@ -275,9 +286,9 @@ def _invoice_row(facts: InvoiceFacts) -> Row:
     return _filled("invoices", made, row)
 
 
-_JOURNALS: dict[str, tuple[Callable[..., Sequence[Any]], Maker]] = {
-    "settlements": (ledger.settlement_page, settlement_rows),
-    "payouts": (ledger.payout_page, payout_rows),
+_JOURNALS: dict[str, tuple[Any, ...]] = {
+    "settlements": (ledger.settlement_page, settlement_rows, "invoices"),
+    "payouts": (ledger.payout_page, payout_rows, "payouts"),
     "journal": (ledger.journal_page, journal_rows),
 }
 
@@ -315,7 +326,7 @@ def export(
 def _csv(pages: Iterator[list[Row]], columns: ColumnMap) -> Iterator[str]:
     yield _csv_lines([columns.header()], columns.delimiter)
     for page in pages:
-        yield _csv_lines([columns.line(row) for row in page], columns.delimiter)
+        yield _csv_lines(columns.lines(page), columns.delimiter)
 
 
 def _csv_lines(lines: Sequence[Sequence[str]], delimiter: str) -> str:
@@ -372,7 +383,7 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
     if not is_bare:
         yield f'option "title" "{_text(bridge.public_url)}"\n\n'
         yield "".join(f"{OPENED} open {account_name(account)}\n" for account in _ROOTS) + "\n"
-    after = 0
+    after = None
     while True:
         with bridge.store.read() as tx:
             journals = ledger.journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
@@ -382,7 +393,7 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
         )
         if len(journals) < PAGE:
             return
-        after = journals[-1].id
+        after = journals[-1].at, journals[-1].id
 
 
 def _transaction(journal: Any, legs: Sequence[Any], day: date) -> str:

@@ -4,15 +4,16 @@ Owns the map and the writing of one cell; must not read rows or files.
 """
 
 from codecs import getincrementalencoder
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from bridge.core.calendar import Calendar
 from bridge.core.errors import Refused
 from bridge.core.limits import TimeZoneName, like
 
@@ -68,20 +69,29 @@ class ColumnMap:
     def header(self) -> list[str]:
         return [safe_text(column.name) for column in self.columns]
 
-    def line(self, row: Mapping[str, Cell]) -> list[str]:
-        """The cells of one row."""
-        return [self._cell(column.value if column.field is None else row[column.field]) for column in self.columns]
+    def lines(self, rows: Iterable[Mapping[str, Cell]]) -> list[list[str]]:
+        """The cells of each row."""
+        written, columns = self._writers, [(column.field, column.value) for column in self.columns]
+        valued = ([fixed if field is None else row[field] for field, fixed in columns] for row in rows)
+        return [[written[type(value)](value) for value in values] for values in valued]
 
-    def _cell(self, value: Cell) -> str:
-        if value is None:
-            return ""
-        if isinstance(value, datetime):
-            local = Calendar(time_zone=self.time_zone or "UTC").local(value)
+    @cached_property
+    def _writers(self) -> Mapping[type, Callable[[Any], str]]:
+        """How a value of each type is written. Times and words come many times in a row, and are written once."""
+        zone, point = ZoneInfo(self.time_zone or "UTC"), self.decimal_point
+
+        def moment(at: datetime) -> str:
+            local = at.astimezone(zone)
             return _rfc_3339(local) if self.time_format == RFC_3339 else local.strftime(self.time_format)
-        if isinstance(value, Decimal):
-            return format(value, "f").replace(".", self.decimal_point)
-        # Numbers of ours are numbers, also below zero; everything else may have been written by a stranger.
-        return str(value) if isinstance(value, int) else safe_text(value)
+
+        return {
+            type(None): lambda _: "",
+            datetime: lru_cache(1_000)(moment),
+            Decimal: lambda value: format(value, "f").replace(".", point),
+            # Numbers of ours are numbers, also below zero; everything else may have been written by a stranger.
+            int: str,
+            str: lru_cache(1_000)(safe_text),
+        }
 
 
 def _rfc_3339(at: datetime) -> str:

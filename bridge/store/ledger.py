@@ -22,7 +22,7 @@ RECEIPTS, PAYOUT = "receipts", "payout"
 SETTLING = ("settle", "absorb", "over", "refund_due")
 _POST = insert(journals).returning(journals.c.id)
 _ENTER = insert(entries)
-_JOURNALS = Rows(table=journals, order=(journals.c.id,))
+_JOURNALS = Rows(table=journals, order=(journals.c.at, journals.c.id))
 _BOOKED = entries.join(journals, journals.c.id == entries.c.journal_id)
 _BALANCES = (
     select(entries.c.account, func.sum(entries.c.units))
@@ -131,16 +131,17 @@ def journal_page(
     *,
     from_at: datetime,
     to_at: datetime,
-    after: int,
+    after: tuple[datetime, int] | None,
     limit: int,
     family: str | None = None,
     kinds: Sequence[str] = (),
 ) -> Sequence[Row[Any]]:
-    """Journals above the id `after`; `kinds` and their mirrors only, where given."""
-    where = [journals.c.at >= from_at, journals.c.at < to_at]
+    """Journals as they were booked, behind the cursor (at, id); `kinds` and their mirrors only, where given."""
+    # The moment of the cursor is said by itself: so that what came before it is not read again.
+    where = [journals.c.at >= (after[0] if after is not None else from_at), journals.c.at < to_at]
     where += [journals.c.family == family] if family is not None else []
     where += [journals.c.kind.in_([*kinds, *(f"{kind}_reverse" for kind in kinds)])] if kinds else []
-    return _JOURNALS.listing(tx, *where, cursor=(after,), limit=limit)
+    return _JOURNALS.listing(tx, *where, cursor=after, limit=limit)
 
 
 settlement_page = partial(journal_page, family=RECEIPTS, kinds=SETTLING)

@@ -174,7 +174,7 @@ def test_a_strangers_text_is_never_a_formula(world, start):
 
 def test_numbers_below_zero_stay_numbers():
     columns = ColumnMap.plain(["units", "fiat", "text"])
-    assert columns.line({"units": -5, "fiat": Decimal("-1.50"), "text": "-5"}) == ["-5", "-1.50", "'-5"]
+    assert columns.lines([{"units": -5, "fiat": Decimal("-1.50"), "text": "-5"}]) == [["-5", "-1.50", "'-5"]]
     assert safe_text("a=b") == "a=b"
 
 
