@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench import base as other
-from bench import books, http_routes, latency, lightning, module, peer, polling, scale, starts
+from bench import books, history, http_routes, latency, lightning, module, peer, polling, scale, starts
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
@@ -27,12 +27,12 @@ PARTS = (
     "starts",
     "lightning",
 )
-PEER, BASE = "peer", "base"
+PEER, BASE, HISTORY = "peer", "base", "history"
 
 
 @click.command()
 @click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
-@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER, BASE)), help="Only these parts.")
+@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER, BASE, HISTORY)), help="Only these parts.")
 @click.option("--peer", "with_peer", is_flag=True, help="Beside LNbits too, which is installed into build/.")
 @click.option(
     "--base",
@@ -45,6 +45,13 @@ PEER, BASE = "peer", "base"
     show_default=True,
     help="How often beside the base; more where others use the machine.",
 )
+@click.option(
+    "--settled",
+    default=(history.FEW, history.MANY),
+    show_default=True,
+    type=(int, int),
+    help="Two numbers of settled invoices that history is measured among; a million takes minutes and gigabytes.",
+)
 @click.option("--engine", multiple=True, type=click.Choice(ENGINES), help="Only on these engines.")
 @click.option("--output", default="var/bench.json", show_default=True, type=click.Path(path_type=Path))
 def main(
@@ -53,6 +60,7 @@ def main(
     with_peer: bool,
     base: Path | None,
     rounds: int,
+    settled: tuple[int, int],
     engine: tuple[str, ...],
     output: Path,
 ) -> None:
@@ -79,6 +87,8 @@ def main(
             if "books" in parts:
                 with open_database(bench, name) as url:
                     books.measure(report, name, url)
+            if HISTORY in parts:
+                history.measure(bench, report, name, few=settled[0], many=settled[1])
             if BASE in parts:
                 other.measure(bench, report, name, rounds=rounds)
             if lnbits:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import base, books, http_routes, latency, lightning, module, peer, polling, scale, starts
+from bench import base, books, history, http_routes, latency, lightning, module, peer, polling, scale, starts
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -132,3 +132,12 @@ def test_the_starts_of_commands_are_measured_beside_another_checkout(bench):
         "start of check / a Python that does nothing",
         "start of check, new/base",
     ]
+
+
+@in_ci
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_years_of_settled_invoices_are_measured(bench, engine):
+    told = told_by(history.measure, bench, engine, few=40, many=100)
+    for side in ("this", "base"):
+        assert f"{engine}: {side}: bytes a settled invoice" in told
+        assert f"{engine}: {side}: journal of a month, 100 / 40 settled" in told

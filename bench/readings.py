@@ -1,0 +1,63 @@
+"""What people read of the books, timed: run by its path with the PYTHONPATH of any checkout, it asks that one.
+
+Owns these readings; `python -P bench/readings.py CONFIG` prints JSON of seconds, the median of several for what is quick.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def _of(name: str, *rooms: str) -> Any:
+    """A function of whichever room has it: earlier releases had other rooms."""
+    for room in rooms:
+        try:
+            return getattr(import_module(f"bridge.{room}"), name)
+        except (ImportError, AttributeError):
+            continue
+    raise AttributeError(name)
+
+
+def seconds(work: Callable[[], Any], *, most: float = 3) -> float:
+    """The median of up to five, fewer of what takes long."""
+    took: list[float] = []
+    while len(took) < 5 and sum(took) < most:
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def main(config: str) -> dict[str, float]:
+    settings = import_module("bridge.config").load_settings(Path(config))
+    bridge = import_module("bridge.runtime").build(settings)
+    series, report = _of("series", "desk.desk", "flows.desk"), _of("report", "desk.day_report", "flows.day_report")
+    treasury, alerts = (
+        _of("treasury_view", "payouts.treasury", "flows.treasury"),
+        _of("alerts", "upkeep.check", "flows.check"),
+    )
+    export = _of("export", "books.export", "flows.export")
+    now = bridge.clock()
+    ends = {"from_at": now - timedelta(days=31), "to_at": now}
+    yesterday = (now - timedelta(days=1)).date()
+    asked: dict[str, Callable[[], Any]] = {
+        "page Today": lambda: series(bridge),
+        "treasury": lambda: treasury(bridge),
+        "day report": lambda: report(bridge, yesterday),
+        "check": lambda: alerts(bridge),
+        "journal of a month": lambda: deque(export(bridge, kind="journal", format="csv", **ends), maxlen=0),
+    }
+    took = {name: seconds(work) for name, work in asked.items()}
+    bridge.store.close()
+    return took
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1])))
