@@ -21,7 +21,7 @@ from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
 
 # A restore makes the database that pages and API would need, a purge is the worker's, only sooner.
-IN_NO_ROW = {"restore", "purge"}
+IN_NO_ROW = {"restore", "purge", "after-failover"}
 # None of daily work, and what has no key by which a repeated call would be one.
 WITHOUT_PAGE = {"reconcile baseline", "treasury funded", "treasury moved"}
 # A value of what `operator change` does over HTTP; a funding, see above.
