@@ -6,8 +6,6 @@ Owns the median, age, spread and jump rules; must not fetch a price or know the 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
-from math import ceil
 
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.evidence import Sample
@@ -70,8 +68,8 @@ class Quote:
 
 def due_sat(*, base_minor: int, price_minor: int, risk_bps: int = 0, fee_buffer_minor: int = 0) -> int:
     """Satoshi due for `base_minor` at `price_minor` a bitcoin: one exact rational, one rounding, up."""
-    due_minor = Fraction(base_minor * (10_000 + risk_bps) + fee_buffer_minor * 10_000, 10_000)
-    return ceil(due_minor * SAT_PER_BTC / price_minor)
+    due = (base_minor * (10_000 + risk_bps) + fee_buffer_minor * 10_000) * SAT_PER_BTC
+    return -(-due // (10_000 * price_minor))
 
 
 def end_of(pairs: Sequence[str]) -> str:

@@ -68,10 +68,10 @@ class Compared:
 
 def compare_books(booked: Books, rebuilt: Books) -> tuple[Finding, ...]:
     """The journals against the books rebuilt from quotes, payments and rulings: one finding with every figure."""
+    if booked == rebuilt:
+        return ()
     ours, theirs = asdict(booked), asdict(rebuilt)
     differing = {name: [ours[name], theirs[name]] for name in ours if ours[name] != theirs[name]}
-    if not differing:
-        return ()
     gaps_sat = [after - before for name, (before, after) in differing.items() if name.endswith("_sat")]
     return (
         Finding(

@@ -73,9 +73,9 @@ def mirrored(
     tx: Connection, posted: Iterable[Journal], *, invoice_id: str | None, payout_id: str | None = None
 ) -> dict[str, int]:
     """The newest journal of the kind that each `…_reverse` among them mirrors, by the reversing kind."""
-    of = journals.c.payout_id == payout_id if payout_id is not None else journals.c.invoice_id == invoice_id
     found = {}
     for kind in (journal.kind for journal in posted if journal.kind.endswith("_reverse")):
+        of = journals.c.payout_id == payout_id if payout_id is not None else journals.c.invoice_id == invoice_id
         query = select(func.max(journals.c.id)).where(of, journals.c.kind == kind.removesuffix("_reverse"))
         found[kind] = tx.execute(query).scalar_one()
     return {kind: journal_id for kind, journal_id in found.items() if journal_id is not None}
