@@ -50,16 +50,19 @@ def _claim() -> Any:
         earlier.c.state == "pending",
     )
     is_free = ahead.is_free(deliveries.c.lease_until)
-    rank = func.row_number().over(partition_by=deliveries.c.merchant, order_by=deliveries.c.next_try_at)
-    due = (
-        select(deliveries.c.id, deliveries.c.merchant, rank.label("place"))
-        .where(deliveries.c.state == "pending", deliveries.c.next_try_at <= now, is_free, ~is_blocked)
-        .subquery()
-    )
     busy = (
         select(deliveries.c.merchant, func.count().label("leases"))
         .where(deliveries.c.state == "pending", ~is_free)
         .group_by(deliveries.c.merchant)
+        .cte("busy")
+    )
+    # What waits behind a dead endpoint may be thousands of rows: they are not looked through for nothing.
+    has_all = select(busy.c.merchant).where(busy.c.leases >= bindparam("per_merchant"))
+    rank = func.row_number().over(partition_by=deliveries.c.merchant, order_by=deliveries.c.next_try_at)
+    due = (
+        select(deliveries.c.id, deliveries.c.merchant, rank.label("place"))
+        .where(deliveries.c.state == "pending", deliveries.c.next_try_at <= now, is_free)
+        .where(deliveries.c.merchant.not_in(has_all), ~is_blocked)
         .subquery()
     )
     chosen = (
