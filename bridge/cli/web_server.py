@@ -51,6 +51,7 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
         "control_socket_disable": True,
         "loglevel": settings.log_level,
         "logger_class": JsonLog,
+        "when_ready": _settle_down,
         "post_worker_init": _settle_down,
         "worker_exit": _close,
     }
