@@ -16,6 +16,7 @@ from bridge.core.screening import VERDICTS
 
 Made = TypeVar("Made", Counter, Histogram)
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LATENCY_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (1, 5, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
 

@@ -20,8 +20,8 @@ from bridge.cli.settings_text import compared
 from bridge.config import ConfigError, Settings, load_settings
 from bridge.context import Bridge
 from bridge.logs import log, set_up
+from bridge.metrics import METRICS_TYPE
 from bridge.runtime import build, export_spans
-from bridge.web.ops import METRICS_TYPE
 from bridge.worker import Worker
 
 

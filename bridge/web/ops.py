@@ -9,14 +9,13 @@ from flask import Blueprint, Response, jsonify
 
 from bridge.books.keep_books import refresh_gauges
 from bridge.core.errors import Refused
+from bridge.metrics import METRICS_TYPE
 from bridge.upkeep.check import readiness
 from bridge.web.auth import is_insider, require_merchant
 from bridge.web.context import here
 from bridge.web.openapi import document
 
 routes = Blueprint("ops", __name__)
-
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @routes.get("/healthz")

@@ -96,3 +96,10 @@ def test_the_list_of_commands_is_in_order_and_whole():
     assert set(table.NAMES) == set(main.commands) == by_hand | made
     with pytest.raises(KeyError):
         main.commands["no-such"]
+
+
+def test_a_worker_imports_nothing_of_the_web_nor_what_its_settings_do_not_name():
+    ask = "import sys, bridge.cli.serve, bridge.worker; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    not_needed = {"flask", "werkzeug", "jinja2", "gunicorn", "segno", "requests", "alembic", "cryptography", "bitcoin"}
+    assert not_needed & set(done.stdout.split()) == set()
