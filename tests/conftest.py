@@ -16,6 +16,8 @@ from typing import Any
 
 import hypothesis
 import pytest
+from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
@@ -44,6 +46,23 @@ def _share_statements(engine: Engine) -> None:
 _COMPILED: dict[str, tuple[Any, Any]] = {}
 # SQLAlchemy calls this for each engine that was made.
 DefaultDialect.engine_created = staticmethod(_share_statements)
+
+
+class _Translated(BytecodeCache):
+    """Templates that one test had Jinja translate serve the next: each application would translate all its pages anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": _Translated()}
 
 
 @pytest.hookimpl(tryfirst=True)
