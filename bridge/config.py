@@ -524,6 +524,15 @@ class ShopSettings(_Section):
     accent: Annotated[
         str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour, # and six hexadecimal digits")
     ] = "#b45309"
+    accent_dark: Annotated[
+        str,
+        Field(pattern=r"^(|#[0-9a-fA-F]{6})$", description="a colour, # and six hexadecimal digits, or nothing"),
+        like("#f5a54a"),
+    ] = ""
+    note: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], Annotated[str, Field(min_length=1, max_length=400)]],
+        like({"en": "Example Ltd, Registered in Example"}),
+    ] = {}
     explorer_url_template: Annotated[str, like("https://blockstream.info/testnet/tx/{txid}")] = ""
     excess_refunds: bool = True
 

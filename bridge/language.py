@@ -33,6 +33,10 @@ class Texts:
         self.code: str = catalogue["code"]
         self.name: str = catalogue["name"]
 
+    @property
+    def is_whole(self) -> bool:
+        return "desk" in self._catalogue
+
     @cached_property
     def plain(self) -> "Texts":
         return Texts(self._catalogue, is_plain=True, calendar=self._calendar)
@@ -111,13 +115,19 @@ class Languages:
         found = [Texts(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(self._folder.glob("*.json"))]
         return {texts.code: texts for texts in found}
 
-    def choose(self, wishes: Iterable[str]) -> Texts:
+    @cached_property
+    def whole(self) -> dict[str, Texts]:
+        """Those that speak to the shop's people too; a file may hold what payers read alone."""
+        return {code: texts for code, texts in self.all.items() if texts.is_whole}
+
+    def choose(self, wishes: Iterable[str], *, whole: bool = False) -> Texts:
         """The first wish that we speak ("ru_RU" and "ru-KZ" are "ru"), else English."""
+        spoken = self.whole if whole else self.all
         for wish in wishes:
             code = wish.replace("_", "-").partition("-")[0].strip().lower()
-            if code in self.all:
-                return self.all[code]
-        return self.all[DEFAULT]
+            if code in spoken:
+                return spoken[code]
+        return spoken[DEFAULT]
 
 
 @cache
@@ -128,7 +138,7 @@ def languages() -> Languages:
 
 def plain_texts(lang: str) -> Texts:
     """For what is no page. Raises Refused("unknown_language")."""
-    known = languages().all
+    known = languages().whole
     if lang not in known:
         raise Refused("unknown_language", f"The languages are {', '.join(known)}.", field="lang")
     return known[lang].plain

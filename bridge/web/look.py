@@ -23,7 +23,8 @@ class Look:
     """
 
     def __init__(self, shop: Shop):
-        colours = f":root{{--accent:{shop.accent};--on-accent:{_readable_on(shop.accent)}}}\n"
+        dark = f"@media (prefers-color-scheme:dark){{{_accent(shop.accent_dark)}}}\n" if shop.accent_dark else ""
+        colours = f"{_accent(shop.accent)}\n{dark}"
         self.style = colours + _smaller((_ROOM / "templates" / "pay.css").read_text(encoding="utf-8"))
         self.style_sha256 = base64.b64encode(hashlib.sha256(self.style.encode()).digest()).decode()
         self.versions = {name: _version(name) for name in ("pay.js", "admin.css", "admin.js")}
@@ -73,6 +74,10 @@ def clean(text: str, *, longest: int = 160) -> str:
     steering = r"[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u061c\ufeff]+"
     line = " ".join(re.sub(steering, " ", text[: 4 * longest]).split())
     return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
+
+
+def _accent(colour: str) -> str:
+    return f":root{{--accent:{colour};--on-accent:{_readable_on(colour)}}}"
 
 
 def _readable_on(colour: str) -> str:

@@ -90,7 +90,7 @@ def test_what_came_of_a_ruling_is_told_without_codes(office: Office):
 def test_every_effect_has_words(small_office: Office, lang: str):
     from bridge.language import languages
 
-    words = languages().all[lang].section("desk.effects")
+    words = languages().whole[lang].section("desk.effects")
     codes = {"paid", "paid_over", "refused", "waits", "asks", "nothing"}
     final = {"refund", "mark_settled", "mark_invalid"}
     payouts = {code for code, ruling in RULINGS.items() if ruling.is_about_payout}

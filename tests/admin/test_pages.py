@@ -25,7 +25,7 @@ from tests.admin.office import Office
 
 FORMS = Path(bridge.web.__file__).parent / "admin"
 ACTIONS = Path(bridge.actions.__file__).parent
-CATALOGUES = {code: texts.section("desk") for code, texts in languages().all.items()}
+CATALOGUES = {code: texts.section("desk") for code, texts in languages().whole.items()}
 PAGES = ["/", "/health", "/search?q=nothing", "/invoices", "/reviews", "/deliveries", "/payouts", "/treasury"]
 PAGES += ["/reconciliation", "/policy", "/audit?verify=1", "/modes", "/exports"]
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'{{7*7}}\u202e"

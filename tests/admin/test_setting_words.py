@@ -6,7 +6,7 @@ from bridge.core.policy import Rule
 from bridge.language import languages
 from bridge.web.admin.setting_words import duration, setting_words
 
-EN, RU = (languages().all[code] for code in ("en", "ru"))
+EN, RU = (languages().whole[code] for code in ("en", "ru"))
 
 
 @pytest.mark.parametrize(

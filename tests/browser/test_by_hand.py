@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser.pages import go
+from tests.browser.seen import overflow
 from tests.browser.states import LIGHTNING
 
 # Where there is something to pay.
@@ -43,7 +44,7 @@ def test_the_address_of_a_refund_is_taken_in_one_piece_too(open_page, stage, bas
     assert taken_by_hand(page, "#address") == (address, address)
 
 
-@pytest.mark.parametrize("lang", ["en", "ru"])
+@pytest.mark.parametrize("lang", ["de", "en", "ru"])
 def test_the_button_that_opens_the_wallet_is_seen_without_scrolling(open_page, stage, base, lang):
     page = open_page(lang=lang)
     for name in PAYABLE:
@@ -85,6 +86,22 @@ def test_asked_received_and_the_difference_stand_side_by_side(open_page, stage, 
     sides = page.locator("#sides > div")
     assert [each.split("\n")[0] for each in sides.all_inner_texts()] == ["Asked for", "Received", third]
     assert len({round(each.bounding_box()["y"]) for each in sides.all()}) == 1
+
+
+def test_german_fits_the_phone_as_well(open_page, stage, base):
+    page = open_page(lang="de")
+    for name in (
+        *PAYABLE,
+        "partial_held",
+        "overpaid",
+        "excess_wanted",
+        "receipt",
+        "refund_wanted",
+        "expired",
+        "odd_words",
+    ):
+        go(page, stage, base, name, "de")
+        assert overflow(page) == [], name
 
 
 def test_what_is_open_stays_open_when_the_page_renews_itself(open_page, stage, base):

@@ -502,10 +502,40 @@ def test_the_accent_of_the_shop_keeps_its_letters_readable(sqlite_url):
             assert f"--accent:{accent};--on-accent:{letters}" in source and "<b>Shop" not in source
 
 
+def test_the_shops_own_look_and_words_come_from_its_settings(sqlite_url):
+    note = {"en": "Example GmbH, <i>Berlin</i>", "de": "Beispiel GmbH"}
+    own = Shop(name="Shop", accent="#102030", accent_dark="#ffee00", note=note, logo_url="/logo.svg")
+    site = build_site(sqlite_url, shop=own)
+    with closing(site.bridge.store):
+        response = site.page(site.open(), "?lang=en")
+        page = Page(response.text)
+        assert "(prefers-color-scheme:dark){:root{--accent:#ffee00;--on-accent:#000}}" in page.source
+        style = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in response.headers["Content-Security-Policy"]
+        assert "Example GmbH, <i>Berlin</i>" in page.text and "<i>" not in page.source
+        assert page.found("img", src="/logo.svg")
+        assert "Beispiel GmbH" in site.call("GET", "/pay/nope?lang=de").text
+        assert "Example GmbH" in site.call("GET", "/pay/nope?lang=ru").text
+
+
+def test_a_payer_is_spoken_to_in_german_by_one_file_more(lite_site):
+    invoice = lite_site.open(currency="RUB", amount="1490.50")
+    page = page_of(lite_site, invoice, headers={"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"})
+    assert page.found("html")[0]["lang"] == "de" and "Wir warten auf Ihre Zahlung" in page.text
+    assert "1.490,50 ₽" in page.text and "Satoshi" in page.text
+    lite_site.pay(invoice, invoice["quote"]["due_sat"], confirmations=6)
+    assert "Zahlungsbeleg" in page_of(lite_site, invoice, "/receipt?lang=de").text
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"accent": "red;}"},
+        {"accent_dark": "#fff}"},
+        {"note": {"en": "two\nlines"}},
+        {"note": {"English": "x"}},
+        {"note": {"en": "x" * 401}},
         {"support_url": "javascript:alert(1)"},
         {"logo_url": "https://cdn.example/logo.png"},
         {"explorer_url_template": "https://explorer.example/"},

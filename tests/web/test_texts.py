@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from bridge.core.calendar import Calendar
+from bridge.core.errors import Refused
 from bridge.core.kinds import KINDS, REASONS, REVIEWS, RULINGS, SCENES, WITHDRAWN
-from bridge.language import CATALOGUES, Languages
+from bridge.language import CATALOGUES, Languages, plain_texts
 
 LANGUAGES = Languages().all
+# Those that speak to the shop's people too.
+WHOLE = Languages().whole
+# All that payers read.
+PAYERS = ("service.", "errors.", "labels.", "ways.", "sums.", "receipt.", "refund.")
 SENTENCES = ("title", "happened", "next", "you")
 FAMILIES = {"none", "chain", "quote", "verification", "service"}
 
@@ -30,12 +35,12 @@ def sentences_of(texts):
     return {p: s for p, s in paths_of(texts._catalogue) if p.split(".")[0] not in grammar}
 
 
-def test_there_is_english_and_russian():
-    assert {"en", "ru"} <= set(LANGUAGES)
+def test_there_is_english_and_russian_for_all_and_german_for_payers():
+    assert (list(WHOLE), list(LANGUAGES)) == (["en", "ru"], ["de", "en", "ru"])
     assert {path.stem for path in CATALOGUES.glob("*.json")} == set(LANGUAGES)
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("code", WHOLE)
 def test_every_kind_has_its_sentences_and_no_other_is_there(code):
     told = LANGUAGES[code].section("kinds")
     assert told.keys() == KINDS.keys() | SCENES.keys()
@@ -55,7 +60,7 @@ def test_what_is_noted_of_a_question_that_answered_itself_is_what_english_says()
     assert noted == {kind: LANGUAGES["en"](f"kinds.{kind}.withdrawn") for kind in noted}
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("code", WHOLE)
 def test_every_ruling_says_what_it_is_and_what_follows(code):
     told = LANGUAGES[code].section("rulings")
     assert told.keys() == {*RULINGS, WITHDRAWN}
@@ -71,9 +76,25 @@ def test_an_address_and_a_new_price_are_never_offered_together():
     assert not any(scene.may_pay and scene.may_requote for scene in SCENES.values())
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("code", WHOLE)
 def test_a_catalogue_has_what_english_has_with_the_same_placeholders(code):
-    english, other = sentences_of(LANGUAGES["en"]), sentences_of(LANGUAGES[code])
+    require_same(sentences_of(LANGUAGES["en"]), sentences_of(LANGUAGES[code]))
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_payers_read_everything_in_their_own_language(code):
+    """Where a file holds no more than that, it is one for payers, and the shop's people are not offered it."""
+    english, other = (payers_of(LANGUAGES[each]) for each in ("en", code))
+    require_same(english, other)
+    beyond = set(sentences_of(LANGUAGES[code])) - set(other)
+    assert code in WHOLE or {path for path in beyond if not path.startswith("story.ways.")} == set()
+
+
+def payers_of(texts):
+    return {p: s for p, s in sentences_of(texts).items() if p.startswith(PAYERS) or re.match(r"kinds\.\w+\.page\.", p)}
+
+
+def require_same(english, other):
     assert set(english) == set(other)
     for path, sentence in english.items():
         wanted, found = (set(re.findall(r"\{(\w+)\}", text)) for text in (sentence, other[path]))
@@ -128,7 +149,8 @@ def test_numbers_money_and_dates_look_as_people_write_them():
         (["", "ru", "en"], "ru"),
         (["ru_RU"], "ru"),
         (["ru-KZ"], "ru"),
-        (["de", "fr", "ru"], "ru"),
+        (["fr", "xx", "ru"], "ru"),
+        (["de-AT", "ru"], "de"),
         (["xx"], "en"),
         ([], "en"),
         (["../../etc/passwd"], "en"),
@@ -136,6 +158,12 @@ def test_numbers_money_and_dates_look_as_people_write_them():
 )
 def test_the_first_language_that_we_speak_is_chosen(wishes, code):
     assert Languages().choose(wishes).code == code
+
+
+def test_the_shops_people_are_not_offered_what_only_payers_read():
+    assert Languages().choose(["de", "ru"], whole=True).code == "ru"
+    with pytest.raises(Refused, match="The languages are en, ru"):
+        plain_texts("de")
 
 
 def test_a_new_language_is_one_file(tmp_path):

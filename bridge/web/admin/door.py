@@ -101,7 +101,7 @@ def let_in() -> AnyResponse | None:
 @routes.after_request
 def keep_language(response: Response) -> Response:
     """A language that was chosen by hand stays chosen on this device."""
-    if request.args.get("lang", "") in languages().all:
+    if request.args.get("lang", "") in languages().whole:
         set_cookie(response, LANGUAGE_COOKIE, request.args["lang"], seconds=31_536_000)
     return response
 
@@ -174,7 +174,8 @@ def reason() -> str:
 def texts() -> Texts:
     """By ?lang=, then the device's choice, then what the browser asks for."""
     wishes = [request.args.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
-    return languages().choose([*wishes, *(tag for tag, _ in request.accept_languages)]).by(bridge().calendar)
+    wishes += [tag for tag, _ in request.accept_languages]
+    return languages().choose(wishes, whole=True).by(bridge().calendar)
 
 
 def chosen(*names: str) -> dict[str, str]:
