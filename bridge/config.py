@@ -28,6 +28,7 @@ from pydantic import (
 from bridge.core.addresses import check_payable, check_wallet_net
 from bridge.core.books import Reconciliation, RetentionDays
 from bridge.core.calendar import Calendar
+from bridge.core.claims import ClaimRules
 from bridge.core.columns import ColumnMap
 from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
@@ -583,6 +584,7 @@ class Settings(_Section):
     screening: ScreeningSettings = ScreeningSettings()
     books: Calendar = Calendar()
     reconciliation: Reconciliation = Reconciliation()
+    claims: ClaimRules = ClaimRules()
     retention_days: RetentionDays = RetentionDays()
     receipt_key: SecretStr | None = None
     receipt_keys_former: Annotated[tuple[str, ...], like(("${file:/etc/subtc-bridge/receipt-2026.pem.pub}",))] = ()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from bridge.core.books import Reconciliation, RetentionDays
 from bridge.core.calendar import Calendar
+from bridge.core.claims import ClaimRules
 from bridge.core.credentials import LoginRules
 from bridge.core.evidence import Answer, Health, Sample, WalletBalance
 from bridge.core.offering import Offering
@@ -235,6 +236,7 @@ class Bridge:
     signer: Signer | None = None
     calendar: Calendar = field(default_factory=Calendar)
     reconciliation: Reconciliation = field(default_factory=Reconciliation)
+    claims: ClaimRules = field(default_factory=ClaimRules)
     retention_days: RetentionDays = field(default_factory=RetentionDays)
     payouts: PayoutRules = field(default_factory=PayoutRules)
     marks: Approvals = field(default_factory=Approvals)

@@ -124,6 +124,7 @@ def build(settings: Settings, *, is_counted: bool = True) -> Bridge:
         signer=_signer(settings),
         calendar=settings.books,
         reconciliation=settings.reconciliation,
+        claims=settings.claims,
         retention_days=settings.retention_days,
         screening_patience_seconds=settings.screening.patience_seconds,
         login=settings.operators,

@@ -24,7 +24,7 @@ from bridge.core.reconciliation import BILLING_PAID
 from bridge.invoices.present import COLUMNS, time_text
 from bridge.invoices.record import sources_of
 from bridge.payouts.treasury import treasury_rows
-from bridge.store import invoice_pages, ledger
+from bridge.store import claims, invoice_pages, ledger
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts, Narrowed
 
@@ -234,6 +234,11 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         "journal_id", "entry_id", "at", "kind", "family", "reverses_id", "account", "asset", "units", "debit", "credit",
         "invoice_id", "payout_id", "merchant", "service_ref", "currency", "rate", "fiat_at_receipt",
     ),
+    "claims": (
+        "claim_id", "opened_at", "invoice_id", "billing_payment_id", "merchant", "customer_id", "service_ref", "expected",
+        "currency", "claimed_sat", "txid", "said", "stage", "stage_since", "due_at", "owner", "outcome", "answer",
+        "closed_at", "closed_by",
+    ),
     "treasury": (
         "role", "from", "to", "opening_sat", "in_sat", "out_sat", "fees_sat", "closing_sat", "read_sat", "read_at",
     ),
@@ -258,6 +263,8 @@ def rows_of(
     """The rows of one kind as pages of values; invoices are `narrowed` besides."""
     if kind == "treasury":
         return iter([treasury_rows(bridge, from_at=from_at, to_at=to_at)])
+    if kind == "claims":
+        return _claims(bridge, from_at, to_at)
     if kind == "invoices":
         return _invoices(bridge, replace(narrowed, from_at=from_at, to_at=to_at))
     return journal_pages(bridge, from_at, to_at, *_JOURNALS[kind])
@@ -272,6 +279,26 @@ def _invoices(bridge: Bridge, narrowed: Narrowed) -> Iterator[list[Row]]:
         if len(page) < PAGE:
             return
         after = page[-1].row.created_at, page[-1].row.id
+
+
+def _claims(bridge: Bridge, from_at: datetime, to_at: datetime) -> Iterator[list[Row]]:
+    """Claims that were entered in the period, as they stand now."""
+    after: tuple[datetime, str] | None = None
+    while True:
+        with bridge.store.read() as tx:
+            page = claims.opened_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
+            invoices = invoice_pages.of_ids(tx, {row.invoice_id for row in page})
+        yield [_claim_row(row, invoices[row.invoice_id].row) for row in page]
+        if len(page) < PAGE:
+            return
+        after = page[-1].opened_at, page[-1].id
+
+
+def _claim_row(row: Any, invoice: Any) -> Row:
+    of_invoice = ("billing_payment_id", "service_ref", "currency")
+    made = {name: getattr(invoice, name) for name in of_invoice}
+    made |= {"claim_id": row.id, "expected": money(invoice.amount_minor, invoice.currency)}
+    return _filled("claims", made, row)
 
 
 def _invoice_row(facts: InvoiceFacts) -> Row:

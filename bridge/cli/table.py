@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         ("bridge.cli.check",),
         "Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not.",
     ),
+    "claims": ((ACTIONS,), "What clients claim about invoices: stages with deadlines, and how each ended."),
     "config": ((_OPERATE,), "The settings: checked, compared, shown without secrets."),
     "copy-database": (
         (_OPERATE,),

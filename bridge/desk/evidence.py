@@ -22,7 +22,7 @@ from bridge.invoices.record import sources_of
 from bridge.invoices.statement import refunds_of, statement_json, statement_of
 from bridge.language import plain_texts
 from bridge.people.policy import versions_of
-from bridge.store import dossier, inbox
+from bridge.store import claims, dossier, inbox
 from bridge.store.dossier import Dossier
 
 
@@ -113,6 +113,7 @@ def evidence(bridge: Bridge, reference: str, *, lang: str = "en") -> dict[str, A
     with bridge.store.read() as tx:
         found = dossier_of(tx, bridge, reference)
         bundle = _bundle(found, inbox.screenings_of(tx, found.invoice.id))
+        bundle["claims"] = [_plain(each) for each in claims.of_invoice(tx, found.invoice.id)]
     told = story(bridge, found, plain_texts(lang))
     now = bridge.clock()
     bundle |= {"kind": "evidence", "issued_at": time_text(now), "issuer": bridge.public_url, "story": told}

@@ -696,6 +696,24 @@ grace_grants = _table(
     Index("ix_grace_grants_granted", "granted_at"),
 )
 
+# What a client claims about an invoice. `owner` looks after it; one claim of an invoice is open at a time.
+claims = _table(
+    "claims",
+    Column("id", Text, primary_key=True),
+    _invoice_id(),
+    *_columns(Text, "merchant", "customer_id", "stage", "said", "txid", "owner"),
+    Column("claimed_sat", BigInteger),
+    *_columns(UtcTime, "opened_at", "stage_since"),
+    Column("due_at", UtcTime),
+    *_columns(Text, "outcome", "answer", "closed_by", server_default=""),
+    Column("closed_at", UtcTime),
+    CheckConstraint("stage IN ('inquiry','dispute','evidence','closed')", name="stage"),
+    CheckConstraint("(stage = 'closed') = (due_at IS NULL)", name="deadline"),
+    Index("ix_claims_opened", "opened_at"),
+    Index("ix_claims_due", "due_at"),
+    _one_where("uq_claims_open", "invoice_id", "stage <> 'closed'"),
+)
+
 mark_approvals = _approvals("mark_approvals", Column("mark_id", Text, nullable=False), of="marks.id")
 
 # What the billing system says it has paid back by itself: absolute, so that hearing it twice changes nothing.

@@ -25,7 +25,7 @@ from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.payouts.treasury import old_balances
-from bridge.store import ahead, audit, deliveries, invoices, leases, policies, reviews
+from bridge.store import ahead, audit, claims, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
 
 
@@ -37,6 +37,7 @@ class Thresholds:
 
     reviews_overdue: int = 0
     reviews_open: int = 20
+    claims_overdue: int = 0
     deliveries_parked: int = 0
     deliveries_waiting: int = 500
     deliveries_late_seconds: int = 900
@@ -330,6 +331,7 @@ class Rule:
 # is docs/runbooks.md#<name>, its threshold a field of `Thresholds`, its words are in bridge/texts/.
 RULES = (
     Rule(name="reviews_overdue", owner="support", count=lambda s, tx: reviews.count_overdue(tx, now=s.now)),
+    Rule(name="claims_overdue", owner="support", count=lambda s, tx: claims.count_overdue(tx, now=s.now)),
     Rule(name="reviews_open", owner="support", count=lambda _, tx: sum(reviews.count_open_by_kind(tx).values())),
     Rule(name="deliveries_parked", owner="operations", count=lambda _, tx: deliveries.depth(tx).get("parked", 0)),
     Rule(name="deliveries_waiting", owner="operations", count=lambda _, tx: deliveries.depth(tx).get("pending", 0)),

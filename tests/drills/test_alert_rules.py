@@ -17,6 +17,7 @@ from bridge.context import Bridge
 from bridge.core.errors import Unavailable
 from bridge.core.kinds import REVIEW_OWNERS, REVIEWS
 from bridge.core.stage import Stage
+from bridge.desk import claims
 from bridge.invoices.deliver import deliver_due
 from bridge.invoices.observe import look
 from bridge.invoices.offer_beside import offer_beside
@@ -210,6 +211,11 @@ def failed_offers(bridge: Bridge, world: World) -> None:
         world.clock.advance(31)
 
 
+def forgotten_claim(bridge: Bridge, world: World) -> None:
+    claims.open_claim(bridge, opened(bridge)["id"], said="I paid", actor="sam", reason="called us")
+    world.clock.advance(bridge.claims.inquiry_seconds + 1)
+
+
 def nothing(_bridge: Bridge, _world: World) -> None:
     """The rule trips by what the command hands in."""
 
@@ -217,6 +223,7 @@ def nothing(_bridge: Bridge, _world: World) -> None:
 TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "reviews_overdue": overdue,
     "reviews_open": many_reviews,
+    "claims_overdue": forgotten_claim,
     "deliveries_parked": parked,
     "deliveries_waiting": settled,
     "deliveries_late": late_delivery,

@@ -12,10 +12,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.books.reconcile import list_reconciliations, show_reconciliation
 from bridge.books.verify import verify_audit
+from bridge.core.claims import OPEN, STAGES
 from bridge.core.errors import Refused
 from bridge.core.kinds import review_of
 from bridge.core.payout import KINDS, STATES, VARIANTS
 from bridge.core.roles import ROLES, may, permission_of_ruling
+from bridge.desk import claims
 from bridge.desk.day_report import report
 from bridge.desk.desk import (
     audit_page,
@@ -46,7 +48,7 @@ from bridge.web.admin.door import actor, bridge, chosen, page, render, role, tex
 from bridge.web.context import here
 
 # Where ids of other things than invoices are shown, by how they begin.
-PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation"}
+PLACES = {"rev_": "reviews", "dlv_": "deliveries", "pay_": "payouts", "rec_": "reconciliation", "clm_": "claims"}
 
 
 @page("/")
@@ -100,7 +102,8 @@ def _day(text: str) -> date | None:
 def invoice(invoice_id: str) -> str:
     """Everything about one invoice."""
     found = invoice_dossier(bridge(), invoice_id, lang=texts().code)
-    return render("invoice.html", variants=VARIANTS, **found)
+    claimed = claims.list_claims(bridge(), match={"invoice_id": invoice_id})
+    return render("invoice.html", variants=VARIANTS, claims=claimed, **found)
 
 
 @page("/inbox/<event_id>")
@@ -146,6 +149,21 @@ def ordered(blocks: dict[str, Any]) -> list[tuple[str, Any]]:
     """The blocks that say something, the most telling first; a block of a later version comes last."""
     names = [*(name for name in FIRST if name in blocks), *(name for name in blocks if name not in FIRST)]
     return [(name, blocks[name]) for name in names if blocks[name] and name not in ("actions", "outcome")]
+
+
+@page("/claims")
+def claim_list() -> str:
+    """Newest first; one stage alone on request."""
+    match = chosen("stage", "merchant")
+    found = claims.list_claims(bridge(), match=match, limit=200)
+    return render("claims.html", claims=found, match=match, stages=STAGES)
+
+
+@page("/claims/<claim_id>")
+def claim(claim_id: str) -> str:
+    """One claim, and what this person may do about it."""
+    found = claims.show_claim(bridge(), claim_id)
+    return render("claim.html", claim=found, can_advance=found["stage"] in OPEN[:-1])
 
 
 @page("/deliveries")
