@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Python's own registry cannot bring: venv, postgresql, pgbouncer, nginx, systemd, openssl, promtool,
-# wrk, chromium, zbar, npm, php, debootstrap, nspawn, slirp4netns, buildah, faketime. Silent and instant when all is there.
+# wrk, chromium, zbar, calc (LibreOffice's), npm, php, debootstrap, nspawn, slirp4netns, buildah, faketime. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
 
@@ -16,6 +16,7 @@ present() {
         wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium >/dev/null ;;
         zbar) command -v zbarimg >/dev/null ;;
+        calc) command -v soffice >/dev/null ;;
         npm) command -v npm >/dev/null ;;
         debootstrap) [ -x /usr/sbin/debootstrap ] ;;
         nspawn) command -v systemd-nspawn >/dev/null ;;
@@ -39,6 +40,7 @@ packages_of() {
         wrk) echo wrk ;;
         chromium) echo chromium fonts-dejavu-core ;;
         zbar) echo zbar-tools ;;
+        calc) echo libreoffice-calc-nogui ;;
         npm) echo npm ;;
         debootstrap) echo debootstrap ;;
         nspawn) echo systemd-container iproute2 ;;
