@@ -91,9 +91,9 @@ class Office:
         self.site.pay(invoice, invoice["remaining_sat"], confirmations=6)
         return invoice
 
-    def late(self) -> dict[str, Any]:
+    def late(self, billing_payment_id: str = "2001") -> dict[str, Any]:
         """An invoice that was paid long after its end, so that a person must decide."""
-        invoice = self.site.open("2001")
+        invoice = self.site.open(billing_payment_id)
         self.world.clock.advance(DAY + 7_300)
         self.site.pay(invoice, invoice["remaining_sat"], confirmations=6)
         return invoice

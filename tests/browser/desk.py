@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, BrowserContext
 
 from bridge.books.keep_books import seal_audit
 from bridge.books.reconcile import step
-from bridge.desk.resolve_review import show_review
+from bridge.desk.claims import close_claim, open_claim
+from bridge.desk.resolve_review import list_reviews, resolve, show_review
 from bridge.store.db import migrate
 from bridge.web.admin.door import COOKIE
 from tests.admin.office import Office, build_office, ids_on
@@ -24,6 +25,10 @@ PAGES = {
     "desk_today": ("vic", "/"),
     "desk_invoices": ("vic", "/invoices"),
     "desk_invoice": ("fay", "/invoices/{invoice}"),
+    "desk_search": ("vic", "/search?q=100.00"),
+    "desk_claims": ("vic", "/claims"),
+    "desk_claim": ("sam", "/claims/{claim}"),
+    "desk_ruled": ("vic", "/reviews/{ruled}"),
     "desk_reviews": ("vic", "/reviews"),
     "desk_review": ("fay", "/reviews/{review}"),
     "desk_mark": ("ann", "/reviews/{marked}"),
@@ -87,6 +92,7 @@ def furnish(office: Office) -> dict[str, str]:
             office.site.look(invoice)
         office.deliver()
         office.world.clock.advance(79_000)
+    ended = office.late("2004")
     marked = office.site.open("2003")
     late = office.late()
     office.site.pay(marked, marked["remaining_sat"] // 2, confirmations=6)
@@ -106,5 +112,20 @@ def furnish(office: Office) -> dict[str, str]:
     review, question = of_invoice[late["id"]], of_invoice[marked["id"]]
     office.mark(question)
     office.token("sam")
-    ids = {"invoice": invoice["id"], "late": late["id"], "review": review, "marked": question, "delivery": delivery}
+    who = {"actor": "sam", "reason": "the client called"}
+    claim = open_claim(
+        office.bridge, part["id"], said="I sent all of it on Monday from my wallet", claimed_sat=15_600, **who
+    )
+    other = open_claim(office.bridge, invoice["id"], said="Paid twice", **who)
+    close_claim(office.bridge, other["id"], outcome="declined", **who)
+    [ruled] = [each["id"] for each in list_reviews(office.bridge, match={"kind": "late", "state": "open"}, limit=50)
+               if each["invoice_id"] == ended["id"]]  # fmt: skip
+    resolve(office.bridge, ruled, decision="accept_late", actor="fay", reason="five minutes late")
+    ids = {"claim": claim["id"], "ruled": ruled} | {
+        "invoice": invoice["id"],
+        "late": late["id"],
+        "review": review,
+        "marked": question,
+        "delivery": delivery,
+    }
     return ids | {"payout": payout, "run": run}
