@@ -444,7 +444,7 @@ class MerchantSettings(_Section):
     id: Label
     api_keys: Annotated[tuple[Annotated[SecretStr, AfterValidator(_long)], ...], Field(min_length=1, max_length=2)]
     currencies: Annotated[
-        tuple[Annotated[str, AfterValidator(_billable)], ...], Field(min_length=1), like(("RUB", "USD"))
+        tuple[Annotated[str, AfterValidator(_billable), like("RUB")], ...], Field(min_length=1), like(("RUB", "USD"))
     ]
     notify_url: Annotated[str | None, like("https://billing.example.com/mancgi/subtcresult")] = None
     notify_secrets: Annotated[
@@ -541,7 +541,7 @@ class ShopSettings(_Section):
 class Settings(_Section):
     """The whole file."""
 
-    network: Network
+    network: Annotated[Network, like("test")]
     database_url: Annotated[PrivateUrl, AfterValidator(_database), like("sqlite:////var/lib/subtc-bridge/bridge.db")]
     database_wait_seconds: Positive = 30
     # What this machine remembers of a server's database; the service manager names it to units.

@@ -243,7 +243,7 @@ def _unusable(at: At, schema: Schema, *, value: Any, is_missing: bool) -> str:
         lead = "is missing: "
     else:
         lead = "must be " if value is not None else "is empty and must be "
-        if its.get("type") == "string" and isinstance(value, int | float) and "description" not in its:
+        if its.get("type") == "string" and isinstance(value, int | float | dict) and "description" not in its:
             wanted += ", in quotes"
         if its.get("type") in ("integer", "boolean") and isinstance(value, str) and value.strip('-"').isdigit():
             wanted += ", without quotes"

@@ -161,6 +161,15 @@ HEAD = "network: test\ndatabase_url: sqlite:///var/bridge.db\n"
         (HEAD + "listen: 127.0.0.1:80800\n", "3: listen: there is no port 80800: the highest is 65535"),
         (HEAD + 'web_threads: "8"\n', "3: web_threads: must be a whole number, 1 or more, without quotes, such as "),
         (HEAD + "shop:\n  name: 7\n", "4: shop.name: must be text, in quotes, such as name: Hosting"),
+        (HEAD + "merchants:\n- currencies: [5]\n", "4: merchants.0.currencies.0: must be text, in quotes, such as RUB"),
+        (
+            HEAD + "prices:\n  sources:\n  - url: {currency}\n",
+            "5: prices.sources.0.url: must be text, in quotes, such as url: https",
+        ),
+        (
+            HEAD + "merchants:\n- policy: {tiers: {vip: {tolerence_bps: 10}}}\n",
+            "4: merchants.0.policy.tiers.vip.tolerence_bps: there is no such setting. Is tolerance_bps meant?",
+        ),
         (HEAD + "8080: x\n", "3: 8080: there is no such setting. Here may stand "),
         (HEAD + "on: x\n", "3: on: there is no such setting. Here may stand "),
         (

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-import segno
 from pydantic import SecretStr
 
 from bridge.actions import GROUPS, ROWS
@@ -77,6 +76,8 @@ def _command(row: Row, said: Command, name: str) -> click.Command:
 
 def drawn_code(text: str) -> list[str]:
     """The text as a QR code for a camera before the terminal: black on white whatever the terminal's own colours are."""
+    import segno  # for these few commands alone
+
     out = io.StringIO()
     segno.make(text, micro=False, error="l", boost_error=False).terminal(out, border=2, compact=True)
     # What is drawn are the light modules.
