@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     create_engine,
+    delete,
     func,
     insert,
     inspect,
@@ -39,7 +40,7 @@ from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.store import events, wallets
 from bridge.store.db import Store, driver_of
 from bridge.store.postgresql import url_of
-from bridge.store.tables import Json, metadata, spare_addresses
+from bridge.store.tables import Json, metadata, spare_addresses, unsummed_journals
 
 _NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -200,7 +201,10 @@ def copy_all(source: Store, target: Store, *, progress: Callable[[str, int], Non
         for table in metadata.sorted_tables:
             if writing.execute(select(func.count()).select_from(table)).scalar_one():
                 raise Conflict("not_empty", f"The target already has rows in {table.name}.")
-        for table in metadata.sorted_tables:
+        for table in sorted(metadata.sorted_tables, key=lambda table: table is unsummed_journals):
+            if table is unsummed_journals:
+                # The target's own trigger has put every journal there: those that the source has summed are in the sums.
+                writing.execute(delete(table))
             for batch in _batches(reading, table):
                 writing.execute(_as_stored(table), [dict(row._mapping) for row in batch])
                 progress(table.name, len(batch))
