@@ -36,6 +36,7 @@ _UNREADABLE = {
     "could not determine a constructor": "begins with !, which means something in YAML: put the value into quotes",
     "found unknown escape character": "a backslash in double quotes: take single quotes",
     "found unexpected end of stream": "the quote that is opened here is never closed",
+    "but found another document": "a second document begins here (---), and a file of settings has one",
     "special characters are not allowed": "a character that cannot be seen: delete it",
 }
 
@@ -105,6 +106,11 @@ def read_document(path: str | Path) -> Document:
     except yaml.YAMLError as error:
         line, said = _unreadable(error, text)
         raise ConfigError(f"{path}:{line}: not YAML: {said}") from None
+    except (ValueError, AttributeError, RecursionError):
+        # What is written like a number of YAML, or in too many brackets: the library's own readers stumble.
+        raise ConfigError(
+            f"{path}:1: not YAML: a number that is none, or too many brackets: put such a value into quotes"
+        ) from None
     document = Document(path=path, content=content, lines=lines)
     if faults:
         raise document.error(faults)
@@ -119,6 +125,9 @@ def _walked(node: yaml.Node, at: At, lines: dict[At, int], around: frozenset[int
         yield Fault(at=at, said="must not refer to itself")
         return
     around |= {id(node)}
+    if node.tag == "tag:yaml.org,2002:timestamp":
+        # No setting is a day, and a day that is none would not even be read.
+        node.tag = "tag:yaml.org,2002:str"
     if isinstance(node, yaml.ScalarNode) and node.style in ("'", '"') and _has_settings(node):
         yield Fault(
             at=at,

@@ -170,6 +170,10 @@ HEAD = "network: test\ndatabase_url: sqlite:///var/bridge.db\n"
             HEAD + "merchants:\n- policy: {tiers: {vip: {tolerence_bps: 10}}}\n",
             "4: merchants.0.policy.tiers.vip.tolerence_bps: there is no such setting. Is tolerance_bps meant?",
         ),
+        (
+            HEAD + "web_threads: 2026-02-30\n",
+            "3: web_threads: must be a whole number, 1 or more, such as web_threads: 8",
+        ),
         (HEAD + "8080: x\n", "3: 8080: there is no such setting. Here may stand "),
         (HEAD + "on: x\n", "3: on: there is no such setting. Here may stand "),
         (
@@ -239,7 +243,9 @@ def test_what_a_newcomer_writes_is_told_by_line(tmp_path: Path, text: str, said:
         ("a: @b\n", "1: not YAML: begins with a character that means something in YAML"),
         ("a: *b\n", "1: not YAML: begins with *, which means something"),
         ("a: !b c\n", "1: not YAML: begins with !, which means something"),
-        ("a: b\n--- \nc: d\n", "2: not YAML: "),
+        ("a: b\n--- \nc: d\n", "2: not YAML: a second document begins here"),
+        ("a: 0x_\n", "1: not YAML: a number that is none"),
+        ("a: " + "[" * 5_000, "1: not YAML: a number that is none, or too many brackets"),
         ("a: \x07\n", "1: not YAML: a character that cannot be seen"),
         ("a: &a [*a]\n", "1: a.0: must not refer to itself"),
         ("- 1\n", "1: must be a mapping of settings"),

@@ -44,7 +44,7 @@ def invoices(
 
 def _invoice_lines(page: dict[str, Any]) -> Iterable[str]:
     found = page["invoices"]
-    yield from as_table((*_MONEY, "expires"), [(*_money_cells(each), each["expires_at"]) for each in found])
+    yield from as_table(_MONEY, map(_money_cells, found))
     yield f"{len(found)} invoices" + (f", more with --cursor {page['next_cursor']}" if page["next_cursor"] else "")
 
 
