@@ -149,7 +149,6 @@ def _report_lines(shown: dict[str, Any], texts: Texts) -> Iterable[str]:
     """The report as the desk words it."""
     yield f"{shown['from']} – {shown['to']}" + (f", {shown['merchant']}" if shown["merchant"] else "")
     counts, figures, sums = (texts.section(f"desk.{name}") for name in ("counts", "figures", "sums"))
-    yield ""
     yield from as_table(("", ">"), [(counts[name], count) for name, count in shown["counts"].items()])
     yield ""
     yield from as_table(("", ">sat"), [(figures[name], sat) for name, sat in shown["sat"].items()])
