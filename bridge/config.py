@@ -7,7 +7,7 @@ validator's faults, `bridge.settings_file` does. Secrets come as references (${e
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -598,28 +598,8 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _safe(self) -> "Settings":
-        for name, url in _reached_urls(self).items():
-            _require_https(name, url, network=self.network)
-        if self.otlp_endpoint is not None:
-            # A collector on this machine is as near as the log.
-            _require_https("otlp_endpoint", self.otlp_endpoint, network="test")
-        if self.electrum is not None:
-            # The daemon knows no TLS: it is on this machine, or behind a proxy that does.
-            _require_https("electrum.url", self.electrum.url, network="test")
-        if self.clock_offset_file is not None and self.network == "main":
-            raise misplaced("clock_offset_file", "is for the sandbox and never with network main")
-        if self.crash_at is not None and self.network == "main":
-            raise misplaced("crash_at", "is for tests and never with network main")
-        if self.lnbits is not None and self.lnbits.invoices_of is not None and self.network == "main":
-            raise misplaced("lnbits.invoices_of", "is for tests with a pretended node and never with network main")
-        ids = [merchant.id for merchant in self.merchants]
-        for n, name in enumerate(ids):
-            if name in ids[:n]:
-                raise misplaced(f"merchants.{n}.id", "two merchants have the same id")
-        _require_distinct(self)
-        _require_roles(self)
-        _require_prices(self)
-        _require_former(self)
+        if faults := list(_unsafe(self)):
+            raise misplaced(faults)
         return self
 
 
@@ -685,17 +665,48 @@ def _reached_urls(settings: Settings) -> dict[str, str]:
     return {name: url for name, url in urls.items() if url is not None}
 
 
-def _require_https(name: str, url: str, *, network: str) -> None:
+def _unsafe(settings: Settings) -> Iterator[Fault]:
+    """What is wrong with settings that are each good alone."""
+    for name, url in _reached_urls(settings).items():
+        yield from _not_https(name, url, network=settings.network)
+    if settings.otlp_endpoint is not None:
+        # A collector on this machine is as near as the log.
+        yield from _not_https("otlp_endpoint", settings.otlp_endpoint, network="test")
+    if settings.electrum is not None:
+        # The daemon knows no TLS: it is on this machine, or behind a proxy that does.
+        yield from _not_https("electrum.url", settings.electrum.url, network="test")
+    if settings.network == "main":
+        if settings.clock_offset_file is not None:
+            yield _fault("clock_offset_file", "is for the sandbox and never with network main")
+        if settings.crash_at is not None:
+            yield _fault("crash_at", "is for tests and never with network main")
+        if settings.lnbits is not None and settings.lnbits.invoices_of is not None:
+            yield _fault("lnbits.invoices_of", "is for tests with a pretended node and never with network main")
+    ids = [merchant.id for merchant in settings.merchants]
+    for n, name in enumerate(ids):
+        if name in ids[:n]:
+            yield _fault(f"merchants.{n}.id", "two merchants have the same id")
+    yield from _not_distinct(settings)
+    yield from _wrong_roles(settings)
+    yield from _wrong_prices(settings)
+    yield from _wrong_former(settings)
+
+
+def _fault(at: str, said: str) -> Fault:
+    return Fault(at=tuple(at.split(".")), said=said)
+
+
+def _not_https(name: str, url: str, *, network: str) -> Iterator[Fault]:
     parts = urlsplit(url)
     is_local_test = network != "main" and parts.hostname in _LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and is_local_test):
-        raise misplaced(
+        yield _fault(
             name,
             "must be https, such as https://pay.example.com (plain http only on loopback and never with network main)",
         )
 
 
-def _require_distinct(settings: Settings) -> None:
+def _not_distinct(settings: Settings) -> Iterator[Fault]:
     """One secret, one role: a leaked key must not open a second door."""
     roles = {"token_secret": settings.token_secret}
     if settings.subtc is not None:
@@ -725,41 +736,43 @@ def _require_distinct(settings: Settings) -> None:
         # The = that fill up a base64 may be left out: with and without them it is the same secret.
         text = secret.get_secret_value().rstrip("=")
         if text in seen:
-            raise misplaced(role, f"is the same secret as {seen[text]}: each needs one of its own")
+            yield _fault(role, f"is the same secret as {seen[text]}: each needs one of its own")
         seen[text] = role
 
 
-def _require_roles(settings: Settings) -> None:
+def _wrong_roles(settings: Settings) -> Iterator[Fault]:
     """Hot, billing and cold are different wallets: one wallet for all purposes is lost as a whole."""
     treasury, subtc, own = settings.treasury, settings.subtc, settings.own_wallet
     first = [name for name in FIRST_SECTIONS if getattr(settings, name) is not None]
     if len(first) != 1:
         said = f"one of {' and '.join(FIRST_SECTIONS)} says where payers pay to, not {'both' if first else 'neither'}"
-        raise misplaced(FIRST_SECTIONS[-1 if first else 0], said)
+        yield _fault(FIRST_SECTIONS[-1 if first else 0], said)
+        return
     sends = settings.lnbits is not None and settings.lnbits.admin_key is not None
     if sends and settings.electrum is not None and settings.electrum.refunds:
-        raise misplaced(
+        yield _fault(
             "electrum.refunds", "refunds over Lightning leave from one wallet, and lnbits.admin_key allows them too"
         )
     if subtc is not None and treasury.billing_wallet_id == subtc.wallet_id:
-        raise misplaced("treasury.billing_wallet_id", "is the same wallet as subtc.wallet_id")
+        yield _fault("treasury.billing_wallet_id", "is the same wallet as subtc.wallet_id")
+    if own is not None:
+        yield from _wrong_evidence(settings)
     try:
         rules = treasury.rules(network=settings.network)
         if own is not None:
             own.source(network=settings.network)
     except Refused as wrong:
-        raise misplaced(str(wrong.field), wrong.detail) from None
-    if own is not None:
-        _require_evidence(settings)
+        yield _fault(str(wrong.field), wrong.detail)
+        return
     if len(set(rules.cold_addresses)) != len(rules.cold_addresses):
-        raise misplaced("treasury.cold_addresses", "names an address twice")
+        yield _fault("treasury.cold_addresses", "names an address twice")
 
 
-def _require_prices(settings: Settings) -> None:
+def _wrong_prices(settings: Settings) -> Iterator[Fault]:
     """What is asked of a file only: a stored policy version stays readable when a currency becomes history."""
     prices = settings.prices
-    _require_pointers(prices)
-    _require_currencies(settings)
+    yield from _wrong_pointers(prices)
+    yield from _wrong_currencies(settings)
     named = {f"fixed.{currency}": currency for currency in prices.fixed}
     named |= {f"{place}{each.currency_at}": each.leads_to() for place, each in prices.asked().items()}
     for place, currency in named.items():
@@ -768,15 +781,15 @@ def _require_prices(settings: Settings) -> None:
         try:
             check_billable(currency)
         except Refused as wrong:
-            raise misplaced(f"prices.{place}", wrong.detail) from None
+            yield _fault(f"prices.{place}", wrong.detail)
     for n, merchant in enumerate(settings.merchants):
         for currency in merchant.currencies:
             if (known := prices.sources_for(currency)) < prices.min_sources:
                 detail = f"{currency} has {known} of {prices.min_sources} price sources: no quote could ever be made"
-                raise misplaced(f"merchants.{n}.currencies", detail)
+                yield _fault(f"merchants.{n}.currencies", detail)
 
 
-def _require_currencies(settings: Settings) -> None:
+def _wrong_currencies(settings: Settings) -> Iterator[Fault]:
     """One number is the price in one currency: else an invoice in rubles would be priced by a number in dollars."""
     in_use = sorted({currency for merchant in settings.merchants for currency in merchant.currencies})
     for place, source in settings.prices.asked().items():
@@ -784,10 +797,10 @@ def _require_currencies(settings: Settings) -> None:
             detail = (
                 f"{source.name} would give one number for {', '.join(in_use)}: write {{currency}} in its url or pointer"
             )
-            raise misplaced(f"prices.{place}", f"{detail}, or say its currency, such as currency: {in_use[0]}")
+            yield _fault(f"prices.{place}", f"{detail}, or say its currency, such as currency: {in_use[0]}")
 
 
-def _require_pointers(prices: Prices) -> None:
+def _wrong_pointers(prices: Prices) -> Iterator[Fault]:
     readings = {f"{at}{below}": it for at, each in prices.asked().items() for below, it in each.readings().items()}
     for place, reading in readings.items():
         form = _XML_POINTER if reading.format == "xml" else _JSON_POINTER
@@ -795,31 +808,31 @@ def _require_pointers(prices: Prices) -> None:
             if not form.fullmatch(pointer):
                 shown = "/a/b[name='USD']/value" if reading.format == "xml" else "/data/amount"
                 said = f"{pointer!r} is no {reading.format} pointer, such as {shown}"
-                raise misplaced(f"prices.{place}.{name}", said)
+                yield _fault(f"prices.{place}.{name}", said)
 
 
-def _require_former(settings: Settings) -> None:
+def _wrong_former(settings: Settings) -> Iterator[Fault]:
     """A former wallet is another one than those in use, of this network, and somebody says how to ask about it."""
     subtc = settings.subtc
     in_use = {subtc.wallet_id if subtc is not None else None, settings.treasury.billing_wallet_id}
     for n, former in enumerate(settings.former_wallets):
         if former.wallet_id in in_use:
-            raise misplaced(f"former_wallets.{n}.wallet_id", "is in use, or named twice")
+            yield _fault(f"former_wallets.{n}.wallet_id", "is in use, or named twice")
         in_use.add(former.wallet_id)
         if subtc is None and (former.key is None or former.base_url is None):
-            raise misplaced(f"former_wallets.{n}", "without subtc it needs its own key and base_url")
+            yield _fault(f"former_wallets.{n}", "without subtc it needs its own key and base_url")
         try:
             check_wallet_net(former.wallet_id, settings.network)
         except Refused as wrong:
-            raise misplaced(f"former_wallets.{n}.wallet_id", wrong.detail) from None
+            yield _fault(f"former_wallets.{n}.wallet_id", wrong.detail)
 
 
-def _require_evidence(settings: Settings) -> None:
+def _wrong_evidence(settings: Settings) -> Iterator[Fault]:
     """Without a gateway nobody but the chain says what came, and nothing can be sent by the bridge."""
     if not settings.chain.esplora and settings.chain.core_rpc is None:
-        raise misplaced("own_wallet", "needs a chain reader: chain.esplora or chain.core_rpc")
+        yield _fault("own_wallet", "needs a chain reader: chain.esplora or chain.core_rpc")
     if settings.treasury.billing_wallet_id is not None or settings.treasury.sweep_mode in ("propose", "auto"):
-        raise misplaced("treasury", "with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
+        yield _fault("treasury", "with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
 
 
 def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:

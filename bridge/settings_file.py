@@ -4,7 +4,7 @@ Owns the reading and the words; must not know a setting: what may stand where is
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -190,9 +190,9 @@ def _long_quote(text: str, *, until: int) -> tuple[int, int] | None:
     return found
 
 
-def misplaced(at: str, said: str) -> PydanticCustomError:
-    """For a check of several settings: the fault is of the one at `at`, whichever section is being checked."""
-    return PydanticCustomError(_MISPLACED, "{said}", {"at": at, "said": said})
+def misplaced(faults: Sequence[Fault]) -> PydanticCustomError:
+    """For a check of several settings: each fault is of the one at its `at`, whichever section is being checked."""
+    return PydanticCustomError(_MISPLACED, "{said}", {"said": faults[0].text(), "faults": faults})
 
 
 def faults_of(error: ValidationError, schema: Schema, *, content: Any = None, below: int = 0) -> list[Fault]:
@@ -205,8 +205,9 @@ def faults_of(error: ValidationError, schema: Schema, *, content: Any = None, be
         at = tuple(str(part) for part in each["loc"] if part != _NAME_ITSELF)[below:]
         kind, told = each["type"], each.get("ctx", {})
         if kind == _MISPLACED:
-            fault = Fault(at=tuple(str(told["at"]).split(".")), said=str(told["said"]))
-        elif kind == "value_error":
+            found += [(kind, fault) for fault in told["faults"]]
+            continue
+        if kind == "value_error":
             fault = _with_example(at, each["msg"].removeprefix("Value error, "), schema)
         elif kind in _UNKNOWN or _NAME_ITSELF in each["loc"]:
             near, said = _unknown(at, schema)

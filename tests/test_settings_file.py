@@ -257,6 +257,20 @@ def test_what_is_no_yaml_or_says_a_name_twice_is_the_one_fault(tmp_path: Path, t
     assert line.startswith(said), line
 
 
+def test_what_is_wrong_together_is_told_at_once_each_by_its_own_path(tmp_path: Path) -> None:
+    document = _base() | {"public_url": "http://pay.example.com", "token_secret": "${env:KEY}"}
+    document["merchants"][0] |= {"notify_url": "http://billing.example.com", "currencies": ["RUB", "USD"]}
+    document["prices"]["sources"][1] |= {"currency": "RUB"}
+    told = [line.split(": ")[1:3] for line in _faults(tmp_path, document)]
+    assert [at for at, _ in told] == [
+        "public_url",
+        "subtc.key",
+        "merchants.0.currencies",
+        "merchants.0.notify_url",
+    ]
+    assert told[1] == ["subtc.key", "is the same secret as token_secret"]
+
+
 def test_a_secret_that_cannot_be_read_hides_no_other_fault_and_makes_none(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     document = _base() | {"listen": 8080, "token_secret": f"${{file:{tmp_path}/binary}}"}
