@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,9 @@ class Fence:
     def _write(self, known: Known) -> None:
         self._known, self._raw = known, json.dumps(asdict(known)).encode().ljust(RECORD_BYTES)
         if (file := self._opened()) >= 0:
-            os.pwrite(file, self._raw, 0)
+            # What is to be remembered is committed: a full disk must not make a failure of it.
+            with suppress(OSError):
+                os.pwrite(file, self._raw, 0)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
