@@ -458,7 +458,7 @@ ACTING = {
 def test_every_command_that_acts_has_its_line(engine_name: str) -> None:
     from tests.admin.test_everywhere import commands
 
-    assert {name for name, options in commands() if "actor" in options} == {*ACTING, "restore"}
+    assert {name for name, options in commands() if "actor" in options} == {*ACTING, "restore", "after-failover"}
 
 
 @pytest.mark.parametrize("name", ACTING)
