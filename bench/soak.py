@@ -363,10 +363,10 @@ def run(shop: Shop, *, seed: int, seconds: float, halfway: Callable[[], None] = 
 def _database(
     stack: contextlib.ExitStack, directory: Path, engine: str, *, failover: bool
 ) -> tuple[str, Callable[[], None]]:
-    """The address of an empty migrated database, and what makes its standby take over."""
+    """The address of an empty migrated database, and its disaster: a standby takes over, or SQLite's log is removed."""
     if engine == "sqlite":
         migrate(url := f"sqlite:///{directory / 'bridge.db'}")
-        return url, lambda: None
+        return url, (directory / "bridge.db-wal").unlink
     if failover:
         pair = stack.enter_context(open_pair("soak"))
         primary, url, take_over = pair.primary, pair.url, pair.fail_over
@@ -398,7 +398,7 @@ def _fail_over(shop: Shop, take_over: Callable[[], None]) -> None:
             shop.count("SELECT count(*) FROM generation")
             checks = {each["name"]: each["ok"] for each in shop.api("GET", "/readyz").json()["checks"]}
             if checks.get("database"):
-                click.echo(f"{time.monotonic() - began:7.1f} s  until the bridge was ready after the standby took over")
+                click.echo(f"{time.monotonic() - began:7.1f} s  until the bridge was ready again")
                 return
         time.sleep(0.1)
     raise click.ClickException("the bridge did not go over to the standby")
@@ -409,7 +409,11 @@ def _fail_over(shop: Shop, take_over: Callable[[], None]) -> None:
 @click.option(
     "--engine", type=click.Choice(["sqlite", "postgresql", "pooled"]), default="postgresql", show_default=True
 )
-@click.option("--failover", is_flag=True, help="In the middle the primary dies and a synchronous standby takes over.")
+@click.option(
+    "--failover",
+    is_flag=True,
+    help="In the middle the primary dies and a synchronous standby takes over; SQLite loses its log.",
+)
 @click.option("--seed", type=int, help="The seed of an earlier run; the order of processes stays the machine's.")
 def main(minutes: float, engine: str, failover: bool, seed: int | None) -> None:
     """Soak the bridge and say whether every promise held."""
