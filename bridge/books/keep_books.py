@@ -137,8 +137,8 @@ def _refresh_queues(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
 
 PAGE = 500
 LEASE = "purge"
-DAY_SECONDS = 86_400
-MOST_A_DAY = 10_000
+# Five million a day, ten times what a hundred thousand invoices a day leave behind; and a worker that is told to stop is soon done.
+PURGE_SECONDS, MOST_AT_ONCE = 300, 20_000
 
 
 def purge_step(bridge: Bridge, *, dry_run: bool = False, limit: int = PAGE) -> dict[str, int]:
@@ -169,7 +169,7 @@ def check_may_purge(bridge: Bridge, *, actor: str, reason: str) -> None:
 
 
 def purge_due(bridge: Bridge) -> int:
-    """Purges what is due, at most once a day over all workers. Returns how many records.
+    """Purges what is due, at most once in PURGE_SECONDS over all workers. Returns how many records.
 
     What was purged is gone: while a clock has just jumped nobody knows how old anything is.
     """
@@ -177,16 +177,16 @@ def purge_due(bridge: Bridge) -> int:
     with bridge.store.read() as tx:
         if leases.mode_of(tx) == "read_only" or ahead.jumps(tx, now=now, within=timedelta(days=1)):
             return 0
-    if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=DAY_SECONDS):
+    if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=PURGE_SECONDS):
         return 0
     total = 0
     while done := purge_step(bridge):
         total += sum(done.values())
-        if total >= MOST_A_DAY:
+        if total >= MOST_AT_ONCE:
             break
     return total
 
 
 def _days(bridge: Bridge, each: RecordClass) -> int:
-    """The configured days. A class that no setting names is over when its own time says so: operators' sessions."""
-    return getattr(bridge.retention_days, each.name, 0)
+    """The configured days, or those of a class that no setting names: operators' sessions are over when they say so."""
+    return getattr(bridge.retention_days, each.name, each.days)

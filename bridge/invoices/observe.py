@@ -530,7 +530,8 @@ def _snapshot(seen: Seen, *, is_first: bool) -> str:
                 {"outpoint": o.outpoint, "amount_sat": o.amount_sat, "confirmations": o.confirmations}
                 for o in (chain.outputs if chain else ())
             ],
-        }
+        },
+        separators=(",", ":"),
     )
 
 

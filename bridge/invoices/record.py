@@ -389,7 +389,8 @@ def _audit(
         "confirmations_seen": decision.confirmations_seen,
         "confirmations_needed": decision.confirmations_needed,
         "reviews": list(decision.reviews),
-        "facts": {name: str(value) for name, value in facts.items()},
+        # What is new: a look also says again what is known, and when it asked, which is the row's own time.
+        "facts": {name: str(value) for name, value in facts.items() if value not in (getattr(row, name), now)},
         "trace_id": row.trace_id,
     }
     audit.write(

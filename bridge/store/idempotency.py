@@ -15,7 +15,7 @@ from bridge.core.errors import Conflict, Refused
 from bridge.store.ahead import is_over
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows
-from bridge.store.tables import idempotency, openings
+from bridge.store.tables import events, idempotency, openings
 from bridge.store.together import Part, Together
 
 
@@ -90,12 +90,23 @@ def begun_before(
             "idempotency_mismatch", "This Idempotency-Key was used with another body.", field="Idempotency-Key"
         )
     if row.state == "done":
-        return row.answer_status, row.answer
+        return row.answer_status, row.answer or _told(tx, row.invoice_id)
     if still_holds(row.lease_until, now=now, lasts_seconds=lease_seconds):
         raise _in_progress()
     # The first holder died: its lease is over, so this request takes its place.
     _KEYS.change(tx, {"lease_until": now + timedelta(seconds=lease_seconds)}, **vars(scope))
     return None
+
+
+# The invoice in an event's body begins behind this, and ends with the body.
+OPENING = '"invoice":'
+
+
+def _told(tx: Connection, invoice_id: str) -> str:
+    """What an opening was answered, from the event of it: after some days that alone is kept."""
+    its = (events.c.invoice_id == invoice_id, events.c.sequence == 1)
+    body: str = tx.execute(select(events.c.body).where(*its)).scalar_one()
+    return body.partition(OPENING)[2].removesuffix("}")
 
 
 def _in_progress() -> Conflict:

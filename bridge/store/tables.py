@@ -94,8 +94,9 @@ metadata = MetaData(
 )
 
 
-def _invoice_id(*, unique: bool = False, nullable: bool = False) -> Column[Any]:
-    return Column("invoice_id", Text, ForeignKey("invoices.id"), nullable=nullable, unique=unique, index=not unique)
+def _invoice_id(*, nullable: bool = False, index: bool = True) -> Column[Any]:
+    """Without an index of its own where another one begins with it."""
+    return Column("invoice_id", Text, ForeignKey("invoices.id"), nullable=nullable, index=index)
 
 
 def _columns(kind: Any, *names: str, nullable: bool = False, **options: Any) -> list[Column[Any]]:
@@ -135,6 +136,9 @@ def _approvals(name: str, key: Column[Any], *, of: str) -> Table:
 # The conditions of partial indexes: a statement that means to use one says the same words.
 UNUSUAL, UNSETTLED = "exception <> 'none'", "status <> 'settled'"
 NUMBERED, REACHABLE = "document <> ''", "customer_email <> ''"
+# What a purge has not been to yet.
+BODIES, SESSIONS, ANSWERS = "length(body) > 0", "headers <> '{}'", "answer <> ''"
+CONTACTS = "customer_email <> '' OR return_url <> ''"
 
 invoices = _table(
     "invoices",
@@ -182,7 +186,8 @@ invoices = _table(
     Index("ix_invoices_watch", "status", "watched_until"),
     Index("ix_invoices_confirming", "status", "confirmations_seen"),
     Index("ix_invoices_created", "created_at"),
-    Index("ix_invoices_gap", "gap_since"),
+    _where("ix_invoices_gap", "gap_since", condition="gap_since IS NOT NULL"),
+    _where("ix_invoices_contacts", "created_at", condition=CONTACTS),
     Index("ix_invoices_open", "status", "closed_at", "wallet_id"),
     Index("ix_invoices_trace", "trace_id"),
     Index("ix_invoices_amount", "currency", "amount_minor", "created_at"),
@@ -220,7 +225,7 @@ targets = _table(
 quotes = _table(
     "quotes",
     Column("id", Serial, primary_key=True),
-    _invoice_id(),
+    _invoice_id(index=False),
     Column("version", Integer, nullable=False),
     *_columns(Text, "kind", "currency"),
     *_columns(BigInteger, "base_minor", "price_minor"),
@@ -236,7 +241,7 @@ quotes = _table(
 payments = _table(
     "payments",
     Column("id", Serial, primary_key=True),
-    _invoice_id(),
+    _invoice_id(index=False),
     Column("key", Text, nullable=False),
     Column("amount_sat", BigInteger, nullable=False),
     Column("confirmations", Integer),
@@ -269,19 +274,20 @@ journals = _table(
     "journals",
     Column("id", Serial, primary_key=True),
     _invoice_id(nullable=True),
-    Column("payout_id", Text, ForeignKey("payouts.id"), index=True),
+    Column("payout_id", Text, ForeignKey("payouts.id")),
     *_columns(Text, "merchant", "kind", "family"),
     Column("at", UtcTime, nullable=False),
     Column("memo", Json, nullable=False, server_default=""),
     Column("reverses_id", BigInteger),
     Index("ix_journals_at", "at"),
+    _where("ix_journals_payout", "payout_id", condition="payout_id IS NOT NULL"),
 )
 
 entries = _table(
     "entries",
     Column("id", Serial, primary_key=True),
     Column("journal_id", BigInteger, ForeignKey("journals.id"), nullable=False, index=True),
-    Column("account", Text, nullable=False, index=True),
+    Column("account", Text, nullable=False),
     Column("asset", Text, nullable=False),
     Column("units", BigInteger, nullable=False),
     Column("service_ref", Text, nullable=False, server_default=""),
@@ -341,7 +347,7 @@ audit_checks = _table(
 events = _table(
     "events",
     Column("id", Text, primary_key=True),
-    _invoice_id(nullable=True),
+    _invoice_id(nullable=True, index=False),
     *_columns(Text, "merchant", "type"),
     Column("sequence", Integer, nullable=False),
     Column("created_at", UtcTime, nullable=False, index=True),
@@ -368,7 +374,7 @@ deliveries = _table(
     "deliveries",
     Column("id", Text, primary_key=True),
     Column("event_id", Text, ForeignKey("events.id"), nullable=False, index=True),
-    _invoice_id(nullable=True),
+    _invoice_id(nullable=True, index=False),
     Column("merchant", Text, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("state", Text, nullable=False),
@@ -407,7 +413,8 @@ inbox = _table(
     Column("copies", Integer, nullable=False, server_default="0"),
     UniqueConstraint("source", "event_key"),
     Index("ix_inbox_waiting", "state", "id"),
-    Index("ix_inbox_received_at", "received_at"),
+    _where("ix_inbox_bodies", "received_at", condition=BODIES),
+    _where("ix_inbox_sessions", "received_at", condition=SESSIONS),
 )
 
 idempotency = _table(
@@ -422,6 +429,7 @@ idempotency = _table(
     *_columns(Text, "address", "settlement_status", nullable=True),
     Column("answer_status", Integer),
     Column("answer", Text),
+    _where("ix_idempotency_answers", "created_at", condition=ANSWERS),
 )
 
 openings = _table(
