@@ -47,8 +47,11 @@ class Price:
         return sat * self.price_minor // SAT_PER_BTC
 
     def share_minor(self, sat: int) -> int:
-        """The part of `together_e4` that so many of its satoshi stand for, rounded up to a minor unit."""
-        return ceil(Fraction(self.together_e4 * sat, E4 * self.due_sat))
+        """The part of `together_e4` that so many of its satoshi stand for, rounded up to a minor unit; less than all of them stand for
+        less than all of it, so that what is open is never nothing.
+        """
+        part, whole = ceil(Fraction(self.together_e4 * sat, E4 * self.due_sat)), ceil(Fraction(self.together_e4, E4))
+        return part if sat >= self.due_sat else min(part, whole - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,8 @@ class Statement:
     @property
     def short_minor(self) -> int:
         """The same in money, with its surcharge."""
+        if self.short_sat == self.missing_sat:
+            return self.charge_open_minor if self.missing_sat else 0
         return min(self.newest.share_minor(self.short_sat), self.charge_open_minor)
 
     @property
@@ -182,7 +187,8 @@ def statement(
 def _open_charge_minor(lines: Sequence[Line], newest: Price, open_sat: int) -> int:
     """What is open with its surcharge, behind what came at the same price."""
     here_sat = sum(line.used_sat for line in lines if line.version == newest.version)
-    return newest.share_minor(here_sat + open_sat) - newest.share_minor(here_sat)
+    open_minor = newest.share_minor(here_sat + open_sat) - newest.share_minor(here_sat)
+    return max(open_minor, 1) if open_sat else 0
 
 
 def price(quote: Quote) -> Price:

@@ -48,6 +48,12 @@ def test_a_part_says_what_it_pays_and_what_is_missing_side_by_side() -> None:
     assert (told.charge_minor, told.charge_paid_minor, told.charge_open_minor) == (153_041, 56_623, 96_418)
 
 
+def test_one_missing_satoshi_is_missing_in_money_too() -> None:
+    quote = a_quote(base_minor=1_000, price_minor=6_500_000, fee_buffer_minor=25)
+    told = told_of(a_payment(quote.due_sat - 1), quotes=(quote,))
+    assert (told.missing_sat, told.missing_minor, told.charge_open_minor, told.charge_minor) == (1, 1, 1, 1_035)
+
+
 def test_the_rest_at_another_price_stands_under_that_price() -> None:
     first = a_payment(10_889)
     again = a_quote(
