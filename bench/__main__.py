@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench import base as other
-from bench import books, history, http_routes, latency, lightning, module, peer, polling, scale, starts
+from bench import books, history, http_routes, latency, lightning, memory, module, peer, polling, scale, starts
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
@@ -25,6 +25,7 @@ PARTS = (
     "polling",
     "module",
     "starts",
+    "memory",
     "lightning",
 )
 PEER, BASE, HISTORY = "peer", "base", "history"
@@ -89,6 +90,8 @@ def main(
                     books.measure(report, name, url)
             if HISTORY in parts:
                 history.measure(bench, report, name, few=settled[0], many=settled[1])
+            if parts & {"memory", BASE}:
+                memory.measure(bench, report, name)
             if BASE in parts:
                 other.measure(bench, report, name, rounds=rounds)
             if lnbits:

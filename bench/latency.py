@@ -150,7 +150,7 @@ def status_polls(bench: Bench, report: Report, engine: str) -> None:
             delays.append(1_000 * (time.monotonic() - started))
 
         _paced(poll, round(POLLS_PER_SECOND * bench.seconds), POLLS_PER_SECOND)
-    report.at_most(f"{engine}: status polls with ETag at 200/s, p95 ms", percentile(sorted(delays), 95), 20)
+    report.at_most(f"{engine}: status polls with ETag at 200/s, p95 ms", percentile(sorted(delays), 95), 5)
 
 
 def more_nodes(bench: Bench, report: Report) -> None:

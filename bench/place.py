@@ -115,7 +115,7 @@ class Place:
         command = [sys.executable, "-m", "bench.serve", "reference", str(config)]
         with subprocess.Popen(command) as running:
             try:
-                _wait(port, "/bare")
+                wait_for(port, "/bare")
                 yield f"http://127.0.0.1:{port}"
             finally:
                 running.terminate()
@@ -175,7 +175,7 @@ def open_place(bench: Bench, engine: str, *, zygote: Zygote | None = None) -> It
             programs=[],
         )
         try:
-            _wait(port, "/blocks/tip/hash")
+            wait_for(port, "/blocks/tip/hash")
             yield place
         finally:
             place.stop_programs()
@@ -218,7 +218,8 @@ def new_directory(bench: Bench) -> Path:
     return directory
 
 
-def _wait(port: int, path: str) -> None:
+def wait_for(port: int, path: str) -> None:
+    """Until anything answers there."""
     import time
 
     for _ in range(1_000):

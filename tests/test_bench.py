@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench import base, books, history, http_routes, latency, lightning, module, peer, polling, scale, starts
+from bench import base, books, history, http_routes, latency, lightning, memory, module, peer, polling, scale, starts
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -141,3 +141,16 @@ def test_years_of_settled_invoices_are_measured(bench, engine):
     for side in ("this", "base"):
         assert f"{engine}: {side}: bytes a settled invoice" in told
         assert f"{engine}: {side}: journal of a month, 100 / 40 settled" in told
+
+
+@in_ci
+@needs_wrk
+def test_memory_is_measured_beside_another_checkout(bench):
+    assert told_by(memory.measure, bench, "sqlite") == [
+        "sqlite: this: memory of web and worker, idle",
+        "sqlite: this: memory of web and worker, after invoices",
+        "sqlite: base: memory of web and worker, idle",
+        "sqlite: base: memory of web and worker, after invoices",
+        "sqlite: memory idle, new/base",
+        "sqlite: memory after invoices, new/base",
+    ]
