@@ -21,6 +21,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
+from werkzeug.routing import Rule
 
 from tests.parts import in_turn
 from tests.pooler import open_pooler
@@ -63,6 +64,18 @@ class _Translated(BytecodeCache):
 
 
 Flask.jinja_options = {"bytecode_cache": _Translated()}
+
+
+def _builder_of(rule: Rule, append_unknown: bool = True) -> Any:
+    """What writes a route's addresses: the same code for the same route, and most of what a new application costs."""
+    key = (rule.rule, append_unknown, *rule._trace, *(rule.defaults or {}).items())
+    if key not in _BUILDERS:
+        _BUILDERS[key] = _compile_builder(rule, append_unknown)
+    return _BUILDERS[key]
+
+
+_BUILDERS: dict[Any, Any] = {}
+_compile_builder, Rule._compile_builder = Rule._compile_builder, _builder_of
 
 
 @pytest.hookimpl(tryfirst=True)
