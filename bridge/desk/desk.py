@@ -25,6 +25,7 @@ from bridge.payouts.steps import payout_with, refundable_in
 from bridge.people.policy import versions_of
 from bridge.permit import scopes
 from bridge.store import audit, counts, deliveries, dossier, invoices, leases, ledger, payouts, reviews
+from bridge.store.db import Tx
 
 PAGE = 50
 # How long a price is good enough to tell a worth by, where a day had none of its own.
@@ -172,7 +173,7 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
     starts = [bridge.calendar.begin_of(day) for day in dates]
     ends = [*starts[1:], bridge.calendar.begin_of(today + timedelta(days=1))]
     with bridge.store.read() as tx:
-        settled, tries = counts.settled_by_day(tx, starts), counts.attempts_by_day(tx, starts)
+        settled, tries = _settled(tx, bridge, list(zip(starts, ends, strict=True))), counts.attempts_by_day(tx, starts)
         account = bridge.receiving.account
         moved = counts.moved_by_day(tx, account, starts, end=ends[-1])
         hot_sat = ledger.sums(tx, (account,))[account]
@@ -200,6 +201,23 @@ def series(bridge: Bridge, *, days: int = 14) -> list[Day]:
         )
         hot_sat -= moved.get(place, 0)
     return found[::-1]
+
+
+# A transaction may commit a while after the moment that it says.
+OVER_AFTER = timedelta(hours=1)
+
+
+def _settled(tx: Tx, bridge: Bridge, days: Sequence[tuple[datetime, datetime]]) -> dict[int, tuple[int, int, int]]:
+    """As `counts.settled_by_day`, by place; what is over does not change, and is read once in the life of a process."""
+    known, now = bridge.days_over, bridge.clock()
+    first = next(place for place, day in enumerate(days) if day not in known or day[1] + OVER_AFTER > now)
+    read = counts.settled_by_day(tx, [begin for begin, _ in days[first:]])
+    found = {place: known[day] for place, day in enumerate(days[:first])}
+    for place, day in enumerate(days[first:]):
+        found[first + place] = read.get(place, (0, 0, 0))
+        if day[1] + OVER_AFTER <= now:
+            known[day] = found[first + place]
+    return found
 
 
 def _price_of(row: Any) -> dict[str, int]:

@@ -1,11 +1,12 @@
 """The daily work: a late payment decided, a refund by two people, a parked message sent again, a sweep approved."""
 
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from fractions import Fraction
 
 import pytest
+from sqlalchemy import event
 
 from bridge.books.reconcile import step
 from bridge.core.errors import Refused, Unavailable
@@ -296,6 +297,22 @@ def test_the_day_adds_up_on_the_page(small_office):
     assert seen.count(">no<") == 0 and seen.count('class="tag tone-good"') >= 3
 
 
+@contextmanager
+def statements_of(bridge, asked):
+    """Appends each statement with the earliest time among its values, 0 without one."""
+
+    def note(_connection, _cursor, statement, values, *_rest):
+        numbers = values.values() if isinstance(values, dict) else values
+        times = [value for value in numbers if isinstance(value, int) and value > 10**15]
+        asked.append((" ".join(statement.split()), min(times, default=0)))
+
+    event.listen(bridge.store.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        event.remove(bridge.store.engine, "before_cursor_execute", note)
+
+
 def test_the_drawn_days_are_what_happened(office):
     office.world.clock.advance(3 * 86_400)
     invoice = office.site.open("1", **HUNDRED)
@@ -311,6 +328,31 @@ def test_the_drawn_days_are_what_happened(office):
     assert len(before) == 13 and {day.settled + day.tries + day.hot_sat for day in before} == {0}
     assert (today.settled, today.lag_seconds, today.tries, today.tries_good) == (1, 600, 2, 1)
     assert today.settled_sat == today.hot_sat == invoice["remaining_sat"]
+
+
+def test_days_that_are_over_are_counted_once_and_today_each_time(office):
+    def settle(name):
+        invoice = office.site.open(name, **HUNDRED)
+        office.site.pay(invoice, invoice["remaining_sat"], confirmations=6)
+        office.site.look(invoice)
+
+    def from_when(page):
+        """Since when the page asks the events, and what it shows of each day."""
+        asked = []
+        with statements_of(office.bridge, asked):
+            shown = [day.settled for day in page()]
+        return min(at for sql, at in asked if "FROM events JOIN invoices" in sql), shown
+
+    settle("1")
+    first, shown = from_when(lambda: series(office.bridge))
+    assert shown[-1] == 1
+    office.world.clock.advance(2 * 86_400)
+    settle("2")
+    _, shown = from_when(lambda: series(office.bridge))
+    assert shown[-3:] == [1, 0, 1]
+    settle("3")
+    later, shown = from_when(lambda: series(office.bridge))
+    assert shown[-3:] == [1, 0, 2] and later - first >= 14 * 86_400 * 1_000_000
 
 
 @pytest.mark.parametrize("kind", ["id", "address", "billing_payment_id"])
