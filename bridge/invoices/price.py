@@ -110,7 +110,7 @@ def _quote(*, base_minor: int, amount_minor: int, rate: Rate, rule: Rule, **fact
 
 def samples_json(rate: Rate) -> str:
     """The prices a quote rests on, and the parts of those that are cross rates, as they are kept with it for ever."""
-    return json.dumps([_sample_json(sample) for sample in rate.samples], separators=(",", ":"))
+    return json.dumps([_sample_json(sample) for sample in rate.samples])
 
 
 def _sample_json(sample: Sample) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def write(
         "reason": reason,
         "rule": rule,
         "policy_version": policy_version,
-        "detail": json.dumps(detail or {}, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
+        "detail": json.dumps(detail or {}, sort_keys=True, ensure_ascii=False),
     }
     tx.execute(_WRITE, values)
 

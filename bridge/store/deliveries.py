@@ -19,7 +19,7 @@ _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deli
 # A page ends at a moment and an id: a sequence is each invoice's own.
 _PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
 _ATTEMPTS = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,), under="delivery_id")
-attempts_of = _ATTEMPTS.of
+attempts_of, count = _ATTEMPTS.of, _DELIVERIES.count
 _WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
 # Newest first, each with its event's type.
 listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)
