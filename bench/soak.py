@@ -401,7 +401,7 @@ def _fail_over(shop: Shop, take_over: Callable[[], None]) -> None:
                 click.echo(f"{time.monotonic() - began:7.1f} s  until the bridge was ready again")
                 return
         time.sleep(0.1)
-    raise click.ClickException("the bridge did not go over to the standby")
+    raise click.ClickException("the bridge did not come back")
 
 
 @click.command()

@@ -121,9 +121,11 @@ class Store:
         # How many write transactions of this process have ended: while it is the same, this process wrote nothing.
         self.writes = 0
         self._door = Door(self._ping)
-        self._threads = FairLock()
+        self._threads, self._turn = FairLock(), threading.local()
         self._lock_path = Path(f"{engine.url.database}.lock")
         self._lock_file: IO[bytes] | None = None
+        if log is not None:
+            log.turn = self._turn_to_write
         self._go_over: Callable[[Connection], Known | None] | None = None
 
     @contextmanager
@@ -256,7 +258,11 @@ class Store:
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
+        if getattr(self._turn, "is_mine", False):
+            yield
+            return
         self._threads.acquire()
+        self._turn.is_mine = True
         try:
             # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
             self._lock_file = self._lock_file or self._lock_path.open("wb")
@@ -266,6 +272,7 @@ class Store:
             finally:
                 fcntl.flock(self._lock_file, fcntl.LOCK_UN)
         finally:
+            self._turn.is_mine = False
             self._threads.release()
 
     @contextmanager

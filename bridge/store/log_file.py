@@ -6,6 +6,8 @@ Owns the look at the files and the rescue of a log that was removed; must not kn
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,22 @@ from bridge.core.errors import Unavailable
 Identity = tuple[int, int] | None
 # Under constant load it is written back no more often than this, besides what SQLite does by itself when it is long.
 LONGEST_SECONDS = 30
+AGAIN = "The same request may be sent again."
 
 
 class LogFile:
     """The files of one database as one process sees them."""
 
     def __init__(self, database: str):
-        self._database, self._log = Path(database), Path(f"{database}-wal")
+        self._database, self._log, self._index = (Path(f"{database}{ending}") for ending in ("", "-wal", "-shm"))
+        # Whether this process may not go on: its connections share an index that others have no more.
+        self._is_over = False
         self._guard = threading.Lock()
         self._rescued: set[Identity] = set()
         self._written_back, self._seen = 0, 0
         self._written_back_at = time.monotonic()
+        # The turn of the one who writes, of all programs: a log is written back while nobody goes on in it.
+        self.turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def note(self, connection: Any, record: Any) -> None:
         """For a connection that has read something, so that both its files are open."""
@@ -36,6 +43,8 @@ class LogFile:
         """Before a connection is used: a log that was removed under it is written back from what it still has open, and another
         connection takes its place. Raises Unavailable (database_log_missing, database_fenced) where that cannot be.
         """
+        if self._is_over:
+            raise _missing("Restart the programs.")
         before, now = record.info.get("files"), self._files()
         if before is None or now == before:
             return
@@ -46,11 +55,15 @@ class LogFile:
         if now[0] != before[0]:
             detail = "The database's file was replaced under the running program. Nothing was written."
             raise Unavailable("database_fenced", detail, retry_after_seconds=30)
-        with self._guard:
+        with self.turn(), self._guard:
             # Once: what comes after it is in the new log, of which this connection knows nothing.
             if before[1] not in self._rescued:
-                _rescue(connection, is_first=now[1] is None)
+                _rescue(connection, is_first=self._files()[1] is None)
                 self._rescued.add(before[1])
+            if now[2] != before[2]:
+                # A new connection of this process would go on with the old index, of another process with a new one.
+                self._is_over = True
+                raise _missing("Restart the programs.")
         raise DisconnectionError("the log is another one")
 
     def is_due(self) -> bool:
@@ -71,8 +84,8 @@ class LogFile:
         if not is_busy and frames == done:
             self._written_back = changed
 
-    def _files(self) -> tuple[Identity, Identity]:
-        return _identity(self._database), _identity(self._log)
+    def _files(self) -> tuple[Identity, Identity, Identity]:
+        return _identity(self._database), _identity(self._log), _identity(self._index)
 
 
 def _identity(path: Path) -> Identity:
@@ -94,12 +107,12 @@ def _rescue(connection: sqlite3.Connection, *, is_first: bool) -> None:
         is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except sqlite3.OperationalError as trouble:
         if is_first:
-            raise _missing() from trouble
+            raise _missing(AGAIN) from trouble
         return
     if is_busy:
-        raise _missing()
+        raise _missing(AGAIN)
 
 
-def _missing() -> Unavailable:
-    detail = "The log beside the database's file was removed. Nothing was written; the same request may be sent again."
+def _missing(then: str) -> Unavailable:
+    detail = f"The log beside the database's file was removed. Nothing was written. {then}"
     return Unavailable("database_log_missing", detail, retry_after_seconds=5)
