@@ -396,6 +396,21 @@ def _enough(prices: Prices) -> Prices:
 EnoughPrices = Annotated[Prices, AfterValidator(_enough)]
 
 
+class MailSettings(_Section):
+    """The server that receipts go to payers over. Without this section none are sent."""
+
+    host: Annotated[str, Field(min_length=1), like("mail.example.com")]
+    port: Annotated[int, Field(ge=1, le=65_535, strict=True)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,250}$", description="one mail address"),
+        like("billing@example.com"),
+    ]
+    username: Annotated[str, like("billing@example.com")] = ""
+    password: Annotated[SecretStr | None, like("${file:/etc/subtc-bridge/mail-password}")] = None
+
+
 class ScreeningSettings(_Section):
     """Who must not be served unasked: a list, a command, or both. Without either nobody is screened."""
 
@@ -582,6 +597,7 @@ class Settings(_Section):
     chain: Chain = Chain()
     prices: EnoughPrices
     screening: ScreeningSettings = ScreeningSettings()
+    mail: MailSettings | None = None
     books: Calendar = Calendar()
     reconciliation: Reconciliation = Reconciliation()
     claims: ClaimRules = ClaimRules()
@@ -688,6 +704,7 @@ def _unsafe(settings: Settings) -> Iterator[Fault]:
             yield _fault(f"merchants.{n}.id", "two merchants have the same id")
     yield from _not_distinct(settings)
     yield from _wrong_roles(settings)
+    yield from _unsafe_mail(settings)
     yield from _wrong_prices(settings)
     yield from _wrong_former(settings)
 
@@ -726,6 +743,8 @@ def _not_distinct(settings: Settings) -> Iterator[Fault]:
         roles |= {"electrum.password": settings.electrum.password}
     if settings.receipt_key is not None:
         roles |= {"receipt_key": settings.receipt_key}
+    if settings.mail is not None and settings.mail.password is not None:
+        roles |= {"mail.password": settings.mail.password}
     if settings.chain.core_rpc is not None:
         roles |= {"chain.core_rpc.password": settings.chain.core_rpc.password}
     for m, merchant in enumerate(settings.merchants):
@@ -738,6 +757,16 @@ def _not_distinct(settings: Settings) -> Iterator[Fault]:
         if text in seen:
             yield _fault(role, f"is the same secret as {seen[text]}: each needs one of its own")
         seen[text] = role
+
+
+def _unsafe_mail(settings: Settings) -> Iterator[Fault]:
+    mail = settings.mail
+    if mail is None:
+        return
+    if mail.security == "none" and mail.host not in _LOOPBACK:
+        yield _fault("mail.security", "must be starttls or tls: without either a letter can be read on its way")
+    if bool(mail.username) != (mail.password is not None):
+        yield _fault("mail.username", "goes with mail.password: both or neither")
 
 
 def _wrong_roles(settings: Settings) -> Iterator[Fault]:

@@ -102,6 +102,12 @@ class Screening(Protocol):
     def screen(self, subject: Subject) -> Screened: ...
 
 
+class Mailer(Protocol):
+    """The shop's mail server. Raises Refused for what no other try mends, and Unavailable."""
+
+    def send(self, *, to: str, subject: str, text: str, reference: str, at: datetime) -> None: ...
+
+
 class Signer(Protocol):
     """The key that signs receipts and evidence; `key_id` names its public half. `former` are those of earlier keys by theirs."""
 
@@ -232,6 +238,7 @@ class Bridge:
     review_due_seconds: int = 86_400
     jump_memory_seconds: int = 600
     screening: Screening | None = None
+    mailer: Mailer | None = None
     screening_patience_seconds: int = 600
     signer: Signer | None = None
     calendar: Calendar = field(default_factory=Calendar)

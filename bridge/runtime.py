@@ -33,6 +33,7 @@ from bridge.context import (
     CRASH_POINTS,
     PAYOUT_CRASH_POINTS,
     Bridge,
+    Mailer,
     Merchant,
     PolicyFile,
     Signer,
@@ -122,6 +123,7 @@ def build(settings: Settings, *, is_counted: bool = True) -> Bridge:
         review_due_seconds=settings.review_due_seconds,
         screening=_screening(settings),
         signer=_signer(settings),
+        mailer=_mailer(settings),
         calendar=settings.books,
         reconciliation=settings.reconciliation,
         claims=settings.claims,
@@ -234,6 +236,23 @@ def _signer(settings: Settings) -> Signer | None:
         return DocumentSigner(settings.receipt_key.get_secret_value(), former=settings.receipt_keys_former)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _mailer(settings: Settings) -> Mailer | None:
+    wanted = settings.mail
+    if wanted is None:
+        return None
+    from bridge.mail import Smtp
+
+    return Smtp(
+        host=wanted.host,
+        port=wanted.port,
+        security=wanted.security,
+        sender=wanted.sender,
+        name=settings.shop.name,
+        username=wanted.username,
+        password=wanted.password.get_secret_value() if wanted.password is not None else "",
+    )
 
 
 def _screening(settings: Settings) -> Screenings | None:

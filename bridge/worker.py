@@ -18,6 +18,7 @@ from bridge.books.verify import verify_due
 from bridge.context import Bridge
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.deliver import deliver_due
+from bridge.invoices.mail_receipts import mail_receipts
 from bridge.invoices.poll import (
     BESIDE_EVERY_SECONDS,
     answer_doorbells,
@@ -111,6 +112,8 @@ ROUNDS = (
         },
         every_seconds=1,
     ),
+    # A mail server that hangs holds up nothing but letters.
+    Round(hand="mail", jobs={"mail": lambda w: mail_receipts(w.bridge)}, every_seconds=2),
     # Many rows at a time: a reader of the feed asks every few seconds, nobody waits for the seal, and each by itself would cost
     # commits per payment.
     Round(

@@ -618,3 +618,34 @@ def test_lightning_refunds_leave_from_one_wallet(tmp_path: Path) -> None:
     assert load(tmp_path, both).electrum is not None
     both["electrum"] = ELECTRUM | {"refunds": True}
     assert "electrum.refunds: refunds over Lightning leave from one wallet, " in fault(tmp_path, both)
+
+
+MAIL = {"host": "mail.example.com", "sender": "billing@example.com", "username": "billing", "password": "${env:MAIL}"}
+
+
+def test_a_mail_server_is_spoken_to_over_tls_unless_it_is_on_this_machine(tmp_path: Path) -> None:
+    word = "the-word-of-the-mail-server"
+    settings = load(tmp_path, changed(mail=MAIL), MAIL=word)
+    assert (settings.mail.port, settings.mail.security, settings.mail.password.get_secret_value()) == (
+        587,
+        "starttls",
+        word,
+    )
+    assert word not in repr(settings)
+    here = {"host": "127.0.0.1", "port": 25, "security": "none", "sender": "billing@example.com"}
+    assert load(tmp_path, changed(mail=here)).mail.password is None
+    assert load(tmp_path, EXAMPLE.read_text(encoding="utf-8")).mail is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"security": "none"}, "mail.security: must be starttls or tls"),
+        ({"password": None}, "mail.username: goes with mail.password"),
+        ({"sender": "billing@example.com\nBcc: x@y.example"}, "mail.sender"),
+        ({"port": 0}, "mail.port"),
+        ({"password": "${env:SUBTC_KEY}"}, "the same secret"),
+    ],
+)
+def test_a_mail_server_that_is_not_safe_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in fault(tmp_path, changed(mail=MAIL | changes), MAIL="the-word-of-the-mail-server")

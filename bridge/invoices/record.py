@@ -25,7 +25,7 @@ from bridge.core.schedule import DONE, is_done, look_class, next_look_at
 from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
 from bridge.invoices.targets import accounts_beside, targets_of, told_by
-from bridge.store import audit, events, idempotency, invoices, ledger, reviews
+from bridge.store import audit, events, idempotency, invoices, ledger, receipt_mails, reviews
 from bridge.store import targets as target_rows
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
@@ -126,8 +126,7 @@ def record(
     )
     due = _due(after, decision, before=before.booked, targets=targets)
     _post(together, after, quote, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
-    if after.status != row.status:
-        idempotency.set_settlement(together, row.id, settlement_status=after.status)
+    _note_status(tx, together, bridge, row, after, now=now)
     for step, kind in enumerate(told, 1):
         _tell(together, bridge, recorded, kind=kind, sequence=row.sequence + step, now=now)
     _write(tx, together, changed)
@@ -136,6 +135,17 @@ def record(
     _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, payments=payments, targets=targets)
     return recorded
+
+
+def _note_status(tx: Tx, together: Together, bridge: Bridge, before: Any, after: Any, *, now: datetime) -> None:
+    """Where the status changed, what the kept answers say of it; with the settlement a receipt by mail is promised, so that none is
+    forgotten, where the shop sends those and an address is known.
+    """
+    if after.status != before.status:
+        idempotency.set_settlement(together, after.id, settlement_status=after.status)
+    is_wanted = bridge.mailer is not None and bool(after.customer_email)
+    if is_wanted and before.settled_at is None and after.settled_at is not None:
+        receipt_mails.add(tx, after.id, now=now)
 
 
 def _told(row: Any, decision: Decision, facts: Mapping[str, Any]) -> tuple[str, ...]:

@@ -732,6 +732,19 @@ billing_refunds = _table(
     Column("at", UtcTime, nullable=False),
 )
 
+# A payer's receipt by mail. The address is the invoice's, so that it is purged in one place.
+receipt_mails = _table(
+    "receipt_mails",
+    Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    *_columns(UtcTime, "tried_at", "ended_at", nullable=True),
+    Column("error", Text, nullable=False, server_default=""),
+    CheckConstraint("state IN ('waiting','sent','failed')", name="state"),
+    _where("ix_receipt_mails_waiting", "tried_at", condition="state = 'waiting'"),
+)
+
 wallet_balances = _table(
     "wallet_balances",
     Column("role", Text, primary_key=True),

@@ -1,0 +1,115 @@
+"""The receipt by mail, to a payer whose address the billing system named, where the shop sets a mail server.
+
+Owns the letter and its tries; the row was written with the settlement. A try that nobody knows the end of is made again, under the
+same Message-ID: a second copy is better than none.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.context import Bridge, Mailer
+from bridge.core.errors import BridgeError, Refused
+from bridge.core.money import btc_text
+from bridge.core.retry import next_try_at
+from bridge.invoices.pay import PayView, pay_view
+from bridge.invoices.statement import statement_json
+from bridge.language import Texts, languages
+from bridge.logs import log
+from bridge.store import leases, receipt_mails
+
+AT_ONCE = 20
+# A try may still be under way for so long: nobody makes the next one before.
+AT_LEAST = timedelta(minutes=2)
+
+
+def mail_receipts(bridge: Bridge) -> int:
+    """Sends what is due; none in read_only and queued mode. Returns how many were tried."""
+    if bridge.mailer is None:
+        return 0
+    with bridge.store.read() as tx:
+        if leases.mode_of(tx) in ("read_only", "queued"):
+            return 0
+        rows = receipt_mails.waiting(tx, limit=AT_ONCE)
+    due = [row for row in rows if _is_due(row, now=bridge.clock())]
+    return sum(_try(bridge, bridge.mailer, row) for row in due)
+
+
+def _is_due(row: Any, *, now: datetime) -> bool:
+    """By the schedule of every delivery. A try that was made ahead of now was not."""
+    if row.tried_at is None or row.tried_at > now:
+        return True
+    again_at = next_try_at(attempts=row.attempts, now=row.tried_at, jitter_bps=0)
+    return again_at is None or now >= max(again_at, row.tried_at + AT_LEAST)
+
+
+def _try(bridge: Bridge, mailer: Mailer, row: Any) -> int:
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        if not receipt_mails.claim(tx, row, now=now):
+            return 0
+    state, error = "sent", ""
+    try:
+        view = pay_view(bridge, row.public_id)
+        if view.status != "settled":
+            raise Refused("not_settled", "The settlement was taken back.")
+        texts = languages().choose([view.locale]).plain
+        mailer.send(
+            to=row.customer_email,
+            subject=f"{texts('receipt.title')}: {view.billing_payment_id}",
+            text="\n".join(letter(bridge, view, texts)) + "\n",
+            reference=f"receipt.{row.invoice_id}",
+            at=now,
+        )
+    except BridgeError as trouble:
+        error = trouble.code
+        is_over = isinstance(trouble, Refused) or next_try_at(attempts=row.attempts + 1, now=now, jitter_bps=0) is None
+        state = "failed" if is_over else "waiting"
+    with bridge.store.write() as tx:
+        receipt_mails.end(tx, row.invoice_id, state=state, error=error, now=bridge.clock())
+    level = logging.INFO if state == "sent" else logging.WARNING
+    log(f"receipt_mail.{state}", level=level, invoice_id=row.invoice_id, attempts=row.attempts + 1, error=error)
+    return 1
+
+
+def letter(bridge: Bridge, view: PayView, texts: Texts) -> Iterator[str]:
+    """The receipt's lines, as the page has them."""
+    sums, currency = statement_json(view.statement, view.invoice["currency"]), view.invoice["currency"]
+    about = {
+        "receipt.seller": bridge.shop_name,
+        "labels.document": view.billing_payment_id,
+        "labels.description": _one_line(view.description),
+        "receipt.number": view.invoice["id"],
+        "receipt.worth": texts.money(view.invoice["amount"], currency),
+        "receipt.paid_at": texts.when(view.settled_at) if view.settled_at else "",
+    }
+    yield from (f"{texts(path)}: {text}" for path, text in about.items() if text)
+    for price in sums["prices"]:
+        yield from ("", texts("sums.how"), *_price(price, texts, currency))
+    yield from ("", texts("receipt.payments"))
+    known_by = {payment["key"]: payment["payment_hash"] or payment["txid"] or "" for payment in view.payments}
+    for line in sums["payments"]:
+        yield f"{btc_text(line['amount_sat'])} BTC {known_by.get(line['key'], '')}".rstrip()
+    yield from ("", texts("sums.balance"))
+    rows = [("asked", "due_sat", "charge"), ("received", "received_sat", "received")]
+    rows += [("excess", "excess_sat", "excess")] if sums["excess_sat"] else []
+    rows += [("waived", "waived_sat", "charge_open")] if sums["waived_sat"] else []
+    for name, sat, money in rows:
+        yield f"{texts(f'sums.{name}')}: {btc_text(sums[sat])} BTC, {texts.money(sums[money], currency)}"
+    yield from ("", f"{view.invoice['payment_url']}/receipt", "", texts("receipt.not_tax"))
+
+
+def _price(price: dict[str, Any], texts: Texts, currency: str) -> Iterator[str]:
+    yield f"{texts('labels.base')}: {texts.money(price['base'], currency)}"
+    if price["together"] != price["base"]:
+        yield f"{texts('labels.risk', percent=texts.percent(price['risk_bps']))}: {texts.money(price['cover'], currency)}"
+        yield f"{texts('labels.fee_buffer')}: {texts.money(price['fee_buffer'], currency)}"
+        yield f"{texts('labels.sum')}: {texts.money(price['together'], currency)}"
+    yield f"{texts('labels.rate')}: {texts.money(price['rate'], currency)}"
+    yield f"{texts('labels.in_bitcoin')} ({texts('sums.rounded_up')}): {btc_text(price['due_sat'])} BTC"
+
+
+def _one_line(text: str) -> str:
+    """A stranger's words without what could steer a line."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[:400]).split())[:160]

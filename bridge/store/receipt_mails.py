@@ -1,0 +1,40 @@
+"""Receipts that go to payers by mail: a row for each invoice that was settled while that was wanted.
+
+Owns the queries and the claim; must not send, nor hold an address: that is the invoice's, and is purged with it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from bridge.store.db import insert_into
+from bridge.store.tables import invoices, receipt_mails
+
+
+def add(tx: Connection, invoice_id: str, *, now: datetime) -> None:
+    """Once for an invoice, however often it is settled again."""
+    values = {"invoice_id": invoice_id, "state": "waiting", "attempts": 0, "created_at": now}
+    tx.execute(insert_into(tx, receipt_mails).values(**values).on_conflict_do_nothing(index_elements=["invoice_id"]))
+
+
+def waiting(tx: Connection, *, limit: int) -> Sequence[Row[Any]]:
+    """What is to be sent, those first that were tried least lately, each with its invoice's address and public id."""
+    query = select(receipt_mails, invoices.c.customer_email, invoices.c.public_id)
+    query = query.join(invoices, invoices.c.id == receipt_mails.c.invoice_id).where(receipt_mails.c.state == "waiting")
+    return tx.execute(query.order_by(receipt_mails.c.tried_at.nulls_first()).limit(limit)).all()
+
+
+def claim(tx: Connection, row: Any, *, now: datetime) -> bool:
+    """Whether the next try is the caller's: of two at once, one's. It counts before it is made."""
+    unchanged = (receipt_mails.c.invoice_id == row.invoice_id, receipt_mails.c.attempts == row.attempts)
+    claimed = update(receipt_mails).where(*unchanged, receipt_mails.c.state == "waiting")
+    return tx.execute(claimed.values(attempts=row.attempts + 1, tried_at=now)).rowcount == 1
+
+
+def end(tx: Connection, invoice_id: str, *, state: str, error: str, now: datetime) -> None:
+    """It was sent, or is given up; a try that merely failed stays waiting and says why."""
+    done = {"ended_at": now} if state != "waiting" else {}
+    its = update(receipt_mails).where(receipt_mails.c.invoice_id == invoice_id)
+    tx.execute(its.values(state=state, error=error, **done))

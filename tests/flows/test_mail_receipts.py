@@ -1,0 +1,180 @@
+"""A receipt goes by mail: with the settlement, once it can, and never less than once."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bridge.core.retry import DELAYS_SECONDS
+from bridge.invoices.mail_receipts import mail_receipts
+from bridge.mail import Smtp
+from bridge.permit import set_mode
+from bridge.store.tables import receipt_mails
+from tests.deploy.site import certify
+from tests.mail_server import MailServer, mail_server
+from tests.web.conftest import Site, build_site
+
+PASSWORD = "a-password-of-the-mail-server"
+CUSTOMER = {"id": "c1", "email": "payer@example.net"}
+
+
+@pytest.fixture
+def post() -> Iterator[MailServer]:
+    with mail_server() as server:
+        yield server
+
+
+def smtp(server: MailServer, **changes: Any) -> Smtp:
+    facts: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "security": "none"}
+    return Smtp(**facts | {"sender": "billing@shop.example", "name": "Example Hosting"} | changes)
+
+
+@pytest.fixture
+def shop(database_url: str, post: MailServer) -> Iterator[Site]:
+    built = build_site(database_url, bridge={"mailer": smtp(post), "shop_name": "Example Hosting"})
+    with closing(built.bridge.store):
+        yield built
+
+
+def paid(site: Site, number: str = "1001", **changes: Any) -> dict[str, Any]:
+    invoice = site.open(number, **{"customer": CUSTOMER, "locale": "en"} | changes)
+    site.pay(invoice, invoice["quote"]["due_sat"], confirmations=1)
+    return invoice
+
+
+def stored(site: Site) -> list[Any]:
+    with site.bridge.store.read() as tx:
+        return list(tx.execute(select(receipt_mails)).all())
+
+
+def test_a_settled_order_is_receipted_to_the_address_that_the_billing_system_named(
+    shop: Site, post: MailServer
+) -> None:
+    invoice = paid(shop, amount="1490.50", currency="RUB", locale="ru")
+    assert post.letters == [] and [row.state for row in stored(shop)] == ["waiting"]
+    assert (mail_receipts(shop.bridge), mail_receipts(shop.bridge)) == (1, 0)
+    (letter,) = post.letters
+    assert (letter["To"], letter["From"]) == ("payer@example.net", "Example Hosting <billing@shop.example>")
+    assert letter["Subject"] == "Квитанция об оплате: 1001" and letter["Auto-Submitted"] == "auto-generated"
+    text = letter.get_content()
+    told = shop.page(invoice, "/status").json["statement"]
+    for part in ("1 490,50 ₽", f"{told['received_sat'] / 10**8:.8f} BTC", "Цена 1 BTC", "Example Hosting"):
+        assert part in text
+    assert f"{invoice['payment_url']}/receipt" in text and "налоговый" in text
+    assert [(row.state, row.attempts, row.error) for row in stored(shop)] == [("sent", 1, "")]
+
+
+def test_without_an_address_or_a_server_nothing_is_promised(shop: Site, sqlite_url: str) -> None:
+    paid(shop, customer={"id": "c1"})
+    assert stored(shop) == [] and mail_receipts(shop.bridge) == 0
+    silent = replace(shop, bridge=replace(shop.bridge, mailer=None))
+    assert mail_receipts(silent.bridge) == 0
+
+
+def test_a_server_that_is_down_is_tried_again_by_the_schedule(shop: Site, post: MailServer) -> None:
+    paid(shop)
+    post.answers["RCPT"] = "450 come again"
+    assert (mail_receipts(shop.bridge), mail_receipts(shop.bridge)) == (1, 0)
+    assert [(row.state, row.error) for row in stored(shop)] == [("waiting", "mail_unavailable")]
+    post.answers.clear()
+    shop.world.clock.advance(120)
+    assert mail_receipts(shop.bridge) == 1 and len(post.letters) == 1
+    assert [(row.state, row.attempts) for row in stored(shop)] == [("sent", 2)]
+
+
+def test_after_the_last_try_it_is_given_up(shop: Site, post: MailServer) -> None:
+    paid(shop)
+    post.answers["MAIL"] = "421 busy"
+    for delay in (0, *DELAYS_SECONDS):
+        shop.world.clock.advance(max(delay, 120))
+        assert mail_receipts(shop.bridge) == 1
+    assert [(row.state, row.attempts) for row in stored(shop)] == [("failed", len(DELAYS_SECONDS) + 1)]
+    shop.world.clock.advance(10 * DELAYS_SECONDS[-1])
+    assert mail_receipts(shop.bridge) == 0
+
+
+@pytest.mark.parametrize(("answer", "verb"), [("550 no such mailbox", "RCPT"), ("554 not this", "DATA")])
+def test_a_no_for_good_is_not_asked_again(shop: Site, post: MailServer, answer: str, verb: str) -> None:
+    paid(shop)
+    post.answers[verb] = answer
+    mail_receipts(shop.bridge)
+    assert [(row.state, row.error) for row in stored(shop)] == [("failed", "mail_refused")]
+
+
+@pytest.mark.parametrize("address", ["a@b.example, c@d.example", "a@b.example\r\nBcc: x@y.example", "no address", "@"])
+def test_what_is_no_one_address_is_sent_nothing(post: MailServer, sqlite_url: str, address: str) -> None:
+    site = build_site(sqlite_url, bridge={"mailer": smtp(post)})
+    with closing(site.bridge.store):
+        response = site.api("POST", "/v1/invoices", site.order(customer={"id": "c", "email": address}), key="k1")
+        if response.status_code in (200, 201):
+            site.pay(response.json, response.json["quote"]["due_sat"], confirmations=1)
+            mail_receipts(site.bridge)
+            assert [(row.state, row.error) for row in stored(site)] == [("failed", "bad_mail_address")]
+        assert post.letters == [] and post.verbs == []
+
+
+def test_who_is_killed_behind_the_sending_sends_it_again_under_the_same_id(shop: Site, post: MailServer) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Mailer:
+        def send(self, **letter: Any) -> None:
+            smtp(post).send(**letter)
+            raise Killed
+
+    invoice = paid(shop)
+    dying = replace(shop.bridge, mailer=Mailer())
+    with pytest.raises(Killed):
+        mail_receipts(dying)
+    assert [(row.state, row.attempts) for row in stored(shop)] == [("waiting", 1)]
+    assert mail_receipts(shop.bridge) == 0
+    shop.world.clock.advance(121)
+    assert mail_receipts(shop.bridge) == 1
+    assert [each["Message-ID"] for each in post.letters] == [f"<receipt.{invoice['id']}@shop.example>"] * 2
+    assert [row.state for row in stored(shop)] == ["sent"]
+
+
+def test_a_settlement_that_was_taken_back_is_not_receipted(shop: Site, post: MailServer) -> None:
+    invoice = paid(shop)
+    shop.world.money.outputs[-1].gone = True
+    shop.look(invoice)
+    mail_receipts(shop.bridge)
+    assert post.letters == [] and [(row.state, row.error) for row in stored(shop)] == [("failed", "not_settled")]
+
+
+def test_a_bridge_that_only_reads_sends_nothing(shop: Site, post: MailServer) -> None:
+    paid(shop)
+    set_mode(shop.bridge, scope="bridge", mode="read_only", actor="operator", reason="maintenance")
+    assert mail_receipts(shop.bridge) == 0 and post.verbs == []
+
+
+def test_over_tls_with_a_password_that_nobody_reads(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certify(tmp_path)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def trusting() -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+
+    with mail_server(tls=ours, login=("billing", PASSWORD)) as post:
+        known = {"security": "starttls", "username": "billing", "context": trusting}
+        site = build_site(sqlite_url, bridge={"mailer": smtp(post, password="wrong-password-of-somebody", **known)})
+        with closing(site.bridge.store):
+            paid(site)
+            mail_receipts(site.bridge)
+            assert [(row.state, row.error) for row in stored(site)] == [("waiting", "mail_unavailable")]
+            mailer = smtp(post, password=PASSWORD, **known)
+            assert PASSWORD not in repr(mailer)
+            site.world.clock.advance(121)
+            mail_receipts(replace(site.bridge, mailer=mailer))
+            assert [row.state for row in stored(site)] == ["sent"]
+        said = "".join(capsys.readouterr())
+        assert PASSWORD not in said and "wrong-password" not in said and "payer@example.net" not in said
+        assert "STARTTLS" in post.verbs and post.letters
