@@ -115,12 +115,12 @@ def look(
         horizon=horizon_of(bridge, row.tip_height, row.tip_seen_at, now=now),
         asked_at=now,
     )
-    readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
-    return _look_at(bridge, row, readings, actor=actor, releases=releases)
+    with tracing.span("flow.look"):
+        readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
+        return _take_home(bridge, row, readings, actor=actor, releases=releases)
 
 
-@tracing.traced("flow.look")
-def _look_at(bridge: Bridge, row: Any, readings: Readings, *, actor: str, releases: str | None) -> Recorded | None:
+def _take_home(bridge: Bridge, row: Any, readings: Readings, *, actor: str, releases: str | None) -> Recorded | None:
     invoice_id = row.id
     screening = ask(bridge, row, provider=readings.seen[0].provider, chains=[each.chain for each in readings.seen])
     bridge.crash_point("look.read")
