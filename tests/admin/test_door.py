@@ -6,6 +6,7 @@ import re
 import pytest
 
 from bridge.core.roles import ROLES, TWO_PEOPLE, may
+from bridge.desk.claims import open_claim
 from bridge.web.admin.door import COOKIE, FORM_COOKIE, NEEDS, OPEN, safe_next
 from tests.admin.office import DAY, FORM, PASSWORD, STAFF, Office, refusal
 from tests.web.conftest import build_site
@@ -18,11 +19,13 @@ ONE_OF = {role: name for name, role in STAFF.items()}
 def addresses(office: Office) -> dict[str, tuple[str, str]]:
     """Method and address of every endpoint, with ids of things that exist."""
     late = office.late()
-    office.settled()
+    settled = office.settled()
     payout = office.propose(office.settled("1002", amount="100.00"))
     review = re.findall(r"/admin/reviews/(rev_\w+)", office.see("vic", "/reviews"))[0]
+    claim = open_claim(office.bridge, settled["id"], said="I paid twice", actor="sam", reason="the client called")
     ids = {
         "invoice_id": late["id"],
+        "claim_id": claim["id"],
         "review_id": review,
         "mark_id": office.mark(review),
         "name": "vic",
