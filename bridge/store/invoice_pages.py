@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.visitors import InternalTraversal
 
 from bridge.core.credit import Payment
 from bridge.core.invoice import Invoice
@@ -91,6 +93,26 @@ class Narrowed:
         return query.where(*ends, *(each for name, value in self.match.items() for each in _is(name, value, walked)))
 
 
+class _Hidden(ColumnElement[str]):
+    """A column that SQLite, which knows nothing of how many rows have a value, takes no index for. PostgreSQL has counted."""
+
+    inherit_cache = True
+    _traverse_internals = [("column", InternalTraversal.dp_clauseelement)]  # noqa: RUF012 - as its base declares it
+
+    def __init__(self, column: ColumnElement[str]):
+        self.column, self.type = column, column.type
+
+
+@compiles(_Hidden)
+def _plain(hidden: _Hidden, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(hidden.column, **options))
+
+
+@compiles(_Hidden, "sqlite")
+def _hidden(hidden: _Hidden, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(hidden.column, **options)}"
+
+
 def _is(name: str, value: str | tuple[str, ...], walked: Collection[str]) -> list[Any]:
     """That a column is so, and the condition of the index that has the few such invoices.
 
@@ -103,7 +125,7 @@ def _is(name: str, value: str | tuple[str, ...], walked: Collection[str]) -> lis
     rare = {"exception": (UNUSUAL, "none"), "status": (UNSETTLED, "settled")}
     condition, usual = rare.get(name, ("", ""))
     if value == usual or name in walked:
-        return [func.coalesce(column, "") == value]
+        return [_Hidden(column) == value]
     return [column == value, *([text(condition)] if condition else [])]
 
 
