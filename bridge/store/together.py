@@ -80,7 +80,7 @@ def _run_at_once(driver: Any, parts: Sequence[Part]) -> None:
 def _run_in_turn(driver: Any, parts: Sequence[Part]) -> None:
     for part in parts:
         values = part.values
-        if any(type(value) is Part for value in values.values()):
+        if Part in map(type, values.values()):
             values = {name: value.value if type(value) is Part else value for name, value in values.items()}
         compiled = _compiled("sqlite", part.statement, tuple(values))
         cursor = driver.execute(compiled.sql, _given(compiled.binds, values))
