@@ -194,7 +194,7 @@ def test_the_field_holds_a_multisig_proof_and_the_page_names_the_forms(form):
     assert int(page.found("textarea", id="signature")[0]["maxlength"]) >= 5_000
     for lang in TEXTS:
         hint = Page(form.open(lang=lang).text).text
-        assert "BIP-322" in hint and "BIP-137" in hint and "taproot" in hint
+        assert "BIP-322" in hint and "BIP-137" in hint and "taproot" in hint.lower()
 
 
 def test_the_pay_page_alone_does_not_open_the_form_and_wrong_links_look_alike(form):
