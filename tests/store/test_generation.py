@@ -183,3 +183,28 @@ def test_behind_a_pooler_each_transaction_is_compared(database_url: str, tmp_pat
         with straight.write() as tx:
             tx.execute(generation.generation.update().values(number=1))
         assert code(pooled) == "database_fenced"
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize(
+    ("row_waited", "machine_saw_it", "more_seen", "is_lossy"),
+    [(True, True, 0, False), (True, False, 0, True), (False, True, 0, True), (True, True, 1, True)],
+)
+def test_nothing_is_missing_only_where_both_remember_that_commits_waited(
+    kept: Store, row_waited: bool, machine_saw_it: bool, more_seen: int, is_lossy: bool
+) -> None:
+    """A standby that was cut off before the primary went on alone still says that commits wait for it."""
+    write(kept)
+    generation.keep(kept)
+    known = kept.fence.known
+    kept.fence.learn(replace(known, is_synchronous=machine_saw_it, seen=known.seen + more_seen))
+    with closing(open_store(kept.engine.url.render_as_string(), is_open=True)) as server, server.write() as tx:
+        # As on a standby that has taken over: the row is of an earlier timeline.
+        tx.execute(generation.generation.update().values(timeline=0, is_synchronous=row_waited))
+        begun = generation.go_over(tx, kept.fence, merchants=["shop"], now=NOW)
+        assert begun is not None and begun.is_lossy is is_lossy
+        assert leases.mode_of(tx) == ("read_only" if is_lossy else "normal")
+        assert generation.find(tx).recheck == ("owed" if is_lossy else "")
+        assert generation.go_over(tx, kept.fence, merchants=["shop"], now=NOW) is None, (
+            "another program was there before"
+        )
