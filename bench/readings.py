@@ -28,7 +28,7 @@ def _of(name: str, *rooms: str) -> Any:
 def seconds(work: Callable[[], Any], *, most: float = 3) -> float:
     """The median of up to five, fewer of what takes long."""
     took: list[float] = []
-    while len(took) < 5 and sum(took) < most:
+    while not took or (len(took) < 5 and sum(took) < most):
         began = time.perf_counter()
         work()
         took.append(time.perf_counter() - began)
@@ -54,7 +54,9 @@ def main(config: str) -> dict[str, float]:
         "check": lambda: alerts(bridge),
         "journal of a month": lambda: deque(export(bridge, kind="journal", format="csv", **ends), maxlen=0),
     }
-    took = {name: seconds(work) for name, work in asked.items()}
+    # Days that are over are counted once: the first page of a process is told apart.
+    took = {"page Today, at first": seconds(asked["page Today"], most=0)}
+    took |= {name: seconds(work) for name, work in asked.items()}
     bridge.store.close()
     return took
 
