@@ -269,7 +269,7 @@ def test_a_sweep_to_what_is_not_pinned_any_more_is_refused_and_audited(desks: Ca
     desk = desks()
     desk.settled()
     sweep = desk.approve(propose_sweep(desk.world.bridge, actor="fay", reason="full", key="k"))
-    rules = settings_for("http://127.0.0.1:9", "sqlite://", treasury=after).treasury.rules(network="test")
+    rules = settings_for("http://127.0.0.1:9", "sqlite:///not-opened.db", treasury=after).treasury.rules(network="test")
     desk.world.bridge = replace(desk.world.bridge, treasury=rules)
     desk.send()
     assert desk.now(sweep)["state"] == "rejected"

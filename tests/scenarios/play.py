@@ -139,7 +139,7 @@ def build(
 def rails_beside(scenario: Scenario, url: str, rail: str) -> tuple[Rail, ...]:
     """The second way's rail as the settings name it, at the sandbox."""
     section = {rail: scenario.beside.get(rail, {})} if rail else {}
-    return tuple(each for each in rails_of(settings_for(url, "sqlite://", **section)) if each.is_beside)
+    return tuple(each for each in rails_of(settings_for(url, "sqlite:///not-opened.db", **section)) if each.is_beside)
 
 
 class FlowBridge:
