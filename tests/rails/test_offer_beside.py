@@ -18,7 +18,8 @@ from bridge.core.evidence import Health, WalletBalance
 from bridge.core.offering import Offering, WayRule
 from bridge.core.rail import Doorbell, Offer, Wanted
 from bridge.desk.evidence import evidence, receipt
-from bridge.desk.explain import explain, find
+from bridge.desk.explain import explain
+from bridge.desk.find import find
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
@@ -153,7 +154,7 @@ def test_it_is_found_by_what_the_payer_sees_of_it(shop: Shop, reference: str) ->
     made = shop.ask(invoice)
     shop.ask(other)
     named = {"key": made.key, "text": made.text, "link": f"lightning:{made.text}", "loud": made.text.upper()}
-    assert [each["id"] for each in find(shop.world.bridge, named[reference])] == [invoice["id"]]
+    assert [each["id"] for each in find(shop.world.bridge, named[reference]).invoices] == [invoice["id"]]
 
 
 def test_a_lost_answer_is_found_again_by_our_reference(shop: Shop) -> None:
@@ -443,11 +444,11 @@ def test_what_came_over_it_stands_in_the_exports_by_rail_and_key(shop: Shop) -> 
     shop.node.pay(made.text, at=shop.world.bridge.clock())
     shop.world.look(invoice)
     span = {"from_at": datetime(2000, 1, 1, tzinfo=UTC), "to_at": datetime(2100, 1, 1, tzinfo=UTC)}
-    for kind in ("invoices", "settlements"):
+    for kind, end in (("invoices", ",rails,keys"), ("settlements", ",rails,keys,billing_status_at")):
         head, row, *_ = "".join(export(shop.world.bridge, kind=kind, format="csv", **span)).splitlines()
         told = dict(zip(head.split(","), row.split(","), strict=True))
         assert (told["rails"], told["keys"], told["txids"]) == ("toy", made.key, "")
-        assert head.endswith(",rails,keys")
+        assert head.endswith(end)
 
 
 def test_a_payment_over_it_hurries_the_look_within_a_second_and_is_asked_for_no_more(shop: Shop) -> None:
