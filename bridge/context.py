@@ -185,6 +185,7 @@ CRASH_POINTS = (
     "deliver.committed",
     "number.committing",
     "seal.committing",
+    "add.committing",
     "spare.address_taken",
     "requote.committing",
     "billing_change.committing",
