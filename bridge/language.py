@@ -60,7 +60,8 @@ class Texts:
     def number(self, text: str) -> str:
         """Decimal text such as "1234.50" with this language's separators."""
         whole, point, fraction = text.partition(".")
-        groups = f"{int(whole):,}".replace(",", self.section("number.group"))
+        sign, whole = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+        groups = sign + f"{int(whole):,}".replace(",", self.section("number.group"))
         return self._spaced(groups + (self.section("number.point") + fraction if point else ""))
 
     def money(self, text: str, currency: str) -> str:

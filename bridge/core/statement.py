@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 
 from bridge.core.credit import Credit, Payment, counting, credit
 from bridge.core.money import SAT_PER_BTC
@@ -47,11 +47,15 @@ class Price:
         return sat * self.price_minor // SAT_PER_BTC
 
     def share_minor(self, sat: int) -> int:
-        """The part of `together_e4` that so many of its satoshi stand for, rounded up to a minor unit; less than all of them stand for
-        less than all of it, so that what is open is never nothing.
+        """The part of `together_e4` that so many of its satoshi stand for, rounded down to a minor unit, but all of them up: what is
+        open is never nothing, and without a surcharge it is what is open of the base.
         """
-        part, whole = ceil(Fraction(self.together_e4 * sat, E4 * self.due_sat)), ceil(Fraction(self.together_e4, E4))
-        return part if sat >= self.due_sat else min(part, whole - 1)
+        part = Fraction(self.together_e4 * sat, E4 * self.due_sat)
+        return ceil(part) if sat >= self.due_sat else floor(part)
+
+    def owed_minor(self, sat: int) -> int:
+        """The same of what is still to be paid: rounded up."""
+        return ceil(Fraction(self.together_e4 * sat, E4 * self.due_sat))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,7 @@ class Statement:
         """The same in money, with its surcharge."""
         if self.short_sat == self.missing_sat:
             return self.charge_open_minor if self.missing_sat else 0
-        return min(self.newest.share_minor(self.short_sat), self.charge_open_minor)
+        return min(self.newest.owed_minor(self.short_sat), self.charge_open_minor)
 
     @property
     def received_minor(self) -> int:

@@ -55,13 +55,13 @@ def to_pay(view: PayView) -> ToPay:
     newest = told.newest
     # Where less is missing than the network carries, the smallest sum that it does is asked for.
     is_missing = view.shown_sat == told.missing_sat
-    worth_minor = told.charge_open_minor if is_missing else newest.share_minor(view.shown_sat)
+    worth_minor = told.charge_open_minor if is_missing else newest.owed_minor(view.shown_sat)
     here_sat = sum(line.used_sat for line in told.lines if line.version == newest.version)
     return ToPay(
         worth=minor_text(worth_minor, currency),
         order=minor_text(told.missing_minor, currency),
         surcharge=minor_text(worth_minor - told.missing_minor, currency),
-        has_surcharge=worth_minor != told.missing_minor,
+        has_surcharge=worth_minor > told.missing_minor,
         here_sat=here_sat,
         rounding_sat=view.shown_sat - newest.due_sat + here_sat,
     )

@@ -42,16 +42,24 @@ def test_an_order_in_roubles_is_explained_to_the_last_kopeck() -> None:
 def test_a_part_says_what_it_pays_and_what_is_missing_side_by_side() -> None:
     told = told_of(a_payment(10_889), quotes=(a_quote(**ROUBLES),))
     (line,) = told.lines
-    assert (line.state, line.used_sat, line.worth_minor, line.paid_minor) == (COUNTED, 10_889, 56_623, 55_146)
+    assert (line.state, line.used_sat, line.worth_minor, line.paid_minor) == (COUNTED, 10_889, 56_622, 55_146)
     assert (told.due_sat, told.received_sat, told.missing_sat) == (29_431, 10_889, 18_542)
     assert (told.amount_minor, told.paid_minor, told.missing_minor) == (149_050, 55_146, 93_904)
-    assert (told.charge_minor, told.charge_paid_minor, told.charge_open_minor) == (153_041, 56_623, 96_418)
+    assert (told.charge_minor, told.charge_paid_minor, told.charge_open_minor) == (153_041, 56_622, 96_419)
 
 
 def test_one_missing_satoshi_is_missing_in_money_too() -> None:
     quote = a_quote(base_minor=1_000, price_minor=6_500_000, fee_buffer_minor=25)
     told = told_of(a_payment(quote.due_sat - 1), quotes=(quote,))
     assert (told.missing_sat, told.missing_minor, told.charge_open_minor, told.charge_minor) == (1, 1, 1, 1_035)
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**9), st.integers(0, 10**4))
+def test_without_a_surcharge_nothing_is_open_but_the_base(base_minor: int, price_minor: int, of_10000: int) -> None:
+    quote = a_quote(base_minor=base_minor, price_minor=price_minor, risk_bps=0, fee_buffer_minor=0)
+    told = told_of(a_payment(max(quote.due_sat * of_10000 // 10_000, 1)), quotes=(quote,), rule=Rule(dust_sat=0))
+    if told.missing_sat:
+        assert (told.charge_open_minor, told.charge_paid_minor) == (told.missing_minor, told.paid_minor)
 
 
 def test_the_rest_at_another_price_stands_under_that_price() -> None:

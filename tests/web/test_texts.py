@@ -140,6 +140,7 @@ def test_numbers_money_and_dates_look_as_people_write_them():
     assert en.money("1234567.50", "USD").replace("\u00a0", " ") == "1,234,567.50 USD"
     assert ru.money("1234567.50", "RUB").replace("\u00a0", " ") == "1 234 567,50 ₽"
     assert en.money("1000", "JPY").replace("\u00a0", " ") == "1,000 JPY"
+    assert (en.number("-0.01"), en.number("-1234.50"), ru.number("-0.01")) == ("-0.01", "-1,234.50", "-0,01")
     assert (en.when(at), ru.when(at)) == ("4 March 2026, 05:06 UTC", "4 марта 2026 г., 05:06 UTC")
 
 
