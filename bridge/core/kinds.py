@@ -278,6 +278,7 @@ ROWS = (
     ),
     Kind(code="delivery_dead", review=Review(owner="operations")),
     Kind(code="claim", review=Review(owner="support")),
+    Kind(code="refunded_twice", review=Review(owner="finance")),
     # A person is asked about money that leaves, about the books or about the gateway.
     Kind(
         code="outcome_unknown",

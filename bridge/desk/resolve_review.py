@@ -22,7 +22,7 @@ from bridge.invoices.review_blocks import consequence
 from bridge.logs import log
 from bridge.payouts.outcome import payout_of_review, settle_unknown
 from bridge.permit import acting, check_actor, refuse_same_person, require_words
-from bridge.store import audit, events, invoices, ledger, operators, reviews
+from bridge.store import audit, claims, events, invoices, ledger, operators, reviews
 from bridge.store.db import Tx
 
 DECISIONS = tuple(RULINGS)
@@ -70,6 +70,8 @@ def resolve(
         item = _found(reviews.find(tx, review_id, lock=True))
         if item.state != "open":
             raise Conflict("review_resolved", f"Already resolved by {item.actor}.")
+        if item.kind == "claim" and claims.is_open(tx, item.invoice_id):
+            raise Conflict("claim_open", "Close the claim: its answer to the client ends this item.")
         row = invoices.find(tx, lock=True, id=item.invoice_id) if item.invoice_id else None
         if decision == MARK and operators.any_exist(tx):
             propose_mark(tx, bridge, item, row, actor=actor, reason=reason, now=now)

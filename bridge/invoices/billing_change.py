@@ -61,7 +61,7 @@ def _note_refund(
         detail = {"refunded_minor": refunded_minor, "before_minor": before_minor}
         audit.write(tx, at=now, actor="module", action="billing_refunded", invoice_id=row.id, detail=detail)
     if refundable_of(tx, row).is_overdrawn:
-        open_review(tx, bridge, row, kind="claim", now=now)
+        open_review(tx, bridge, row, kind="refunded_twice", now=now)
     return shown(tx, bridge, row)
 
 

@@ -25,6 +25,10 @@ def opened_page(
     return list(_BOOKED.listing(tx, *period, cursor=after, limit=limit))
 
 
+def is_open(tx: Connection, invoice_id: str | None) -> bool:
+    return _CLAIMS.any(tx, claims.c.due_at.is_not(None), invoice_id=invoice_id)
+
+
 def count_overdue(tx: Connection, *, now: datetime) -> int:
     return _CLAIMS.count(tx, claims.c.due_at < now)
 

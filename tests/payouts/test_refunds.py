@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import Conflict, Refused
+from bridge.desk.claims import close_claim, open_claim
+from bridge.desk.resolve_review import list_reviews, resolve
 from bridge.invoices.billing_change import note_billing_change
 from bridge.payouts.refunds import NewRefund, change_address, refund_form, request_refund, set_refund_address
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, TAPROOT, Desk
@@ -132,8 +134,21 @@ def test_a_refund_in_the_billing_system_stops_an_approved_one_here_and_asks_a_pe
     note_billing_change(desk.world.bridge, "shop", invoice["id"], change="refunded", amount_text=None, currency=None)
     desk.send()
     assert (desk.now(payout)["state"], desk.now(payout)["waiting"]) == ("approved", "refunded_elsewhere")
-    assert "claim" in desk.world.reviews()
+    assert "refunded_twice" in desk.world.reviews()
     assert desk.arrived() == []
+
+
+def test_a_claim_of_the_client_does_not_take_the_question_of_two_refunds_with_it(desk: Desk) -> None:
+    invoice, bridge = desk.settled(), desk.world.bridge
+    desk.approved(invoice)
+    claim = open_claim(bridge, invoice["id"], said="I was promised a refund", actor="sam", reason="he called")
+    note_billing_change(bridge, "shop", invoice["id"], change="refunded", amount_text=None, currency=None)
+    assert {"claim", "refunded_twice"} <= set(desk.world.reviews())
+    [item] = list_reviews(bridge, match={"kind": "claim", "state": "open"}, limit=5)
+    with pytest.raises(Conflict, match="Close the claim"):
+        resolve(bridge, item["id"], decision="acknowledge", actor="sam", reason="seen")
+    close_claim(bridge, claim["id"], outcome="withdrawn", actor="sam", reason="he has it")
+    assert [each["kind"] for each in list_reviews(bridge, match={"state": "open"}, limit=5)] == ["refunded_twice"]
 
 
 @pytest.mark.parametrize(
