@@ -255,6 +255,11 @@ def excess_key(invoice_id: str) -> str:
     return f"payer-excess-{invoice_id}"
 
 
+def excess_asked_sat(invoice: Any, its: Iterable[Any]) -> int:
+    """What goes back of the money that was too much because the payer asked for it; more may have come since."""
+    return sum(each.net_sat for each in its if each.request_key == excess_key(invoice.id))
+
+
 def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
     """What becomes of the money that was too much, with the invoice's payouts: ask (the payer may ask for it), named, returned,
     declined, under_way, unconfirmed, too_small; "" where there is none.

@@ -49,6 +49,15 @@ class ShownPayment:
     line: Mapping[str, Any] | None
 
 
+def excess_parts(view: PayView) -> list[tuple[int, str]]:
+    """What was too much, in satoshi and money: what the payer asked for, all of it before he did, and what came beside that."""
+    told = view.statement
+    first_sat = min(view.excess_asked_sat, told.excess_sat) or told.excess_sat
+    first_minor = told.excess_minor * first_sat // (told.excess_sat or 1)
+    parts = [(first_sat, first_minor), (told.excess_sat - first_sat, told.excess_minor - first_minor)]
+    return [(sat, minor_text(minor, view.invoice["currency"])) for sat, minor in parts if sat]
+
+
 def to_pay(view: PayView) -> ToPay:
     """What is to be paid now; the order's part is what of its amount is open."""
     told, currency = view.statement, view.invoice["currency"]

@@ -20,7 +20,7 @@ from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
 from bridge.web.errors import asks_for_json
-from bridge.web.figures import elsewhere_link, page_link, shown_payments, to_pay
+from bridge.web.figures import elsewhere_link, excess_parts, page_link, shown_payments, to_pay
 from bridge.web.look import clean, look, render, texts_for
 from bridge.web.story import Story, tell
 from bridge.web.ways import open_way, way_of
@@ -137,6 +137,7 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
         why_elsewhere=story.key if story.key in ELSEWHERE else "wish",
         payments=payments,
         sums=sums,
+        excess_parts=excess_parts(view),
         to_pay=to_pay(view),
         way=asked,
         pay=open_way(view, texts, asked=asked, refused=refused) if story.shows_address else None,

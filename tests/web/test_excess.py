@@ -116,3 +116,15 @@ def test_a_shop_may_keep_that_to_its_people(sqlite_url: str) -> None:
 def test_a_wrong_link_is_not_found(shop: Site) -> None:
     wrong = {"payment_url": f"{shop.bridge.public_url}/pay/{'x' * 22}"}
     assert shop.page(wrong, "/refund", **ASKED).status_code == 404
+
+
+def test_what_came_after_he_asked_is_not_said_to_go_back_with_it(shop: Site) -> None:
+    invoice = overpaid(shop)
+    place = shop.page(invoice, "/refund", **ASKED).headers["Location"]
+    shop.pay(invoice, 70_000, confirmations=6)
+    path, _, proof = place.partition("?proof=")
+    shop.call("POST", path, data={"proof": proof, "address": OWN})
+    text = page_of(shop, invoice, "?lang=en").text
+    assert "0.00060000 BTC (39.00 USD) were too much. The address for them is known" in text
+    assert "0.00070000 BTC (45.50 USD) were too much. Contact support" in text
+    assert "0.00130000 BTC" not in text.partition("The address for them")[2]
