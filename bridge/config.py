@@ -41,6 +41,7 @@ from bridge.core.payout import Approvals, PayoutRules, rising
 from bridge.core.policy import Policy, named
 from bridge.core.policy_document import canonical
 from bridge.core.quote import Guards, end_of
+from bridge.core.shop import check_shown
 from bridge.core.stage import Stage
 from bridge.core.treasury import TreasuryLimits, TreasuryRules
 from bridge.settings_file import At, Fault, Schema, faults_of, looks_like_reference, misplaced, read_document
@@ -110,6 +111,15 @@ def _usable(value: SecretStr) -> SecretStr:
     except Refused as wrong:
         raise ValueError(wrong.detail) from None
     return value
+
+
+def _shown(kind: str) -> AfterValidator:
+    """For what the payer's pages show as that."""
+    return AfterValidator(lambda text: check_shown(kind, text))
+
+
+def _shown_or_none(kind: str) -> AfterValidator:
+    return AfterValidator(lambda text: text and check_shown(kind, text))
 
 
 class _Section(BaseModel):
@@ -535,8 +545,8 @@ class ShopSettings(_Section):
     """What the pay page shows of the shop."""
 
     name: str = "Hosting"
-    support_url: Annotated[str, like("https://example.com/support")] = ""
-    logo_url: Annotated[str, like("/logo.svg")] = ""
+    support_url: Annotated[str, _shown_or_none("support_url"), like("https://example.com/support")] = ""
+    logo_url: Annotated[str, _shown_or_none("logo_url"), like("/logo.svg")] = ""
     accent: Annotated[
         str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour, # and six hexadecimal digits")
     ] = "#b45309"
@@ -546,10 +556,12 @@ class ShopSettings(_Section):
         like("#f5a54a"),
     ] = ""
     note: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], Annotated[str, Field(min_length=1, max_length=400)]],
+        dict[Annotated[str, _shown("language")], Annotated[str, _shown("note")]],
         like({"en": "Example Ltd, Registered in Example"}),
     ] = {}
-    explorer_url_template: Annotated[str, like("https://blockstream.info/testnet/tx/{txid}")] = ""
+    explorer_url_template: Annotated[
+        str, _shown_or_none("explorer_url_template"), like("https://blockstream.info/testnet/tx/{txid}")
+    ] = ""
     excess_refunds: bool = True
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from bridge.config import ConfigError, Settings, load_column_map, load_settings
 from bridge.settings_file import At, example, expectation, schema_at, settings_in
+from bridge.web import Shop
 
 SCHEMA = Settings.model_json_schema()
 EVERY = dict(settings_in(SCHEMA))
@@ -294,3 +295,30 @@ def test_a_fault_of_a_column_map_has_its_line_and_words_too(tmp_path: Path) -> N
         with pytest.raises(ConfigError) as refused:
             load_column_map(path)
         assert str(refused.value).startswith(f"{path}:{said}"), refused.value
+
+
+@pytest.mark.parametrize(
+    ("shop", "said"),
+    [
+        ('note: {en: "one\\ntwo"}', "shop.note.en: must be one line of at most 400 characters"),
+        ("note:\n    en: |-\n      one\n      two", "shop.note.en: must be one line of at most 400 characters"),
+        ('note: {en: ""}', "shop.note.en: must be one line of at most 400 characters"),
+        ("note: {EN: Example}", "shop.note.EN: must be the code of a language in two or three small letters"),
+        ("note: {pt-br: Example}", "shop.note.pt-br: must be the code of a language in two or three small letters"),
+        ("support_url: javascript:alert(1)", "shop.support_url: must be an address that begins with https://"),
+        ('support_url: "https://a.example/\\x1c"', "shop.support_url: must be an address that begins with https://"),
+        ("logo_url: https://cdn.example/a.svg", "shop.logo_url: must be a path on this server"),
+        ("explorer_url_template: https://a.example/tx/", "shop.explorer_url_template: must be an address that"),
+    ],
+)
+def test_what_the_payers_pages_could_not_show_is_a_fault_of_the_settings(tmp_path: Path, shop: str, said: str) -> None:
+    text = yaml.safe_dump(_base(), sort_keys=False)
+    (fault,) = _faults(tmp_path, f"{text}shop:\n  {shop}\n")
+    line = _line_of(tmp_path, "shop:") + 1
+    assert fault.startswith((f"{line}: {said}", f"{line + 1}: {said}")), fault
+
+
+def test_a_shop_that_the_settings_take_can_be_shown(tmp_path: Path) -> None:
+    shown = {"note": {"en": "Example", "fil": "Halimbawa"}, "support_url": "mailto:a@b.example", "logo_url": "/a.svg"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(_base() | {"shop": shown}), encoding="utf-8")
+    assert Shop(**load_settings(tmp_path / "config.yaml", SECRETS).shop.model_dump()).note_in("fil") == "Halimbawa"

@@ -3,7 +3,6 @@
 Owns the values given to `create_app`; must not read a setting itself.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,18 +11,12 @@ from typing import cast
 from flask import current_app
 
 from bridge.context import Bridge
+from bridge.core.shop import check_shown
 from bridge.invoices.polled import Polled
 from bridge.upkeep.check import Watching
 
 Sign = Callable[[str, str, bytes, datetime], dict[str, str]]
 CallbackCheck = Callable[[Mapping[str, str], bytes], bool]
-
-_ACCENT = re.compile(r"#[0-9a-fA-F]{6}")
-_LINK = re.compile(r"(https?://|mailto:)[^\s\"'<>]+")
-# The content security policy lets a page show pictures of its own server only.
-_LOGO = re.compile(r"(/[^/\s]|data:image/)[^\s\"'<>]*")
-_LANGUAGE, _NOTE = re.compile(r"[a-z]{2,3}"), re.compile(r"[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]{1,400}")
-_EXPLORER = re.compile(r"https?://[^\s\"'<>{}]+\{txid\}[^\s\"'<>{}]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +37,21 @@ class Shop:
     excess_refunds: bool = True
 
     def __post_init__(self) -> None:
-        shapes = {
-            "accent": (_ACCENT, self.accent),
-            "accent_dark": (_ACCENT, self.accent_dark),
-            "support_url": (_LINK, self.support_url),
-            "logo_url": (_LOGO, self.logo_url),
-            "explorer_url_template": (_EXPLORER, self.explorer_url_template),
-        }
-        for name, (shape, text) in shapes.items():
-            if text and not shape.fullmatch(text):
-                raise ValueError(f"shop.{name} has an unusable value")
-        if not all(_LANGUAGE.fullmatch(code) and _NOTE.fullmatch(text) for code, text in self.note.items()):
-            raise ValueError("shop.note has an unusable value")
+        shown = [
+            ("accent", "accent", self.accent),
+            ("accent_dark", "accent", self.accent_dark),
+            ("support_url", "support_url", self.support_url),
+            ("logo_url", "logo_url", self.logo_url),
+            ("explorer_url_template", "explorer_url_template", self.explorer_url_template),
+        ]
+        shown = [each for each in shown if each[2]]
+        for code, line in self.note.items():
+            shown += [("note", "language", code), ("note", "note", line)]
+        for name, kind, text in shown:
+            try:
+                check_shown(kind, text)
+            except ValueError as wrong:
+                raise ValueError(f"shop.{name} has an unusable value: {wrong}") from None
 
     def note_in(self, language: str) -> str:
         """The shop's own words at the foot of a page; where it has none in this language those in English, else the first."""
