@@ -6,7 +6,7 @@ Owns these reads and what of a row they show; must not change anything.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
@@ -152,10 +152,11 @@ class Counted:
 def counted(bridge: Bridge, day: date) -> Counted:
     """Of a day of the books; `held` and `payouts_to_approve` are of now. The currency is the first one of the first merchant."""
     from_at, to_at = bridge.calendar.begin_of(day), bridge.calendar.begin_of(day + timedelta(days=1))
+    before = min(timedelta(days=PRICE_DAYS), from_at - datetime.min.replace(tzinfo=UTC))
     currency = next((code for each in bridge.merchants.values() for code in each.currencies), "")
     with bridge.store.read() as tx:
         moved = counts.invoices_moved(tx, from_at=from_at, to_at=to_at)
-        price = counts.last_price(tx, currency, since=from_at - timedelta(days=PRICE_DAYS), until=to_at)
+        price = counts.last_price(tx, currency, since=from_at - before, until=to_at)
         held, to_approve = invoices.count(tx, hold="review"), payouts.count(tx, state="requested")
     return Counted(
         **{name: moved.get(kinds[0], 0) for name, kinds in MOVED.items()},

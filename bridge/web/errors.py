@@ -33,6 +33,7 @@ STATUS_OF_REFUSAL = {
     "unknown_payout": 404,
     "unknown_policy": 404,
     "unknown_review": 404,
+    "unknown_claim": 404,
     "unknown_mark": 404,
     "unknown_event": 404,
     "unknown_reconciliation": 404,

@@ -436,3 +436,12 @@ def test_a_story_keeps_its_order_where_a_clock_was_put_back(office):
     assert places == sorted(places), story
     found = invoice_dossier(office.bridge, invoice["id"])["deliveries"]
     assert [each["sequence"] for each in found] == sorted((each["sequence"] for each in found), reverse=True)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-01-20", "9999-12-30"])
+def test_the_first_and_last_days_of_the_calendar_have_their_figures(office: Office, day: str):
+    assert f'value="{day}"' in office.see("vic", f"/?day={day}")
+
+
+def test_a_claim_that_nobody_has_is_not_found(office: Office):
+    assert office.client("sam").get("/admin/claims/clm_nope").status_code == 404
