@@ -4,6 +4,7 @@ Owns the way from HTTP to the page flows; must not show an address that must not
 """
 
 import hashlib
+import json
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request, url_for
@@ -137,6 +138,7 @@ def _page(view: PayView, *, key: str | None = None) -> Response:
         why_elsewhere=story.key if story.key in ELSEWHERE else "wish",
         payments=payments,
         sums=sums,
+        excess=_excess(view),
         excess_parts=excess_parts(view),
         to_pay=to_pay(view),
         way=asked,
@@ -152,6 +154,11 @@ def _asked_way() -> str:
     """The way that the payer chose, "" for none."""
     asked = request.args.get("way", "")
     return asked if asked in WAYS else ""
+
+
+def _excess(view: PayView) -> str:
+    """What is said of too much, in this shop."""
+    return "support" if view.excess == "ask" and not here().shop.excess_refunds else view.excess
 
 
 def _status_json(view: PayView, story: Story) -> dict[str, Any]:
@@ -186,7 +193,7 @@ def _status_json(view: PayView, story: Story) -> dict[str, Any]:
         "settled_at": time_text(view.settled_at) if view.settled_at else None,
         "statement": statement_json(view.statement, invoice["currency"]),
         "refunds": view.refunds,
-        "excess": view.excess,
+        "excess": _excess(view),
     }
 
 
@@ -195,7 +202,7 @@ def _way_json(shown: ShownWay) -> dict[str, Any]:
 
 
 def _etag(view: PayView, story: Story, texts: Texts) -> str:
-    """Changes exactly when the page would: with the invoice, with time (a quote lapses), with the language."""
+    """Changes exactly when the page or its status would: with the invoice, its refunds, time (a quote lapses), the language."""
     parts = (
         view.etag,
         story.key,
@@ -203,7 +210,8 @@ def _etag(view: PayView, story: Story, texts: Texts) -> str:
         str(view.shown_sat),
         str(story.can_requote),
         str(view.is_blind),
-        view.excess,
+        _excess(view),
+        json.dumps(view.refunds, sort_keys=True),
         texts.code,
     )
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]

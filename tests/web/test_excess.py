@@ -109,8 +109,18 @@ def test_a_shop_may_keep_that_to_its_people(sqlite_url: str) -> None:
         invoice = overpaid(site, billing_payment_id="7")
         page = page_of(site, invoice, "?lang=en")
         assert page.found("div", id="excess", data_state="support") and not page.found("form")
+        assert state(site, invoice) == "support"
         assert "proof" not in site.page(invoice, "/refund", **ASKED).headers["Location"]
         assert stored(site) == []
+
+
+def test_a_program_that_asks_again_is_told_of_a_refund(shop: Site) -> None:
+    invoice = overpaid(shop)
+    before = shop.page(invoice, "/status")
+    shop.page(invoice, "/refund", **ASKED)
+    after = shop.page(invoice, "/status", headers={"If-None-Match": before.headers["ETag"]})
+    assert before.json["refunds"] == [] and (after.status_code, len(after.json["refunds"])) == (200, 1)
+    assert shop.page(invoice, "/status", headers={"If-None-Match": after.headers["ETag"]}).status_code == 304
 
 
 def test_a_wrong_link_is_not_found(shop: Site) -> None:
