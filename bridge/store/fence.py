@@ -20,7 +20,7 @@ from bridge.core.errors import Unavailable
 RECORD_BYTES = 256
 _SEEN = "(SELECT coalesce(max(id), 0) FROM audit)"
 _OWN = f"g.number, g.mark, g.timeline, g.system_id, g.is_synchronous, {_SEEN}"
-SQLITE = f"SELECT {_OWN}, NULL, '', 0 FROM (SELECT 1) LEFT JOIN generation g ON 1 = 1"
+SQLITE = f"SELECT {_OWN}, NULL, '', 0 FROM (SELECT 1) one LEFT JOIN generation g ON 1 = 1"
 # The file name of the log begins with the timeline, which a standby changes when it takes over; its control file says that later.
 _TIMELINE = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint"
 POSTGRESQL = (

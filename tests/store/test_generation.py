@@ -50,6 +50,20 @@ def code(store: Store) -> str:
     return ""
 
 
+@pytest.fixture
+def silent_url(postgresql_url: str) -> Iterator[str]:
+    """URL of a user whom the server does not tell which cluster it is."""
+    with closing(open_store(postgresql_url)) as owner, owner.write() as tx:
+        tx.exec_driver_sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        tx.exec_driver_sql("CREATE ROLE stranger LOGIN")
+        tx.exec_driver_sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO stranger")
+        tx.exec_driver_sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO stranger")
+    yield postgresql_url.replace("postgres@", "stranger@")
+    with closing(open_store(postgresql_url)) as owner, owner.write() as tx:
+        tx.exec_driver_sql("DROP OWNED BY stranger")
+        tx.exec_driver_sql("DROP ROLE stranger")
+
+
 def begin(store: Store, *, is_lossy: bool = True) -> None:
     with store.write() as tx:
         told = {"actor": "anna", "reason": "a test", "action": "failed_over"}
@@ -167,6 +181,18 @@ def test_without_a_folder_it_is_kept_in_memory(database_url: str, tmp_path: Path
         generation.keep(opened)
         assert opened.fence.known.number == 1
         assert opened.fence.is_kept is not opened.is_postgresql
+
+
+def test_a_server_that_does_not_say_which_it_is_has_its_generations_compared(silent_url: str, tmp_path: Path) -> None:
+    with closing(open_store(silent_url, state_directory=tmp_path)) as kept:
+        generation.keep(kept)
+        write(kept)
+        begin(kept, is_lossy=False)
+        assert kept.fence.known.number == 2
+        with kept.read() as tx:
+            assert generation.find(tx).timeline is None
+        put_back(kept, 1)
+        assert code(kept) == "database_fenced"
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
