@@ -134,6 +134,8 @@ class Fence:
         Raises Unavailable("database_fenced") and FailedOver("database_failed_over").
         """
         if self.is_open:
+            # Not compared; but what the server does not tell is learnt here, not in the middle of a transaction.
+            self.look(driver, is_inside=is_inside)
             return None
         # First: what others commit while we ask is in what we find then.
         known = self.known

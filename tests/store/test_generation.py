@@ -195,6 +195,13 @@ def test_a_server_that_does_not_say_which_it_is_has_its_generations_compared(sil
         assert code(kept) == "database_fenced"
 
 
+def test_a_person_may_say_it_of_a_server_that_does_not_say_which_it_is(silent_url: str, tmp_path: Path) -> None:
+    with closing(open_store(silent_url, state_directory=tmp_path, is_open=True)) as restored:
+        begin(restored)
+    with closing(open_store(silent_url, state_directory=tmp_path)) as started, started.read() as tx:
+        assert (generation.find(tx).number, leases.mode_of(tx)) == (1, "read_only")
+
+
 @pytest.mark.parametrize("engine_name", ["postgresql"])
 def test_behind_a_pooler_each_transaction_is_compared(database_url: str, tmp_path: Path) -> None:
     with (
