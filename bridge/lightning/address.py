@@ -58,16 +58,17 @@ def resolved(
 def _asked(url: str, outbound: Outbound, field: str) -> Mapping[str, Any]:
     try:
         reply = outbound.call("GET", url)
-        said = reply.json()
     except CallFailed as failure:
         detail = f"The server of this address could not be asked ({failure.reason})."
         raise Unavailable("lightning_address_unavailable", detail) from None
-    except ValueError:
-        said = None
     except Refused as blocked:
         raise Refused(
             blocked.code, f"The server of this address must not be asked: {blocked.detail}", field=field
         ) from None
+    try:
+        said = reply.json()
+    except ValueError:
+        said = None
     if reply.status == 404 or (isinstance(said, dict) and said.get("status") == "ERROR"):
         raise Refused("lightning_address_refuses", "The server of this address takes nothing for it.", field=field)
     if reply.status != 200 or not isinstance(said, dict):

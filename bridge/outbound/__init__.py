@@ -18,7 +18,7 @@ from typing import NoReturn
 from urllib.parse import quote, urlsplit
 
 from bridge import tracing
-from bridge.outbound.connection import Connection, Exchange, Idle, Limits, Place
+from bridge.outbound.connection import Connection, Exchange, Idle, Limits, Place, TooMuch
 from bridge.outbound.guard import Guard, is_loopback
 
 __all__ = ["CallFailed", "Guard", "Limits", "Outbound", "Reply", "is_loopback", "redacted"]
@@ -132,7 +132,7 @@ class Outbound:
         place, request = _written(method, url, _HEADERS | dict(headers or {}), body)
         try:
             return self._answered(place, request, method, exchange, allow_cut=allow_cut)
-        except (OSError, http.client.HTTPException, UnicodeError, zlib.error) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError, zlib.error) as error:
             # `from None`: what was raised may hold the request with its key.
             raise _failure(error, exchange) from None
 
@@ -186,6 +186,8 @@ def _failure(error: Exception, exchange: Exchange) -> CallFailed:
     if exchange.connecting and not exchange.written:
         tls = isinstance(error, ssl.SSLError)
         return CallFailed("tls" if tls else "connect_timeout" if timed_out else "unreachable", maybe_sent=False)
+    if isinstance(error, TooMuch):
+        return CallFailed("too_large", maybe_sent=True)
     return CallFailed("timeout" if timed_out or exchange.is_over() else "cut", maybe_sent=True)
 
 

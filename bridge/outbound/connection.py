@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from bridge.outbound.guard import Guard
 
 MOST_IDLE = 32
+# What an answer may hold beside its body: status line, headers, the sizes of its chunks.
+MOST_FRAMING_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,10 @@ class Limits:
     max_bytes: int = 256 * 1024
 
 
+class TooMuch(OSError):
+    """More came than the answer may have, whatever it says of its own size."""
+
+
 class Exchange:
     """What one call has done so far."""
 
@@ -38,10 +44,17 @@ class Exchange:
         self.limits = limits
         self.connecting = False
         self.written = False
+        self._bytes = 0
         self._started = time.monotonic()
 
     def spent(self) -> float:
         return time.monotonic() - self._started
+
+    def came(self, count: int) -> None:
+        """Raises TooMuch: `http.client` believes whatever an answer says of its own size."""
+        self._bytes += count
+        if self._bytes > self.limits.max_bytes + MOST_FRAMING_BYTES:
+            raise TooMuch("more than an answer may have")
 
     def is_over(self) -> bool:
         return self.spent() >= self.limits.deadline_seconds
@@ -62,7 +75,7 @@ class Place(NamedTuple):
 
 
 class _TimedReader(io.RawIOBase):
-    """Socket reads that stop at the call's deadline, in the headers as well as in the body."""
+    """Socket reads that stop at the call's deadline and its most bytes, in the headers as well as in the body."""
 
     def __init__(self, sock: socket.socket, exchange: Exchange):
         self._sock = sock
@@ -74,7 +87,9 @@ class _TimedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._exchange.wait_seconds(self._exchange.limits.read_seconds))
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._exchange.came(count or 0)
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -221,6 +221,8 @@ def test_nothing_was_sent_when_the_other_side_does_not_speak_tls() -> None:
         (always(b"\x00\x01\x02\r\n\r\n"), "cut"),
         (always(answer("x" * 1001)), "too_large"),
         (always(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "cut"),
+        (always(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n"), "cut"),
+        (always(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-" + b"f" * 20 + b"\r\n"), "cut"),
     ],
 )
 def test_a_broken_answer_leaves_open_what_happened(script: object, reason: str) -> None:
@@ -261,6 +263,16 @@ def test_an_endless_body_is_cut_where_the_caller_needs_only_the_start() -> None:
         reply = outbound.call("GET", server.url, allow_cut=True)
         outbound.close()
     assert (len(reply.body), reply.cut) == (1000, True)
+
+
+def test_what_stands_around_a_body_has_its_cap_too() -> None:
+    chunks = (b"1;" + b"x" * 60_000 + b"\r\nx\r\n") * 20 + b"0\r\n\r\n"
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    outbound = Outbound(limits=Limits(max_bytes=1000))
+    with RawServer(always(said)) as server, pytest.raises(CallFailed) as failed:
+        outbound.call("GET", server.url)
+    outbound.close()
+    assert (failed.value.reason, failed.value.maybe_sent) == ("too_large", True)
 
 
 def test_a_compressed_bomb_does_not_pass_the_cap() -> None:
