@@ -117,6 +117,12 @@ class Connection:
         response = http.client.HTTPResponse(self, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
+            while response.status < 200:
+                if response.status == http.client.SWITCHING_PROTOCOLS:
+                    raise http.client.HTTPException("another protocol, which nobody asked for")
+                # Only a word ahead of the answer, of which `http.client` knows 100 alone. It reads on where it has no headers yet.
+                response.headers = None  # type: ignore[assignment]
+                response.begin()
         except BaseException:
             # Its file would keep the socket open.
             response.close()

@@ -265,6 +265,38 @@ def test_an_endless_body_is_cut_where_the_caller_needs_only_the_start() -> None:
     assert (len(reply.body), reply.cut) == (1000, True)
 
 
+@pytest.mark.parametrize("ahead", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_a_word_ahead_of_the_answer_is_passed_over(ahead: str) -> None:
+    word = f"HTTP/1.1 {ahead}\r\nLink: </x>\r\nContent-Length: 9\r\nConnection: close\r\n\r\n".encode()
+
+    def script(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(word * 2)
+        connection.sendall(answer(request.split(b" ")[1]))
+
+    with RawServer(script) as server:
+        outbound = Outbound(limits=QUICK)
+        replies = [outbound.call("GET", f"{server.url}/{number}") for number in range(3)]
+        outbound.close()
+    assert [(each.status, each.text()) for each in replies] == [(200, f"/{number}") for number in range(3)]
+    assert server.connections == 1 and "link" not in replies[0].headers
+
+
+def test_nobody_changes_to_another_protocol() -> None:
+    def script(connection: socket.socket, request: bytes) -> None:
+        if request.startswith(b"GET /first "):
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
+        else:
+            connection.sendall(answer("ok"))
+
+    with RawServer(script) as server:
+        outbound = Outbound(limits=QUICK)
+        with pytest.raises(CallFailed) as failed:
+            outbound.call("GET", f"{server.url}/first")
+        assert outbound.call("GET", f"{server.url}/second").text() == "ok"
+        outbound.close()
+    assert (failed.value.reason, failed.value.maybe_sent, server.connections) == ("cut", True, 2)
+
+
 def test_what_stands_around_a_body_has_its_cap_too() -> None:
     chunks = (b"1;" + b"x" * 60_000 + b"\r\nx\r\n") * 20 + b"0\r\n\r\n"
     said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
