@@ -8,8 +8,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -34,7 +36,7 @@ from bridge.core.credentials import LoginRules
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.limits import Bps, Count, Label, Positive, TimeZoneName, like
+from bridge.core.limits import LONGEST_MAIL_ADDRESS, MAIL_ADDRESS, Bps, Count, Label, Positive, TimeZoneName, like
 from bridge.core.notify_secret import decode_secret
 from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, rising
@@ -53,6 +55,9 @@ _KEPT_QUERY = re.compile(r"prices\.(?:\w+\.\d+\.)+url")
 # What a pointer into XML may be: elements, each chosen by a child, an attribute or its place, and an attribute at the end.
 _XML_POINTER = re.compile(r"""(?:/[\w.-]+(?:\[@?[\w.-]+='[^'\]]*'\]|\[[1-9][0-9]{0,3}\])?)+(?:/@[\w.-]+)?""")
 _JSON_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
+_ASCII_ALONE = (
+    "must be letters without accents, digits and signs (ASCII): the log-in of a mail server carries no others"
+)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Network = Literal["main", "test", "signet", "regtest"]
@@ -88,6 +93,19 @@ def _port(value: str) -> str:
     port = value.rpartition(":")[2]
     if port.isdigit() and int(port) > 65_535:
         raise ValueError(f"there is no port {port}: the highest is 65535")
+    return value
+
+
+def _host(value: str) -> str:
+    with suppress(ValueError):
+        ip_address(value)
+        return value
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError("is no name of a host: a part of it is empty, too long or not allowed") from None
+    if re.search(r"[\s:/@]", value) or not value:
+        raise ValueError("must be the name of a host alone, such as mail.example.com")
     return value
 
 
@@ -409,12 +427,12 @@ EnoughPrices = Annotated[Prices, AfterValidator(_enough)]
 class MailSettings(_Section):
     """The server that receipts go to payers over. Without this section none are sent."""
 
-    host: Annotated[str, Field(min_length=1), like("mail.example.com")]
+    host: Annotated[str, AfterValidator(_host), like("mail.example.com")]
     port: Annotated[int, Field(ge=1, le=65_535, strict=True)] = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
     sender: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,250}$", description="one mail address"),
+        Field(pattern=MAIL_ADDRESS, max_length=LONGEST_MAIL_ADDRESS, description="one mail address"),
         like("billing@example.com"),
     ]
     username: Annotated[str, like("billing@example.com")] = ""
@@ -779,6 +797,10 @@ def _unsafe_mail(settings: Settings) -> Iterator[Fault]:
         yield _fault("mail.security", "must be starttls or tls: without either a letter can be read on its way")
     if bool(mail.username) != (mail.password is not None):
         yield _fault("mail.username", "goes with mail.password: both or neither")
+    if not mail.username.isascii():
+        yield _fault("mail.username", _ASCII_ALONE)
+    if mail.password is not None and not mail.password.get_secret_value().isascii():
+        yield _fault("mail.password", _ASCII_ALONE)
 
 
 def _wrong_roles(settings: Settings) -> Iterator[Fault]:

@@ -16,7 +16,9 @@ from typing import Any
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """`answers` are what it says instead of yes, by verb: {"RCPT": "550 no such mailbox"}."""
+    """`answers` are what it says instead of yes, by verb: {"RCPT": "550 no such mailbox"}. CONNECT is the greeting, LETTER the end of one.
+    `envelopes` are the RCPT lines, as they came.
+    """
 
     allow_reuse_address = True
     daemon_threads = False
@@ -28,6 +30,7 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.answers: dict[str, str] = {}
         self.letters: list[EmailMessage] = []
         self.verbs: list[str] = []
+        self.envelopes: list[str] = []
 
     @property
     def port(self) -> int:
@@ -39,11 +42,13 @@ class _Talk(socketserver.StreamRequestHandler):
     timeout = 20
 
     def handle(self) -> None:
-        self.says("220 test")
+        self.says(self.server.answers.get("CONNECT", "220 test"))
         is_private = is_known = False
         while line := self.rfile.readline().decode().strip():
             verb, _, rest = line.partition(" ")
             self.server.verbs.append(verb.upper())
+            if verb.upper() == "RCPT":
+                self.server.envelopes.append(rest.partition(" ")[0])
             refused = self.server.answers.get(verb.upper())
             if refused is not None:
                 self.says(refused)
@@ -65,7 +70,7 @@ class _Talk(socketserver.StreamRequestHandler):
             elif verb.upper() == "DATA":
                 self.says("354 go")
                 self.takes_letter()
-                self.says("250 kept")
+                self.says(self.server.answers.get("LETTER", "250 kept"))
             elif verb.upper() == "QUIT":
                 self.says("221 bye")
                 return

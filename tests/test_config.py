@@ -643,9 +643,25 @@ def test_a_mail_server_is_spoken_to_over_tls_unless_it_is_on_this_machine(tmp_pa
         ({"security": "none"}, "mail.security: must be starttls or tls"),
         ({"password": None}, "mail.username: goes with mail.password"),
         ({"sender": "billing@example.com\nBcc: x@y.example"}, "mail.sender"),
+        ({"sender": "a..b@example.com"}, "mail.sender: must be one mail address"),
+        ({"sender": "billing@example..com"}, "mail.sender: must be one mail address"),
+        ({"host": "mail..example.com"}, "mail.host: is no name of a host"),
+        ({"host": "mail.example.com:587"}, "mail.host: must be the name of a host alone"),
+        ({"host": ""}, "mail.host: must be the name of a host alone"),
+        ({"username": "счета@example.com"}, "mail.username: must be letters without accents"),
         ({"port": 0}, "mail.port"),
         ({"password": "${env:SUBTC_KEY}"}, "the same secret"),
     ],
 )
 def test_a_mail_server_that_is_not_safe_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     assert said in fault(tmp_path, changed(mail=MAIL | changes), MAIL="the-word-of-the-mail-server")
+
+
+def test_a_password_that_no_mail_server_could_be_told_is_refused_and_not_shown(tmp_path: Path) -> None:
+    said = fault(tmp_path, changed(mail=MAIL), MAIL="тайное-слово")
+    assert "mail.password: must be letters without accents" in said and "тайное" not in said
+
+
+@pytest.mark.parametrize("host", ["mail", "mail_server", "127.0.0.1", "::1", "почта.example", "mail.example.com."])
+def test_the_hosts_of_a_mail_server(tmp_path: Path, host: str) -> None:
+    assert load(tmp_path, changed(mail=MAIL | {"host": host}), MAIL="the-word-of-the-mail-server").mail.host == host

@@ -41,6 +41,9 @@ Label = Annotated[
     Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$", description="a name of up to 32 small letters, digits, - and _"),
     like("main"),
 ]
+# One mail address that means the same to everybody: nothing in it is quoted, encoded or empty.
+MAIL_ADDRESS = r"^[A-Za-z0-9_+%'-]+(?:\.[A-Za-z0-9_+%'-]+)*@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*$"
+LONGEST_MAIL_ADDRESS = 254
 # A field of the rule that no file may name, and none shows.
 Inner = Annotated[Value, BeforeValidator(_refused), Field(exclude=True), SkipJsonSchema()]
 

@@ -4,12 +4,14 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from bridge.core.errors import Unavailable
 from bridge.core.retry import DELAYS_SECONDS
 from bridge.invoices.mail_receipts import mail_receipts
 from bridge.mail import Smtp
@@ -45,6 +47,11 @@ def paid(site: Site, number: str = "1001", **changes: Any) -> dict[str, Any]:
     invoice = site.open(number, **{"customer": CUSTOMER, "locale": "en"} | changes)
     site.pay(invoice, invoice["quote"]["due_sat"], confirmations=1)
     return invoice
+
+
+def send(mailer: Smtp, *, to: str = "payer@example.net", text: str = "Paid.\n") -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    mailer.send(to=to, subject="Receipt", text=text, reference="receipt.1", at=at)
 
 
 def stored(site: Site) -> list[Any]:
@@ -98,7 +105,15 @@ def test_after_the_last_try_it_is_given_up(shop: Site, post: MailServer) -> None
     assert mail_receipts(shop.bridge) == 0
 
 
-@pytest.mark.parametrize(("answer", "verb"), [("550 no such mailbox", "RCPT"), ("554 not this", "DATA")])
+REFUSALS = [
+    ("550 5.1.1 no such mailbox", "RCPT"),
+    ("550 no", "RCPT"),
+    ("554 not this", "DATA"),
+    ("552 too big", "LETTER"),
+]
+
+
+@pytest.mark.parametrize(("answer", "verb"), REFUSALS)
 def test_a_no_for_good_is_not_asked_again(shop: Site, post: MailServer, answer: str, verb: str) -> None:
     paid(shop)
     post.answers[verb] = answer
@@ -106,7 +121,77 @@ def test_a_no_for_good_is_not_asked_again(shop: Site, post: MailServer, answer: 
     assert [(row.state, row.error) for row in stored(shop)] == [("failed", "mail_refused")]
 
 
-@pytest.mark.parametrize("address", ["a@b.example, c@d.example", "a@b.example\r\nBcc: x@y.example", "no address", "@"])
+@pytest.mark.parametrize(
+    ("answer", "verb"),
+    [
+        ("554 not here", "CONNECT"),
+        ("521 no mail", "CONNECT"),
+        ("550 who are you", "EHLO"),
+        ("530 log in first", "MAIL"),
+        ("550 not your address", "MAIL"),
+        ("530 5.7.0 log in first", "RCPT"),
+        ("550 5.4.5 daily sending quota exceeded", "RCPT"),
+        ("550 5.7.1 relaying denied", "RCPT"),
+        ("550 5.7.26 this sender is unauthenticated", "LETTER"),
+    ],
+)
+def test_a_no_that_is_about_the_shop_is_asked_again(post: MailServer, answer: str, verb: str) -> None:
+    post.answers[verb] = answer
+    if verb == "EHLO":
+        post.answers["HELO"] = answer
+    with pytest.raises(Unavailable) as said:
+        send(smtp(post))
+    assert said.value.code == "mail_unavailable"
+
+
+def test_a_server_that_says_goodbye_badly_has_the_letter(post: MailServer) -> None:
+    post.answers["QUIT"] = "550 no"
+    send(smtp(post))
+    assert len(post.letters) == 1
+
+
+@pytest.mark.parametrize("address", ["first.last+vps@b-c.example", "100%_o'neil@example.net", "a@localhost"])
+def test_a_letter_goes_to_the_very_address_that_was_named(post: MailServer, address: str) -> None:
+    send(smtp(post), to=address)
+    assert post.envelopes == [f"TO:<{address}>"]
+    assert [each["To"] for each in post.letters] == [address]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sender": "a..b@example.com"},
+        {"host": "mail..example.com"},
+        {"username": "billing", "password": "пароль"},
+    ],
+)
+def test_what_the_shop_set_wrongly_is_a_fault_that_has_no_words(changes: dict[str, Any]) -> None:
+    with mail_server(login=("billing", PASSWORD)) as post, pytest.raises(Unavailable) as said:
+        send(smtp(post, **changes))
+    assert said.value.code == "mail_unavailable" and "пароль" not in said.value.detail
+
+
+def test_a_letter_that_cannot_be_written_down_is_tried_by_the_schedule(post: MailServer) -> None:
+    with pytest.raises(Unavailable):
+        send(smtp(post), text="\ud800")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@b.example, c@d.example",
+        "a@b.example\r\nBcc: x@y.example",
+        "no address",
+        "@",
+        "=?utf-8?q?victim=40x.example=2C?=@b.example",
+        "a@b..c",
+        "[a]@b.example",
+        "a..b@b.example",
+        "a@b.example.",
+        "a@b.example\n",
+        f"{'a' * 250}@b.example",
+    ],
+)
 def test_what_is_no_one_address_is_sent_nothing(post: MailServer, sqlite_url: str, address: str) -> None:
     site = build_site(sqlite_url, bridge={"mailer": smtp(post)})
     with closing(site.bridge.store):
