@@ -7,6 +7,7 @@ same Message-ID: a second copy is better than none.
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from traceback import extract_tb
 from typing import Any
 
 from bridge.context import Bridge, Mailer
@@ -31,46 +32,50 @@ def mail_receipts(bridge: Bridge) -> int:
     with bridge.store.read() as tx:
         if leases.mode_of(tx) in ("read_only", "queued"):
             return 0
-        rows = receipt_mails.waiting(tx, limit=AT_ONCE)
-    due = [row for row in rows if _is_due(row, now=bridge.clock())]
-    return sum(_try(bridge, bridge.mailer, row) for row in due)
-
-
-def _is_due(row: Any, *, now: datetime) -> bool:
-    """By the schedule of every delivery. A try that was made ahead of now was not."""
-    if row.tried_at is None or row.tried_at > now:
-        return True
-    again_at = next_try_at(attempts=row.attempts, now=row.tried_at, jitter_bps=0)
-    return again_at is None or now >= max(again_at, row.tried_at + AT_LEAST)
+        rows = receipt_mails.due(tx, now=bridge.clock(), limit=AT_ONCE)
+    return sum(_try(bridge, bridge.mailer, row) for row in rows)
 
 
 def _try(bridge: Bridge, mailer: Mailer, row: Any) -> int:
+    """The next try by the schedule of every delivery. Whatever becomes of it, its row says so and those behind it have their turn."""
     now = bridge.clock()
+    again_at = next_try_at(attempts=row.attempts + 1, now=now, jitter_bps=0)
     with bridge.store.write() as tx:
-        if not receipt_mails.claim(tx, row, now=now):
+        if not receipt_mails.claim(tx, row, now=now, next_try_at=max(again_at or now, now + AT_LEAST)):
             return 0
-    state, error = "sent", ""
+    error, is_over = "", again_at is None
+    defect: dict[str, Any] = {}
     try:
-        view = pay_view(bridge, row.public_id)
-        if view.status != "settled":
-            raise Refused("not_settled", "The settlement was taken back.")
-        texts = languages().choose([view.locale]).plain
-        mailer.send(
-            to=row.customer_email,
-            subject=f"{texts('receipt.title')}: {view.billing_payment_id}",
-            text="\n".join(letter(bridge, view, texts)) + "\n",
-            reference=f"receipt.{row.invoice_id}",
-            at=now,
-        )
+        if next_try_at(attempts=row.attempts, now=now, jitter_bps=0) is None:
+            raise Refused("tries_over", "Nobody knows how the last try ended.")
+        _send(bridge, mailer, row, at=now)
     except BridgeError as trouble:
-        error = trouble.code
-        is_over = isinstance(trouble, Refused) or next_try_at(attempts=row.attempts + 1, now=now, jitter_bps=0) is None
-        state = "failed" if is_over else "waiting"
+        error, is_over = trouble.code, is_over or isinstance(trouble, Refused)
+    except Exception as failed:
+        # Its words may be the payer's: what failed and where must do.
+        place = extract_tb(failed.__traceback__)[-1]
+        error, defect = "internal", {"defect": f"{type(failed).__name__} in {place.name}, line {place.lineno}"}
+    state = "sent" if not error else "failed" if is_over else "waiting"
     with bridge.store.write() as tx:
         receipt_mails.end(tx, row.invoice_id, state=state, error=error, now=bridge.clock())
-    level = logging.INFO if state == "sent" else logging.WARNING
-    log(f"receipt_mail.{state}", level=level, invoice_id=row.invoice_id, attempts=row.attempts + 1, error=error)
+    level = logging.ERROR if defect else logging.WARNING if error else logging.INFO
+    facts = {"invoice_id": row.invoice_id, "attempts": row.attempts + 1, "error": error} | defect
+    log(f"receipt_mail.{state}", level=level, **facts)
     return 1
+
+
+def _send(bridge: Bridge, mailer: Mailer, row: Any, *, at: datetime) -> None:
+    view = pay_view(bridge, row.public_id)
+    if view.status != "settled":
+        raise Refused("not_settled", "The settlement was taken back.")
+    texts = languages().choose([view.locale]).plain
+    mailer.send(
+        to=row.customer_email,
+        subject=f"{texts('receipt.title')}: {view.billing_payment_id}",
+        text="\n".join(letter(bridge, view, texts)) + "\n",
+        reference=f"receipt.{row.invoice_id}",
+        at=at,
+    )
 
 
 def letter(bridge: Bridge, view: PayView, texts: Texts) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from bridge.store.db import insert_into
 from bridge.store.tables import invoices, receipt_mails
@@ -15,22 +15,30 @@ from bridge.store.tables import invoices, receipt_mails
 
 def add(tx: Connection, invoice_id: str, *, now: datetime) -> None:
     """Once for an invoice, however often it is settled again."""
-    values = {"invoice_id": invoice_id, "state": "waiting", "attempts": 0, "created_at": now}
+    values = {"invoice_id": invoice_id, "state": "waiting", "attempts": 0, "created_at": now, "next_try_at": now}
     tx.execute(insert_into(tx, receipt_mails).values(**values).on_conflict_do_nothing(index_elements=["invoice_id"]))
 
 
-def waiting(tx: Connection, *, limit: int) -> Sequence[Row[Any]]:
-    """What is to be sent, those first that were tried least lately, each with its invoice's address and public id."""
+def due(tx: Connection, *, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """What is to be tried, those first that have been due for longest, each with its invoice's address and public id.
+
+    What was tried ahead of now, by a clock that was set back since, is due too.
+    """
+    is_due = or_(receipt_mails.c.next_try_at <= now, receipt_mails.c.tried_at > now)
     query = select(receipt_mails, invoices.c.customer_email, invoices.c.public_id)
-    query = query.join(invoices, invoices.c.id == receipt_mails.c.invoice_id).where(receipt_mails.c.state == "waiting")
-    return tx.execute(query.order_by(receipt_mails.c.tried_at.nulls_first()).limit(limit)).all()
+    query = query.join(invoices, invoices.c.id == receipt_mails.c.invoice_id)
+    query = query.where(receipt_mails.c.state == "waiting", is_due)
+    return tx.execute(query.order_by(receipt_mails.c.next_try_at).limit(limit)).all()
 
 
-def claim(tx: Connection, row: Any, *, now: datetime) -> bool:
-    """Whether the next try is the caller's: of two at once, one's. It counts before it is made."""
+def claim(tx: Connection, row: Any, *, now: datetime, next_try_at: datetime) -> bool:
+    """Whether the next try is the caller's: of two at once, one's. It counts before it is made, and the one behind it is due at
+    `next_try_at`, however it ends.
+    """
     unchanged = (receipt_mails.c.invoice_id == row.invoice_id, receipt_mails.c.attempts == row.attempts)
     claimed = update(receipt_mails).where(*unchanged, receipt_mails.c.state == "waiting")
-    return tx.execute(claimed.values(attempts=row.attempts + 1, tried_at=now)).rowcount == 1
+    values = {"attempts": row.attempts + 1, "tried_at": now, "next_try_at": next_try_at}
+    return tx.execute(claimed.values(**values)).rowcount == 1
 
 
 def end(tx: Connection, invoice_id: str, *, state: str, error: str, now: datetime) -> None:

@@ -754,11 +754,11 @@ receipt_mails = _table(
     Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
+    *_columns(UtcTime, "created_at", "next_try_at"),
     *_columns(UtcTime, "tried_at", "ended_at", nullable=True),
     Column("error", Text, nullable=False, server_default=""),
     CheckConstraint("state IN ('waiting','sent','failed')", name="state"),
-    _where("ix_receipt_mails_waiting", "tried_at", condition="state = 'waiting'"),
+    _where("ix_receipt_mails_waiting", "next_try_at", condition="state = 'waiting'"),
 )
 
 wallet_balances = _table(

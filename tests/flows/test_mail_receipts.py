@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from bridge.core.errors import Unavailable
 from bridge.core.retry import DELAYS_SECONDS
-from bridge.invoices.mail_receipts import mail_receipts
+from bridge.invoices.mail_receipts import AT_ONCE, mail_receipts
 from bridge.mail import Smtp
 from bridge.permit import set_mode
 from bridge.store.tables import receipt_mails
@@ -174,6 +174,89 @@ def test_what_the_shop_set_wrongly_is_a_fault_that_has_no_words(changes: dict[st
 def test_a_letter_that_cannot_be_written_down_is_tried_by_the_schedule(post: MailServer) -> None:
     with pytest.raises(Unavailable):
         send(smtp(post), text="\ud800")
+
+
+class Broken:
+    """A defect: an error that nobody foresaw, with the payer's words."""
+
+    def __init__(self, but: Smtp | None = None) -> None:
+        self.tries, self.but = 0, but
+
+    def send(self, **letter: Any) -> None:
+        self.tries += 1
+        if self.but is None or self.tries == 1:
+            raise KeyError(letter["to"])
+        self.but.send(**letter)
+
+
+def test_the_trouble_of_one_letter_stops_no_other(
+    shop: Site, post: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in ("1001", "1002", "1003"):
+        paid(shop, number)
+    assert mail_receipts(replace(shop.bridge, mailer=Broken(smtp(post)))) == 3
+    assert sorted((row.state, row.error) for row in stored(shop)) == [
+        ("sent", ""),
+        ("sent", ""),
+        ("waiting", "internal"),
+    ]
+    [defect] = [line.defect for line in caplog.records if hasattr(line, "defect")]
+    assert defect.startswith("KeyError in send, line ") and "payer@" not in caplog.text
+
+
+def test_a_letter_with_a_defect_is_given_up_too(shop: Site, post: MailServer) -> None:
+    paid(shop)
+    broken = replace(shop.bridge, mailer=Broken())
+    for delay in (0, *DELAYS_SECONDS):
+        shop.world.clock.advance(max(delay, 120))
+        assert (mail_receipts(broken), mail_receipts(broken)) == (1, 0)
+    assert [(row.state, row.error) for row in stored(shop)] == [("failed", "internal")]
+
+
+def test_who_is_killed_in_the_last_try_of_all_leaves_none_for_ever(shop: Site, post: MailServer) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Mailer:
+        def send(self, **letter: Any) -> None:
+            raise Killed
+
+    paid(shop)
+    dying = replace(shop.bridge, mailer=Mailer())
+    for delay in (0, *DELAYS_SECONDS):
+        shop.world.clock.advance(max(delay, 120))
+        with pytest.raises(Killed):
+            mail_receipts(dying)
+    assert mail_receipts(shop.bridge) == 0
+    shop.world.clock.advance(120)
+    assert (mail_receipts(shop.bridge), mail_receipts(shop.bridge)) == (1, 0)
+    assert [(row.state, row.error) for row in stored(shop)] == [("failed", "tries_over")] and post.letters == []
+
+
+def test_letters_that_wait_for_their_next_try_keep_none_waiting_that_is_due(shop: Site, post: MailServer) -> None:
+    for number in range(AT_ONCE):
+        paid(shop, str(number))
+    post.answers["RCPT"] = "450 come again"
+    # Behind four tries each is due in ten minutes.
+    for _ in range(4):
+        shop.world.clock.advance(120)
+        assert mail_receipts(shop.bridge) == AT_ONCE
+    late = paid(shop, "2001")
+    for _ in range(2):
+        shop.world.clock.advance(120)
+        assert mail_receipts(shop.bridge) == 1
+        post.answers.clear()
+    assert [each["Message-ID"] for each in post.letters] == [f"<receipt.{late['id']}@shop.example>"]
+
+
+def test_a_try_that_was_made_ahead_of_now_was_none(shop: Site, post: MailServer) -> None:
+    paid(shop)
+    post.answers["RCPT"] = "450 come again"
+    shop.world.clock.advance(86_400)
+    mail_receipts(shop.bridge)
+    post.answers.clear()
+    shop.world.clock.advance(-43_200)
+    assert mail_receipts(shop.bridge) == 1 and len(post.letters) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_try_at", sa.BigInteger(), nullable=False),
         sa.Column("tried_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
@@ -25,5 +26,5 @@ def upgrade() -> None:
     )
     waiting = sa.text("state = 'waiting'")
     op.create_index(
-        "ix_receipt_mails_waiting", "receipt_mails", ["tried_at"], sqlite_where=waiting, postgresql_where=waiting
+        "ix_receipt_mails_waiting", "receipt_mails", ["next_try_at"], sqlite_where=waiting, postgresql_where=waiting
     )
