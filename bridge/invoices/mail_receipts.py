@@ -91,8 +91,12 @@ def letter(bridge: Bridge, view: PayView, texts: Texts) -> Iterator[str]:
     }
     yield from (f"{texts(path)}: {text}" for path, text in about.items() if text)
     for price in sums["prices"]:
-        yield from ("", texts("sums.how"), *_price(price, texts, currency))
-    yield from ("", texts("receipt.payments"))
+        which = f": {texts('sums.price', n=price['version'])}" if len(sums["prices"]) > 1 else ""
+        base = texts("labels.invoice_amount" if price["base"] == view.invoice["amount"] else "labels.base_rest")
+        yield from ("", f"{texts('sums.how')}{which}", f"{base}: {texts.money(price['base'], currency)}")
+        yield from _price(price, texts, currency)
+    if sums["payments"]:
+        yield from ("", texts("receipt.payments"))
     known_by = {payment["key"]: payment["payment_hash"] or payment["txid"] or "" for payment in view.payments}
     for line in sums["payments"]:
         yield f"{btc_text(line['amount_sat'])} BTC {known_by.get(line['key'], '')}".rstrip()
@@ -102,14 +106,17 @@ def letter(bridge: Bridge, view: PayView, texts: Texts) -> Iterator[str]:
     rows += [("waived", "waived_sat", "charge_open")] if sums["waived_sat"] else []
     for name, sat, money in rows:
         yield f"{texts(f'sums.{name}')}: {btc_text(sums[sat])} BTC, {texts.money(sums[money], currency)}"
+    if sums["aside_sat"]:
+        yield f"{texts('sums.aside')}: {btc_text(sums['aside_sat'])} BTC"
     yield from ("", f"{view.invoice['payment_url']}/receipt", "", texts("receipt.not_tax"))
 
 
 def _price(price: dict[str, Any], texts: Texts, currency: str) -> Iterator[str]:
-    yield f"{texts('labels.base')}: {texts.money(price['base'], currency)}"
     if price["together"] != price["base"]:
-        yield f"{texts('labels.risk', percent=texts.percent(price['risk_bps']))}: {texts.money(price['cover'], currency)}"
-        yield f"{texts('labels.fee_buffer')}: {texts.money(price['fee_buffer'], currency)}"
+        if price["risk_bps"]:
+            yield f"{texts('labels.risk', percent=texts.percent(price['risk_bps']))}: {texts.money(price['cover'], currency)}"
+        if price["fee_buffer"].strip("0."):
+            yield f"{texts('labels.fee_buffer')}: {texts.money(price['fee_buffer'], currency)}"
         yield f"{texts('labels.sum')}: {texts.money(price['together'], currency)}"
     yield f"{texts('labels.rate')}: {texts.money(price['rate'], currency)}"
     yield f"{texts('labels.in_bitcoin')} ({texts('sums.rounded_up')}): {btc_text(price['due_sat'])} BTC"

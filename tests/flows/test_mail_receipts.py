@@ -12,11 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from bridge.core.errors import Unavailable
+from bridge.core.policy import Policy, Rule
 from bridge.core.retry import DELAYS_SECONDS
 from bridge.invoices.mail_receipts import AT_ONCE, mail_receipts
 from bridge.mail import Smtp
 from bridge.permit import set_mode
 from bridge.store.tables import receipt_mails
+from tests.builders import build_merchant
 from tests.deploy.site import certify
 from tests.mail_server import MailServer, mail_server
 from tests.web.conftest import Site, build_site
@@ -74,6 +76,51 @@ def test_a_settled_order_is_receipted_to_the_address_that_the_billing_system_nam
         assert part in text
     assert f"{invoice['payment_url']}/receipt" in text and "налоговый" in text
     assert [(row.state, row.attempts, row.error) for row in stored(shop)] == [("sent", 1, "")]
+
+
+def lines_of(post: MailServer) -> list[str]:
+    """The newest letter's, with plain spaces."""
+    return list(post.letters[-1].get_content().replace("\u00a0", " ").splitlines())
+
+
+def test_what_does_not_count_stands_in_the_letter_so_that_it_adds_up(shop: Site, post: MailServer) -> None:
+    invoice = shop.open(customer=CUSTOMER, locale="en")
+    shop.pay(invoice, 545, confirmations=1)
+    shop.pay(invoice, invoice["quote"]["due_sat"] + 9_000, confirmations=1)
+    mail_receipts(shop.bridge)
+    told = dict(line.split(": ", 1) for line in lines_of(post) if ": " in line)
+    sat = {name: int(text.partition(" BTC")[0].replace(".", "")) for name, text in told.items() if " BTC" in text}
+    assert (sat["Not counted"], sat["Too much"]) == (545, 9_000)
+    assert sat["Received"] == sat["Asked for"] + sat["Too much"] + sat["Not counted"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "shown", "left_out"),
+    [
+        ({"risk_bps": 100}, "Cover for price moves (1 %): 0.10 USD", "Share of network costs"),
+        ({"risk_bps": 0, "fee_buffer_minor": {"USD": 25}}, "Share of network costs: 0.25 USD", "Cover for price moves"),
+    ],
+)
+def test_the_letter_names_prices_as_the_page_does_and_no_line_of_nothing(
+    sqlite_url: str, post: MailServer, rule: dict[str, Any], shown: str, left_out: str
+) -> None:
+    merchants = {"shop": build_merchant(policy=Policy(default=Rule(**rule)))}
+    site = build_site(sqlite_url, bridge={"mailer": smtp(post), "merchants": merchants})
+    with closing(site.bridge.store):
+        paid(site)
+        mail_receipts(site.bridge)
+        lines = lines_of(post)
+        assert lines[lines.index("How the amount was made") + 1] == "Order amount: 10.00 USD" and shown in lines
+        assert not [line for line in lines if left_out in line]
+        invoice = site.open("1002", customer=CUSTOMER, locale="en")
+        site.pay(invoice, 10_000, confirmations=1)
+        site.world.clock.advance(901)
+        site.page(invoice, "/quote", method="POST")
+        site.pay(invoice, site.page(invoice, "/status").json["shown_sat"], confirmations=1)
+        mail_receipts(site.bridge)
+        lines = lines_of(post)
+        first, second = (lines.index(f"How the amount was made: Price {n}") for n in (1, 2))
+        assert lines[first + 1] == "Order amount: 10.00 USD" and lines[second + 1].startswith("Remaining amount: ")
 
 
 def test_without_an_address_or_a_server_nothing_is_promised(shop: Site, sqlite_url: str) -> None:
