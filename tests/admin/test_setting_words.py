@@ -1,9 +1,13 @@
 """The policy page says settings in words and units, in force and where they change."""
 
 import pytest
+from pydantic import TypeAdapter
 
+from bridge.config import MerchantTerms, PolicyTerms
+from bridge.core.offering import WayRule
 from bridge.core.policy import Rule
 from bridge.language import languages
+from bridge.settings_file import settings_in
 from bridge.web.admin.setting_words import duration, setting_words
 
 EN, RU = (languages().whole[code] for code in ("en", "ru"))
@@ -32,6 +36,13 @@ EN, RU = (languages().whole[code] for code in ("en", "ru"))
         ("treasury.stop_new_invoices", False, "no"),
         ("approvals", "2", "2"),
         ("prices.sources.kraken.url", "https://kraken.example", "https://kraken.example"),
+        ("merchants.shop.stage.minor_per_day.USD", "100000", "1,000.00 USD"),
+        ("merchants.shop.stage.minor_per_day", "{}", "no limit"),
+        ("merchants.shop.stage.invoices_per_day", "null", "no limit"),
+        ("merchants.shop.stage.invoices_per_day", "1000", "1,000"),
+        ("merchants.shop.policy.default.confirmations_above", "6", "6 confirmations"),
+        ("merchants.shop.stage", "null", "none"),
+        ("prices.cross", "[]", "none"),
         ("something.of.a.later.version", "{}", "{}"),
     ],
 )  # fmt: skip
@@ -46,9 +57,22 @@ def test_every_rule_of_a_merchant_has_a_name(texts):
         assert name == "name" or words["setting_name"](f"merchants.shop.policy.default.{name}") != name
 
 
+@pytest.mark.parametrize("texts", [EN, RU], ids=["en", "ru"])
+def test_whatever_may_change_in_a_version_has_a_name(texts):
+    words = setting_words(texts)
+    terms, merchant = PolicyTerms.model_json_schema(), MerchantTerms.model_json_schema()
+    way = TypeAdapter(WayRule).json_schema()
+    # The sections themselves, what they are called by, and what is in no document.
+    not_said = {"policy", "policy.version", "policy.default", "treasury.billing_wallet_id"}
+    not_said |= {"prices.cross.0.parts", *terms["properties"]}
+    paths = {".".join(at) for schema in (terms, merchant, way) for at, _ in settings_in(schema)} - not_said
+    assert {path for path in paths if words["setting_name"](path) == path.rpartition(".")[2]} == set()
+
+
 def test_a_setting_is_called_by_its_path_and_one_of_later_as_it_is_written():
     name = setting_words(EN)["setting_name"]
     assert name("merchants.shop.policy.default.fee_buffer_minor.USD") == "Network share, USD"
+    assert name("merchants.shop.stage.minor_per_day.USD") == "Sum that may be opened in a day, USD"
     assert name("a.confirmations.steps") == "Confirmations needed" and name("x.new_rule") == "new_rule"
 
 

@@ -13,6 +13,8 @@ from bridge.language import Texts
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _STEP = re.compile(r"\[([0-9]+), ([0-9]+)\]")
+# What holds smallest units by currency.
+_MINOR = ("_minor", "minor_per_day")
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -35,7 +37,7 @@ def _known(chosen: Texts, path: str) -> dict[str, str]:
 
 def _name(chosen: Texts, path: str) -> str:
     above, _, currency = path.rpartition(".")
-    if above.endswith("_minor") and currency in EXPONENTS:
+    if currency in EXPONENTS and "name" in _known(chosen, above):
         return f"{_name(chosen, above)}, {currency}"
     return _known(chosen, path).get("name", path.rpartition(".")[2])
 
@@ -53,7 +55,7 @@ def _value(chosen: Texts, path: str, value: Any) -> str:
         return "; ".join([*_steps(chosen, value["steps"]), _depth(chosen, value["above"])])
     if name == "steps" and isinstance(value, str):
         return "; ".join(_steps(chosen, [(int(sat), int(depth)) for sat, depth in _STEP.findall(value)]))
-    if name.endswith("_minor") and isinstance(value, dict):
+    if name.endswith(_MINOR) and isinstance(value, dict):
         return ", ".join(chosen.money(minor_text(minor, code), code) for code, minor in value.items()) or "–"
     text = value if isinstance(value, str) else json.dumps(value)
     known = chosen.section("desk.sweep_modes" if name == "sweep_mode" else "desk.setting_choices")
@@ -61,7 +63,7 @@ def _value(chosen: Texts, path: str, value: Any) -> str:
 
 
 def _number(chosen: Texts, name: str, above: str, value: int) -> str:
-    if above.endswith("_minor") and name in EXPONENTS:
+    if above.endswith(_MINOR) and name in EXPONENTS:
         return chosen.money(minor_text(value, name), name)
     if name.endswith("_seconds"):
         return duration(chosen, value)
@@ -69,7 +71,7 @@ def _number(chosen: Texts, name: str, above: str, value: int) -> str:
         return percent(chosen, value)
     if name.endswith("_sat"):
         return f"{chosen.number(str(value))}\u00a0{chosen('desk.sat')}"
-    if name.endswith("_depth") or name in ("above", "depth"):
+    if name.endswith("_depth") or name in ("above", "depth", "confirmations_above"):
         return _depth(chosen, value)
     return chosen.number(str(value))
 
