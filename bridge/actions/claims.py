@@ -11,6 +11,7 @@ from pydantic import Field
 from bridge.actions.fields import Argument, Body, Id, Limit, Matching, Option, Reason, Sat, Shape, Text, Txid
 from bridge.actions.row import Action, Api, Command, Form, Read, Row
 from bridge.core.claims import Outcome
+from bridge.core.one_line import one_line
 from bridge.desk import claims
 from bridge.desk.claims import ClaimView
 
@@ -60,7 +61,7 @@ def claim_lines(found: list[dict[str, Any]]) -> Iterable[str]:
     for row in found:
         until = f"OVERDUE since {row['due_at']}" if row["is_overdue"] else f"until {row['due_at']}"
         stands = f"{row['outcome']} by {row['closed_by']}" if row["closed_at"] else until
-        yield f"{row['id']}  {row['stage']:8}  {row['invoice_id']}  {stands}  {row['said'][:60]}"
+        yield f"{row['id']}  {row['stage']:8}  {row['invoice_id']}  {stands}  {one_line(row['said'], longest=60)}"
     yield f"{len(found)} claims"
 
 

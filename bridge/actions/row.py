@@ -12,12 +12,17 @@ from pydantic import BaseModel
 
 from bridge.actions.fields import Body, ReasonBody
 from bridge.core.as_json import as_json
+from bridge.core.one_line import one_line
 
 
 def as_table(heads: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
-    """Columns for people under their names; those whose name begins with > stand to the right. Numbers are in groups of three."""
+    """Columns for people under their names; those whose name begins with > stand to the right. Numbers are in groups of three,
+    texts on one line.
+    """
     lines = [[name.removeprefix(">") for name in heads]]
-    lines += [[f"{cell:,}".replace(",", " ") if isinstance(cell, int) else cell for cell in row] for row in rows]
+    lines += [
+        [f"{cell:,}".replace(",", " ") if isinstance(cell, int) else one_line(cell) for cell in row] for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     is_right = [name.startswith(">") for name in heads]
     padded = (

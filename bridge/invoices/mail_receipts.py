@@ -13,6 +13,7 @@ from typing import Any
 from bridge.context import Bridge, Mailer
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.money import btc_text
+from bridge.core.one_line import one_line
 from bridge.core.retry import next_try_at
 from bridge.invoices.pay import PayView, pay_view
 from bridge.invoices.statement import statement_json
@@ -84,7 +85,7 @@ def letter(bridge: Bridge, view: PayView, texts: Texts) -> Iterator[str]:
     about = {
         "receipt.seller": bridge.shop_name,
         "labels.document": view.billing_payment_id,
-        "labels.description": _one_line(view.description),
+        "labels.description": one_line(view.description),
         "receipt.number": view.invoice["id"],
         "receipt.worth": texts.money(view.invoice["amount"], currency),
         "receipt.paid_at": texts.when(view.settled_at) if view.settled_at else "",
@@ -120,8 +121,3 @@ def _price(price: dict[str, Any], texts: Texts, currency: str) -> Iterator[str]:
         yield f"{texts('labels.sum')}: {texts.money(price['together'], currency)}"
     yield f"{texts('labels.rate')}: {texts.money(price['rate'], currency)}"
     yield f"{texts('labels.in_bitcoin')} ({texts('sums.rounded_up')}): {btc_text(price['due_sat'])} BTC"
-
-
-def _one_line(text: str) -> str:
-    """A stranger's words without what could steer a line."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text[:400]).split())[:160]

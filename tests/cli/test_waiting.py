@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import click
 import pytest
 
+from bridge.actions.claims import claim_lines
 from bridge.actions.row import as_table
 from bridge.cli import waiting
 
@@ -89,3 +90,16 @@ def test_a_table_has_names_over_columns_and_numbers_to_the_right() -> None:
         "longer           5",
     ]
     assert as_table(("invoice", ">sat"), []) == ["invoice  sat"]
+
+
+STEERING = "VPS\x1b[2J\nall paid\x9b31m \u202eevil\u2066 end"
+
+
+def test_the_words_of_clients_steer_no_terminal() -> None:
+    _, line = as_table(("note",), [(STEERING,)])
+    assert line == "VPS [2J all paid 31m evil end"
+    _, line = as_table(("note",), [("x" * 5_000,)])
+    assert line == "x" * 160
+    claim = {"is_overdue": False, "due_at": "soon", "closed_at": None, "id": "clm_1", "stage": "inquiry"}
+    first, _ = claim_lines([claim | {"invoice_id": "inv_1", "said": STEERING + "y" * 2_000}])
+    assert first.isprintable() and first.endswith("evil end" + "y" * 31)
