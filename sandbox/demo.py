@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -31,7 +32,7 @@ START_SECONDS = 40
 # Longer than any lease (60 s): a program that is killed in the middle of a look or a delivery keeps others from it so long.
 STEP_SECONDS = 90
 PREFIX = "subtc-demo-"
-# In the demo's folder: the numbers of the demo's own process and of its programs.
+# In the demo's folder: the numbers and command lines of the demo's own process and of its programs.
 PROGRAMS = "programs"
 PORTS = {"bitcoin": 8731, "billmanager": 8732, "bridge": 8733}
 
@@ -85,26 +86,47 @@ def moved_ports(ports: Mapping[str, int]) -> list[str]:
 
 
 def leftovers() -> list[str]:
-    """What demos that were killed, or failed, have left in the folder for temporary files."""
+    """What this user's demos that were killed, or failed, have left in the folder for temporary files."""
     lines = []
     for place in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
         try:
-            demo, *programs = [int(pid) for pid in (place / PROGRAMS).read_text().split()]
+            # Others may write there too, and what is printed is meant to be run.
+            if place.lstat().st_uid != os.getuid():
+                continue
+            demo, *programs = [_noted(line) for line in (place / PROGRAMS).read_text().splitlines()]
         except (OSError, ValueError):
             continue
-        if not _runs(demo):
-            still = [str(pid) for pid in programs if _runs(pid)]
+        if not _runs(*demo):
+            still = [str(pid) for pid, command in programs if _runs(pid, command)]
             ends = f"its programs still run, end them: kill {' '.join(still)}; then " if still else ""
-            lines.append(f"A demo that was not ended has left {place}: {ends}rm -r {place}")
+            named = shlex.quote(str(place))
+            lines.append(f"A demo that was not ended has left {named}: {ends}rm -r {named}")
     return lines
 
 
-def _runs(pid: int) -> bool:
-    """Whether the number is still one of this user's programs."""
+def note_of(pid: int) -> str:
+    """A line of PROGRAMS."""
+    return f"{pid} {_command(pid)}"
+
+
+def _noted(line: str) -> tuple[int, str]:
+    pid, _, command = line.partition(" ")
+    return int(pid), command
+
+
+def _runs(pid: int, command: str) -> bool:
+    """Whether the number is still that program of this user's: numbers are given out again."""
     with contextlib.suppress(OSError):
         os.kill(pid, 0)
-        return True
+        return _command(pid) == command
     return False
+
+
+def _command(pid: int) -> str:
+    """How it was called, on one line; "" where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return " ".join(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split())
+    return ""
 
 
 @contextlib.contextmanager
@@ -247,7 +269,7 @@ def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) ->
         )
     demo.programs.append(program)
     numbers = [os.getpid(), *(each.pid for each in demo.programs)]
-    (demo.directory / PROGRAMS).write_text("\n".join(map(str, numbers)))
+    (demo.directory / PROGRAMS).write_text("\n".join(map(note_of, numbers)))
     if ready is None:
         return program
     deadline = time.monotonic() + START_SECONDS

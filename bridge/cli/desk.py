@@ -13,7 +13,7 @@ import click
 from bridge.actions.row import as_table
 from bridge.books.verify import balances, book_differences
 from bridge.books.verify import verify_audit as verify
-from bridge.cli.opened import Moment, acting, for_programs, given, merchant_of, opened, reading, show, tell
+from bridge.cli.opened import Moment, acting, for_programs, given, json_too, merchant_of, opened, reading, show, tell
 from bridge.cli.waiting import bar
 from bridge.context import Bridge
 from bridge.desk import explain as explaining
@@ -59,7 +59,7 @@ def _money_cells(each: dict[str, Any]) -> tuple[str | int, ...]:
 
 @click.command()
 @click.argument("reference")
-@click.option("--json", "is_json", is_flag=True, help="JSON for programs.")
+@json_too
 @reading
 def find(bridge: Bridge, reference: str, is_json: bool) -> None:
     """Find invoices by whatever is at hand: an id, an address, a transaction or its beginning, a pay page, a client's id or
@@ -103,11 +103,15 @@ def review() -> None:
 @click.option("--all", "with_resolved", is_flag=True, help="Resolved items too.")
 @click.option("--kind", help="Only this kind.")
 @click.option("--limit", default=50, show_default=True)
+@json_too
 @reading
-def review_list(bridge: Bridge, with_resolved: bool, kind: str | None, limit: int) -> None:
+def review_list(bridge: Bridge, with_resolved: bool, kind: str | None, limit: int, is_json: bool) -> None:
     """List items, most urgent first."""
     match = given(state=None if with_resolved else "open", kind=kind)
     items = resolve_review.list_reviews(bridge, match=match, limit=limit)
+    if is_json:
+        show(items)
+        return
     for item in items:
         late = "OVERDUE " if item["is_overdue"] else ""
         click.echo(
@@ -240,10 +244,14 @@ def _chosen(bridge: Bridge, chosen: dict[str, Any]) -> list[dict[str, Any]]:
 
 @events.command("list")
 @_filters
+@json_too
 @reading
-def events_list(bridge: Bridge, /, **chosen: Any) -> None:
+def events_list(bridge: Bridge, /, is_json: bool, **chosen: Any) -> None:
     """List events, newest first."""
     rows = _chosen(bridge, chosen)
+    if is_json:
+        show(rows)
+        return
     for row in rows:
         click.echo(f"{row['id']:28}  {row['at']}  {row['type']:20}  {row['invoice_id']}")
     click.echo(f"{len(rows)} events")

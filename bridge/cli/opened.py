@@ -105,6 +105,11 @@ def given(**options: str | None) -> dict[str, str]:
     return {name: text for name, text in options.items() if text}
 
 
+def json_too(command: Callable[..., None]) -> Callable[..., None]:
+    """The option of a list that is told to people, for programs."""
+    return click.option("--json", "is_json", is_flag=True, help="JSON for programs.")(command)
+
+
 def for_programs(command: Callable[..., None]) -> Callable[..., None]:
     """The option of a command that tells people a table, and programs JSON as it always did."""
     table = click.option("--table", "form", flag_value="table", help="A table, as on a terminal.")(command)

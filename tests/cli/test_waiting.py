@@ -11,6 +11,7 @@ import pytest
 from bridge.actions.claims import claim_lines
 from bridge.actions.row import as_table
 from bridge.cli import waiting
+from bridge.cli.group import main
 
 
 class Terminal(io.StringIO):
@@ -103,3 +104,18 @@ def test_the_words_of_clients_steer_no_terminal() -> None:
     claim = {"is_overdue": False, "due_at": "soon", "closed_at": None, "id": "clm_1", "stage": "inquiry"}
     first, _ = claim_lines([claim | {"invoice_id": "inv_1", "said": STEERING + "y" * 2_000}])
     assert first.isprintable() and first.endswith("evil end" + "y" * 31)
+
+
+def lists_below(command: click.Command, *words: str) -> Iterator[tuple[str, set[str]]]:
+    """Each list with its options."""
+    for name, each in getattr(command, "commands", {}).items():
+        yield from lists_below(each, *words, name)
+    if words[-1:] == ("list",):
+        yield " ".join(words), {option for each in command.params for option in each.opts}
+
+
+def test_every_list_is_told_to_programs_too() -> None:
+    options = dict(lists_below(main))
+    assert {"review list", "events list", "payouts list"} <= set(options)
+    # Tokens are told as JSON alone.
+    assert {words for words, its in options.items() if "--json" not in its} == {"operator token list"}

@@ -52,12 +52,28 @@ def test_what_a_killed_demo_left_is_named_and_a_running_one_is_let_alone(
     killed, running, empty = (tmp_path / f"{demo.PREFIX}{name}" for name in ("killed", "running", "empty"))
     for folder in (killed, running, empty):
         folder.mkdir()
-    (killed / demo.PROGRAMS).write_text(f"{gone.pid}\n{os.getpid()}\n{gone.pid}")
-    (running / demo.PROGRAMS).write_text(f"{os.getpid()}\n{gone.pid}")
+    dead, alive = demo.note_of(gone.pid), demo.note_of(os.getpid())
+    (killed / demo.PROGRAMS).write_text(f"{dead}\n{alive}\n{dead}")
+    (running / demo.PROGRAMS).write_text(f"{alive}\n{dead}")
     (said,) = demo.leftovers()
     assert f"has left {killed}: its programs still run, end them: kill {os.getpid()}; then rm -r {killed}" in said
-    (killed / demo.PROGRAMS).write_text(f"{gone.pid}")
+    (killed / demo.PROGRAMS).write_text(dead)
     assert demo.leftovers() == [f"A demo that was not ended has left {killed}: rm -r {killed}"]
+
+
+def test_what_is_told_to_be_run_ends_no_other_program_and_runs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    odd = tmp_path / f"{demo.PREFIX}a; touch b"
+    odd.mkdir()
+    # Its number was given to another program since.
+    (odd / demo.PROGRAMS).write_text(f"{gone.pid} python\n{os.getpid()} python -m sandbox bitcoin")
+    assert demo.leftovers() == [f"A demo that was not ended has left '{odd}': rm -r '{odd}'"]
+    monkeypatch.setattr(os, "getuid", lambda: odd.stat().st_uid + 1)
+    assert demo.leftovers() == []
 
 
 def test_a_folder_that_nobody_named_goes_with_its_demo_unless_that_failed(

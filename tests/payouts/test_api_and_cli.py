@@ -368,6 +368,14 @@ def test_a_refund_by_two_people_on_the_command_line(desk: Desk, command: Callabl
     assert len(json.loads(command("payouts", "show", payout["id"]).output)["all_approvals"]) == 1
 
 
+def test_lists_for_people_are_told_to_programs_too(desk: Desk, command: Callable[..., Any]) -> None:
+    invoice = desk.settled()
+    events = json.loads(command("events", "list", "--json").output)
+    assert {"invoice.settled"} <= {each["type"] for each in events if each["invoice_id"] == invoice["id"]}
+    assert f"{len(events)} events" in command("events", "list").output
+    assert json.loads(command("review", "list", "--all", "--json").output) == []
+
+
 def test_an_unknown_fee_is_said_on_the_command_line(desk: Desk, command: Callable[..., Any]) -> None:
     desk.world.control("knobs", health_form="result")
     invoice = desk.settled()
