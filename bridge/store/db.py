@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
@@ -36,6 +36,8 @@ QUEUE_SECONDS = 2
 # Errors of a server that says nothing, as one that answers with an error does not.
 SILENT = ("WaitedTooLong", "ConnectionTimeout")
 ANNOUNCE_PAUSE_SECONDS = 0.02
+# SQLSTATE of a transaction that was given up so that another one goes on, and how often a migration begins again after one.
+DEADLOCK, DEADLOCKS = "40P01", 5
 
 
 class FairLock:
@@ -495,24 +497,54 @@ def _put_up(fence: Fence, engine: Engine) -> None:
 
 def migrate(database_url: str, *, state_directory: Path | None = None, is_open: bool = False) -> None:
     """Brings the schema to the newest version. Run before the workers start, never at import. The rest is as for `open_store`."""
-    # A seventh of what every program would have to load when it starts.
-    from alembic import command
-    from alembic.config import Config
-
     url = url_of(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     store = open_store(database_url, pool_size=1, state_directory=state_directory, is_open=is_open)
     try:
-        with store.write() as tx:
-            # Nodes that start together migrate one after the other: the second finds the work done.
-            queue_up(tx, "migrate")
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS))
-            config.attributes["connection"] = tx
-            command.upgrade(config, "head")
+        for is_last in (*[False] * DEADLOCKS, True):
+            try:
+                with store.write() as tx:
+                    _upgrade(tx)
+                return
+            except Unavailable as trouble:
+                if is_last or getattr(getattr(trouble.__cause__, "orig", None), "sqlstate", None) != DEADLOCK:
+                    raise
     finally:
         store.close()
+
+
+def _upgrade(tx: Connection) -> None:
+    # A seventh of what every program would have to load when it starts.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    # Nodes that start together migrate one after the other: the second finds the work done.
+    queue_up(tx, "migrate")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = tx
+    if set(MigrationContext.configure(tx).get_current_heads()) == set(ScriptDirectory.from_config(config).get_heads()):
+        return
+    if tx.dialect.name == "postgresql":
+        _keep_nodes_waiting(tx)
+    command.upgrade(config, "head")
+
+
+def _keep_nodes_waiting(tx: Connection) -> None:
+    """Nodes of the release before are at work: who has begun goes on to its end first, and nobody begins until we are through.
+
+    Else the two would wait for each other, as each has tables that the other one comes to later. Work begins with the invoice.
+    """
+    from bridge.store.tables import metadata
+
+    there = metadata.tables.keys() & set(inspect(tx).get_table_names())
+    if there:
+        names = sorted(there, key=lambda name: (name != "invoices", name))
+        quoted = map(tx.dialect.identifier_preparer.quote, names)
+        tx.exec_driver_sql(f"LOCK TABLE {', '.join(quoted)} IN ACCESS EXCLUSIVE MODE")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from sqlalchemy import Connection, Inspector, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.books.verify import balances, book_differences, verify_audit
-from bridge.store import tables
+from bridge.store import db, tables
 from bridge.store.db import migrate
-from tests.flows.world import World
+from tests.flows.world import World, until
 from tests.upgrade import days, stored
 
 Rows = dict[str, Counter[tuple[Any, ...]]]
@@ -136,6 +137,38 @@ def test_nodes_that_start_together_migrate_once(old_url: str) -> None:
     command = [sys.executable, "-c", "import sys; from bridge.store.db import migrate; migrate(sys.argv[1])", old_url]
     nodes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     assert [(node.communicate(timeout=60)[1], node.returncode) for node in nodes] == [(b"", 0)] * 3
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_node_of_the_old_version_ends_what_it_has_begun_first(old_url: str) -> None:
+    """It has an invoice, and comes to every other table later."""
+    with ThreadPoolExecutor(1) as beside:
+        with connected(old_url) as node:
+            others = sorted(set(inspect(node).get_table_names()) - {"invoices", "alembic_version"})
+            node.execute(text("SELECT id FROM invoices FOR UPDATE"))
+            migrated = beside.submit(migrate, old_url)
+            waits = text(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            assert until(lambda: node.execute(waits).first(), seconds=60)
+            node.execute(text(f"LOCK TABLE {', '.join(others)} IN ROW EXCLUSIVE MODE"))
+        migrated.result(timeout=60)
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_migration_that_is_given_up_for_a_node_begins_again(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = []
+
+    def give_up(tx: Connection, name: str) -> None:
+        if len(given_up) < 2:
+            given_up.append(name)
+            tx.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$"))
+
+    monkeypatch.setattr(db, "queue_up", give_up)
+    migrate(old_url)
+    assert given_up == ["migrate"] * 2
+    with connected(old_url) as connection:
+        assert "generation" in inspect(connection).get_table_names()
 
 
 def test_history_can_still_neither_be_changed_nor_removed(old_url: str) -> None:
