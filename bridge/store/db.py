@@ -482,13 +482,18 @@ def _record_of(url: URL, state_directory: Path | None) -> Path | None:
 
 
 def _put_up(fence: Fence, engine: Engine) -> None:
-    """Each new connection is compared, and one that was here before once a newer generation is known."""
+    """Each new connection is compared, and one that was here before once a newer generation is known, or on a server once in a
+    while: where commits wait for no standby any more, each machine must have heard of it before a failover.
+    """
+    is_server = engine.dialect.name == "postgresql"
 
     def connected(connection: Any, record: Any) -> None:
         record.info["generation"] = fence.admit(connection)
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
-        if not record.info.get("is_pooled") and record.info.get("generation") != fence.known.number:
+        if record.info.get("is_pooled"):
+            return
+        if record.info.get("generation") != fence.known.number or (is_server and fence.is_stale):
             record.info["generation"] = fence.admit(connection)
 
     event.listen(engine, "connect", connected)

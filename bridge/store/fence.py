@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,8 @@ from typing import Any
 from bridge.core.errors import Unavailable
 
 RECORD_BYTES = 256
+# So long a process that is at work goes by what it compared: as often as a worker writes down what has changed.
+COMPARED_SECONDS = 5
 _SEEN = "(SELECT coalesce(max(id), 0) FROM audit)"
 _OWN = f"g.number, g.mark, g.timeline, g.system_id, g.is_synchronous, {_SEEN}"
 SQLITE = f"SELECT {_OWN}, NULL, '', 0 FROM (SELECT 1) one LEFT JOIN generation g ON 1 = 1"
@@ -70,9 +73,9 @@ class Found:
 
     def known(self, before: Known) -> Known:
         is_same = (before.number, before.mark) == (self.number, self.mark)
-        return Known(
-            number=self.number, mark=self.mark, seen=self.seen, is_synchronous=is_same and before.is_synchronous
-        )
+        # A standby that has taken over says what was so on the primary when it last heard from it.
+        is_synchronous = is_same and before.is_synchronous if self.has_failed_over else self.is_synchronous
+        return Known(number=self.number, mark=self.mark, seen=self.seen, is_synchronous=is_synchronous)
 
 
 class Fence:
@@ -88,6 +91,7 @@ class Fence:
         self._path = path
         self._guard = threading.Lock()
         self._known, self._raw, self._file = Known(), b"", -1
+        self._compared_at = 0.0
         self._passing = threading.local()
         self._statement = POSTGRESQL
 
@@ -95,6 +99,11 @@ class Fence:
     def is_kept(self) -> bool:
         """Whether the record outlives this process."""
         return self._opened() >= 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether this process compared nothing for so long that what it knows may have changed."""
+        return time.monotonic() - self._compared_at >= COMPARED_SECONDS
 
     @property
     def known(self) -> Known:
@@ -137,6 +146,7 @@ class Fence:
             # Not compared; but what the server does not tell is learnt here, not in the middle of a transaction.
             self.look(driver, is_inside=is_inside)
             return None
+        self._compared_at = time.monotonic()
         # First: what others commit while we ask is in what we find then.
         known = self.known
         found = self.look(driver, is_inside=is_inside)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.core.errors import Unavailable
-from bridge.store import audit, generation, leases
+from bridge.store import audit, fence, generation, leases
 from bridge.store.db import Store, open_store
 from bridge.store.fence import Fence, Found, Known
 from tests.pooler import open_pooler
@@ -241,3 +241,41 @@ def test_nothing_is_missing_only_where_both_remember_that_commits_waited(
         assert generation.go_over(tx, kept.fence, merchants=["shop"], now=NOW) is None, (
             "another program was there before"
         )
+
+
+@pytest.fixture
+def beside(kept: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A machine without a worker, beside `kept` over a primary whose commits wait for its standby."""
+    monkeypatch.setattr(generation, "_is_synchronous", lambda _: True)
+    generation.keep(kept)
+    (other := tmp_path / "other").mkdir()
+    with closing(open_store(database_url, state_directory=other)) as opened:
+        assert code(opened) == ""
+        yield opened
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_machine_without_a_worker_remembers_too_that_commits_waited(kept: Store, beside: Store) -> None:
+    assert beside.fence.known == kept.fence.known and beside.fence.known.is_synchronous
+    with closing(open_store(kept.engine.url.render_as_string(), is_open=True)) as server, server.write() as tx:
+        tx.execute(generation.generation.update().values(timeline=0))
+        begun = generation.go_over(tx, beside.fence, merchants=["shop"], now=NOW)
+        assert begun is not None and not begun.is_lossy
+        assert leases.mode_of(tx) == "normal"
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_machine_at_work_hears_that_commits_wait_no_more(
+    kept: Store, beside: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "_is_synchronous", lambda _: False)
+    generation.keep(kept)
+    monkeypatch.setattr(fence, "COMPARED_SECONDS", 0)
+    assert code(beside) == ""
+    assert not beside.fence.known.is_synchronous
+
+
+def test_what_a_standby_says_of_its_primary_is_not_learnt() -> None:
+    found = replace(FOUND, is_synchronous=True, timeline_now=3)
+    assert not found.known(KNOWN).is_synchronous
+    assert found.known(replace(KNOWN, is_synchronous=True)).is_synchronous
