@@ -260,7 +260,8 @@ def _first_step(
 def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> Answered | None:
     """Asks the wallet outside any transaction. A lost reply leaves an orphan address at the gateway: harmless, never shown.
 
-    None when the wallet was so slow that another request took the claim over: its invoice is ours too.
+    None when another request has opened the payment meanwhile: it took the claim over from a slow one, or found an address at
+    hand and needed none. Its invoice is ours too.
     """
     ask = bridge.receiving.asks
     if ask is None:
@@ -285,6 +286,8 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
             is_used = wallets.is_used(tx, offer.text)
         if is_used:
             raise _not_opened(bridge, asked, needs, code="address_repeated") from None
+        with bridge.store.write() as tx:
+            _free_claims(tx, asked, needs)
         return None
     bridge.crash_point("open.committed")
     return answered
@@ -310,8 +313,9 @@ def _not_opened(bridge: Bridge, asked: _Asked, needs: _NeedsAddress, *, code: st
 
 
 def _free_claims(tx: Tx, asked: _Asked, needs: _NeedsAddress) -> None:
-    idempotency.forget(tx, asked.scope)
-    idempotency.end_opening(tx, owner=needs.owner or "", **_billing(asked))
+    """Neither, where the claim is another request's by now: the key may be its too."""
+    if idempotency.end_opening(tx, owner=needs.owner or "", **_billing(asked)).first() is not None:
+        idempotency.forget(tx, asked.scope)
 
 
 def _require_stage_room(tx: Tx, bridge: Bridge, asked: _Asked, *, instead_of: str = "") -> None:

@@ -2,16 +2,21 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import Barrier
+from dataclasses import replace
+from threading import Barrier, Event
 
 import pytest
 
-from bridge.core.errors import BridgeError, Conflict, Refused
+from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
+from bridge.core.rail import Offer, Wanted
+from bridge.invoices.targets import fill_spare_addresses
 from bridge.store import idempotency
 from bridge.store.idempotency import Scope
 from bridge.store.together import Together
+from tests.builders import with_rail
 from tests.flows.world import World, until
 
 
@@ -169,6 +174,53 @@ def test_a_request_that_was_slower_than_its_claim_gets_the_invoice_of_who_took_o
         assert json.loads(slow.result().body)["id"] == json.loads(fast.body)["id"]
     assert len(world.rows("SELECT * FROM invoices")) == 1
     assert world.rows("SELECT * FROM openings") == []
+
+
+@pytest.mark.parametrize("keys", [("first", "second", "third"), ("first", "second", "first")])
+def test_who_asks_the_wallet_gets_the_invoice_that_was_opened_without_a_claim(worlds, keys: tuple[str, ...]) -> None:
+    world = worlds(subtc={"spare_addresses": 1})
+    asks, opened = world.bridge.receiving.asks, []
+
+    def slow(wanted: Wanted) -> Offer:
+        # Meanwhile the worker lays an address by, and the client opens the payment in a second window.
+        assert fill_spare_addresses(world.bridge, owner="w1") == 1
+        opened.append(world.ask(key=keys[1]))
+        return asks(wanted)
+
+    first = _asking(world, slow).ask(key=keys[0])
+    again = world.ask(key=keys[2])
+    assert [each.status for each in (opened[0], first, again)] == [201, 200, 200]
+    assert again.is_replay == (keys[2] == keys[0])
+    assert len({json.loads(each.body)["id"] for each in (opened[0], first, again)}) == 1
+    assert world.rows("SELECT * FROM openings") == []
+    assert {row.state for row in world.rows("SELECT state FROM idempotency")} == {"done"}
+
+
+def test_a_slow_request_that_fails_does_not_free_the_key_of_who_took_over(world: World) -> None:
+    asks, is_taken_over = world.bridge.receiving.asks, Event()
+
+    def gives_up(_: Wanted) -> Offer:
+        assert is_taken_over.wait(10)
+        raise Unavailable("provider_unavailable", "too slow")
+
+    def goes_on(wanted: Wanted) -> Offer:
+        is_taken_over.set()
+        with pytest.raises(Unavailable):
+            slow.result(10)
+        return asks(wanted)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(_asking(world, gives_up).ask)
+        until(lambda: world.rows("SELECT * FROM openings"))
+        world.advance(31)
+        taken_over = _asking(world, goes_on).ask()
+    again = world.ask()
+    assert (again.status, again.is_replay, again.body) == (201, True, taken_over.body)
+    assert world.rows("SELECT * FROM openings") == []
+
+
+def _asking(world: World, asks: Callable[[Wanted], Offer]) -> World:
+    return replace(world, bridge=with_rail(world.bridge, asks=asks))
 
 
 def test_twelve_different_payments_opened_at_once_get_twelve_addresses(world: World) -> None:
