@@ -12,7 +12,7 @@ from bridge.books.verify import verify_audit
 from bridge.core.books import RetentionDays
 from bridge.desk.evidence import evidence
 from bridge.invoices.inbox import receive_callback
-from bridge.store.purge import CLASSES
+from bridge.store.purge import CLASSES, purge
 from bridge.store.tables import APPEND_ONLY, metadata
 from tests.books.runs import codes, paid, reconcile, report_of, told
 
@@ -100,6 +100,28 @@ def test_an_answer_that_no_event_repeats_is_kept(world):
     kept = world.rows("SELECT answer FROM idempotency WHERE key = 'another'")
     assert kept == [(later.body,)]
     assert world.ask("7", key="another").body == later.body
+
+
+@ONE_ENGINE
+def test_an_answer_that_is_kept_is_not_looked_at_again(world):
+    for number in range(3):
+        world.open(str(number))
+    world.advance(1_000)
+    for number in range(3):
+        assert world.ask(str(number), key=f"again-{number}").status == 200
+    world.advance(3 * DAY)
+    looked_at = []
+
+    def cut_out(body, begin):
+        looked_at.append(body)
+        return body[begin - 1 :]
+
+    [answers] = [each for each in CLASSES if each.name == "answers"]
+    with world.bridge.store.write() as tx:
+        # The end of its event is cut out for each answer that is compared.
+        tx.connection.driver_connection.create_function("substr", 2, cut_out)
+        purged = [purge(tx, answers, before=world.bridge.clock(), limit=500) for _ in range(2)]
+    assert (purged, len(looked_at)) == ([3, 0], 3)
 
 
 @ONE_ENGINE

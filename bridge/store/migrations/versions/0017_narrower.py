@@ -28,7 +28,7 @@ SOME = {
     "ix_invoices_contacts": ("invoices", "created_at", "customer_email <> '' OR return_url <> ''"),
     "ix_inbox_bodies": ("inbox", "received_at", "length(body) > 0"),
     "ix_inbox_sessions": ("inbox", "received_at", "headers <> '{}'"),
-    "ix_idempotency_answers": ("idempotency", "created_at", "answer <> ''"),
+    "ix_idempotency_answers": ("idempotency", "created_at", "answer <> '' AND answer_status = 201"),
 }
 
 
