@@ -5,6 +5,7 @@ Owns what this process remembers of them; what time alone changes is told by the
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from bridge.context import Bridge
@@ -20,20 +21,22 @@ FORGOTTEN_AFTER_SECONDS = 60
 
 @dataclass(kw_only=True)
 class _Page:
-    known: Known
+    """`seen` is what is known and how much this process had written when that was so: in one, because threads share it."""
+
+    seen: tuple[Known, int]
     asked_at: float = field(default_factory=time.monotonic)
 
 
 class Polled:
-    """Threads may share it. Of all pages together it is asked once per pause, and after whatever this process has written, whether
-    anything has changed: one thread asks, and who comes meanwhile reads for itself.
+    """Threads may share it. Of all pages together it is asked once per pause whether anything has changed: one thread asks, and who
+    comes meanwhile reads for itself. After whatever this process has written, it is asked of the one page that is wanted.
     """
 
     def __init__(self) -> None:
         self._pages: dict[str, _Page] = {}
         self._turn = threading.Lock()
-        # When it was asked last, and how much this process had written then.
-        self._asked = (float("-inf"), 0)
+        # When it was asked of all.
+        self._asked_at = float("-inf")
 
     def view(self, bridge: Bridge, public_id: str) -> PayView:
         """Raises Refused("unknown_invoice")."""
@@ -42,34 +45,42 @@ class Polled:
 
     def _known(self, bridge: Bridge, public_id: str) -> Known:
         page = self._pages.get(public_id)
-        if page is not None and self._is_due(bridge):
+        if page is not None and time.monotonic() - self._asked_at >= PAUSE_SECONDS:
             page = self._asked_anew(bridge, public_id)
-        if page is None:
+        if page is None or (page.seen[1] != bridge.store.writes and not self._is_as_it_was(bridge, public_id, page)):
             return self._read(bridge, public_id)
         page.asked_at = time.monotonic()
-        return page.known
-
-    def _is_due(self, bridge: Bridge) -> bool:
-        at, writes = self._asked
-        return writes != bridge.store.writes or time.monotonic() - at >= PAUSE_SECONDS
+        return page.seen[0]
 
     def _asked_anew(self, bridge: Bridge, public_id: str) -> _Page | None:
         """The page, if it still is as it was."""
         if not self._turn.acquire(blocking=False):
             return None
         try:
-            at, writes, pages = time.monotonic(), bridge.store.writes, dict(self._pages)
-            with bridge.store.read() as tx:
-                rows, paused = invoices.as_shown(tx, pages), paused_beside(tx, bridge)
+            at, pages = time.monotonic(), dict(self._pages)
+            changed = self._compared(bridge, pages)
             for each, page in pages.items():
-                if rows.get(each) != page.known.row or at - page.asked_at > FORGOTTEN_AFTER_SECONDS:
+                if each in changed or at - page.asked_at > FORGOTTEN_AFTER_SECONDS:
                     self._pages.pop(each, None)
-                elif page.known.paused != paused:
-                    page.known = replace(page.known, paused=paused)
-            self._asked = (at, writes)
+            self._asked_at = at
             return self._pages.get(public_id)
         finally:
             self._turn.release()
+
+    def _is_as_it_was(self, bridge: Bridge, public_id: str, page: _Page) -> bool:
+        """A page that is not is read anew, or forgotten with the next question of all."""
+        return not self._compared(bridge, {public_id: page})
+
+    def _compared(self, bridge: Bridge, pages: Mapping[str, _Page]) -> set[str]:
+        """Those that have changed; the others are as of now."""
+        writes = bridge.store.writes
+        with bridge.store.read() as tx:
+            rows, paused = invoices.as_shown(tx, pages), paused_beside(tx, bridge)
+        changed = {each for each, page in pages.items() if rows.get(each) != page.seen[0].row}
+        for page in (pages[each] for each in pages.keys() - changed):
+            known = page.seen[0]
+            page.seen = (known if known.paused == paused else replace(known, paused=paused), writes)
+        return changed
 
     def _read(self, bridge: Bridge, public_id: str) -> Known:
         writes = bridge.store.writes
@@ -79,7 +90,7 @@ class Polled:
             try:
                 while len(self._pages) >= MOST_PAGES:
                     del self._pages[next(iter(self._pages))]
-                self._pages[public_id] = _Page(known=known)
+                self._pages[public_id] = _Page(seen=(known, writes))
             finally:
                 self._turn.release()
         return known

@@ -1,5 +1,6 @@
 """Pages that ask again: no question while nothing changed, and what changed is told."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -70,6 +71,17 @@ def test_what_this_process_writes_is_told_at_once(site: Site, pausing: pytest.Mo
     after = status_of(site, invoice, before.headers["ETag"])
     assert (after.status_code, after.json["reason"]) == (200, "partial")
     assert after.json["received_sat"] == invoice["remaining_sat"] // 2
+
+
+def test_after_an_own_write_only_the_wanted_page_is_compared(site: Site, pausing: pytest.MonkeyPatch) -> None:
+    pages = [site.open(str(number)) for number in range(3)]
+    etags = [[status_of(site, page) for _ in range(2)][-1].headers["ETag"] for page in pages]
+    site.open("another")
+    with asked(site) as statements:
+        answers = [status_of(site, *each) for each in zip(pages, etags, strict=True) for _ in range(2)]
+    compared = [re.findall(r"public_id IN \((.*?)\)(?!s)", each) for each in statements]
+    assert [each.status_code for each in answers] == [304] * 6
+    assert [[len(ids.split(",")) for ids in each] for each in compared] == [[1]] * 3
 
 
 def test_what_another_process_writes_is_told_after_a_pause(
