@@ -122,9 +122,7 @@ def view_of(
     now: datetime,
     paused: Sequence[str],
 ) -> PayView:
-    """The view of an invoice that was read already, with its quotes, payments, targets and payouts; `paused` are the wallets that are
-    switched off.
-    """
+    """The view of an invoice from what was read already; `paused` are the wallets that are switched off."""
     tracing.follow(row.trace_id)
     newest, told = quotes[-1], statement_of(row, quotes=quotes, payments=payments)
     invoice = shown_with(bridge, row, newest, targets, payments)
