@@ -156,7 +156,7 @@ def set_mode(bridge: Bridge, *, scope: str, mode: str, actor: str, reason: str) 
         before = leases.mode_of(act.tx, scope)
         leases.set_mode(act.tx, scope, mode=mode, now=act.now, actor=actor, reason=reason)
         if (scope, mode) == ("bridge", "normal"):
-            generation.set_recheck(act.tx, "")
+            generation.end_recheck(act.tx)
         act.audit("mode_set", detail={"scope": scope, "before": before, "after": mode})
     log("mode.set", scope=scope, mode=mode, actor=actor)
 

@@ -67,7 +67,8 @@ class Round:
 ROUNDS = (
     # First: what it brings back is found by those that follow.
     Round(jobs={"clock": lambda w: watch_clock(w.bridge, w.watched, owner=w.owner)}),
-    Round(jobs={"generation": lambda w: keep_generation(w.bridge)}, every_seconds=5),
+    # Where books are to be compared it asks the gateway, which may hang.
+    Round(hand="generation", jobs={"generation": lambda w: keep_generation(w.bridge)}, every_seconds=5),
     Round(hand="file", jobs={"write_back": lambda w: write_back(w.bridge)}, every_seconds=2),
     Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}, due="doorbells"),
     Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}, due="looks"),

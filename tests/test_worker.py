@@ -9,10 +9,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from bridge.books import reconcile
 from bridge.books.verify import verify_audit
 from bridge.invoices.offer_beside import offer_beside
+from bridge.store import generation
 from bridge.turns import take_turn
+from bridge.upkeep.failover import keep_generation
 from bridge.worker import ROUNDS, Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)
 from tests.flows.world import World, answer, until
@@ -186,6 +190,30 @@ def test_a_job_that_fails_leaves_the_others_running(world: World, caplog: pytest
     with running(worker):
         until(lambda: world.billing.types() == ["invoice.settled"])
         until(lambda: "job.failed" in caplog.text)
+
+
+def test_a_gateway_that_hangs_while_books_are_owed_does_not_hold_up_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(bridge: object) -> tuple[dict[str, int], int]:
+        asked.set()
+        assert release.wait(30)
+        return {}, 0
+
+    monkeypatch.setattr(reconcile, "wallet_variances", hang)
+    keep_generation(world.bridge)
+    with world.bridge.store.write() as tx:
+        tx.execute(update(generation.generation).values(recheck=generation.OWED))
+    invoice = world.open()
+    world.pay(invoice, confirmations=1)
+    with running(Worker(world.bridge)):
+        assert asked.wait(10)
+        world.advance(31)
+        until(lambda: world.billing.types() == ["invoice.settled"])
+        release.set()
+        until(lambda: world.rows("SELECT * FROM generation WHERE recheck NOT IN ('', 'owed')"))
 
 
 def test_hands_take_no_more_than_they_can_do_and_are_free_again_after_a_failure() -> None:

@@ -20,7 +20,7 @@ from bridge.invoices.record import open_loose_review, open_review
 from bridge.logs import log
 from bridge.permit import acting, check_actor, require_words
 from bridge.store import audit, generation, invoice_pages, invoices, leases, reconciliations, wallets
-from bridge.store.db import Tx
+from bridge.store.db import Tx, queue_up
 
 PHASES = ("invoices", "billing", "wallet")
 PAGE = 200
@@ -85,6 +85,11 @@ def _begin(
     # The chain is asked in any case; the gateway about each address only when its wallet does not add up.
     counts = {"total": total, "wants_polls": int(bridge.chain is None or any(variances.values()))}
     with bridge.store.write() as tx:
+        # Whoever else asked the gateway meanwhile has begun one.
+        queue_up(tx, "reconcile")
+        under_way = reconciliations.unfinished(tx)
+        if under_way is not None:
+            return str(under_way.id)
         reconciliations.start(
             tx,
             reconciliation_id=run_id,

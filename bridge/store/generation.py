@@ -118,9 +118,14 @@ def go_over(tx: Connection, fence: Fence, *, merchants: Sequence[str], now: date
     )
 
 
-def set_recheck(tx: Connection, recheck: str) -> None:
-    """What is owed after a loss: OWED, then the id of the reconciliation, nothing once a person is content."""
-    tx.execute(update(generation).values(recheck=recheck))
+def note_recheck(tx: Connection, run_id: str) -> None:
+    """What is OWED after a loss is this reconciliation; nothing is noted where a person was content meanwhile."""
+    tx.execute(update(generation).where(generation.c.recheck == OWED).values(recheck=run_id))
+
+
+def end_recheck(tx: Connection) -> None:
+    """A person is content: nothing is owed any more."""
+    tx.execute(update(generation).values(recheck=""))
 
 
 def _look(tx: Connection, fence: Fence) -> Found:

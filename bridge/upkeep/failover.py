@@ -48,4 +48,4 @@ def after_failover(bridge: Bridge, *, this_one: bool, actor: str, reason: str) -
 def note_recheck(bridge: Bridge, run_id: str) -> None:
     """The reconciliation that is owed is this one."""
     with bridge.store.write() as tx:
-        generation.set_recheck(tx, run_id)
+        generation.note_recheck(tx, run_id)

@@ -6,6 +6,8 @@ from datetime import datetime
 import pytest
 from sqlalchemy import event
 
+from bridge.books import reconcile as reconcile_module
+from bridge.books.compare import wallet_variances
 from bridge.books.keep_books import refresh_gauges
 from bridge.books.reconcile import (
     list_reconciliations,
@@ -13,6 +15,7 @@ from bridge.books.reconcile import (
     set_baseline,
     show_reconciliation,
     start_reconciliation,
+    start_scheduled,
     step,
     take_billing_report,
 )
@@ -26,6 +29,20 @@ from tests.books.runs import HOUR, change, codes, paid, reconcile, report_of, to
 from tests.flows.test_own_wallet import DESCRIPTOR
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])
+
+
+def test_two_who_begin_at_once_begin_one_run(world, monkeypatch):
+    """Each finds none under way, and asks the gateway."""
+    others = []
+
+    def slow(bridge):
+        monkeypatch.setattr(reconcile_module, "wallet_variances", wallet_variances)
+        others.append(start_scheduled(bridge))
+        return wallet_variances(bridge)
+
+    monkeypatch.setattr(reconcile_module, "wallet_variances", slow)
+    assert start_reconciliation(world.bridge, actor="anna", reason="a test") == others[0]
+    assert [run["id"] for run in list_reconciliations(world.bridge, limit=9)] == others
 
 
 @dataclass

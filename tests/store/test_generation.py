@@ -275,6 +275,17 @@ def test_a_machine_at_work_hears_that_commits_wait_no_more(
     assert not beside.fence.known.is_synchronous
 
 
+def test_what_a_person_has_ended_is_not_owed_again(kept: Store) -> None:
+    """A worker began the comparison while the person looked at another one."""
+    begin(kept)
+    with kept.write() as tx:
+        generation.note_recheck(tx, "rec_1")
+        assert generation.find(tx).recheck == "rec_1"
+        generation.end_recheck(tx)
+        generation.note_recheck(tx, "rec_2")
+        assert generation.find(tx).recheck == ""
+
+
 def test_what_a_standby_says_of_its_primary_is_not_learnt() -> None:
     found = replace(FOUND, is_synchronous=True, timeline_now=3)
     assert not found.known(KNOWN).is_synchronous
