@@ -233,8 +233,14 @@ class Worker:
         """Runs every job once, by the policy in force. True when there was work, so that the loop comes back at once."""
         if not self._is_under_policy():
             return False
-        due = self._due()
-        return any([self._turn(number, each) for number, each in enumerate(ROUNDS) if not each.due or each.due in due])
+        # Asked once, and not before what the clock brought back is there to be found.
+        due, worked = None, False
+        for number, each in enumerate(ROUNDS):
+            if each.due and due is None:
+                due = self._due()
+            if not each.due or each.due in (due or ()):
+                worked |= self._turn(number, each)
+        return worked
 
     def _due(self) -> frozenset[str]:
         if not (self.lookers.free or self.carriers.free):

@@ -50,7 +50,7 @@ def deliver_test_event(world: World, secrets: list[str], receiver: Receiver) -> 
         shop={"notify_url": receiver.url, "notify_secrets": secrets},
     )
     bridge = build(settings)
-    with closing(bridge.store):
+    with closing(bridge):
         body = b'{"id":"evt_rotation","type":"test"}'
         return bridge.billing.notify("shop", event_id="evt_rotation", body=body, now=bridge.clock()).outcome
 

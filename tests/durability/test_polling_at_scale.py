@@ -1,11 +1,15 @@
 """Ten thousand open invoices, sixty calls a minute, no callback: the young are seen in time and the budget holds."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import text
 
-from bridge.store import ahead, counts, deliveries, idempotency, inbox, invoices, leases, targets
+from bridge.store import ahead, counts, deliveries, idempotency, inbox, invoices, leases, targets, together
+from bridge.store.db import driver_of
 from tests.durability.crowd import gather
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
@@ -107,9 +111,21 @@ def explained(tx, claim) -> list[str]:
     def note(_connection, _cursor, statement, parameters, *_):
         seen.append((statement, parameters))
 
+    @contextmanager
+    def noted(of):
+        with driver_of(of) as driver:
+
+            def execute(statement, given):
+                seen.append((statement, given if isinstance(given, dict) else tuple(given)))
+                return driver.execute(statement, given)
+
+            yield SimpleNamespace(execute=execute)
+
     event.listen(tx.engine, "before_cursor_execute", note)
     try:
-        claim(tx)
+        # Some statements go past SQLAlchemy.
+        with patch.object(together, "driver_of", noted):
+            claim(tx)
     finally:
         event.remove(tx.engine, "before_cursor_execute", note)
     prefix = "EXPLAIN " if tx.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "

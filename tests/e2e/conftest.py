@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.demo import PORTS, Demo, Walk, call, running
+from sandbox.demo import PORTS, Demo, Walk, call, running, until
 
 PULLER_KEY = "puller-" + "p" * 30
 PULLER_SECRET = "whsec_" + "cHVsbGVy" * 5
@@ -24,6 +24,7 @@ def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         merchant = settings["merchants"][0]
         puller = {"id": "puller", "api_keys": [PULLER_KEY], "notify_secrets": [PULLER_SECRET]}
         settings["merchants"].append({"currencies": merchant["currencies"]} | puller)
+        merchant["policy"] = {**merchant.get("policy", {}), "tiers": {"trusted": {"tolerance_bps": 50}}}
         if request.param == "postgresql":
             cluster = request.getfixturevalue("postgresql_cluster")
             cluster.create_database("e2e")
@@ -67,6 +68,11 @@ class Order(Walk):
         assert ahead < 300, "the module keeps real time: it refuses what is signed five minutes ahead of it"
         path.write_text(str(ahead))
 
+    def pay_less(self, missing_sat: int) -> None:
+        due = {"address": self.invoice["address"], "amount_sat": self.invoice["remaining_sat"] - missing_sat}
+        until(lambda: self.invoice["address"] in str(self.control("bitcoin", "watches")), "no watch was armed")
+        self.control("bitcoin", "pay", due)
+
     def payment(self) -> dict[str, Any]:
         """What BILLmanager knows about the billing payment."""
         return dict(self.control("billmanager", f"payments/{self.order['payment_id']}"))
@@ -81,6 +87,10 @@ class Order(Walk):
         key = {"Authorization": f"Bearer {api_key or self.demo.secrets['api_key']}"}
         feed = call(f"{self.demo.url('bridge')}/v1/events?after=0&limit=500", headers=key).json()["events"]
         return [event["type"] for event in feed if event["invoice"]["id"] == self.invoice["id"]]
+
+    def told(self, *types: str) -> None:
+        """Waits for these events in the feed, which is numbered several times a second."""
+        until(lambda: self.events() == list(types), f"the feed does not tell {types}")
 
     def rung(self) -> list[dict[str, Any]]:
         """The gateway's callbacks about this invoice's address."""

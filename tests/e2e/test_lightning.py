@@ -49,7 +49,7 @@ def test_an_order_that_is_paid_over_lightning_becomes_an_active_service(order: O
     assert order.statuses().count(4) == 1
     assert {each["name"] for each in order.control("billmanager", "paymethods")["paymethods"]} == {"Bitcoin"}
     assert order.invoice["received_sat"] == invoice["remaining_sat"]
-    assert order.events()[-1] == "invoice.settled"
+    until(lambda: order.events()[-1:] == ["invoice.settled"], "the feed does not say that it is paid")
     assert f"over Lightning {order.invoice['payments'][0]['first_seen_at'][:10]}" in order.payment()["info"]
     assert order.payment()["info"].endswith(f", payment hash {made(order, way['text'])['payment_hash']}")
     shown = json.dumps(order.events())

@@ -42,7 +42,7 @@ def test_an_order_that_is_paid_becomes_an_active_service(order: Order) -> None:
     assert f"; {money['amount_sat']} sat on-chain {money['first_seen_at'][:10]}" in payment["info"]
     assert payment["info"].endswith(f", txid {money['txid']}")
     assert order.statuses().count(PAID) == 1
-    assert order.events() == ["invoice.created", "invoice.processing", "invoice.settled"]
+    order.told("invoice.created", "invoice.processing", "invoice.settled")
 
 
 def test_with_every_callback_dropped_the_order_still_becomes_active(order: Order) -> None:
@@ -113,7 +113,7 @@ def test_twelve_reloads_at_once_make_one_invoice(order: Order) -> None:
     assert len(seen) == 12
     assert len(pages) == 1
     order.open_pay_page()
-    assert order.events() == ["invoice.created"]
+    order.told("invoice.created")
     assert order.statuses().count(IN_PAY) == 1
 
 
@@ -137,6 +137,32 @@ def test_with_pushes_off_the_checkpay_tick_pulls_and_pays(demo: Demo, order: Ord
     pulled.paid()
     pulled.active()
     assert pulled.statuses().count(PAID) == 1
+
+
+def test_a_trusted_client_of_the_panel_is_judged_by_the_rules_of_his_tier(demo: Demo, order: Order) -> None:
+    """The tier goes from the method's settings in BILLmanager to the rule of the policy that absorbs what is missing."""
+    settings = {
+        "subtc_bridge_url": demo.url("bridge"),
+        "subtc_api_key": demo.secrets["api_key"],
+        "subtc_notify_secret": demo.secrets["notify_secret"],
+        "subtc_tier": "trusted",
+    }
+    made = order.control("billmanager", "setup", {"settings": settings, "currencies": ["RUB"]})
+    of_the_trusted = Order(demo, paymethod=str(made["paymethod_id"]))
+    of_the_trusted.place_and_open()
+    missing_sat = of_the_trusted.invoice["remaining_sat"] * 40 // 10_000
+    of_the_trusted.pay_less(missing_sat)
+    of_the_trusted.seen()
+    finish(of_the_trusted)
+    assert of_the_trusted.invoice["received_sat"] == of_the_trusted.invoice["quote"]["due_sat"] - missing_sat
+    order.place_and_open()
+    order.pay_less(order.invoice["remaining_sat"] * 40 // 10_000)
+    order.mine()
+    order.travel(31)  # no watch rings for a part: the next look has to come
+    until(lambda: order.api_invoice()["confirmed_sat"], "the block was not seen")
+    found = order.api_invoice()
+    assert (found["status"], found["exception"]) == ("new", "paid_partial")
+    assert order.payment()["status"] == IN_PAY
 
 
 def test_a_push_that_billmanager_could_not_answer_is_repeated_and_pays_once(order: Order) -> None:

@@ -460,6 +460,9 @@ ACTING = {
     "policy reject": ("1",),
     "recheck": (),
     "purge": (),
+    "claims open": ("inv_1", "--said", "I paid"),
+    "claims advance": ("clm_1", "dispute"),
+    "claims close": ("clm_1", "withdrawn"),
 }
 
 
