@@ -15,7 +15,7 @@ from bridge.cli.opened import acting, opened, settings_of, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
 from bridge.cli.waiting import bar, waiting
-from bridge.config import cautions, load_settings
+from bridge.config import ConfigError, cautions, load_settings
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.invoices.check_again import check_again, check_all_again
@@ -185,17 +185,24 @@ def migrate(ctx: click.Context) -> None:
 @click.command("copy-database")
 @click.argument("source_url")
 @click.argument("target_url")
+@click.pass_context
 @waiting("copy-database")
-def copy_database(source_url: str, target_url: str) -> None:
+def copy_database(ctx: click.Context, source_url: str, target_url: str) -> None:
     """Copy a database to another engine, row for row and verified: how one grows from SQLite to PostgreSQL.
 
     Stop serve and worker first. The target must be empty; its schema is made here.
     """
+    try:
+        state_directory = state_directory_of(settings_of(ctx))
+    except ConfigError:  # the addresses are all that it needs
+        state_directory = None
     migrate_database(target_url, is_open=True)
-    source, target = open_store(source_url, pool_size=2), open_store(target_url, pool_size=2, is_open=True)
+    source = open_store(source_url, pool_size=2)
+    target = open_store(target_url, pool_size=2, state_directory=state_directory, is_open=True)
     try:
         with bar("Copying", length=count_rows(source)) as drawn:
             copied = copy_all(source, target, progress=lambda _table, rows: drawn.update(rows))
+        target.fence.forget()
     finally:
         source.close()
         target.close()

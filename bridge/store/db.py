@@ -501,7 +501,10 @@ def _put_up(fence: Fence, engine: Engine) -> None:
 
 
 def migrate(database_url: str, *, state_directory: Path | None = None, is_open: bool = False) -> None:
-    """Brings the schema to the newest version. Run before the workers start, never at import. The rest is as for `open_store`."""
+    """Brings the schema to the newest version. Run before the workers start, never at import. The rest is as for `open_store`.
+
+    A server's empty database is begun with: this machine forgets the one before. An empty file may stand where one is missing.
+    """
     url = url_of(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -510,7 +513,9 @@ def migrate(database_url: str, *, state_directory: Path | None = None, is_open: 
         for is_last in (*[False] * DEADLOCKS, True):
             try:
                 with store.write() as tx:
-                    _upgrade(tx)
+                    was_empty = _upgrade(tx)
+                if was_empty and store.is_postgresql:
+                    store.fence.forget()
                 return
             except Unavailable as trouble:
                 if is_last or getattr(getattr(trouble.__cause__, "orig", None), "sqlstate", None) != DEADLOCK:
@@ -519,7 +524,8 @@ def migrate(database_url: str, *, state_directory: Path | None = None, is_open: 
         store.close()
 
 
-def _upgrade(tx: Connection) -> None:
+def _upgrade(tx: Connection) -> bool:
+    """Whether there was no schema at all."""
     # A seventh of what every program would have to load when it starts.
     from alembic import command
     from alembic.config import Config
@@ -531,11 +537,13 @@ def _upgrade(tx: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = tx
-    if set(MigrationContext.configure(tx).get_current_heads()) == set(ScriptDirectory.from_config(config).get_heads()):
-        return
+    heads = set(MigrationContext.configure(tx).get_current_heads())
+    if heads == set(ScriptDirectory.from_config(config).get_heads()):
+        return False
     if tx.dialect.name == "postgresql":
         _keep_nodes_waiting(tx)
     command.upgrade(config, "head")
+    return not heads
 
 
 def _keep_nodes_waiting(tx: Connection) -> None:

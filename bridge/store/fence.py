@@ -119,6 +119,11 @@ class Fence:
             if found.number >= known.number and found != known:
                 self._write(found)
 
+    def forget(self) -> None:
+        """Whatever this machine has worked with before: the next database that it meets is the one."""
+        with self._guard, self._locked():
+            self._write(Known())
+
     def saw(self, audit_id: int) -> None:
         """Keeps up to where the audit is committed; for who holds the lock of the database's writers."""
         with self._guard:

@@ -10,13 +10,14 @@ from bridge.config import load_settings
 from bridge.context import Bridge
 from bridge.runtime import build
 from bridge.store import generation, leases
-from bridge.store.db import open_store
+from bridge.store.db import migrate, open_store
 from bridge.upkeep.check import readiness
 from bridge.upkeep.doctor import Place as DoctorsPlace
 from bridge.upkeep.doctor import examine
 from bridge.upkeep.failover import keep_generation
 from tests.drills.place import Place
 from tests.flows.world import World, open_world
+from tests.postgres import Cluster
 
 WHO = ("--actor", "anna", "--reason", "a drill")
 
@@ -78,6 +79,29 @@ def test_a_copy_is_restored_where_a_later_database_was(place: Place) -> None:
     assert done.exit_code == 0, done.output
     assert standing(place)[1] == "read_only"
     assert place.run("mode", "normal", *WHO).exit_code == 0
+
+
+def test_a_machine_that_tried_another_server_moves_to_a_new_one(
+    place: Place, postgresql_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    for name in ("tried", "moved_to"):
+        postgresql_cluster.create_database(name)
+    tried, moved_to = postgresql_cluster.url("tried"), postgresql_cluster.url("moved_to")
+    migrate(tried, state_directory=tmp_path)
+    with closing(open_store(tried, state_directory=tmp_path)) as store:
+        generation.keep(store)
+    with closing(build(load_settings(place.config)).store) as store:
+        generation.keep(store)
+    write(place)
+    copied = place.run("copy-database", f"sqlite:///{files(place)}", moved_to)
+    assert copied.exit_code == 0, copied.output
+    settings = place.config.read_text()
+    place.config.write_text(settings.replace(f"sqlite:///{files(place)}", moved_to))
+    assert place.config.read_text() != settings
+    write(place)
+    for name in ("tried", "moved_to"):
+        postgresql_cluster.drop_database(name)
 
 
 def refused(bridge: Bridge) -> tuple[str, str]:

@@ -10,9 +10,10 @@ import pytest
 
 from bridge.core.errors import Unavailable
 from bridge.store import audit, fence, generation, leases
-from bridge.store.db import Store, open_store
+from bridge.store.db import Store, migrate, open_store
 from bridge.store.fence import Fence, Found, Known
 from tests.pooler import open_pooler
+from tests.postgres import Cluster
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 FOUND = Found(
@@ -241,6 +242,34 @@ def test_nothing_is_missing_only_where_both_remember_that_commits_waited(
         assert generation.go_over(tx, kept.fence, merchants=["shop"], now=NOW) is None, (
             "another program was there before"
         )
+
+
+def test_a_machine_that_tried_another_server_begins_with_an_empty_one(
+    kept: Store, postgresql_cluster: Cluster, engine_name: str, tmp_path: Path
+) -> None:
+    """A file is no server: an empty one may stand where the database is missing."""
+    if kept.is_postgresql:
+        postgresql_cluster.create_database("begun_with")
+        url = postgresql_cluster.url("begun_with")
+    else:
+        write(kept)
+        generation.keep(kept)
+        kept.close()
+        url, path = kept.engine.url.render_as_string(), Path(kept.engine.url.database or "")
+        for name in (path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))):
+            name.unlink(missing_ok=True)
+    migrate(url, state_directory=tmp_path)
+    with closing(open_store(url, state_directory=tmp_path)) as started:
+        assert code(started) == ("" if kept.is_postgresql else "database_fenced")
+    if not kept.is_postgresql:
+        return
+    # With its schema it is a database like any other: no second forgetting.
+    with closing(open_store(url, state_directory=tmp_path)) as started:
+        generation.keep(started)
+        started.fence.learn(replace(started.fence.known, number=9))
+        with pytest.raises(Unavailable):
+            migrate(url, state_directory=tmp_path)
+    postgresql_cluster.drop_database("begun_with")
 
 
 @pytest.fixture
