@@ -22,9 +22,10 @@ def add(tx: Connection, invoice_id: str, *, now: datetime) -> None:
 def due(tx: Connection, *, now: datetime, limit: int) -> Sequence[Row[Any]]:
     """What is to be tried, those first that have been due for longest, each with its invoice's address and public id.
 
-    What was tried ahead of now, by a clock that was set back since, is due too.
+    What was written or tried ahead of now, by a clock that was set back since, is due too.
     """
-    is_due = or_(receipt_mails.c.next_try_at <= now, receipt_mails.c.tried_at > now)
+    its = receipt_mails.c
+    is_due = or_(its.next_try_at <= now, its.tried_at > now, its.created_at > now)
     query = select(receipt_mails, invoices.c.customer_email, invoices.c.public_id)
     query = query.join(invoices, invoices.c.id == receipt_mails.c.invoice_id)
     query = query.where(receipt_mails.c.state == "waiting", is_due)

@@ -34,6 +34,7 @@ WAYS = {
     "targets.expires_at": "nobody waits for it: a target that is over is read as long as its invoice",
     "invoices.grace_until": "a person's word",
     "grace_grants.ends_at": "a person's word",
+    "receipt_mails.next_try_at": "a letter that was written or tried ahead of now is due",
     "claims.due_at": "nobody waits for it: past it somebody is called",
     "operators.expires_at": "a person's word",
     "operator_tokens.starts_at": "a person's word",
