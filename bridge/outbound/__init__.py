@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import ssl
+import weakref
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ class Outbound:
         self.guard = guard or Guard()
         self._ca_file = ca_file or (str(MACHINE_STORE) if MACHINE_STORE.is_file() else None)
         self._idle = Idle()
+        # Whoever merely drops this, as a reload does, leaves no connection open.
+        weakref.finalize(self, self._idle.close)
 
     def call(
         self,

@@ -1,5 +1,6 @@
 """The guarded door: what it refuses to call, how long it waits, what it knows about bytes that left."""
 
+import gc
 import json
 import socket
 import ssl
@@ -182,6 +183,16 @@ def test_a_request_is_written_as_asked_and_in_one_piece() -> None:
     assert (lines[0], body) == ("POST /v1/btc?mode=x&y=%20%3C HTTP/1.1", b"{}")
     assert {f"Host: 127.0.0.1:{server.port}", "X-Key: k", "Content-Length: 2", "Accept-Encoding: identity"} < set(lines)
     assert server.requests[1].startswith(b"GET / HTTP/1.1\r\n") and b"Content-Length" not in server.requests[1]
+
+
+def test_what_is_dropped_leaves_no_connection_open() -> None:
+    with RawServer(always(answer("ok"))) as server:
+        outbound = Outbound(limits=QUICK)
+        outbound.call("GET", server.url)
+        (waiting,) = outbound._idle._waiting
+        del outbound
+        gc.collect()
+        assert waiting._sock.fileno() == -1
 
 
 def test_redirects_are_not_followed_and_cookies_not_kept() -> None:
