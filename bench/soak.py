@@ -164,7 +164,7 @@ class Soak:
             self.paid.add(payment)
 
     def pay_over_lightning(self) -> None:
-        """What the page offers, sometimes with a few millisatoshi more; now and then what was paid to the address already."""
+        """What the page offers, sometimes with a satoshi more; now and then what was paid to the address already."""
         payment = self.chance.choice(list(self.opened)[-YOUNG:] or [""])
         invoice = self.shop.invoice(payment) if payment else None
         if invoice is None:
@@ -177,7 +177,7 @@ class Soak:
             return
         with self.shop.sandbox.world.lock, contextlib.suppress(ValueError):
             asked_msat = self.shop.sandbox.world.lightning.incoming(payment_hash_of(text)).amount_msat
-            paid = self.shop.sandbox.world.lightning.pay(text, asked_msat + self.chance.choice([0, 0, 0, 600]))
+            paid = self.shop.sandbox.world.lightning.pay(text, asked_msat + self.chance.choice([0, 0, 0, 1_000]))
             self.done["paid over Lightning"] += 1
             if not paid.held:
                 self.paid.add(payment)
