@@ -40,9 +40,9 @@ def tell_statuses(known: Mapping[str, Settings], deadline: float) -> None:
         # Noted before it is sent: a bridge that refuses is not asked again with every tick, and is sent the least then.
         note = {"at": int(time.time())}
         state.write_json(_note(source), note)
-        rows = [_for(row, reads) for row in told.get(source, [])]
+        payments = [_for(row, reads) for row in told.get(source, [])]
         try:
-            reads = _send(known[source], rows, covers_from, deadline)
+            reads = _send(known[source], payments, covers_from, deadline)
             state.write_json(_note(source), {**note, "reads": reads})
         except (bridge.BridgeDown, bridge.BridgeRefused) as err:
             log.warning("report.not_taken", source=source, error=err)
