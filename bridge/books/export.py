@@ -19,7 +19,7 @@ from bridge.core.columns import Cell, ColumnMap
 from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
 from bridge.core.ledger import ASSETS, EQUITY, EXPENSES, INCOME, LIABILITIES, Books
-from bridge.core.money import BTC, SAT_PER_BTC, minor_text
+from bridge.core.money import BTC, minor_text, worth_minor
 from bridge.core.reconciliation import BILLING_PAID
 from bridge.invoices.present import COLUMNS, time_text
 from bridge.invoices.record import sources_of
@@ -80,8 +80,7 @@ def fiat_of(sat: int, memo: Mapping[str, Any]) -> Decimal | None:
     """What satoshi were worth at the price of their journal, toward zero; None when the journal names no price."""
     if not memo.get("price_minor") or not memo.get("currency"):
         return None
-    minor = abs(sat) * int(memo["price_minor"]) // SAT_PER_BTC
-    return money(minor if sat >= 0 else -minor, memo["currency"])
+    return money(worth_minor(sat, int(memo["price_minor"])), memo["currency"])
 
 
 PAGE, JOURNALS_PAGE = 500, 2_000

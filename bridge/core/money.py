@@ -58,6 +58,12 @@ def minor_text(minor: int, currency: str) -> str:
     return sign + (digits if not exponent else f"{digits[:-exponent]}.{digits[-exponent:]}")
 
 
+def worth_minor(sat: int, price_minor: int) -> int:
+    """What satoshi are in minor units at the price of one bitcoin, rounded toward zero."""
+    minor = abs(sat) * price_minor // SAT_PER_BTC
+    return minor if sat >= 0 else -minor
+
+
 def e4_text(e4: int, currency: str) -> str:
     """Ten-thousandths of a minor unit to decimal text, exactly: all digits of the currency, and further ones where there are any."""
     exponent = exponent_of(currency)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from bridge.core.credit import Credit, Payment, counting, credit
-from bridge.core.money import SAT_PER_BTC
+from bridge.core.money import worth_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote
 
@@ -44,7 +44,7 @@ class Price:
 
     def worth_minor(self, sat: int) -> int:
         """What so many satoshi are at this price, rounded down to a minor unit."""
-        return sat * self.price_minor // SAT_PER_BTC
+        return worth_minor(sat, self.price_minor)
 
     def share_minor(self, sat: int) -> int:
         """The part of `together_e4` that so many of its satoshi stand for, rounded down to a minor unit, but all of them up: what is

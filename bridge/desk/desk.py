@@ -12,7 +12,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.evidence import FINAL
-from bridge.core.money import BTC, SAT_PER_BTC, minor_text
+from bridge.core.money import BTC, minor_text, worth_minor
 from bridge.core.rail import Target
 from bridge.desk.explain import story
 from bridge.desk.grant_grace import grant_json, may_have_grace
@@ -145,8 +145,7 @@ class Counted:
         """Satoshi in the shop's currency by that price, rounded toward zero."""
         if self.price_minor is None:
             return None
-        minor = abs(sat) * self.price_minor // SAT_PER_BTC
-        return minor_text(minor if sat >= 0 else -minor, self.currency)
+        return minor_text(worth_minor(sat, self.price_minor), self.currency)
 
 
 def counted(bridge: Bridge, day: date) -> Counted:

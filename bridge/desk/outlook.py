@@ -12,7 +12,7 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.credit import Credit, Payment, counting, credit, quote_at, remaining_minor
 from bridge.core.kinds import RULINGS, VERDICTS, review_of
-from bridge.core.money import SAT_PER_BTC, minor_text
+from bridge.core.money import minor_text, worth_minor
 from bridge.core.policy import Rule
 from bridge.core.quote import Quote, Rate
 from bridge.invoices import price
@@ -44,7 +44,7 @@ class Outlook:
 
     def worth(self, sat: int) -> str:
         """Satoshi in the invoice's currency, rounded down."""
-        return minor_text(sat * self.price_minor // SAT_PER_BTC, self.invoice["currency"])
+        return minor_text(worth_minor(sat, self.price_minor), self.invoice["currency"])
 
 
 def outlook(bridge: Bridge, review_id: str) -> Outlook | None:
@@ -64,7 +64,7 @@ def outlook(bridge: Bridge, review_id: str) -> Outlook | None:
         currency=row.currency, price_minor=newest.price_minor, samples=(), observed_at=now, agreed_at=now
     )
     money = _Money(row=row, quotes=quotes, payments=payments, rule=rule, rate=rate, now=now)
-    seen, received_sat = money.worth(quotes), sum(p.amount_sat for p in payments if not p.replaced)
+    seen, received_sat = money.worth(quotes), money.received_sat
     sat = {
         "due": seen.due_sat,
         "received": received_sat,
@@ -95,6 +95,14 @@ class _Money:
     rate: Rate
     now: datetime
 
+    @property
+    def present(self) -> Sequence[Payment]:
+        return [p for p in self.payments if not p.replaced]
+
+    @property
+    def received_sat(self) -> int:
+        return sum(p.amount_sat for p in self.present)
+
     def worth(self, quotes: Sequence[Quote]) -> Credit:
         return credit(
             counting(self.payments, self.rule),
@@ -105,10 +113,9 @@ class _Money:
         )
 
     def effect(self, ruling: str, needs_cover: str | None) -> Effect:
-        received_sat = sum(p.amount_sat for p in self.payments if not p.replaced)
         if ruling in VERDICTS:
             missing_sat = self.worth(self.quotes).remaining_sat
-            sums = {"refund": received_sat, "mark_settled": missing_sat, "mark_invalid": received_sat}
+            sums = {"refund": self.received_sat, "mark_settled": missing_sat, "mark_invalid": self.received_sat}
             return Effect(code=ruling if sums[ruling] else f"{ruling}_none", sat=sums[ruling])
         if ruling == "acknowledge":
             return Effect(code="nothing")
@@ -122,7 +129,7 @@ class _Money:
 
     def _priced(self) -> Sequence[Quote]:
         """With a price for money that has none, as the ruling makes one."""
-        unpriced = [p for p in self.payments if not p.replaced and quote_at(self.quotes, p, self.rule) is None]
+        unpriced = [p for p in self.present if quote_at(self.quotes, p, self.rule) is None]
         base_minor = self._open_minor(self.quotes)
         if not unpriced or base_minor <= 0:
             return self.quotes
@@ -135,8 +142,7 @@ class _Money:
         return self.worth([*quotes, anew]).remaining_sat
 
     def _open_minor(self, quotes: Sequence[Quote]) -> int:
-        present = [p for p in self.payments if not p.replaced]
-        return remaining_minor(present, quotes=quotes, amount_minor=self.row.amount_minor, rule=self.rule)
+        return remaining_minor(self.present, quotes=quotes, amount_minor=self.row.amount_minor, rule=self.rule)
 
     def _terms(self, quotes: Sequence[Quote], base_minor: int) -> dict[str, Any]:
         terms = {"version": quotes[-1].version + 1, "amount_minor": self.row.amount_minor, "rate": self.rate}

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.kinds import review_of
-from bridge.core.money import SAT_PER_BTC, btc_text, minor_text
+from bridge.core.money import btc_text, minor_text, worth_minor
 from bridge.invoices.present import depth_of, time_text
 from bridge.language import plain_texts
 from bridge.store import idempotency, inbox, invoices, ledger, reviews
@@ -74,8 +74,7 @@ def _worth(bridge: Bridge, invoice: Any, newest: Any) -> dict[str, str]:
     if (last := bridge.last_rates.get(invoice.currency)) is not None:
         prices["now"] = last.price_minor
     return {
-        name: minor_text(invoice.received_sat * price // SAT_PER_BTC, invoice.currency)
-        for name, price in prices.items()
+        name: minor_text(worth_minor(invoice.received_sat, price), invoice.currency) for name, price in prices.items()
     }
 
 
