@@ -97,4 +97,4 @@ def duration(chosen: Texts, seconds: int) -> str:
 
 def percent(chosen: Texts, bps: int) -> str:
     """Hundredths of a percent as percent, without idle zeros: 100 is "1 %"."""
-    return f"{chosen.number(f'{bps // 100}.{bps % 100:02}'.rstrip('0').rstrip('.'))}\u00a0%"
+    return f"{chosen.percent(bps)}\u00a0%"
