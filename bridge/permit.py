@@ -130,6 +130,11 @@ def is_paused(tx: Tx, wallet_id: str) -> bool:
     return leases.mode_of(tx, f"wallet:{wallet_id}") == "paused"
 
 
+def may_tell(tx: Tx) -> bool:
+    """Whether anything may leave for merchants and payers now: neither events nor letters in read_only and queued mode."""
+    return leases.mode_of(tx) not in ("read_only", "queued")
+
+
 def may_call_provider(tx: Tx, wallet_id: str) -> bool:
     """Whether the worker may call the gateway about this wallet now."""
     scope = f"wallet:{wallet_id}"

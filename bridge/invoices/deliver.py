@@ -16,8 +16,8 @@ from bridge.invoices.poll import Submit
 from bridge.invoices.present import time_text
 from bridge.invoices.record import open_review
 from bridge.logs import log
-from bridge.permit import acting
-from bridge.store import audit, deliveries, invoices, leases
+from bridge.permit import acting, may_tell
+from bridge.store import audit, deliveries, invoices
 
 LEASE_SECONDS = 60
 # Half of a worker's usual hands: a dead endpoint must leave some free for the others.
@@ -28,7 +28,7 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
     """Claims and submits due deliveries; none in read_only and queued mode. Returns how many."""
     now = bridge.clock()
     with bridge.store.write(durable=False) as tx:
-        if leases.mode_of(tx) in ("read_only", "queued"):
+        if not may_tell(tx):
             return 0
         rows = deliveries.claim(
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit, per_merchant=PER_MERCHANT

@@ -19,7 +19,8 @@ from bridge.invoices.pay import PayView, pay_view
 from bridge.invoices.statement import statement_json
 from bridge.language import Texts, languages
 from bridge.logs import log
-from bridge.store import leases, receipt_mails
+from bridge.permit import may_tell
+from bridge.store import receipt_mails
 
 AT_ONCE = 20
 # A try may still be under way for so long: nobody makes the next one before.
@@ -31,7 +32,7 @@ def mail_receipts(bridge: Bridge) -> int:
     if bridge.mailer is None:
         return 0
     with bridge.store.read() as tx:
-        if leases.mode_of(tx) in ("read_only", "queued"):
+        if not may_tell(tx):
             return 0
         rows = receipt_mails.due(tx, now=bridge.clock(), limit=AT_ONCE)
     return sum(_try(bridge, bridge.mailer, row) for row in rows)
