@@ -4,13 +4,13 @@ Owns what each asks for and answers; the flows are the desk's.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 from pydantic import Field
 
 from bridge.actions.fields import Argument, Body, Id, Limit, Matching, Option, Reason, Sat, Shape, Text, Txid
 from bridge.actions.row import Action, Api, Command, Form, Read, Row
-from bridge.core.claims import Outcome
+from bridge.core.claims import OUTCOMES, Later, Outcome, Stage
 from bridge.core.one_line import one_line
 from bridge.desk import claims
 from bridge.desk.claims import ClaimView
@@ -28,23 +28,21 @@ class ClaimBody(Body):
 class AdvanceBody(Body):
     """The stage that follows."""
 
-    stage: Annotated[Literal["dispute", "evidence"], Argument(choices=("dispute", "evidence"))]
+    stage: Annotated[Later, Argument(choices=get_args(Later))]
     reason: Reason
 
 
 class CloseBody(Body):
     """How it ends; the reason is the answer to the client."""
 
-    outcome: Annotated[Outcome, Argument(choices=("upheld", "declined", "withdrawn"))]
+    outcome: Annotated[Outcome, Argument(choices=OUTCOMES)]
     reason: Reason
 
 
 class ClaimQuery(Matching):
     """Which claims."""
 
-    stage: Annotated[Literal["inquiry", "dispute", "evidence", "closed"] | None, Option(help="Only in this stage.")] = (
-        None
-    )
+    stage: Annotated[Stage | None, Option(help="Only in this stage.")] = None
     merchant: Id | None = None
     invoice_id: Annotated[Id | None, Option(flag="--invoice", help="Only about this invoice.")] = None
     customer_id: Id | None = None

@@ -11,9 +11,11 @@ from bridge.core.errors import Conflict, Refused
 from bridge.core.limits import Positive
 
 DAY_SECONDS = 86_400
-OPEN = ("inquiry", "dispute", "evidence")
-CLOSED = "closed"
-STAGES = (*OPEN, CLOSED)
+# The stages that a claim is taken on to; the first is where it begins.
+Later = Literal["dispute", "evidence"]
+Stage = Literal["inquiry", Later, "closed"]
+STAGES: tuple[str, ...] = get_args(Stage)
+OPEN, CLOSED = STAGES[:-1], STAGES[-1]
 Outcome = Literal["upheld", "declined", "withdrawn"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
