@@ -71,6 +71,11 @@ class Found:
     def has_failed_over(self) -> bool:
         return None not in (self.timeline, self.timeline_now) and self.timeline != self.timeline_now
 
+    @property
+    def server(self) -> dict[str, Any]:
+        """The columns that say on which server it lies now."""
+        return {"timeline": self.timeline_now, "system_id": self.system_id_now}
+
     def known(self, before: Known) -> Known:
         is_same = (before.number, before.mark) == (self.number, self.mark)
         # A standby that has taken over says what was so on the primary when it last heard from it.

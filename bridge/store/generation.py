@@ -42,7 +42,6 @@ def keep(store: Store) -> None:
         found, is_synchronous = _look(tx, store.fence), _is_synchronous(tx)
     if found.is_standby:
         return
-    server = {"timeline": found.timeline_now, "system_id": found.system_id_now}
     if found.number == 0:
         with store.write() as tx:
             first = {
@@ -52,14 +51,14 @@ def keep(store: Store) -> None:
                 "is_synchronous": is_synchronous,
                 "recheck": "",
             }
-            tx.execute(insert_into(tx, generation).values(**first, **server).on_conflict_do_nothing())
+            tx.execute(insert_into(tx, generation).values(**first, **found.server).on_conflict_do_nothing())
+            found = _look(tx, store.fence)
     elif found.is_synchronous != is_synchronous or (found.timeline is None and found.timeline_now is not None):
         with store.write() as tx:
             unknown = generation.c.timeline.is_(None)
             tx.execute(update(generation).values(is_synchronous=is_synchronous))
-            tx.execute(update(generation).where(unknown).values(**server))
-    with store.read() as tx:
-        found = _look(tx, store.fence)
+            tx.execute(update(generation).where(unknown).values(**found.server))
+            found = _look(tx, store.fence)
     store.fence.learn(Known(number=found.number, mark=found.mark, seen=found.seen, is_synchronous=is_synchronous))
 
 
@@ -89,9 +88,8 @@ def begin(
     told = {"generation": number, "had_seen": known.seen, "ends_at": found.seen, "timeline": found.timeline_now}
     told |= {"spare_addresses_retired": retired, "is_lossy": is_lossy} | dict(detail or {})
     audit.write(tx, at=now, actor=actor, action=action, reason=reason, detail=told)
-    server = {"timeline": found.timeline_now, "system_id": found.system_id_now}
     owed = {"is_synchronous": _is_synchronous(tx), "recheck": OWED if is_lossy else ""}
-    put_row(tx, generation, {"id": 1}, {"number": number, "mark": mark} | server | owed)
+    put_row(tx, generation, {"id": 1}, {"number": number, "mark": mark} | found.server | owed)
     return Begun(known=Known(number=number, mark=mark, seen=found.seen), retired=retired, is_lossy=is_lossy)
 
 
