@@ -30,17 +30,6 @@ from bridge.store.tables import (
     unnumbered_events,
 )
 
-_DUE = select(
-    select(inbox.c.id).where(inbox.c.state == "new").exists().label("doorbells"),
-    select(invoices.c.id)
-    .where(invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= bindparam("now"))
-    .exists()
-    .label("looks"),
-    select(deliveries.c.id)
-    .where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
-    .exists()
-    .label("deliveries"),
-)
 # The newest tries say how deliveries go; older ones would only make the page slow.
 NEWEST_ATTEMPTS = 20_000
 
@@ -154,10 +143,15 @@ def _count(at: Any, *where: Any) -> Any:
 
 
 _NOW = bindparam("now", type_=UtcTime)
+# What the worker's loop asks for, by name: since when a row waits, and which rows do.
+_WAITING: dict[str, tuple[Any, ...]] = {
+    "doorbells": (inbox.c.received_at, inbox.c.state == "new"),
+    "looks": (invoices.c.next_look_at, invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= _NOW),
+    "deliveries": (deliveries.c.next_try_at, deliveries.c.state == "pending", deliveries.c.next_try_at <= _NOW),
+}
+_DUE = select(*(select(at).where(*where).exists().label(name) for name, (at, *where) in _WAITING.items()))
 _QUERIES = {
-    "doorbells": _count(inbox.c.received_at, inbox.c.state == "new"),
-    "looks": _count(invoices.c.next_look_at, invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= _NOW),
-    "deliveries": _count(deliveries.c.next_try_at, deliveries.c.state == "pending", deliveries.c.next_try_at <= _NOW),
+    **{name: _count(at, *where) for name, (at, *where) in _WAITING.items()},
     "numbering": _count(events.c.created_at).select_from(
         unnumbered_events.join(events, events.c.id == unnumbered_events.c.event_id)
     ),
