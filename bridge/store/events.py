@@ -80,7 +80,7 @@ def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[A
 
 def end(tx: Connection) -> int:
     """The newest position of all merchants, 0 without any."""
-    return int(tx.execute(select(func.coalesce(func.max(event_positions.c.position), 0))).scalar_one())
+    return int(tx.execute(_LAST).scalar_one())
 
 
 def leave_gap(tx: Connection, *, merchants: Sequence[str], after: int, now: datetime, cause: str) -> None:
