@@ -28,24 +28,28 @@ from pydantic import (
 )
 
 from bridge.core.addresses import check_payable, check_wallet_net
-from bridge.core.books import Reconciliation, RetentionDays
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar, Reconciliation, RetentionDays
 from bridge.core.claims import ClaimRules
 from bridge.core.columns import ColumnMap
-from bridge.core.credentials import LoginRules
+from bridge.core.credentials import LoginRules, decode_secret
 from bridge.core.currencies import check_billable
 from bridge.core.descriptors import Descriptor, parse_descriptor
 from bridge.core.errors import Refused
-from bridge.core.limits import LONGEST_MAIL_ADDRESS, MAIL_ADDRESS, Bps, Count, Label, Positive, TimeZoneName, like
-from bridge.core.notify_secret import decode_secret
+from bridge.core.limits import (
+    LONGEST_MAIL_ADDRESS,
+    MAIL_ADDRESS,
+    Bps,
+    Count,
+    Label,
+    Positive,
+    TimeZoneName,
+    check_shown,
+    like,
+)
 from bridge.core.offering import Offering
-from bridge.core.payout import Approvals, PayoutRules, rising
-from bridge.core.policy import Policy, named
-from bridge.core.policy_document import canonical
+from bridge.core.payout import Approvals, PayoutRules, TreasuryLimits, TreasuryRules, rising
+from bridge.core.policy import Policy, Stage, canonical, named
 from bridge.core.quote import Guards, end_of
-from bridge.core.shop import check_shown
-from bridge.core.stage import Stage
-from bridge.core.treasury import TreasuryLimits, TreasuryRules
 from bridge.settings_file import At, Fault, Schema, faults_of, looks_like_reference, misplaced, read_document
 from bridge.settings_file import ConfigError as ConfigError
 

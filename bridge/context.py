@@ -12,19 +12,16 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from bridge.core.books import Reconciliation, RetentionDays
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar, Reconciliation, RetentionDays
 from bridge.core.claims import ClaimRules
 from bridge.core.credentials import LoginRules
 from bridge.core.evidence import Answer, Health, Sample, WalletBalance
 from bridge.core.offering import Offering
-from bridge.core.payout import Approvals, PayoutRules
-from bridge.core.policy import Policy
+from bridge.core.payout import Approvals, PayoutRules, TreasuryRules
+from bridge.core.policy import Policy, Stage
 from bridge.core.quote import Guards, Rate
 from bridge.core.rail import CHAIN, TOTAL_AND_CHAIN, Chain, Evidence, Rail, Target, WalletReader
 from bridge.core.screening import Screened, Subject
-from bridge.core.stage import Stage
-from bridge.core.treasury import TreasuryRules
 from bridge.store.db import Store
 
 if TYPE_CHECKING:

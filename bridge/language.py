@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar
 from bridge.core.errors import Refused
 from bridge.core.money import btc_text
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from bridge import tracing
-from bridge.billmanager.notify import Notifier
+from bridge.billmanager import Notifier
 from bridge.chain.esplora import EsploraReader
 from bridge.config import (
     ConfigError,
@@ -45,8 +45,8 @@ from bridge.core.evidence import Answer
 from bridge.core.rail import Chain, Rail
 from bridge.logs import log
 from bridge.rails import rails_of
-from bridge.rates.kinds import sources_of
 from bridge.rates.reader import RateReader
+from bridge.rates.sources import sources_of
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import Store, Tx, open_store
 from bridge.store.fence import Known

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from bridge.billmanager.wire import sign
+from bridge.billmanager import sign
 from bridge.cli.operations import OperationsFile
 from bridge.config import Settings, load_settings, path_from_environment
 from bridge.logs import log

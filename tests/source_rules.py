@@ -24,8 +24,8 @@ MAY_NAME_A_RAIL = (
 )
 EVERYTHING = frozenset({"*"})
 SHARED = frozenset({"core", "store"})
-# What every room of work stands on: the bridge's parts, who may what, the gateway's calls.
-FLOOR = frozenset({"call_budget", "context", "permit", "turns"})
+# What every room of work stands on: the bridge's parts, who may what, the gateway's calls and turns.
+FLOOR = frozenset({"context", "permit", "turns"})
 # The rooms of work, by subject; only these open transactions.
 WORK = FLOOR | {"books", "desk", "invoices", "payouts", "people", "upkeep"}
 
@@ -48,7 +48,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "receipts": frozenset({"core"}),
     "context": frozenset({"core", "store", "metrics"}),
     "permit": SHARED | {"context", "logs"},
-    "call_budget": SHARED | {"context"},
     "turns": SHARED | {"context"},
     "invoices": SHARED | FLOOR | {"language", "logs", "payouts", "tracing"},
     "payouts": SHARED | FLOOR | {"invoices", "logs", "tracing"},

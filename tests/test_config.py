@@ -13,7 +13,7 @@ import yaml
 from bridge.cli.settings_text import shown
 from bridge.config import ConfigError, cautions, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
-from bridge.core.policy_document import sha256_of
+from bridge.core.policy import sha256_of
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.yaml"

@@ -11,7 +11,7 @@ from pydantic import Field
 from bridge.actions.fields import Argument, Body, Id, Limit, Matching, Option, Reason, Sat, Shape, Text, Txid
 from bridge.actions.row import Action, Api, Command, Form, Read, Row
 from bridge.core.claims import OUTCOMES, Later, Outcome, Stage
-from bridge.core.one_line import one_line
+from bridge.core.plain import one_line
 from bridge.desk import claims
 from bridge.desk.claims import ClaimView
 

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from bridge.actions.fields import Body, ReasonBody
-from bridge.core.as_json import as_json
-from bridge.core.one_line import one_line
+from bridge.core.plain import as_json, one_line
 
 
 def as_table(heads: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.call_budget import draw_call, take_calls
 from bridge.context import Bridge
 from bridge.core.addresses import check_payable
 from bridge.core.clock import CLOCK_TOLERANCE, believed
@@ -42,6 +41,7 @@ from bridge.store import invoices, ledger, payouts, wallets
 from bridge.store import targets as target_rows
 from bridge.store.db import Tx
 from bridge.store.invoice_pages import InvoiceFacts
+from bridge.turns import draw_call, take_calls
 
 MSAT = 1_000
 _NEVER = ("expired", "invalid")

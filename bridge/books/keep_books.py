@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from prometheus_client import Gauge
 
 from bridge.books.reconcile import refresh_reconciliation_gauges
-from bridge.call_budget import PROVIDER, WINDOW_SECONDS
 from bridge.context import Bridge
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.ways import is_known
@@ -32,7 +31,7 @@ from bridge.store import (
 )
 from bridge.store.db import Tx
 from bridge.store.purge import CLASSES, RecordClass, count_due, purge
-from bridge.turns import NOBODY, take_turn
+from bridge.turns import NOBODY, PROVIDER, WINDOW_SECONDS, take_turn
 
 LEASE_SECONDS = 30
 

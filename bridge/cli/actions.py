@@ -18,7 +18,7 @@ from bridge.actions.row import Action, Command, Row
 from bridge.cli.opened import MOMENT, acting, is_terminal, reading
 from bridge.cli.waiting import quiet
 from bridge.context import Bridge
-from bridge.core.as_json import as_json
+from bridge.core.plain import as_json
 
 
 def made(name: str, by_hand: click.Command | None) -> click.Command:

@@ -16,8 +16,8 @@ import click
 from bridge.cli.waiting import waiting
 from bridge.config import Settings, load_settings
 from bridge.context import Bridge
-from bridge.core.as_json import as_json
 from bridge.core.errors import Refused
+from bridge.core.plain import as_json
 from bridge.logs import log
 from bridge.people.policy import in_force
 from bridge.permit import require_words

@@ -1,6 +1,7 @@
-"""Passwords, one-time codes, the hashes of tokens, and the rules of logging in.
+"""Passwords, one-time codes, the hashes of tokens, the secret that notifications are signed with, and the rules of logging in.
 
-Owns the arithmetic (scrypt, RFC 6238); must not draw randomness or read a clock, both are passed in.
+Owns the arithmetic (scrypt, RFC 6238) and how a secret is written (Standard Webhooks: `whsec_` and base64); must not draw randomness
+or read a clock, both are passed in, nor quote a secret.
 """
 
 import base64
@@ -89,3 +90,19 @@ def enrolment_url(name: str, secret: bytes, *, issuer: str) -> str:
 def token_sha256(token: str) -> str:
     """How a session's or an API's token is stored."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+_SECRET_PREFIX = "whsec_"
+_SHORTEST_SECRET_BYTES = 16
+
+
+def decode_secret(text: str) -> bytes:
+    """The key bytes, whether or not the base64 has kept its `=` at the end. Raises Refused `bad_secret`."""
+    encoded = text.removeprefix(_SECRET_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not text.startswith(_SECRET_PREFIX) or len(key) < _SHORTEST_SECRET_BYTES:
+        raise Refused("bad_secret", f"A secret is whsec_ and the base64 of at least {_SHORTEST_SECRET_BYTES} bytes.")
+    return key

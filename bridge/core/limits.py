@@ -1,8 +1,11 @@
-"""What a setting may be, said on the rule that it is of: whoever reads the settings file checks them by it.
+"""What a setting may be, said on the rule that it is of: whoever reads the settings file checks them by it. What the payer's pages may
+be given to show of a shop.
 
-Owns the kinds of values; must not check a rule that is made in code or read back from the store.
+Owns the kinds of values and the shapes of links, colours and lines; must not check a rule that is made in code or read back from
+the store.
 """
 
+import re
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -52,3 +55,34 @@ def require_rising(name: str, limits_sat: list[int]) -> None:
     """Raises ValueError unless each step of a ladder begins above the one before it."""
     if limits_sat != sorted(set(limits_sat)):
         raise ValueError(f"{name} must name rising up_to_sat limits")
+
+
+_SHAPES = {
+    "accent": (r"#[0-9a-fA-F]{6}", "a colour, # and six hexadecimal digits"),
+    "support_url": (
+        r"(https?://|mailto:)[^\s\"'<>]+",
+        "an address that begins with https://, http:// or mailto:, without spaces, quotes, < and >",
+    ),
+    # The content security policy lets a page show pictures of its own server only.
+    "logo_url": (
+        r"(/[^/\s]|data:image/)[^\s\"'<>]*",
+        "a path on this server that begins with one /, or data:image/…, without spaces, quotes, < and >",
+    ),
+    "explorer_url_template": (
+        r"https?://[^\s\"'<>{}]+\{txid\}[^\s\"'<>{}]*",
+        "an address that begins with https:// or http:// and has {txid} once",
+    ),
+    "note": (
+        r"[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]{1,400}",
+        "one line of at most 400 characters that can be seen",
+    ),
+    "language": (r"[a-z]{2,3}", "the code of a language in two or three small letters"),
+}
+
+
+def check_shown(kind: str, text: str) -> str:
+    """The text, where it can be shown as that; else raises ValueError with what it must be."""
+    shape, wanted = _SHAPES[kind]
+    if not re.fullmatch(shape, text):
+        raise ValueError(f"must be {wanted}")
+    return text

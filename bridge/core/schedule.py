@@ -1,6 +1,7 @@
-"""When an invoice is looked at next: young ones often, old ones rarely, never past a deadline.
+"""When something is done again: an invoice is looked at, young ones often, old ones rarely, never past a deadline; a delivery is
+tried, and parked for a person in the end.
 
-Owns the polling table; must not read a clock or draw randomness.
+Owns both tables; must not sleep, read a clock or draw randomness.
 """
 
 from datetime import datetime, timedelta
@@ -24,6 +25,11 @@ UNPAID_SECONDS = 30 * 86_400
 
 # How long one rests whose look is due while the wallet's balance says that nothing came.
 RESTING_SECONDS = {YOUNG: 30, OLD: 300}
+
+# After how many seconds a delivery is tried again, the longest of these with its random part at the end.
+DELAYS_SECONDS = (5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
+JITTER_BPS = 2_000
+LONGEST_RETRY_SECONDS = DELAYS_SECONDS[-1] * (10_000 + JITTER_BPS) // 10_000
 
 
 def look_class(*, status: str, is_confirming: bool, age: timedelta) -> int:
@@ -85,3 +91,21 @@ def _pause(status: str, *, is_final: bool, is_confirming: bool, age: timedelta) 
     if status == "processing" or (is_confirming and status != "invalid"):
         return CONFIRMING_SECONDS
     return next((pause for limit, pause in AWAITING if age.total_seconds() < limit), AWAITING_OLD_SECONDS)
+
+
+def next_try_at(
+    *, attempts: int, now: datetime, jitter_bps: int, retry_after_seconds: int | None = None
+) -> datetime | None:
+    """The time of the next try after `attempts` failed ones, or None when the schedule has ended and the delivery is
+    parked.
+
+    `jitter_bps` is a random number of 0…10000 that the caller drew; it lengthens the delay by up to a fifth. A receiver's
+    Retry-After is honoured up to the schedule's longest delay.
+    """
+    if attempts > len(DELAYS_SECONDS):
+        return None
+    delay = timedelta(seconds=DELAYS_SECONDS[max(attempts, 1) - 1])
+    delay += delay * JITTER_BPS * jitter_bps // 100_000_000
+    if retry_after_seconds is not None:
+        delay = max(delay, timedelta(seconds=min(retry_after_seconds, DELAYS_SECONDS[-1])))
+    return now + delay

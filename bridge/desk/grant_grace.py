@@ -8,8 +8,8 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
-from bridge.core.grace import end_of_grace
 from bridge.core.money import minor_text
+from bridge.core.policy import end_of_grace
 from bridge.invoices.present import time_text
 from bridge.invoices.record import record, rule_of
 from bridge.permit import acting

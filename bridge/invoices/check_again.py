@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from bridge.call_budget import wait_for_call
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
 from bridge.invoices.observe import look
 from bridge.permit import acting
 from bridge.store import invoices
+from bridge.turns import wait_for_call
 
 NEEDS = "delivery.redeliver"
 PAGE = 200

@@ -11,7 +11,7 @@ from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
-from bridge.core.retry import next_try_at
+from bridge.core.schedule import next_try_at
 from bridge.invoices.poll import Submit
 from bridge.invoices.present import time_text
 from bridge.invoices.record import open_review

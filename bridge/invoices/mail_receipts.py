@@ -13,8 +13,8 @@ from typing import Any
 from bridge.context import Bridge, Mailer
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.money import btc_text
-from bridge.core.one_line import one_line
-from bridge.core.retry import next_try_at
+from bridge.core.plain import one_line
+from bridge.core.schedule import next_try_at
 from bridge.invoices.pay import PayView, pay_view
 from bridge.invoices.statement import statement_json
 from bridge.language import Texts, languages

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import Witness, believed
 from bridge.core.coverage import NOT_ALL_SEARCHED, Horizon, covered_until, learn
@@ -31,6 +30,7 @@ from bridge.logs import log
 from bridge.permit import is_paused
 from bridge.store import inbox, invoices, targets
 from bridge.store.db import Tx
+from bridge.turns import draw_call
 
 # Answers that mean somebody must look at the address itself.
 SUSPICIOUS = {

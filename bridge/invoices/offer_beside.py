@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import CLOCK_TOLERANCE
 from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Unavailable
@@ -23,6 +22,7 @@ from bridge.logs import log
 from bridge.permit import require_mode
 from bridge.store import audit, invoices, leases, targets
 from bridge.store.db import Duplicate, Tx
+from bridge.turns import draw_call
 
 LEASE_SECONDS, ASKED_SECONDS = 30, 86_400
 WAIT_STEPS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1)

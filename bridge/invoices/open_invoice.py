@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge import tracing
-from bridge.call_budget import require_call_or_lot
 from bridge.context import Bridge, Merchant
 from bridge.core.credit import remaining_minor
 from bridge.core.currencies import check_taken
@@ -32,6 +31,7 @@ from bridge.store import idempotency, invoices, wallets
 from bridge.store.db import Duplicate, Tx
 from bridge.store.idempotency import Scope
 from bridge.store.together import Part, Together
+from bridge.turns import require_call_or_lot
 
 OPENING_LEASE_SECONDS = 30
 # What the gateway may say of an address that must make somebody look at the gateway.

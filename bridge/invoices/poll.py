@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bridge.call_budget import WINDOW_SECONDS, give_back, take_calls, take_rail_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict
 from bridge.core.rail import Doorbell, Rail, WalletReader
@@ -21,7 +20,7 @@ from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import counts, inbox, invoices, leases, targets, wallets
 from bridge.store.db import Tx
-from bridge.turns import take_turn
+from bridge.turns import WINDOW_SECONDS, give_back, take_calls, take_rail_calls, take_turn
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30

@@ -14,11 +14,10 @@ from bridge.context import Bridge
 from bridge.core.clock import believed
 from bridge.core.credit import Payment
 from bridge.core.errors import Conflict, Unavailable
-from bridge.core.grace import outcome
 from bridge.core.invoice import Decision, Invoice, decide
 from bridge.core.kinds import review_of
 from bridge.core.ledger import Books, Journal, journals
-from bridge.core.policy import Rule, rule_of_terms
+from bridge.core.policy import Rule, outcome_of_grace, rule_of_terms
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 from bridge.core.schedule import DONE, is_done, look_class, next_look_at
@@ -166,7 +165,7 @@ def _end_grace(tx: Tx, known: Any, decision: Decision, *, now: datetime) -> dict
     """Closes the grant of an invoice that was paid or whose time is over: by an entry, never by forgiving the sum."""
     if known.grace_until is None:
         return {}
-    ended = outcome(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
+    ended = outcome_of_grace(known.grace_until, status=decision.status, is_closed=decision.closed, now=now)
     if ended is not None:
         reviews.end_grace(tx, known.id, state=ended, now=now)
         detail = {"remaining_sat": decision.remaining_sat}

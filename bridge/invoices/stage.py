@@ -1,6 +1,6 @@
 """Refusing what goes beyond a merchant's stage, and showing how much of the day is used.
 
-Owns the counting and its lock; the limits are `core.stage`'s. A merchant without a stage costs nothing here. What counts are
+Owns the counting and its lock; the limits are `core.policy`'s. A merchant without a stage costs nothing here. What counts are
 the invoices themselves, so that nothing can drift: one that was refused or failed to open was never counted.
 """
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from bridge.context import Bridge, Merchant
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
-from bridge.core.stage import Stage, Used
+from bridge.core.policy import Stage, Used
 from bridge.store import invoices
 from bridge.store.db import Tx, queue_up
 

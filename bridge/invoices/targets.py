@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from bridge.call_budget import take_calls
 from bridge.context import Bridge
 from bridge.core.credit import Payment
 from bridge.core.errors import BridgeError, Refused
@@ -18,6 +17,7 @@ from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import leases, targets, wallets
 from bridge.store.db import Tx
+from bridge.turns import take_calls
 
 
 def memo_of(bridge: Bridge, billing_payment_id: str) -> str:

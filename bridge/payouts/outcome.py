@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import believed
 from bridge.core.coverage import gap_of
@@ -35,7 +34,7 @@ from bridge.payouts.destination import most_route_of
 from bridge.payouts.steps import by_worker, found, move, payout_json, post, release
 from bridge.permit import Act
 from bridge.store import invoices, payouts, reviews
-from bridge.turns import take_turn
+from bridge.turns import draw_call, take_turn
 
 _IDLE: dict[str, Any] = {"lease_until": None, "lease_owner": None, "waiting": ""}
 FIRST_LOOK_SECONDS = 30

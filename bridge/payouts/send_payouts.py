@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.call_budget import draw_call, give_back, take_calls, take_rail_calls
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Sent
@@ -26,6 +25,7 @@ from bridge.payouts.treasury import owed_sat
 from bridge.permit import Act, may_call_provider
 from bridge.store import ahead, invoices, leases, payouts
 from bridge.store.db import Tx
+from bridge.turns import draw_call, give_back, take_calls, take_rail_calls
 
 WAIT_SECONDS = 60
 CLAIM_SECONDS = 30

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from bridge import tracing
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
@@ -33,6 +32,7 @@ from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx, announce_work
 from bridge.store.dossier import Dossier
 from bridge.store.ledger import PAYOUT
+from bridge.turns import draw_call
 
 # Of a wallet that has nothing to say about itself.
 UNTOLD = Health(ok=True, fee_bps=None, min_send_sat=None, server_time=None)

@@ -1,6 +1,6 @@
 """Taking money out of the hot wallet to the pinned cold addresses, and other treasury entries.
 
-Owns the schedule, the proposal and the write-off; whether a sweep is worth it is `core.treasury`'s, sending
+Owns the schedule, the proposal and the write-off; whether a sweep is worth it is `core.payout`'s, sending
 `payouts.send_payouts`'.
 """
 
@@ -15,8 +15,7 @@ from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
 from bridge.core.ledger import Entry, Journal
 from bridge.core.money import check_sat
-from bridge.core.payout import LIGHTNING_ROLE, Amounts
-from bridge.core.treasury import HotWallet, SweepPlan, TreasuryRules, plan_sweep
+from bridge.core.payout import LIGHTNING_ROLE, Amounts, HotWallet, SweepPlan, TreasuryRules, plan_sweep
 from bridge.invoices.targets import next_address
 from bridge.logs import log
 from bridge.payouts.decide_payout import carry_out_approval

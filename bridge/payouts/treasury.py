@@ -8,22 +8,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.columns import Cell
 from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.evidence import WalletBalance
 from bridge.core.ledger import ASSETS
 from bridge.core.money import BTC
+from bridge.core.payout import HotWallet, SweepPlan, plan_sweep
 from bridge.core.rail import AddressSource, Rail
-from bridge.core.treasury import HotWallet, SweepPlan, plan_sweep
 from bridge.invoices.present import time_text
 from bridge.logs import log
 from bridge.payouts.steps import Terms, known_terms
 from bridge.permit import may_call_provider
 from bridge.store import ledger, payouts, wallets
 from bridge.store.db import Tx
-from bridge.turns import take_turn
+from bridge.turns import draw_call, take_turn
 
 # What may have to go back to payers. What settled an invoice is the shop's, until a person approves its refund.
 _OWED = ("customer:unallocated", "customer:overpayment", "refunds_payable")

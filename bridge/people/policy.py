@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.context import Bridge, PolicyFile
 from bridge.core.errors import Conflict, Refused, Unavailable
-from bridge.core.policy_document import differences, sha256_of
+from bridge.core.policy import differences, sha256_of
 from bridge.invoices.present import View, approvals_json
 from bridge.language import Texts
 from bridge.logs import log

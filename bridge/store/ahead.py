@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, insert, literal, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE, is_ahead
-from bridge.core.retry import LONGEST_SECONDS as LONGEST_RETRY_SECONDS
 from bridge.core.schedule import (
     AWAITING_OLD_SECONDS,
     CLOSED_SECONDS,
     CONFIRMING_SECONDS,
+    LONGEST_RETRY_SECONDS,
     LOOK_CLASSES,
     OLD,
     SETTLED_FINAL_SECONDS,

@@ -1,6 +1,6 @@
 """The outbox: one row per event and endpoint, leased, tried, delivered or parked.
 
-Owns the claim with its order per invoice and its cap per endpoint; the schedule is `core.retry`'s.
+Owns the claim with its order per invoice and its cap per endpoint; the schedule is `core.schedule`'s.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from bridge.core.errors import Conflict
-from bridge.core.policy_document import sha256_of
+from bridge.core.policy import sha256_of
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows
 from bridge.store.tables import audit, policy_approvals, policy_versions

@@ -1,6 +1,6 @@
 """What waits for a person, and what persons gave: review items, manual marks with their approvals, time to pay.
 
-Owns these rows; what an item means for an invoice is `core.invoice`'s, when a grace ends `core.grace`'s, who may propose and
+Owns these rows; what an item means for an invoice is `core.invoice`'s, when a grace ends `core.policy`'s, who may propose and
 approve the desk's.
 """
 

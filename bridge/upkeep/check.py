@@ -11,7 +11,6 @@ from functools import partial
 
 from bridge.books.reconcile import age_seconds
 from bridge.books.verify import first_recent_break
-from bridge.call_budget import draw_call
 from bridge.context import Bridge
 from bridge.core.clock import behind_chain, is_ahead
 from bridge.core.coverage import gap_of
@@ -27,6 +26,7 @@ from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.payouts.treasury import old_balances
 from bridge.store import ahead, audit, claims, deliveries, invoices, leases, policies, reviews
 from bridge.store.db import Tx
+from bridge.turns import draw_call
 
 
 @dataclass(frozen=True, kw_only=True)

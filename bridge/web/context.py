@@ -11,7 +11,7 @@ from typing import cast
 from flask import current_app
 
 from bridge.context import Bridge
-from bridge.core.shop import check_shown
+from bridge.core.limits import check_shown
 from bridge.invoices.polled import Polled
 from bridge.upkeep.check import Watching
 

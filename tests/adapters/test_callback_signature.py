@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from bridge.core.errors import Refused
-from bridge.rails.subtc.signature import CallbackSignature
+from bridge.rails.subtc.wire import CallbackSignature
 
 BODY = b'{"reached":true}'
 OLD, NEW = b"the old secret", b"the new secret"

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import standardwebhooks
 
-from bridge.billmanager.notify import Notifier, outcome_of
-from bridge.billmanager.wire import sign, verify
+from bridge.billmanager import Notifier, outcome_of, sign, verify
+from bridge.core.credentials import decode_secret
 from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
-from bridge.core.notify_secret import decode_secret
 from bridge.outbound import Limits
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 
 from bridge.context import Bridge
 from bridge.core.credentials import STEP_SECONDS, token_sha256, totp
+from bridge.core.payout import TreasuryRules
 from bridge.core.policy import Policy, Rule
-from bridge.core.treasury import TreasuryRules
 from bridge.desk.resolve_review import show_review
 from bridge.invoices.deliver import deliver_due
 from bridge.people.operators import add_operator, list_tokens, totp_secret

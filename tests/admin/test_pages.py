@@ -12,9 +12,8 @@ import bridge.web
 from bridge.actions.upkeep import REPLAYED
 from bridge.core.kinds import REVIEW_OWNERS
 from bridge.core.ledger import ACCOUNTS
-from bridge.core.payout import KINDS, STATES, VARIANTS
+from bridge.core.payout import KINDS, STATES, SWEEP_MODES, VARIANTS
 from bridge.core.roles import ROLES
-from bridge.core.treasury import SWEEP_MODES
 from bridge.desk.day_report import report
 from bridge.desk.desk import series
 from bridge.language import languages

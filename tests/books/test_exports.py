@@ -15,7 +15,7 @@ import pytest
 
 from bridge.books.export import FIELDS, KINDS, account_name, beancount, export
 from bridge.config import ConfigError, load_column_map
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar
 from bridge.core.columns import Column, ColumnMap, safe_text
 from bridge.core.errors import Refused
 from bridge.core.ledger import ACCOUNTS, ASSETS, LIABILITIES

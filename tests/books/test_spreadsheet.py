@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bridge.books.export import FIELDS, export, rows_of
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar
 from bridge.core.columns import ColumnMap, safe_text
 from tests.books.runs import paid
 

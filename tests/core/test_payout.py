@@ -15,7 +15,9 @@ from bridge.core.payout import (
     Amounts,
     Approvals,
     ApprovalStep,
+    HotWallet,
     Refundable,
+    TreasuryRules,
     amounts_for_gross,
     amounts_for_net,
     approve_journal,
@@ -23,10 +25,10 @@ from bridge.core.payout import (
     differences,
     mirrored,
     net_of,
+    plan_sweep,
     send_journal,
     wallet_has_room,
 )
-from bridge.core.treasury import HotWallet, TreasuryRules, plan_sweep
 
 SAT = st.integers(1, 21 * 10**14)
 FEE = st.integers(0, 2_000)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.retry import DELAYS_SECONDS, next_try_at
+from bridge.core.schedule import DELAYS_SECONDS, next_try_at
 from tests.core.builders import T0
 
 

@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.billmanager.notify import Notifier
-from bridge.billmanager.wire import sign
+from bridge.billmanager import Notifier, sign
 from tests.deploy.site import free_port
 from tests.flows.world import open_world, until
 

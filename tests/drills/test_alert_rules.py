@@ -16,7 +16,7 @@ from bridge.books.reconcile import start_reconciliation, step
 from bridge.context import Bridge
 from bridge.core.errors import Unavailable
 from bridge.core.kinds import REVIEW_OWNERS, REVIEWS
-from bridge.core.stage import Stage
+from bridge.core.policy import Stage
 from bridge.desk import claims
 from bridge.invoices.deliver import deliver_due
 from bridge.invoices.observe import look

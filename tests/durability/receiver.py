@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bridge.billmanager.wire import verify
+from bridge.billmanager import verify
 from bridge.core.errors import Refused
 from sandbox.serving import HttpServer
 

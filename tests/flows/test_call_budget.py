@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from bridge.books.reconcile import start_scheduled, step
-from bridge.call_budget import draw_call, limit_of
 from bridge.core.errors import Unavailable
 from bridge.invoices.poll import arm_watches, sense_balance
 from bridge.invoices.targets import fill_spare_addresses
 from bridge.payouts.treasury import read_balance, read_balances
+from bridge.turns import draw_call, limit_of
 from bridge.upkeep.check import alerts
 from tests.flows.world import World
 

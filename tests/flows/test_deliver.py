@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from bridge.core.errors import Refused
-from bridge.core.retry import DELAYS_SECONDS
+from bridge.core.schedule import DELAYS_SECONDS
 from bridge.invoices.deliver import choose, deliver_due, list_deliveries, redeliver, show_delivery
 from tests.flows.world import World, answer
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bridge.call_budget import give_back, take_calls
 from bridge.context import Bridge
 from bridge.invoices.observe import look
 from bridge.invoices.poll import answer_doorbells, look_and_release, poll_due
 from bridge.invoices.record import open_review
 from bridge.store import invoices
+from bridge.turns import give_back, take_calls
 from tests.flows.world import World
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from bridge.core.errors import Unavailable
 from bridge.core.policy import Policy, Rule
-from bridge.core.retry import DELAYS_SECONDS
+from bridge.core.schedule import DELAYS_SECONDS
 from bridge.invoices.mail_receipts import AT_ONCE, mail_receipts
 from bridge.mail import Smtp
 from bridge.permit import set_mode

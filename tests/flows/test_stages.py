@@ -11,7 +11,7 @@ import pytest
 from bridge.books.keep_books import refresh_gauges
 from bridge.config import ConfigError, MerchantSettings
 from bridge.core.errors import BridgeError, Refused
-from bridge.core.stage import Stage, Used
+from bridge.core.policy import Stage, Used
 from bridge.invoices.stage import stage_uses
 from bridge.upkeep.check import alerts
 from tests.flows.world import World

@@ -20,7 +20,7 @@ from typing import Any
 
 from btclib import bech32
 
-from bridge.billmanager.wire import verify
+from bridge.billmanager import verify
 from bridge.chain.esplora import EsploraReader
 from bridge.config import Electrum, Lnbits
 from bridge.core.addresses import check_payable
@@ -37,9 +37,9 @@ from bridge.outbound import Outbound, Reply
 from bridge.rails.electrum import ElectrumWallet
 from bridge.rails.lnbits import LnbitsWallet
 from bridge.rails.subtc.client import SubtcWallet
-from bridge.rails.subtc.signature import CallbackSignature
-from bridge.rates.http_source import HttpPriceSource
+from bridge.rails.subtc.wire import CallbackSignature
 from bridge.rates.reading import Reading
+from bridge.rates.sources import HttpPriceSource
 from tests.core.descriptor_table import ACCEPTED, A
 from tests.web.conftest import API_KEY, Site
 

@@ -11,7 +11,6 @@ import pytest
 from bridge.books.compare import wallet_variances
 from bridge.books.export import export
 from bridge.books.keep_books import refresh_gauges
-from bridge.call_budget import PROVIDER
 from bridge.context import BESIDE_CRASH_POINTS
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health, WalletBalance
@@ -28,6 +27,7 @@ from bridge.invoices.ways import ShownWay
 from bridge.metrics import Metrics
 from bridge.payouts.treasury import read_balances, treasury_rows
 from bridge.store import leases, targets
+from bridge.turns import PROVIDER
 from bridge.upkeep.check import Thresholds, alerts, readiness
 from bridge.upkeep.doctor import Place, examine
 from tests.books.runs import codes, reconcile

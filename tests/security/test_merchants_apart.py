@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.stage import Stage
+from bridge.core.policy import Stage
 from tests.security.two_shops import KEYS, TwoShops, two_shops
 
 # The payer's pages open for whoever has their address, merchant or not: 128 bits are the key.

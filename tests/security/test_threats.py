@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 from sqlalchemy import event, func, select
 
-from bridge.billmanager.wire import sign, verify
+from bridge.billmanager import sign, verify
 from bridge.core.errors import Refused
-from bridge.rails.subtc.signature import CallbackSignature
+from bridge.rails.subtc.wire import CallbackSignature
 from bridge.store import tables
 from tests.builders import callback_token
 from tests.web.conftest import Site, build_site

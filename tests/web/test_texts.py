@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.core.calendar import Calendar
+from bridge.core.books import Calendar
 from bridge.core.errors import Refused
 from bridge.core.kinds import KINDS, REASONS, REVIEWS, RULINGS, SCENES, WITHDRAWN
 from bridge.language import CATALOGUES, Languages, plain_texts

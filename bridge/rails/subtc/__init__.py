@@ -11,7 +11,7 @@ from bridge.core.evidence import Health, WalletBalance
 from bridge.core.rail import TOTAL_AND_CHAIN, Doorbell, Offer, Rail, Sender, WalletReader, Wanted
 from bridge.outbound import Limits
 from bridge.rails.subtc.client import SubtcReader, SubtcWallet
-from bridge.rails.subtc.signature import CallbackSignature
+from bridge.rails.subtc.wire import CallbackSignature
 
 # Where the callbacks of this rail knock.
 CALLBACKS = "callbacks/subtc"

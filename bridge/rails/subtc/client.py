@@ -16,7 +16,6 @@ from bridge.core.evidence import Health, ProviderReading, Sent, WalletBalance
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
 from bridge.rails.subtc import wire
-from bridge.rails.subtc.send import read_sent, unknown_outcome
 
 MAX_WATCH_SECONDS = 600
 # These answers list every address that the wallet ever gave out (contract 5.6, 5.8), nearly 50 bytes each.
@@ -199,10 +198,10 @@ class SubtcWallet(SubtcReader):
             reply = self._post("wallet_send", body, {"X-SUBTC-IDEMPOTENCY": idempotency_key})
         except CallFailed as failure:
             if failure.maybe_sent:
-                raise unknown_outcome(f"the call broke off ({failure.reason})") from None
+                raise wire.unknown_outcome(f"the call broke off ({failure.reason})") from None
             raise wire.failed_read(failure) from None
         echo = {"wallet_id": self._wallet_id, "net": self._nets(), "coin": "btc"}
-        return read_sent(reply, gross_sat=gross_sat, echo=echo)
+        return wire.read_sent(reply, gross_sat=gross_sat, echo=echo)
 
     def create_key(self) -> str:
         """A new spending key (contract 5.2), for an operator's setup. The caller keeps it secret."""

@@ -1,14 +1,21 @@
-"""Reads SUBTC replies strictly, by rules 7 and 11.1 of the contract.
+"""Reads what SUBTC says, strictly, by rules 7 and 11.1 of the contract: replies, the answer to a send, the one call whose effect
+cannot be undone, and signatures of callbacks, should a gateway ever send one.
 
-Owns the envelope, the member types and the sorting of failures; must not send anything or see the key.
+Owns the envelope, the member types, the sorting of failures, and the line between sent, surely not sent and unknown (contract 7, 11.4);
+must not send anything, repeat a send, choose its key or see the key of a wallet. A signature is not relied on: the contract names none
+(section 6), so its check is off by default, and a valid one still only rings the doorbell.
 """
 
+import base64
+import binascii
+import hmac
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.core.errors import ProtocolError, Refused, Unavailable
+from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Health, Sent, WalletBalance
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.outbound import CallFailed, Reply
@@ -168,3 +175,82 @@ def _parsed(reply: Reply) -> object:
 def _code_of(parsed: Mapping[str, Any]) -> str:
     code = parsed.get("error")
     return code if isinstance(code, str) and _CODE.fullmatch(code) else "UNNAMED"
+
+
+log = logging.getLogger(__name__)
+
+# These say that some call with this key exists, or that the call was cut short: its outcome is what is unknown.
+_DOUBTFUL_STATUSES = frozenset({408, 409, 425})
+
+
+def read_sent(reply: Reply, *, gross_sat: int, echo: Mapping[str, object]) -> Sent:
+    """The gateway's account of a send. Raises Unavailable (429), Refused or OutcomeUnknown."""
+    if reply.status == 429:
+        raise rate_limited(reply)
+    try:
+        answer = envelope(reply)
+        if isinstance(answer, Refusal):
+            raise _refused_send(answer)
+        check_echo(answer, **echo)
+        told = sent(answer, gross_sat=gross_sat)
+    except (Unavailable, ProtocolError) as error:
+        raise unknown_outcome(error.detail) from None
+    if told.sent_sat + told.fee_sat != told.requested_sat:
+        # Money has moved: the gateway's numbers are booked as they are, the difference is for a person (contract 9.5).
+        log.warning("the fee of a send does not add up", extra={"action": "subtc_send_fee_differs", "txid": told.txid})
+    return told
+
+
+def unknown_outcome(why: str) -> OutcomeUnknown:
+    """The error that forbids a new key."""
+    return OutcomeUnknown("send_outcome_unknown", f"It is unknown whether this send happened: {why}")
+
+
+def _refused_send(refusal: Refusal) -> BridgeError:
+    """Only a clean refusal of another kind means "not sent": SEND_FAILED may hide a broadcast behind "rpc error"."""
+    said = f"SUBTC refused with {refusal.code} (HTTP {refusal.status})"
+    doubtful = refusal.code == "SEND_FAILED" or "IDEMPOTENCY" in refusal.code
+    if doubtful or refusal.status >= 500 or refusal.status in _DOUBTFUL_STATUSES:
+        return unknown_outcome(said)
+    return Refused("provider_refused", f"{said}.")
+
+
+class CallbackSignature:
+    """HMAC-SHA256 over the raw body in one header, hex or base64, under the current or the previous secret."""
+
+    def __init__(self, *, header: str, secrets: Sequence[bytes], encoding: str = "hex", prefix: str = ""):
+        if encoding not in {"hex", "base64"}:
+            raise ValueError("encoding must be hex or base64")
+        if not header or not secrets or not all(secrets):
+            raise ValueError("a signature needs a header name and secrets that are not empty")
+        self._header = header.lower()
+        self._secrets = tuple(secrets)
+        self._encoding = encoding
+        self._prefix = prefix
+
+    def __repr__(self) -> str:
+        return f"CallbackSignature({self._header}, {self._encoding}, secrets redacted)"
+
+    def check(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise Refused `bad_signature` unless the header signs exactly these bytes; raises nothing else."""
+        given = self._decoded(next((value for name, value in headers.items() if name.lower() == self._header), ""))
+        matches = [hmac.compare_digest(hmac.digest(secret, body, "sha256"), given) for secret in self._secrets]
+        if not any(matches):
+            raise Refused("bad_signature", "The signature does not match.")
+
+    def is_valid(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """The same as a word."""
+        try:
+            self.check(headers, body)
+        except Refused:
+            return False
+        return True
+
+    def _decoded(self, text: str) -> bytes:
+        if not text.startswith(self._prefix):
+            return b""
+        text = text.removeprefix(self._prefix)
+        try:
+            return bytes.fromhex(text) if self._encoding == "hex" else base64.b64decode(text, validate=True)
+        except (ValueError, binascii.Error):
+            return b""
