@@ -6,23 +6,20 @@ import hmac
 
 import pytest
 
-from bridge.core.errors import Refused
 from bridge.rails.subtc.wire import CallbackSignature
 
 BODY = b'{"reached":true}'
 OLD, NEW = b"the old secret", b"the new secret"
 
 
-def signed(secret: bytes, encoding: str = "hex", body: bytes = BODY) -> str:
-    digest = hmac.new(secret, body, hashlib.sha256).digest()
-    return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+def signed(secret: bytes, body: bytes = BODY) -> str:
+    return hmac.new(secret, body, hashlib.sha256).hexdigest()
 
 
-@pytest.mark.parametrize("encoding", ["hex", "base64"])
 @pytest.mark.parametrize("secret", [OLD, NEW])
-def test_the_current_and_the_previous_secret_are_accepted(encoding: str, secret: bytes) -> None:
-    check = CallbackSignature(header="X-Signature", secrets=[NEW, OLD], encoding=encoding, prefix="sha256=")
-    check.check({"x-SIGNATURE": "sha256=" + signed(secret, encoding)}, BODY)
+def test_the_current_and_the_previous_secret_are_accepted(secret: bytes) -> None:
+    check = CallbackSignature(header="X-Signature", secrets=[NEW, OLD])
+    assert check.is_valid({"x-SIGNATURE": signed(secret)}, BODY)
 
 
 @pytest.mark.parametrize(
@@ -35,24 +32,17 @@ def test_the_current_and_the_previous_secret_are_accepted(encoding: str, secret:
         "zz",
         "é",
         "ab" * 10_000,
-        signed(NEW, "base64"),
+        base64.b64encode(bytes.fromhex(signed(NEW))).decode(),
     ],
 )
 def test_anything_else_is_a_bad_signature(header: str) -> None:
     check = CallbackSignature(header="X-Signature", secrets=[NEW, OLD])
     for headers in ({"X-Signature": header}, {"X-Other": signed(NEW)}, {}):
-        with pytest.raises(Refused) as refusal:
-            check.check(headers, BODY)
-        assert refusal.value.code == "bad_signature"
+        assert not check.is_valid(headers, BODY)
 
 
 def test_a_check_that_could_accept_everything_cannot_be_made() -> None:
-    for options in (
-        {"secrets": []},
-        {"secrets": [b""]},
-        {"secrets": [NEW], "encoding": "rot13"},
-        {"header": "", "secrets": [NEW]},
-    ):
+    for options in ({"secrets": []}, {"secrets": [b""]}, {"header": "", "secrets": [NEW]}):
         with pytest.raises(ValueError):
             CallbackSignature(**{"header": "X-Signature", **options})  # type: ignore[arg-type]
 

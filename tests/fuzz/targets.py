@@ -392,8 +392,8 @@ def _signatures() -> dict[str, Target]:
 
     def callback(raw: bytes) -> None:
         given, _, body = raw.partition(b"\n")
-        check.check({"x-signature": given.decode("latin-1")}, body)
-        raise AssertionError("a signature nobody made was taken")
+        if check.is_valid({"x-signature": given.decode("latin-1")}, body):
+            raise AssertionError("a signature nobody made was taken")
 
     def message(raw: bytes) -> None:
         kind, _, text = raw.partition(b"\n")
@@ -406,7 +406,7 @@ def _signatures() -> dict[str, Target]:
         "webhook_signature": Target(
             run=webhook, seeds=(b"evt_1\n1773489600\nv1,AAAA v1,BBBB\n{}",), expected=(Refused,)
         ),
-        "callback_signature": Target(run=callback, seeds=(b"ab" * 32 + b"\n{}",), expected=(Refused,)),
+        "callback_signature": Target(run=callback, seeds=(b"ab" * 32 + b"\n{}",)),
     }
 
 

@@ -63,14 +63,13 @@ def test_no_bit_of_a_signed_body_can_be_turned(module_signature: ModuleType) -> 
     signed = {"X-Signature": hmac.digest(RAW_SECRET, BODY, "sha256").hex()}
     verify(headers=headers, body=BODY, secrets=[SECRET], now=NOW)
     module_signature.verify(body=BODY, **theirs)
-    callback.check(signed, BODY)
+    assert callback.is_valid(signed, BODY)
     for changed in changed_bodies():
         with pytest.raises(Refused):
             verify(headers=headers, body=changed, secrets=[SECRET], now=NOW)
         with pytest.raises(module_signature.BadSignature):
             module_signature.verify(body=changed, **theirs)
-        with pytest.raises(Refused):
-            callback.check(signed, changed)
+        assert not callback.is_valid(signed, changed)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.core.addresses import check_payable, check_wallet_net
@@ -24,19 +24,12 @@ _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-class Account(TypedDict, total=False):
-    """Which wallet at which gateway, and how it is called. `key` is the text or a function that gives it on each call."""
-
-    base_url: Required[str]
-    network: Required[str]
-    key: str | Callable[[], str]
-    wallet_id: str
-    limits: Limits | None
-    outbound: Outbound | None
-
-
 class SubtcReader:
-    """What one wallet at one gateway received and holds: it can neither give an address nor send. Threads may share it."""
+    """What one wallet at one gateway received and holds: it can neither give an address nor send. Threads may share it.
+
+    `key` is the text or a function that gives it on each call. How the calls of a whole wallet are written: `destination_field` is `to`
+    (V4.2) or `to_address` (V6.1), contract 9.1; `address_mode` is `inbox_create` or `wallet_receive`.
+    """
 
     def __init__(
         self,
@@ -47,8 +40,11 @@ class SubtcReader:
         wallet_id: str = "",
         limits: Limits | None = None,
         outbound: Outbound | None = None,
+        destination_field: str = "to",
+        address_mode: str = "inbox_create",
     ):
         self._base_url = base_url.rstrip("/")
+        self._destination_field, self._address_mode = destination_field, address_mode
         self._key = key if callable(key) else lambda: key
         self._network = network
         self._net = "main" if network == "main" else "test"
@@ -151,18 +147,7 @@ class SubtcReader:
 
 
 class SubtcWallet(SubtcReader):
-    """The same wallet with everything that its key may do.
-
-    `destination_field` is `to` (V4.2) or `to_address` (V6.1), contract 9.1; `address_mode` is `inbox_create` or
-    `wallet_receive`.
-    """
-
-    def __init__(
-        self, *, destination_field: str = "to", address_mode: str = "inbox_create", **account: Unpack[Account]
-    ):
-        super().__init__(**account)
-        self._destination_field = destination_field
-        self._address_mode = address_mode
+    """The same wallet with everything that its key may do."""
 
     def create_inbox(self, *, expected_sat: int) -> str:
         """A new address of this wallet, checked for checksum, network and echo (contract 5.7, 11.5).
