@@ -9,7 +9,7 @@ Must not check settings, compare sources or say how old a price may be, `core.qu
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import prod
@@ -54,7 +54,6 @@ class HttpPriceSource:
         url_template: str,
         reading: AnswerReader,
         currency: str | None = None,
-        headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         outbound: Outbound | None = None,
     ):
@@ -62,7 +61,6 @@ class HttpPriceSource:
         self._url_template = url_template
         self._reading = reading
         self._currency = currency
-        self._headers = dict(headers or {})
         limits = limits or Limits(connect_seconds=3, read_seconds=4, deadline_seconds=5)
         host = urlsplit(filled(url_template, "USD")).hostname or ""
         guard = Guard(allow_hosts=frozenset({host}), plain_http=True)
@@ -94,7 +92,7 @@ class HttpPriceSource:
 
     def _reply(self, currency: str) -> Reply:
         try:
-            reply = self._outbound.call("GET", filled(self._url_template, currency), headers=self._headers)
+            reply = self._outbound.call("GET", filled(self._url_template, currency))
         except CallFailed as failure:
             raise Unavailable("price_unreachable", f"{self.name} could not be asked ({failure.reason}).") from None
         if reply.status != 200:
@@ -187,8 +185,9 @@ class CrossPrice:
 class FixedPrice:
     """`prices` maps a currency to the price of one bitcoin as decimal text. Raises Refused for a price that is none."""
 
-    def __init__(self, prices: Mapping[str, str], *, name: str = "fixed"):
-        self.name = name
+    name = "fixed"
+
+    def __init__(self, prices: Mapping[str, str]):
         self._prices = {currency: price_to_minor(text, currency) for currency, text in prices.items()}
 
     def price(self, currency: str, now: datetime) -> Sample:
@@ -211,15 +210,9 @@ def sources_of(prices: Any, resolved: Resolved) -> list[Source]:
 
 
 def _asked(wanted: Any, resolved: Resolved) -> HttpPriceSource:
+    told = {each.name: getattr(wanted, each.name) for each in fields(Reading)}
     zone = wanted.time_zone
-    reading = Reading(
-        pointer=wanted.pointer,
-        time_pointer=wanted.time_pointer,
-        units_pointer=wanted.units_pointer,
-        format=wanted.format,
-        decimal_comma=wanted.decimal_comma,
-        time_zone=ZoneInfo(zone) if zone is not None else None,
-    )
+    reading = Reading(**told | {"time_zone": ZoneInfo(zone) if zone is not None else None})
     url, currency = resolved(wanted.url), getattr(wanted, "currency", None)
     return HttpPriceSource(name=wanted.name, url_template=url, reading=reading, currency=currency)
 
