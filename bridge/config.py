@@ -757,40 +757,34 @@ def _not_https(name: str, url: str, *, network: str) -> Iterator[Fault]:
         )
 
 
+def _secrets(value: Any, at: At = ()) -> Iterator[tuple[str, str]]:
+    """Every secret below a section, by its path."""
+    if isinstance(value, SecretStr):
+        yield ".".join(at), value.get_secret_value()
+    elif isinstance(value, tuple):
+        for number, each in enumerate(value):
+            yield from _secrets(each, (*at, str(number)))
+    elif isinstance(value, _Section):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name), (*at, name))
+
+
 def _not_distinct(settings: Settings) -> Iterator[Fault]:
-    """One secret, one role: a leaked key must not open a second door."""
-    roles = {"token_secret": settings.token_secret}
-    if settings.subtc is not None:
-        roles |= {"subtc.key": settings.subtc.key}
-        for n, key in enumerate(settings.subtc.callback_signature_secrets):
-            roles |= {f"subtc.callback_signature_secrets.{n}": key}
-    known = {settings.subtc.key.get_secret_value()} if settings.subtc is not None else set[str]()
-    for n, former in enumerate(settings.former_wallets):
-        # Several wallets of one gateway key are one role.
-        if former.key is not None and former.key.get_secret_value() not in known:
-            known.add(former.key.get_secret_value())
-            roles |= {f"former_wallets.{n}.key": former.key}
-    if settings.lnbits is not None:
-        roles |= {"lnbits.invoice_key": settings.lnbits.invoice_key}
-        roles |= {"lnbits.admin_key": settings.lnbits.admin_key} if settings.lnbits.admin_key is not None else {}
-    if settings.electrum is not None:
-        roles |= {"electrum.password": settings.electrum.password}
-    if settings.receipt_key is not None:
-        roles |= {"receipt_key": settings.receipt_key}
-    if settings.mail is not None and settings.mail.password is not None:
-        roles |= {"mail.password": settings.mail.password}
-    if settings.chain.core_rpc is not None:
-        roles |= {"chain.core_rpc.password": settings.chain.core_rpc.password}
-    for m, merchant in enumerate(settings.merchants):
-        roles |= {f"merchants.{m}.api_keys.{n}": key for n, key in enumerate(merchant.api_keys)}
-        roles |= {f"merchants.{m}.notify_secrets.{n}": key for n, key in enumerate(merchant.notify_secrets)}
+    """One secret, one role: a leaked key must not open a second door. Several wallets of one gateway key are one role, and the password
+    of a wallet's file is its daemon's alone.
+    """
     seen: dict[str, str] = {}
-    for role, secret in roles.items():
+    for path, secret in _secrets(settings):
+        if path == "electrum.wallet_password":
+            continue
         # The = that fill up a base64 may be left out: with and without them it is the same secret.
-        text = secret.get_secret_value().rstrip("=")
-        if text in seen:
-            yield _fault(role, f"is the same secret as {seen[text]}: each needs one of its own")
-        seen[text] = role
+        text = secret.rstrip("=")
+        is_of_gateway = path.startswith("former_wallets.") and re.match(
+            r"subtc\.key|former_wallets\.", seen.get(text, "")
+        )
+        if text in seen and not is_of_gateway:
+            yield _fault(path, f"is the same secret as {seen[text]}: each needs one of its own")
+        seen[text] = path
 
 
 def _unsafe_mail(settings: Settings) -> Iterator[Fault]:
