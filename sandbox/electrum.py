@@ -22,7 +22,7 @@ from sandbox.world import World
 USER, PASSWORD = "sandbox", "password-of-the-sandbox-electrum"
 WALLET_ID = "electrum"
 NODE_ID = bolt11.public_key(NODE_KEY)
-# What the peer of its one channel has on its side, and must keep there.
+# What the peer of a channel has on its side, and must keep there.
 INBOUND_SAT, RESERVE_SAT = 5_000_000, 10_000
 NETWORKS = {"main": "mainnet", "test": "testnet", "regtest": "regtest"}
 UNPAID, EXPIRED, PAID, INFLIGHT, BROKEN = 0, 1, 3, 4, 5
@@ -103,20 +103,20 @@ def _info(world: World, own: LnWallet, named: dict[str, Any], faults: list[Fault
 
 
 def _channels(world: World, own: LnWallet, named: dict[str, Any], faults: list[Fault]) -> Any:
-    local_sat = world.lightning.balance_msat(own) // MSAT
-    return [
-        {
-            "state": "OPEN",
-            "peer_state": "GOOD",
-            "capacity": local_sat + INBOUND_SAT,
-            "local_balance": local_sat,
-            "remote_balance": INBOUND_SAT,
-            "local_reserve": RESERVE_SAT,
-            "remote_reserve": RESERVE_SAT,
-            "local_unsettled_sent": 0,
-            "remote_unsettled_sent": 0,
-        }
-    ]
+    count = world.knobs.ln_channels
+    local_sat = world.lightning.balance_msat(own) // count // MSAT
+    channel = {
+        "state": "OPEN",
+        "peer_state": "GOOD",
+        "capacity": local_sat + INBOUND_SAT,
+        "local_balance": local_sat,
+        "remote_balance": INBOUND_SAT,
+        "local_reserve": RESERVE_SAT,
+        "remote_reserve": RESERVE_SAT,
+        "local_unsettled_sent": 0,
+        "remote_unsettled_sent": 0,
+    }
+    return [dict(channel) for _ in range(count)]
 
 
 def _add(world: World, own: LnWallet, named: dict[str, Any], faults: list[Fault]) -> Any:

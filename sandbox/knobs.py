@@ -43,7 +43,8 @@ class Knobs:
     outage: str | None = None
     esplora_pages: str = "blockstream"
     # Of the Lightning server: the prefix that its invoices have (None: of the net), how often a payment rings, whether it is held
-    # until somebody settles it, whether what has expired is still taken, how its own sends end and what their route costs.
+    # until somebody settles it, whether what has expired is still taken, how its own sends end and what their route costs. Of the
+    # Electrum daemon: how many channels hold equal parts of its money.
     ln_prefix: str | None = None
     ln_rings: int = 2
     ln_hold: bool = False
@@ -51,6 +52,7 @@ class Knobs:
     ln_sends: str = "success"
     ln_fee_msat: int = 1_500
     ln_outage: str | None = None
+    ln_channels: int = 1
 
     def turn(self, changes: dict[str, Any]) -> None:
         """Apply `changes`, all or none; raises ValueError naming the first knob that is unknown or out of range."""
@@ -113,5 +115,6 @@ _CHECKS: dict[str, Check] = {
     "ln_sends": _one_of("success", "pending", "failed"),
     "ln_fee_msat": _whole(0, 10**9),
     "ln_outage": _one_of(None, "503", "cut", "hang"),
+    "ln_channels": _whole(1, 100),
     "esplora_pages": _one_of("blockstream", "mempool", "mempool_electrum"),
 }

@@ -248,8 +248,8 @@ def _leaving_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
 
 
 def _rest_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
-    """The most that a wallet can hold beyond what was booked: of what came the rests of a satoshi that its rail told, less than one
-    satoshi for each fee, because those are booked as whole ones too, and what is paid at once and final before any look saw it.
+    """The most that a wallet can hold beyond what was booked: the rests of a satoshi of what came, less than one satoshi for each fee,
+    because those are booked as whole ones too, and what is paid at once and final before any look saw it.
     """
     fees = payouts.count_with_fee(tx, wallet_id=wallet_id)
     rest_msat = invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * fees

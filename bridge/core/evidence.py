@@ -142,13 +142,14 @@ class Sample:
 @dataclass(frozen=True, kw_only=True)
 class WalletBalance:
     """The whole wallet at the gateway (contract 5.8). `balance_sat` includes unconfirmed money: never spendable as
-    such.
+    such. `cut_sat` is the most that its parts lost together where each was told in whole satoshi.
     """
 
     balance_sat: int
     confirmed_sat: int
     unconfirmed_sat: int
     immature_sat: int
+    cut_sat: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,4 +251,4 @@ def wallet_variance(
     gap_sat = theirs_sat - ours_sat
     # A block may have come since we looked, and a send may be under way: neither is a loss.
     most_sat = rest_sat + (unconfirmed_sat if by_depth else 0)
-    return 0 if -leaving_sat <= gap_sat <= most_sat else gap_sat
+    return 0 if -leaving_sat - balance.cut_sat <= gap_sat <= most_sat else gap_sat

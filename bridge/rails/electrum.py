@@ -207,10 +207,14 @@ class ElectrumWallet:
             raise ProtocolError("provider_other_wallet", "This request is of another wallet.", field="node_id")
 
     def balance(self) -> WalletBalance:
-        """What lies in the channels on our side, in whole satoshi; on-chain money of the same wallet is apart and not in it."""
+        """What lies in the channels on our side, each rounded down; on-chain money of the same wallet is apart and not in it."""
         self._info()
-        sat = sum(_sat(each, "local_balance") for each in self._channels() if _text(each, "state") not in _GONE)
-        return WalletBalance(balance_sat=sat, confirmed_sat=sat, unconfirmed_sat=0, immature_sat=0)
+        told = [_sat(each, "local_balance") for each in self._channels() if _text(each, "state") not in _GONE]
+        # A satoshi may have come in parts over several of them; the roundings of n lose less than n.
+        cut_sat = max(len(told) - 1, 0)
+        return WalletBalance(
+            balance_sat=sum(told), confirmed_sat=sum(told), unconfirmed_sat=0, immature_sat=0, cut_sat=cut_sat
+        )
 
     def inbound_sat(self) -> int:
         """The most that one channel could receive now; a payment in parts may be more. The peer keeps its reserve."""

@@ -433,11 +433,10 @@ def put_payment(
 
 
 def rest_msat(tx: Connection, *, wallet_id: str) -> int:
-    """What came to a wallet's targets beyond whole satoshi, as far as its rail told."""
-    rest = func.coalesce(func.sum(payments.c.amount_msat - 1_000 * payments.c.amount_sat), 0)
-    query = select(rest).join(targets, targets.c.id == payments.c.target_id)
-    found = query.where(targets.c.wallet_id == wallet_id, payments.c.amount_msat.is_not(None), ~payments.c.replaced)
-    return int(tx.execute(found).scalar_one())
+    """The most that came to a wallet's targets beyond whole satoshi: less than one with each payment that its rail told in whole ones."""
+    rest = func.coalesce(payments.c.amount_msat - 1_000 * payments.c.amount_sat, 999)
+    query = select(func.coalesce(func.sum(rest), 0)).join(targets, targets.c.id == payments.c.target_id)
+    return int(tx.execute(query.where(targets.c.wallet_id == wallet_id, ~payments.c.replaced)).scalar_one())
 
 
 def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:

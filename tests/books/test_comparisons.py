@@ -22,9 +22,11 @@ def output(sat: int = 100, *, confirmations: int = 3, age_hours: int = 10) -> Ch
     )
 
 
-def variance(theirs_sat: int, **changes: object) -> int:
+def variance(theirs_sat: int, *, cut_sat: int = 0, **changes: object) -> int:
     fields = {"baseline_sat": 0, "confirmed_sat": 1_000, "unconfirmed_sat": 50, "leaving_sat": 0, "by_depth": True}
-    balance = WalletBalance(balance_sat=theirs_sat, confirmed_sat=theirs_sat, unconfirmed_sat=0, immature_sat=0)
+    balance = WalletBalance(
+        balance_sat=theirs_sat, confirmed_sat=theirs_sat, unconfirmed_sat=0, immature_sat=0, cut_sat=cut_sat
+    )
     return wallet_variance(balance, **fields | changes)  # type: ignore[arg-type]
 
 
@@ -35,6 +37,8 @@ def variance(theirs_sat: int, **changes: object) -> int:
         (1_050, {}, 0),  # a block came since we looked
         (1_051, {}, 51),
         (999, {}, -1),
+        (999, {"cut_sat": 1}, 0),  # a satoshi lies in two channels
+        (998, {"cut_sat": 1}, -2),
         (700, {"leaving_sat": 300}, 0),  # a send is under way
         (699, {"leaving_sat": 300}, -301),
         (1_200, {"baseline_sat": 200}, 0),

@@ -12,6 +12,8 @@ from bridge.core.rail import Target
 from bridge.invoices.inbox import receive_callback
 from bridge.invoices.offer_beside import offer_beside
 from bridge.store import invoices
+from sandbox import electrum
+from sandbox.lightning import LnWallet
 from tests.books.runs import codes, reconcile
 from tests.flows.world import LNBITS, World
 
@@ -38,6 +40,14 @@ class Shop:
     def gap(self) -> str:
         with self.world.bridge.store.read() as tx:
             return invoices.find(tx, id=self.invoice["id"]).gap or ""
+
+
+def lnbits_wallet(world: World) -> LnWallet:
+    return world.sandbox.world.lightning.wallets[LNBITS[0]]
+
+
+def electrum_wallet(world: World) -> LnWallet:
+    return electrum.wallet_of(world.sandbox.world)
 
 
 @pytest.fixture
@@ -71,14 +81,31 @@ def test_a_ring_leads_to_a_look_that_settles_and_the_books_agree(shop: Shop) -> 
     assert reconcile(shop.world.bridge)["findings_count"] == 0
 
 
-def test_parts_of_a_satoshi_that_add_up_are_no_difference_and_what_is_more_is_one(shop: Shop) -> None:
-    world = shop.world
+@pytest.mark.parametrize(("rail", "wallet_of"), [("lnbits", lnbits_wallet), ("electrum", electrum_wallet)])
+def test_parts_of_a_satoshi_that_add_up_are_no_difference_and_what_is_more_is_one(
+    worlds: Callable[..., World], rail: str, wallet_of: Callable[[World], LnWallet]
+) -> None:
+    world = worlds(**{rail: {}})
     for number in ("8", "9"):
         other = Shop(world=world, invoice=world.open(number))
         world.control("ln_pay", bolt11=other.offer().text, msat=other.invoice["remaining_sat"] * 1_000 + 600)
         assert world.seen(other.invoice) == ("settled", "none", None)
     assert reconcile(world.bridge)["findings_count"] == 0
-    world.control("ln_pay", bolt11=world.sandbox.world.lightning.create(lnbits_wallet(world), {"amount": 2}).bolt11)
+    world.control("ln_pay", bolt11=world.sandbox.world.lightning.create(wallet_of(world), {"amount": 2}).bolt11)
+    assert codes(reconcile(world.bridge)) == ["wallet_differs"]
+
+
+def test_a_satoshi_that_lies_in_two_channels_is_no_difference_and_a_second_that_lacks_is_one(
+    worlds: Callable[..., World],
+) -> None:
+    world = worlds(electrum={})
+    world.control("knobs", ln_channels=2)
+    shop = Shop(world=world, invoice=world.open())
+    shop.pay(shop.offer())
+    assert world.seen(shop.invoice) == ("settled", "none", None)
+    assert world.bridge.rail_of(electrum.NODE_ID).balance().balance_sat == shop.invoice["remaining_sat"] - 1
+    assert reconcile(world.bridge)["findings_count"] == 0
+    world.sandbox.world.lightning.payments[0].amount_msat -= 2_000
     assert codes(reconcile(world.bridge)) == ["wallet_differs"]
 
 
@@ -88,10 +115,6 @@ def test_less_than_a_satoshi_is_kept_and_the_books_agree(shop: Shop) -> None:
     shop.world.control("knobs", fault=lie)
     assert shop.world.seen(shop.invoice)[0] == "new"
     assert "books_differ" not in codes(reconcile(shop.world.bridge))
-
-
-def lnbits_wallet(world: World) -> Any:
-    return world.sandbox.world.lightning.wallets[LNBITS[0]]
 
 
 def test_a_forged_ring_that_says_paid_settles_nothing(shop: Shop) -> None:
