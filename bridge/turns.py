@@ -103,6 +103,12 @@ def take_rail_calls(tx: Tx, rail: Rail, *, now: datetime, wanted: int = 1) -> in
     return leases.spend(tx, name, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
 
 
+def require_rail_call(tx: Tx, rail: Rail, *, now: datetime) -> None:
+    """Takes one of them. Raises Unavailable("call_budget_spent")."""
+    if not take_rail_calls(tx, rail, now=now):
+        raise _spent()
+
+
 def wait_for_call(bridge: Bridge) -> None:
     """For long work that a person watches: waits until a call is free. Raises Unavailable after two minutes without one."""
     for _ in range(WAIT_STEPS - 1):

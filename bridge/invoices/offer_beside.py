@@ -22,7 +22,7 @@ from bridge.logs import log
 from bridge.permit import require_mode
 from bridge.store import audit, invoices, leases, targets
 from bridge.store.db import Duplicate, Tx
-from bridge.turns import draw_call
+from bridge.turns import require_rail_call
 
 LEASE_SECONDS, ASKED_SECONDS = 30, 86_400
 WAIT_STEPS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1)
@@ -62,17 +62,19 @@ def offer_beside(bridge: Bridge, public_id: str, way: str) -> Target:
             lease = _lease(found)
             now = bridge.clock()
             is_ours = leases.take(tx, lease, owner=owner, now=now, lease_seconds=LEASE_SECONDS)
-            # It outlives a try of which nobody knows what it made, a killed one too, until one is stored.
-            is_first = is_ours and leases.take_free(
-                tx, f"{lease}:asked", owner=lease, now=now, lease_seconds=ASKED_SECONDS
-            )
+            if is_ours:
+                # It outlives a try of which nobody knows what it made, a killed one too, until one is stored.
+                tried = f"{lease}:asked"
+                is_first = leases.take_free(tx, tried, owner=lease, now=now, lease_seconds=ASKED_SECONDS)
+                require_rail_call(tx, found.rail, now=now)
         if is_ours:
             bridge.crash_point("beside.claimed")
             try:
-                return _made(bridge, found, is_first_try=is_first)
-            finally:
+                return _made(bridge, found, owner=owner, is_first_try=is_first)
+            except BaseException:
                 with bridge.store.write(durable=False) as tx:
                     leases.give_back(tx, owner=owner)
+                raise
         # Another tab asks right now: what it gets is ours too, a moment later.
         time.sleep(pause)
     raise Conflict("offering_in_progress", "This is being made by another request.", retry_after_seconds=2)
@@ -123,13 +125,12 @@ def _decided(tx: Tx, bridge: Bridge, row: Any, rail: Rail) -> Target | _Asked:
     return _Asked(row=row, rail=rail, wanted=wanted)
 
 
-def _made(bridge: Bridge, asked: _Asked, *, is_first_try: bool) -> Target:
+def _made(bridge: Bridge, asked: _Asked, *, owner: str, is_first_try: bool) -> Target:
     """Asks the rail outside any transaction. A lost answer is found again by its reference at the next try."""
     rail = asked.rail
     if rail.asks is None:
         raise ValueError("a rail that cannot be asked is not offered")
     now = bridge.clock()
-    draw_call(bridge, rail=rail)
     try:
         offer = rail.asks(replace(asked.wanted, is_first_try=is_first_try))
         bridge.crash_point("beside.asked")
@@ -138,7 +139,7 @@ def _made(bridge: Bridge, asked: _Asked, *, is_first_try: bool) -> Target:
     except BridgeError as met:
         raise _not_made(bridge, asked, met, now=now) from met
     try:
-        return _stored(bridge, asked, target)
+        return _stored(bridge, asked, target, owner=owner)
     except Duplicate:
         repeated = ProtocolError("address_repeated", "The rail gave out what was given out before.")
         raise _not_made(bridge, asked, repeated, now=now) from None
@@ -156,9 +157,10 @@ def _check(offer: Offer, wanted: Wanted) -> None:
         raise ProtocolError("rail_bad_offer", "What the rail offers outlives its price.", field="expires_at")
 
 
-def _stored(bridge: Bridge, asked: _Asked, target: Target) -> Target:
+def _stored(bridge: Bridge, asked: _Asked, target: Target, *, owner: str) -> Target:
     """Stores what was made, if the invoice still asks for it; what it does not ask for any more nobody was shown."""
     with bridge.store.write() as tx:
+        leases.give_back(tx, owner=owner)
         row = invoices.find(tx, lock=True, id=asked.row.id)
         if row is None:
             raise Refused("unknown_invoice", "The invoice is gone.")

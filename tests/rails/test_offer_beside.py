@@ -19,7 +19,7 @@ from bridge.core.rail import Doorbell, Offer, Wanted
 from bridge.desk.evidence import evidence, receipt
 from bridge.desk.explain import explain
 from bridge.desk.find import find
-from bridge.invoices.offer_beside import offer_beside
+from bridge.invoices.offer_beside import LEASE_SECONDS, offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
 from bridge.invoices.poll import sense_beside
 from bridge.invoices.read_invoices import list_invoices
@@ -91,6 +91,17 @@ def test_it_is_made_when_the_payer_asks_and_not_before(shop: Shop) -> None:
     shown = shop.way(invoice)
     assert (shown.state, shown.text, shown.uri) == ("offered", made.text, f"lightning:{made.text}")
     assert shown.expires_at == made.expires_at
+
+
+def test_an_offer_waits_for_two_turns_to_write_and_the_claim_ends_with_the_second(shop: Shop) -> None:
+    invoice, store = shop.open(), shop.world.bridge.store
+    before = store.writes
+    shop.ask(invoice)
+    assert store.writes - before == 2
+    with store.read() as tx:
+        assert leases.is_free(
+            tx, f"beside:{invoice['id']}:ln_toy", now=shop.world.bridge.clock(), lease_seconds=LEASE_SECONDS
+        )
 
 
 def test_asked_for_again_it_is_the_same(shop: Shop) -> None:
