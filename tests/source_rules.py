@@ -114,7 +114,9 @@ CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
 MONEY_MODULES = frozenset(f"core/{name}.py" for name in ("money", "quote", "invoice", "ledger", "payout"))
 
-SAYS_THE_JSON = frozenset({"actions", "web", "invoices/present.py", "invoices/statement.py", "payouts/steps.py"})
+SAYS_THE_JSON = frozenset(
+    {"actions", "desk", "web", "invoices/present.py", "invoices/statement.py", "payouts/steps.py"}
+)
 BANNED_NAMES = frozenset({"process", "handle", "data", "amount"})
 BANNED_WORDS = frozenset({"manager", "helper", "helpers", "util", "utils", "misc"})
 LONGEST_FUNCTION = 50

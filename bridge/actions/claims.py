@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import Field
 
-from bridge.actions.fields import Argument, Body, Id, Limit, Matching, Option, Reason, Sat, Shape, Text, Txid
+from bridge.actions.fields import Argument, Body, Id, Limit, Matching, Option, Reason, Sat, Text, Txid, answer
 from bridge.actions.row import Action, Api, Command, Form, Read, Row
 from bridge.core.claims import OUTCOMES, Later, Outcome, Stage
 from bridge.core.plain import one_line
@@ -49,10 +49,7 @@ class ClaimQuery(Matching):
     limit: Limit = 50
 
 
-class ClaimsShape(Shape):
-    """Claims, newest first."""
-
-    claims: list[ClaimView]
+ClaimsShape = answer("ClaimsShape", "Claims, newest first.", claims=list[ClaimView])
 
 
 def claim_lines(found: list[dict[str, Any]]) -> Iterable[str]:

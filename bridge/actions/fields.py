@@ -10,7 +10,18 @@ from datetime import UTC, datetime
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    create_model,
+)
+
+from bridge.invoices.present import View
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -63,10 +74,10 @@ class Matching(Body):
     """A query whose members but for PAGING are what the flow's keyword `match` is made of."""
 
 
-class Shape(BaseModel):
-    """An answer: every member is named."""
-
-    model_config = ConfigDict(extra="forbid")
+def answer(name: str, told: str, /, **members: Any) -> type[View]:
+    """A small answer by its name and its sentence in /openapi.json, with the types of its members."""
+    fields: dict[str, Any] = {member: (kind, ...) for member, kind in members.items()}
+    return create_model(name, __base__=View, __doc__=told, **fields)
 
 
 PAGING = frozenset({"limit", "cursor"})

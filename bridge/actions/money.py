@@ -21,11 +21,12 @@ from bridge.actions.fields import (
     Option,
     Reason,
     Sat,
-    Shape,
     Txid,
+    answer,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row, as_table
 from bridge.context import Bridge
+from bridge.invoices.present import View
 from bridge.payouts import decide_payout, sweep
 from bridge.payouts.refunds import NewRefund, change_address, record_own_send, request_refund
 from bridge.payouts.steps import ApprovalShape, PayoutView
@@ -120,14 +121,15 @@ class PayoutShape(PayoutView):
     all_approvals: list[ApprovalShape] | None = None
 
 
-class PayoutPageShape(Shape):
-    """Payouts, newest first; ask again with `next_cursor` for the next page."""
+PayoutPageShape = answer(
+    "PayoutPageShape",
+    "Payouts, newest first; ask again with `next_cursor` for the next page.",
+    payouts=list[PayoutShape],
+    next_cursor=str | None,
+)
 
-    payouts: list[PayoutShape]
-    next_cursor: str | None
 
-
-class TreasuryShape(Shape):
+class TreasuryShape(View):
     """The wallets with their balances and books, what is owed, and what a sweep would take.
 
     The money of `former_wallets` is on the books of their role; they are only read. Of a wallet that is paid to `beside` the first,

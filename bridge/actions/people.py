@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.actions.fields import Argument, Body, Id, Input, Option, Password, Reason, Shape, Text, UtcTime
+from bridge.actions.fields import Argument, Body, Id, Input, Option, Password, Reason, Text, UtcTime, answer
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.core.errors import Refused
@@ -84,37 +84,13 @@ class OperatorShape(OperatorView):
     tokens: list[TokenShape] | None = None
 
 
-class OperatorsShape(Shape):
-    """Everybody, the disabled too."""
-
-    operators: list[OperatorShape]
-
-
-class EnrolmentShape(Shape):
-    """What the person's authenticator app scans, shown this once."""
-
-    name: str
-    totp_url: str
-
-
-class TokensShape(Shape):
-    """Tokens by id."""
-
-    tokens: list[TokenShape]
-
-
-class NewTokenShape(Shape):
-    """The token itself, shown this once."""
-
-    id: str
-    token: str
-
-
-class RevokedShape(Shape):
-    """A token that is over."""
-
-    id: str
-    revoked: bool
+OperatorsShape = answer("OperatorsShape", "Everybody, the disabled too.", operators=list[OperatorShape])
+EnrolmentShape = answer(
+    "EnrolmentShape", "What the person's authenticator app scans, shown this once.", name=str, totp_url=str
+)
+TokensShape = answer("TokensShape", "Tokens by id.", tokens=list[TokenShape])
+NewTokenShape = answer("NewTokenShape", "The token itself, shown this once.", id=str, token=str)
+RevokedShape = answer("RevokedShape", "A token that is over.", id=str, revoked=bool)
 
 
 def add(bridge: Bridge, *, name: str, **asked: Any) -> dict[str, Any]:

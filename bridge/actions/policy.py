@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from bridge.actions.fields import Body, Limit, Option, Shape, Whole
+from bridge.actions.fields import Body, Limit, Option, Whole, answer
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
+from bridge.invoices.present import View
 from bridge.people import policy
 from bridge.people.policy import PolicyVersionView
 
@@ -25,7 +26,7 @@ class VersionsQuery(Body):
     ] = None
 
 
-class PolicyChangeShape(Shape):
+class PolicyChangeShape(View):
     """One setting, before and after; null where there was or is none."""
 
     setting: str
@@ -40,7 +41,7 @@ class PolicyVersionShape(PolicyVersionView):
     changes: list[PolicyChangeShape] | None = None
 
 
-class PolicyShape(Shape):
+class PolicyShape(View):
     """What is in force and what waits. `file` is active, proposed, rejected or edited: how the server's file stands to it."""
 
     active: PolicyVersionShape
@@ -51,11 +52,12 @@ class PolicyShape(Shape):
     file_changes: list[PolicyChangeShape]
 
 
-class PolicyVersionsShape(Shape):
-    """Versions, newest first; ask again with `before=next_before` for the next page."""
-
-    versions: list[PolicyVersionShape]
-    next_before: int | None
+PolicyVersionsShape = answer(
+    "PolicyVersionsShape",
+    "Versions, newest first; ask again with `before=next_before` for the next page.",
+    versions=list[PolicyVersionShape],
+    next_before=int | None,
+)
 
 
 def version_lines(found: dict[str, Any]) -> Iterable[str]:

@@ -18,15 +18,16 @@ from bridge.actions.fields import (
     Option,
     PageSize,
     Reason,
-    Shape,
     Text,
     Txid,
     UtcTime,
+    answer,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.desk import grant_grace, resolve_review
-from bridge.payouts.steps import ApprovalShape
+from bridge.desk.grant_grace import GrantShape
+from bridge.desk.resolve_review import MarkShape, ReviewView
 
 
 class RulingBody(Body):
@@ -76,89 +77,26 @@ class GrantQuery(Matching):
     limit: Limit = 50
 
 
-class MarkShape(Shape):
-    """That an invoice counts as paid by people's word. `remaining_sat` was missing when it was proposed."""
-
-    id: str
-    review_id: str
-    invoice_id: str
-    merchant: str
-    state: str
-    amount: str
-    currency: str
-    worth_sat: int
-    received_sat: int
-    remaining_sat: int
-    consequence: str
-    proposed_by: str
-    reason: str
-    approvals_needed: int
-    approvals: list[ApprovalShape]
-    proposed_at: str
-    ended_at: str | None
+MarksShape = answer("MarksShape", "Manual marks, newest first.", marks=list[MarkShape])
 
 
-class MarksShape(Shape):
-    """Manual marks, newest first."""
-
-    marks: list[MarkShape]
-
-
-class ReviewShape(Shape):
+class ReviewShape(ReviewView):
     """Something that waits for a person, or a person's answer to it."""
 
-    id: str
-    invoice_id: str | None
-    merchant: str
-    kind: str
-    severity: str
-    state: str
-    opened_at: str
-    last_seen_at: str
-    times_seen: int
-    due_at: str
-    is_overdue: bool
-    actor: str | None
     blocks: dict[str, Any] | None = None
     decision: str | None = None
     note: str | None = None
     marks: list[MarkShape] | None = None
 
 
-class ReviewsShape(Shape):
-    """Review items, most urgent first."""
-
-    reviews: list[ReviewShape]
-
-
-class RuledShape(Shape):
-    """The item as it is now, and the invoice it belongs to; an item that waits for a mark's approval is still open."""
-
-    review: ReviewShape
-    invoice: dict[str, Any] | None
-
-
-class GrantShape(Shape):
-    """Time that a person gave a payer; `state` is open, settled or lapsed."""
-
-    invoice_id: str
-    merchant: str
-    billing_payment_id: str
-    tier: str
-    amount: str
-    currency: str
-    approver: str
-    reason: str
-    state: str
-    granted_at: str
-    ends_at: str
-    ended_at: str | None
-
-
-class GrantsShape(Shape):
-    """Grants of time, newest first."""
-
-    grants: list[GrantShape]
+ReviewsShape = answer("ReviewsShape", "Review items, most urgent first.", reviews=list[ReviewShape])
+RuledShape = answer(
+    "RuledShape",
+    "The item as it is now, and the invoice it belongs to; an item that waits for a mark's approval is still open.",
+    review=ReviewShape,
+    invoice=dict[str, Any] | None,
+)
+GrantsShape = answer("GrantsShape", "Grants of time, newest first.", grants=list[GrantShape])
 
 
 def rule(bridge: Bridge, review_id: str, **asked: Any) -> dict[str, Any]:

@@ -18,18 +18,19 @@ from bridge.actions.fields import (
     Option,
     PageSize,
     Reason,
-    Shape,
     Text,
     UtcTime,
     Whole,
+    answer,
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.books.reconcile import list_reconciliations, set_baseline, show_reconciliation, start_reconciliation
 from bridge.context import Bridge
 from bridge.desk.desk import audit_page, switches
 from bridge.invoices.check_again import check_again
-from bridge.invoices.deliver import list_deliveries, redeliver, show_delivery
+from bridge.invoices.deliver import DeliveryView, list_deliveries, redeliver, show_delivery
 from bridge.invoices.inbox import DEAD, NO_ANSWER, UNCHANGED, replay, send_test_event
+from bridge.invoices.present import View
 from bridge.permit import set_mode
 
 SEND = "delivery.redeliver"
@@ -101,50 +102,23 @@ class AuditQuery(Matching):
     cursor: Annotated[Text, Field(max_length=20), Option(help="The cursor of the page before.")] = ""
 
 
-class DeliveryShape(Shape):
+class DeliveryShape(DeliveryView):
     """One event on its way to a merchant."""
 
-    id: str
-    event_id: str
-    type: str
-    invoice_id: str | None
-    merchant: str
-    sequence: int
-    state: str
-    attempts: int
-    created_at: str
-    next_try_at: str
     attempts_log: list[dict[str, Any]] | None = None
 
 
-class DeliveriesShape(Shape):
-    """Deliveries, newest first."""
-
-    deliveries: list[DeliveryShape]
-
-
-class AnsweredShape(Shape):
-    """Whether gateway or chain answered; what they said is on the invoice."""
-
-    is_answered: bool
-
-
-class QueuedShape(Shape):
-    """Whether the delivery went back into the queue; false when it is under way anyway."""
-
-    is_queued_again: bool
-
-
-class SentShape(Shape):
-    """The test event in the queue."""
-
-    event_id: str
-
-
-class ReplayedShape(Shape):
-    """What came of it, in a word."""
-
-    outcome: str
+DeliveriesShape = answer("DeliveriesShape", "Deliveries, newest first.", deliveries=list[DeliveryShape])
+AnsweredShape = answer(
+    "AnsweredShape", "Whether gateway or chain answered; what they said is on the invoice.", is_answered=bool
+)
+QueuedShape = answer(
+    "QueuedShape",
+    "Whether the delivery went back into the queue; false when it is under way anyway.",
+    is_queued_again=bool,
+)
+SentShape = answer("SentShape", "The test event in the queue.", event_id=str)
+ReplayedShape = answer("ReplayedShape", "What came of it, in a word.", outcome=str)
 
 
 class RunShape(BaseModel):
@@ -167,26 +141,12 @@ class RunShape(BaseModel):
     next_after: int | None = None
 
 
-class RunsShape(Shape):
-    """Reconciliations, newest first."""
-
-    reconciliations: list[RunShape]
-
-
-class BaselineShape(Shape):
-    """What is not counted as ours from now on."""
-
-    baseline_sat: int
+RunsShape = answer("RunsShape", "Reconciliations, newest first.", reconciliations=list[RunShape])
+BaselineShape = answer("BaselineShape", "What is not counted as ours from now on.", baseline_sat=int)
+ModeShape = answer("ModeShape", "A switch as it stands now.", scope=str, mode=str)
 
 
-class ModeShape(Shape):
-    """A switch as it stands now."""
-
-    scope: str
-    mode: str
-
-
-class SwitchShape(Shape):
+class SwitchShape(View):
     """A switch with who turned it, when and why."""
 
     scope: str
@@ -196,17 +156,13 @@ class SwitchShape(Shape):
     reason: str
 
 
-class SwitchesShape(Shape):
-    """Every switch."""
-
-    modes: list[SwitchShape]
-
-
-class AuditShape(Shape):
-    """Who did what; ask again with `next_cursor` for the next page."""
-
-    audit: list[dict[str, Any]]
-    next_cursor: str | None
+SwitchesShape = answer("SwitchesShape", "Every switch.", modes=list[SwitchShape])
+AuditShape = answer(
+    "AuditShape",
+    "Who did what; ask again with `next_cursor` for the next page.",
+    audit=list[dict[str, Any]],
+    next_cursor=str | None,
+)
 
 
 def begin(

@@ -15,9 +15,11 @@ from bridge.core.evidence import FINAL
 from bridge.core.money import BTC, minor_text, worth_minor
 from bridge.core.rail import Target
 from bridge.desk.explain import story
-from bridge.desk.grant_grace import grant_json, may_have_grace
+from bridge.desk.grant_grace import GrantShape, may_have_grace
 from bridge.desk.invoice_list import MOVED
-from bridge.invoices.present import about, cells, depth_of, time_text, way_of
+from bridge.desk.resolve_review import review_json
+from bridge.invoices.deliver import DeliveryView
+from bridge.invoices.present import about, cells, columns, depth_of, time_text, way_of
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.invoices.targets import all_of
 from bridge.language import plain_texts
@@ -67,7 +69,7 @@ def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", lim
     now, after = bridge.clock(), read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = reviews.listing(tx, match=match, cursor=after, limit=limit + 1)
-    return _page(rows, limit, lambda row: _review(row, now), lambda row: write_cursor(row.due_at, row.id))
+    return _page(rows, limit, lambda row: review_json(row, now=now), lambda row: write_cursor(row.due_at, row.id))
 
 
 def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -75,7 +77,7 @@ def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", 
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
         rows = deliveries.pages(tx, match=match, cursor=before, limit=limit + 1)
-    return _page(rows, limit, _delivery, lambda row: write_cursor(row.created_at, row.id))
+    return _page(rows, limit, DeliveryView.of, lambda row: write_cursor(row.created_at, row.id))
 
 
 def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
@@ -117,13 +119,15 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "beside": [_offered(each) for each in targets[1:][-MOST_ROWS:]],
         "journals": [_journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
         "balances": found.balances(BTC),
-        "deliveries": [_delivery(each) for each in found.deliveries[:MOST_ROWS]],
-        "attempts": [_attempt(each) for each in found.attempts[-MOST_ROWS:]],
+        "deliveries": [DeliveryView.of(each) for each in found.deliveries[:MOST_ROWS]],
+        "attempts": [columns(each, *_ATTEMPT) for each in found.attempts[-MOST_ROWS:]],
         "callbacks": [_callback(each) for each in found.callbacks[-MOST_ROWS:]],
-        "reviews": [_review(each, bridge.clock()) for each in found.reviews],
+        "reviews": [
+            review_json(each, now=bridge.clock()) | columns(each, "decision", "note") for each in found.reviews
+        ],
         "payouts": [payout_with(each, found.payout_approvals[each.id]) for each in found.payouts],
         "refundable_sat": refundable_in(found).left_sat,
-        "grant": grant_json(found.grant) if found.grant is not None else None,
+        "grant": GrantShape.of(found.grant) if found.grant is not None else None,
         "may_have_grace": found.grant is None and may_have_grace(row),
     }
 
@@ -250,7 +254,8 @@ def switches(bridge: Bridge) -> list[dict[str, Any]]:
         rows = {row.scope: row for row in leases.all_modes(tx)}
     untouched = {"mode": "normal", "since": None, "actor": "", "reason": ""}
     return [
-        {"scope": scope} | (_plain(rows[scope], *untouched) if scope in rows else untouched) for scope in scopes(bridge)
+        {"scope": scope} | (columns(rows[scope], *untouched) if scope in rows else untouched)
+        for scope in scopes(bridge)
     ]
 
 
@@ -268,10 +273,7 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[Any]]:
 
 # What of a stored row is shown; times are text.
 _PAYMENT = ("key", "amount_sat", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
-_MESSAGE = ("id", "event_id", "type", "invoice_id", "merchant", "sequence", "state", "attempts", "created_at")
 _ATTEMPT = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error", "at")
-_ASKED = ("id", "invoice_id", "merchant", "kind", "severity", "state", "times_seen", "opened_at", "due_at")
-_ANSWERED = ("decision", "actor", "note", "resolved_at")
 _AUDITED = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
 _QUOTE = (
     "version",
@@ -288,7 +290,7 @@ _QUOTE = (
 
 def _quote(row: Any) -> dict[str, Any]:
     money = {"base": row.base_minor, "price": row.price_minor}
-    return _plain(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
+    return columns(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
 
 
 def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
@@ -296,7 +298,7 @@ def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, A
     # What stands in no blocks has no output to point at: it is known by its payment hash alone.
     known_by = row.key.partition(":")[0] if is_final else row.key
     shown = {"confirmations": depth_of(row, needed=needed), "way": way, "known_by": known_by}
-    return _plain(row, *_PAYMENT) | shown
+    return columns(row, *_PAYMENT) | shown
 
 
 def _offered(target: Target) -> dict[str, Any]:
@@ -307,33 +309,16 @@ def _offered(target: Target) -> dict[str, Any]:
 
 
 def _journal(row: Any, legs: Sequence[Any]) -> dict[str, Any]:
-    return _plain(row, "id", "kind", "family", "at") | {
-        "legs": [_plain(leg, "account", "asset", "units") for leg in legs]
+    return columns(row, "id", "kind", "family", "at") | {
+        "legs": [columns(leg, "account", "asset", "units") for leg in legs]
     }
-
-
-def _delivery(row: Any) -> dict[str, Any]:
-    return _plain(row, *_MESSAGE, "next_try_at")
-
-
-def _attempt(row: Any) -> dict[str, Any]:
-    return _plain(row, *_ATTEMPT)
 
 
 def _callback(row: Any) -> dict[str, Any]:
     body = bytes(row.body).decode(errors="replace")
     names = ("source", "state", "note", "copies", "headers", "received_at")
-    return _plain(row, *names) | {"id": f"in:{row.id}", "body": body}
-
-
-def _review(row: Any, now: datetime) -> dict[str, Any]:
-    return _plain(row, *_ASKED, *_ANSWERED) | {"is_overdue": row.state == "open" and row.due_at < now}
+    return columns(row, *names) | {"id": f"in:{row.id}", "body": body}
 
 
 def _audited(row: Any) -> dict[str, Any]:
-    return _plain(row, *_AUDITED, "detail", "position", "at")
-
-
-def _plain(row: Any, *names: str) -> dict[str, Any]:
-    found = {name: getattr(row, name) for name in names}
-    return {name: time_text(each) if isinstance(each, datetime) else each for name, each in found.items()}
+    return columns(row, *_AUDITED, "detail", "position", "at")

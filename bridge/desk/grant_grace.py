@@ -8,14 +8,30 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Refused
-from bridge.core.money import minor_text
 from bridge.core.policy import end_of_grace
-from bridge.invoices.present import time_text
+from bridge.invoices.present import Fiat, View, time_text
 from bridge.invoices.record import record, rule_of
 from bridge.permit import acting
 from bridge.store import invoices, reviews
 
 NEEDS = "grace.grant"
+
+
+class GrantShape(View):
+    """Time that a person gave a payer; `state` is open, settled or lapsed."""
+
+    invoice_id: str
+    merchant: str
+    billing_payment_id: str
+    tier: str
+    amount: Fiat
+    currency: str
+    approver: str
+    reason: str
+    state: str
+    granted_at: str
+    ends_at: str
+    ended_at: str | None
 
 
 def grant_grace(
@@ -53,13 +69,13 @@ def grant_grace(
         detail = {"ends_at": time_text(until), "tier": row.rule, "remaining_sat": row.remaining_sat}
         act.audit("grace_granted", invoice_id=row.id, detail=detail)
         record(tx, bridge, row, now=now, actor=actor, action="observed", facts={"grace_until": until})
-        return grant_json(reviews.GRANTS.find(tx, row.id))
+        return GrantShape.of(reviews.GRANTS.find(tx, row.id))
 
 
 def list_grants(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> list[dict[str, Any]]:
     """Newest first; `match` may name state, merchant and invoice_id."""
     with bridge.store.read() as tx:
-        return [grant_json(row) for row in reviews.GRANTS.listing(tx, match=match, limit=limit)]
+        return [GrantShape.of(row) for row in reviews.GRANTS.listing(tx, match=match, limit=limit)]
 
 
 def may_have_grace(row: Any) -> bool:
@@ -70,21 +86,3 @@ def may_have_grace(row: Any) -> bool:
 def _is_over(row: Any) -> bool:
     is_given_up = row.closed_at is not None or row.billing_change in ("cancelled", "deleted")
     return is_given_up or row.status not in ("new", "expired")
-
-
-def grant_json(row: Any) -> dict[str, Any]:
-    """One grant as the outside sees it."""
-    return {
-        "invoice_id": row.invoice_id,
-        "merchant": row.merchant,
-        "billing_payment_id": row.billing_payment_id,
-        "tier": row.tier,
-        "amount": minor_text(row.amount_minor, row.currency),
-        "currency": row.currency,
-        "approver": row.approver,
-        "reason": row.reason,
-        "state": row.state,
-        "granted_at": time_text(row.granted_at),
-        "ends_at": time_text(row.ends_at),
-        "ended_at": time_text(row.ended_at) if row.ended_at else None,
-    }

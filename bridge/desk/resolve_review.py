@@ -10,17 +10,18 @@ from bridge.context import Bridge
 from bridge.core.credit import quote_at, remaining_minor
 from bridge.core.errors import Conflict, Refused
 from bridge.core.kinds import RULINGS, VERDICTS, review_of
-from bridge.core.money import SAT_PER_BTC, minor_text
+from bridge.core.money import SAT_PER_BTC
 from bridge.core.quote import Rate
 from bridge.core.roles import permission_of_ruling
 from bridge.invoices.open_invoice import renew
-from bridge.invoices.present import approvals_json, time_text
+from bridge.invoices.present import Fiat, View, approvals_json, time_text
 from bridge.invoices.price import current_rate, keep_late_quote
 from bridge.invoices.read_invoices import shown
 from bridge.invoices.record import record, rule_of
 from bridge.invoices.review_blocks import consequence
 from bridge.logs import log
 from bridge.payouts.outcome import payout_of_review, settle_unknown
+from bridge.payouts.steps import ApprovalShape
 from bridge.permit import acting, check_actor, refuse_same_person, require_words
 from bridge.store import audit, claims, events, invoices, ledger, operators, reviews
 from bridge.store.db import Tx
@@ -28,11 +29,50 @@ from bridge.store.db import Tx
 DECISIONS = tuple(RULINGS)
 
 
+class ReviewView(View):
+    """Something that waits for a person, or a person's answer to it, as a list has it."""
+
+    id: str
+    invoice_id: str | None
+    merchant: str
+    kind: str
+    severity: str
+    state: str
+    opened_at: str
+    last_seen_at: str
+    times_seen: int
+    due_at: str
+    is_overdue: bool
+    actor: str | None
+
+
+class MarkShape(View):
+    """That an invoice counts as paid by people's word. `remaining_sat` was missing when it was proposed."""
+
+    id: str
+    review_id: str
+    invoice_id: str
+    merchant: str
+    state: str
+    amount: Fiat
+    currency: str
+    worth_sat: int
+    received_sat: int
+    remaining_sat: int
+    consequence: str
+    proposed_by: str
+    reason: str
+    approvals_needed: int
+    approvals: list[ApprovalShape]
+    proposed_at: str
+    ended_at: str | None
+
+
 def list_reviews(bridge: Bridge, *, match: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """Items by due time; `match` may name state, kind and merchant."""
     now = bridge.clock()
     with bridge.store.read() as tx:
-        return [_shown(row, now) for row in reviews.listing(tx, match=match, limit=limit)]
+        return [review_json(row, now=now) for row in reviews.listing(tx, match=match, limit=limit)]
 
 
 def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
@@ -42,7 +82,12 @@ def show_review(bridge: Bridge, review_id: str) -> dict[str, Any]:
         row = _found(reviews.find(tx, review_id))
         blocks = row.blocks | {"outcome": _outcome(tx, row)}
         proposed = [mark_json(tx, mark) for mark in reviews.MARKS.listing(tx, match={"review_id": review_id}, limit=20)]
-        return _shown(row, now) | {"blocks": blocks, "decision": row.decision, "note": row.note, "marks": proposed}
+        return review_json(row, now=now) | {
+            "blocks": blocks,
+            "decision": row.decision,
+            "note": row.note,
+            "marks": proposed,
+        }
 
 
 def resolve(
@@ -114,21 +159,9 @@ def _found(row: Any) -> Any:
     return row
 
 
-def _shown(row: Any, now: datetime) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "invoice_id": row.invoice_id,
-        "merchant": row.merchant,
-        "kind": row.kind,
-        "severity": row.severity,
-        "state": row.state,
-        "opened_at": time_text(row.opened_at),
-        "last_seen_at": time_text(row.last_seen_at),
-        "times_seen": row.times_seen,
-        "due_at": time_text(row.due_at),
-        "is_overdue": row.state == "open" and row.due_at < now,
-        "actor": row.actor,
-    }
+def review_json(row: Any, *, now: datetime) -> dict[str, Any]:
+    """A ReviewView."""
+    return ReviewView.of(row, is_overdue=row.state == "open" and row.due_at < now)
 
 
 MARK = "mark_settled"
@@ -149,26 +182,9 @@ def show_mark(bridge: Bridge, mark_id: str) -> dict[str, Any]:
 
 
 def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
-    """The mark as the outside sees it. `remaining_sat` is what was missing when it was proposed, and would be forgone."""
-    return {
-        "id": row.id,
-        "review_id": row.review_id,
-        "invoice_id": row.invoice_id,
-        "merchant": row.merchant,
-        "state": row.state,
-        "amount": minor_text(row.amount_minor, row.currency),
-        "currency": row.currency,
-        "worth_sat": row.worth_sat,
-        "received_sat": row.received_sat,
-        "remaining_sat": row.remaining_sat,
-        "consequence": consequence(MARK),
-        "proposed_by": row.proposed_by,
-        "reason": row.reason,
-        "approvals_needed": row.approvals_needed,
-        "approvals": approvals_json(reviews.approvals_of_mark(tx, row.id)),
-        "proposed_at": time_text(row.proposed_at),
-        "ended_at": time_text(row.ended_at) if row.ended_at else None,
-    }
+    """A MarkShape."""
+    approvals = approvals_json(reviews.approvals_of_mark(tx, row.id))
+    return MarkShape.of(row, consequence=consequence(MARK), approvals=approvals)
 
 
 def propose_mark(tx: Tx, bridge: Bridge, item: Any, row: Any, *, actor: str, reason: str, now: datetime) -> None:

@@ -13,7 +13,7 @@ from bridge.core.errors import Refused
 from bridge.core.evidence import Answer
 from bridge.core.schedule import next_try_at
 from bridge.invoices.poll import Submit
-from bridge.invoices.present import time_text
+from bridge.invoices.present import View, columns
 from bridge.invoices.record import open_review
 from bridge.logs import log
 from bridge.permit import acting, may_tell
@@ -22,6 +22,23 @@ from bridge.store import audit, deliveries, invoices
 LEASE_SECONDS = 60
 # Half of a worker's usual hands: a dead endpoint must leave some free for the others.
 PER_MERCHANT = 4
+# What is shown of a try.
+_ATTEMPT = ("at", "outcome", "status", "latency_ms", "body_sha256", "answer_excerpt", "error")
+
+
+class DeliveryView(View):
+    """One event on its way to a merchant, as a list has it."""
+
+    id: str
+    event_id: str
+    type: str
+    invoice_id: str | None
+    merchant: str
+    sequence: int
+    state: str
+    attempts: int
+    created_at: str
+    next_try_at: str
 
 
 def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
@@ -101,7 +118,7 @@ def _note(bridge: Bridge, row: Any, answer: Answer, outcome: str) -> None:
 def list_deliveries(bridge: Bridge, *, match: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """Newest first; `match` may name state, merchant, invoice_id and id."""
     with bridge.store.read() as tx:
-        return [_shown(row) for row in deliveries.listing(tx, match=match, limit=limit)]
+        return [DeliveryView.of(row) for row in deliveries.listing(tx, match=match, limit=limit)]
 
 
 def show_delivery(bridge: Bridge, delivery_id: str) -> dict[str, Any]:
@@ -110,19 +127,8 @@ def show_delivery(bridge: Bridge, delivery_id: str) -> dict[str, Any]:
         rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
         if not rows:
             raise Refused("unknown_delivery", "There is no such delivery.")
-        attempts = [
-            {
-                "at": time_text(row.at),
-                "outcome": row.outcome,
-                "status": row.status,
-                "latency_ms": row.latency_ms,
-                "body_sha256": row.body_sha256,
-                "answer_excerpt": row.answer_excerpt,
-                "error": row.error,
-            }
-            for row in deliveries.attempts_of(tx, delivery_id)
-        ]
-    return _shown(rows[0]) | {"attempts_log": attempts}
+        attempts = [columns(row, *_ATTEMPT) for row in deliveries.attempts_of(tx, delivery_id)]
+    return DeliveryView.of(rows[0]) | {"attempts_log": attempts}
 
 
 def choose(bridge: Bridge, *, state: str | None, merchant: str | None) -> list[str]:
@@ -144,18 +150,3 @@ def redeliver(bridge: Bridge, delivery_id: str, *, actor: str, reason: str) -> b
         if done:
             act.audit("redelivered", invoice_id=rows[0].invoice_id, detail={"delivery": delivery_id})
         return done
-
-
-def _shown(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "event_id": row.event_id,
-        "type": row.type,
-        "invoice_id": row.invoice_id,
-        "merchant": row.merchant,
-        "sequence": row.sequence,
-        "state": row.state,
-        "attempts": row.attempts,
-        "created_at": time_text(row.created_at),
-        "next_try_at": time_text(row.next_try_at),
-    }

@@ -6,7 +6,7 @@ Owns that view; must not read the database, callers hand in rows.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,15 +64,39 @@ class Column:
     """A column of the exports of invoices and settlements."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Minor:
+    """Money as decimal text. The column <of>_minor holds its smallest units, without `of` that of the field's name."""
+
+    of: str = ""
+
+
+Fiat = Annotated[str, Minor()]
+
+
 class View(BaseModel):
     """Something as it is seen: its fields are the JSON, in this order, and its part of /openapi.json."""
 
     model_config = ConfigDict(extra="forbid")
+    # The fields that are Minor, with their columns.
+    in_minor: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        told = [(name, each) for name, field in cls.model_fields.items() for each in field.metadata]
+        cls.in_minor = {name: f"{each.of or name}_minor" for name, each in told if isinstance(each, Minor)}
 
     @classmethod
     def of(cls, row: Any, /, **made: Any) -> dict[str, Any]:
-        """A field is the row's column of that name, unless it is made."""
-        return {name: made[name] if name in made else plain(row, name) for name in cls.model_fields}
+        """A field is the row's column of that name, unless it is made. Money is in the currency that is made, else in the row's."""
+        return {name: made[name] if name in made else cls._told(row, name, made) for name in cls.model_fields}
+
+    @classmethod
+    def _told(cls, row: Any, name: str, made: dict[str, Any]) -> Any:
+        if name not in cls.in_minor:
+            return plain(row, name)
+        minor = getattr(row, cls.in_minor[name])
+        return None if minor is None else minor_text(minor, made.get("currency") or row.currency)
 
 
 class QuoteShape(View):
@@ -80,7 +104,7 @@ class QuoteShape(View):
 
     version: int
     due_sat: int
-    rate: str
+    rate: Annotated[str, Minor(of="price")]
     sources: list[str]
     expires_at: str
 
@@ -120,7 +144,7 @@ class InvoiceShape(View):
     exception: str
     hold: str | None
     reason: str
-    amount: str
+    amount: Fiat
     currency: Annotated[str, Column()]
     address: str
     network: str
@@ -173,14 +197,7 @@ def invoice_json(
 ) -> dict[str, Any]:
     """The absolute invoice, an InvoiceShape. `payments` are its payments, or their rows."""
     made = {
-        "amount": minor_text(row.amount_minor, row.currency),
-        "quote": {
-            "version": quote.version,
-            "due_sat": quote.due_sat,
-            "rate": minor_text(quote.price_minor, quote.currency),
-            "sources": sources,
-            "expires_at": time_text(quote.expires_at),
-        },
+        "quote": QuoteShape.of(quote, sources=sources),
         "payment_url": f"{bridge.public_url}/pay/{row.public_id}",
         "bip21": bip21(row.address, row.remaining_sat),
         "ways": _ways(row, targets),
@@ -226,7 +243,7 @@ def payment_json(payment: Any, targets: Sequence[Target]) -> dict[str, Any]:
 
 def about(row: Any) -> dict[str, Any]:
     """What an InvoiceView has besides the JSON."""
-    return {name: plain(row, name) for name in _ABOUT}
+    return columns(row, *_ABOUT)
 
 
 def cells(row: Any) -> list[tuple[str, Any]]:
@@ -238,3 +255,8 @@ def plain(row: Any, name: str) -> Any:
     """A column as JSON says it: times as text, the rest as it is."""
     value = getattr(row, name)
     return time_text(value) if isinstance(value, datetime) else value
+
+
+def columns(row: Any, *names: str) -> dict[str, Any]:
+    """Some columns so."""
+    return {name: plain(row, name) for name in names}

@@ -4,11 +4,11 @@ Owns that reading and that shape; must not work out a sum (`core.statement` does
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from bridge.core.money import e4_text, minor_text
-from bridge.core.statement import Price, Statement, statement
-from bridge.invoices.present import View
+from bridge.core.money import e4_text
+from bridge.core.statement import Statement, statement
+from bridge.invoices.present import Fiat, Minor, View
 from bridge.invoices.record import rule_of
 from bridge.store import invoices
 
@@ -23,12 +23,12 @@ class PriceShape(View):
     """
 
     version: int
-    base: str
+    base: Fiat
     risk_bps: int
     cover: str
-    fee_buffer: str
+    fee_buffer: Fiat
     together: str
-    rate: str
+    rate: Annotated[str, Minor(of="price")]
     due_sat: int
 
 
@@ -42,12 +42,12 @@ class LineShape(View):
     state: str
     amount_sat: int
     version: int | None
-    worth: str | None
+    worth: Annotated[str | None, Minor()]
     used_sat: int
-    paid: str
-    charge: str
+    paid: Fiat
+    charge: Fiat
     excess_sat: int
-    excess: str
+    excess: Fiat
 
 
 class RefundShape(View):
@@ -67,7 +67,7 @@ class StatementShape(View):
     `received` what came in money then.
     """
 
-    amount: str
+    amount: Fiat
     currency: str
     prices: list[PriceShape]
     payments: list[LineShape]
@@ -78,16 +78,16 @@ class StatementShape(View):
     missing_sat: int
     waived_sat: int
     excess_sat: int
-    paid: str
-    missing: str
-    waived: str
-    excess: str
-    charge: str
-    charge_paid: str
-    charge_open: str
+    paid: Fiat
+    missing: Fiat
+    waived: Fiat
+    excess: Fiat
+    charge: Fiat
+    charge_paid: Fiat
+    charge_open: Fiat
     short_sat: int
-    short: str
-    received: str
+    short: Fiat
+    received: Fiat
 
 
 def statement_of(row: Any, *, quotes: Iterable[Any], payments: Sequence[Any]) -> Statement:
@@ -107,46 +107,17 @@ def statement_of(row: Any, *, quotes: Iterable[Any], payments: Sequence[Any]) ->
 
 def statement_json(told: Statement, currency: str) -> dict[str, Any]:
     """A StatementShape."""
-
-    def money(of: Any, *names: str) -> dict[str, str]:
-        return {name: minor_text(getattr(of, f"{name}_minor"), currency) for name in names}
-
-    made = {
-        "currency": currency,
-        "prices": [_price(each, currency) for each in told.prices],
-        "payments": [
-            LineShape.of(
-                each,
-                worth=minor_text(each.worth_minor, currency) if each.worth_minor is not None else None,
-                **money(each, "paid", "charge", "excess"),
-            )
-            for each in told.lines
-        ],
-    }
-    sums = (
-        "amount",
-        "paid",
-        "missing",
-        "waived",
-        "excess",
-        "charge",
-        "charge_paid",
-        "charge_open",
-        "short",
-        "received",
-    )
-    return StatementShape.of(told, **made, **money(told, *sums))
-
-
-def _price(each: Price, currency: str) -> dict[str, Any]:
-    return PriceShape.of(
-        each,
-        base=minor_text(each.base_minor, currency),
-        cover=e4_text(each.cover_e4, currency),
-        fee_buffer=minor_text(each.fee_buffer_minor, currency),
-        together=e4_text(each.together_e4, currency),
-        rate=minor_text(each.price_minor, currency),
-    )
+    prices = [
+        PriceShape.of(
+            each,
+            currency=currency,
+            cover=e4_text(each.cover_e4, currency),
+            together=e4_text(each.together_e4, currency),
+        )
+        for each in told.prices
+    ]
+    payments = [LineShape.of(each, currency=currency) for each in told.lines]
+    return StatementShape.of(told, currency=currency, prices=prices, payments=payments)
 
 
 def refunds_of(payouts: Iterable[Any]) -> list[dict[str, Any]]:

@@ -8,14 +8,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused, Unavailable
 from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
-from bridge.core.money import minor_text
 from bridge.core.payout import (
     GATEWAY_ROLES,
     LIGHTNING_ROLE,
@@ -25,7 +24,7 @@ from bridge.core.payout import (
     billing_refund_sat,
     mirrored,
 )
-from bridge.invoices.present import View, approvals_json, time_text
+from bridge.invoices.present import Minor, View, approvals_json, time_text
 from bridge.logs import log
 from bridge.permit import Act
 from bridge.store import invoices, ledger, payouts
@@ -180,9 +179,9 @@ class PayoutView(View):
     customer_id: str
     service_ref: str
     variant: str
-    amount: str | None
+    amount: Annotated[str | None, Minor(of="fiat")]
     currency: str
-    rate: str | None
+    rate: Annotated[str | None, Minor(of="price")]
     role: str
     destination: str | None
     destination_set_by: str
@@ -221,8 +220,6 @@ def payout_with(row: Any, approvals: Iterable[Any]) -> dict[str, Any]:
     approvals = [each for each in approvals if each.round == row.round]
     is_to_be_sent = row.state in ("approved", "submitting")
     made = {
-        "amount": minor_text(row.fiat_minor, row.currency) if row.fiat_minor is not None else None,
-        "rate": minor_text(row.price_minor, row.currency) if row.price_minor is not None else None,
         "fee_sat": row.fee_sat if row.fee_bps is not None else None,
         "still_owed_sat": _still_owed_sat(row),
         "approvals": approvals_json(approvals),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
 
-from bridge.actions.fields import Shape, given_of
+from bridge.actions.fields import answer, given_of
 from bridge.actions.row import Api, Read, Row
 from bridge.books.reconcile import take_billing_report
 from bridge.context import Bridge, Merchant
@@ -21,7 +21,7 @@ from bridge.desk.evidence import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
 from bridge.invoices.inbox import LIGHTNING_SOURCE, SOURCE, receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
-from bridge.invoices.present import InvoiceShape, time_text
+from bridge.invoices.present import InvoiceShape, View, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
 from bridge.invoices.statement import RefundShape, StatementShape
 from bridge.web.actions_api import serve
@@ -42,15 +42,15 @@ from bridge.web.context import here
 
 routes = Blueprint("api", __name__)
 
+InvoicePageShape = answer(
+    "InvoicePageShape",
+    "Invoices, newest first; ask again with `next_cursor` for the next page.",
+    invoices=list[InvoiceShape],
+    next_cursor=str | None,
+)
 
-class InvoicePageShape(Shape):
-    """Invoices, newest first; ask again with `next_cursor` for the next page."""
 
-    invoices: list[InvoiceShape]
-    next_cursor: str | None
-
-
-class EventShape(Shape):
+class EventShape(View):
     """Something that happened to an invoice, with the whole invoice as it was then."""
 
     id: str
@@ -61,15 +61,16 @@ class EventShape(Shape):
     invoice: InvoiceShape | None = None
 
 
-class FeedShape(Shape):
-    """Events in the order of their positions; ask again after `next_after`."""
+FeedShape = answer(
+    "FeedShape",
+    "Events in the order of their positions; ask again after `next_after`.",
+    events=list[EventShape],
+    next_after=int,
+    has_more=bool,
+)
 
-    events: list[EventShape]
-    next_after: int
-    has_more: bool
 
-
-class SurchargeShape(Shape):
+class SurchargeShape(View):
     """What a client of this tier pays besides, whatever the price: hundredths of a percent, and an amount for the network."""
 
     tier: str
@@ -78,7 +79,7 @@ class SurchargeShape(Shape):
     fee: str
 
 
-class CheckedShape(Shape):
+class CheckedShape(View):
     """Signed with the merchant's notify secret in the headers of Standard Webhooks."""
 
     merchant: str
@@ -89,7 +90,7 @@ class CheckedShape(Shape):
     nonce: str
 
 
-class TakenShape(Shape):
+class TakenShape(View):
     """A page of a billing report was kept. `reads`: the members of a payment that may be sent beside those of the first release."""
 
     report_id: str
@@ -98,14 +99,14 @@ class TakenShape(Shape):
     reads: list[str]
 
 
-class FormerKeyShape(Shape):
+class FormerKeyShape(View):
     """A key that signed before; `key_id` is what those receipts name."""
 
     key_id: str
     public_key: str
 
 
-class ReceiptKeyShape(Shape):
+class ReceiptKeyShape(View):
     """The public key (PEM) that checks receipts, and the former ones that check receipts of their time."""
 
     algorithm: str

@@ -11,17 +11,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bridge.actions import ROWS
-from bridge.actions.fields import Shape
+from bridge.actions.fields import answer
 from bridge.actions.row import Action, Api, Row
-from bridge.invoices.present import InvoiceShape, PaymentShape
-from bridge.invoices.statement import RefundShape, StatementShape
+from bridge.invoices.present import InvoiceShape, View
 from bridge.web.api import MODULE, PUBLIC
 from bridge.web.bodies import NewInvoiceBody
+from bridge.web.pay import PayStatusShape, PayWayShape
 
 REF = "#/components/schemas/{model}"
 
 
-class ProblemShape(Shape):
+class ProblemShape(View):
     """Problem details (RFC 9457). `code` is stable; `field` names the input at fault; `trace` finds the log line."""
 
     type: str
@@ -88,61 +88,10 @@ def query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 VERSION = "1"
 
-
-class PayWayShape(Shape):
-    """One way to pay, for the payer: offered (pay to `text`), possible (made when asked for) or refused (`code` says why)."""
-
-    way: str
-    state: str
-    code: str
-    text: str
-    uri: str
-    due_sat: int
-    expires_at: str | None
+HeardShape = answer("HeardShape", "Taken note of.", ok=bool)
 
 
-class PayStatusShape(Shape):
-    """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
-
-    state: str
-    status: str
-    exception: str
-    hold: str | None
-    reason: str
-    trouble: str
-    title: str
-    happened: str
-    service: str
-    next: str
-    you: str
-    retrying: bool
-    is_final: bool
-    poll_seconds: int
-    received_sat: int
-    confirmed_sat: int
-    remaining_sat: int
-    shown_sat: int
-    confirmations_seen: int
-    confirmations_needed: int
-    is_blind: bool
-    looked_at: str | None
-    quote_expires_at: str
-    expires_at: str
-    ways: list[PayWayShape]
-    payments: list[PaymentShape]
-    settled_at: str | None
-    statement: StatementShape
-    refunds: list[RefundShape]
-    excess: str
-
-
-class HeardShape(Shape):
-    """Taken note of."""
-
-    ok: bool
-
-
-class CheckShape(Shape):
+class CheckShape(View):
     """One thing that must work; `detail` only for those who may see it."""
 
     name: str
@@ -150,11 +99,7 @@ class CheckShape(Shape):
     detail: str | None = None
 
 
-class ReadyShape(Shape):
-    """Whether the bridge can do its work now."""
-
-    ready: bool
-    checks: list[CheckShape]
+ReadyShape = answer("ReadyShape", "Whether the bridge can do its work now.", ready=bool, checks=list[CheckShape])
 
 
 # The tables of rows, and whether their callers show a key.

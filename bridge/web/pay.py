@@ -14,9 +14,8 @@ from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.core.offering import WAYS
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import PayView, pay_view, requote
-from bridge.invoices.present import time_text
-from bridge.invoices.statement import statement_json
-from bridge.invoices.ways import ShownWay
+from bridge.invoices.present import PaymentShape, View, time_text
+from bridge.invoices.statement import RefundShape, StatementShape, statement_json
 from bridge.language import Texts
 from bridge.web import refund
 from bridge.web.context import here
@@ -31,6 +30,53 @@ ELSEWHERE = ("price_unavailable", "quote_lapsed", "expired", "closed")
 
 routes = Blueprint("pay", __name__, url_prefix="/pay")
 routes.register_blueprint(refund.routes)
+
+
+class PayWayShape(View):
+    """One way to pay, for the payer: offered (pay to `text`), possible (made when asked for) or refused (`code` says why)."""
+
+    way: str
+    state: str
+    code: str
+    text: str
+    uri: str
+    due_sat: int
+    expires_at: str | None
+
+
+class PayStatusShape(View):
+    """Where an invoice stands, for its payer. `poll_seconds` 0 means that nothing more will happen."""
+
+    state: str
+    status: str
+    exception: str
+    hold: str | None
+    reason: str
+    trouble: str
+    title: str
+    happened: str
+    service: str
+    next: str
+    you: str
+    retrying: bool
+    is_final: bool
+    poll_seconds: int
+    received_sat: int
+    confirmed_sat: int
+    remaining_sat: int
+    shown_sat: int
+    confirmations_seen: int
+    confirmations_needed: int
+    is_blind: bool
+    looked_at: str | None
+    quote_expires_at: str
+    expires_at: str
+    ways: list[PayWayShape]
+    payments: list[PaymentShape]
+    settled_at: str | None
+    statement: StatementShape
+    refunds: list[RefundShape]
+    excess: str
 
 
 @routes.get("/<public_id>")
@@ -86,7 +132,7 @@ def way(public_id: str) -> AnyResponse:
     if not asks_for_json():
         return _back_to_page(public_id, way=target.way)
     shown = next(each for each in pay_view(bridge, public_id).ways if each.way == target.way)
-    return jsonify(_way_json(shown))
+    return jsonify(PayWayShape.of(shown))
 
 
 @routes.get("/<public_id>/way")
@@ -163,42 +209,23 @@ def _excess(view: PayView) -> str:
 
 def _status_json(view: PayView, story: Story) -> dict[str, Any]:
     invoice, scene = view.invoice, story.scene
-    return {
-        "state": story.key,
-        "status": view.status,
-        "exception": view.exception,
-        "hold": view.hold,
-        "reason": view.reason,
-        "trouble": "service" if view.is_blind else scene.family,
-        "title": story.title,
-        "happened": story.happened,
-        "service": story.service,
-        "next": story.next,
-        "you": story.you,
-        "retrying": scene.retrying,
-        "is_final": scene.poll_seconds == 0,
-        "poll_seconds": scene.poll_seconds,
-        "received_sat": invoice["received_sat"],
-        "confirmed_sat": invoice["confirmed_sat"],
-        "remaining_sat": invoice["remaining_sat"],
-        "shown_sat": view.shown_sat if story.shows_address else 0,
-        "confirmations_seen": view.confirmations_seen,
-        "confirmations_needed": view.confirmations_needed,
-        "is_blind": view.is_blind,
-        "looked_at": time_text(view.looked_at) if view.looked_at else None,
-        "quote_expires_at": invoice["quote"]["expires_at"],
-        "expires_at": invoice["expires_at"],
-        "ways": [_way_json(each) for each in view.ways],
-        "payments": invoice["payments"],
-        "settled_at": time_text(view.settled_at) if view.settled_at else None,
-        "statement": statement_json(view.statement, invoice["currency"]),
-        "refunds": view.refunds,
-        "excess": _excess(view),
-    }
-
-
-def _way_json(shown: ShownWay) -> dict[str, Any]:
-    return vars(shown) | {"expires_at": time_text(shown.expires_at) if shown.expires_at else None}
+    return PayStatusShape.of(
+        view,
+        **{name: getattr(story, name) for name in ("title", "happened", "service", "next", "you")},
+        **{
+            name: invoice[name] for name in ("received_sat", "confirmed_sat", "remaining_sat", "expires_at", "payments")
+        },
+        state=story.key,
+        trouble="service" if view.is_blind else scene.family,
+        retrying=scene.retrying,
+        is_final=scene.poll_seconds == 0,
+        poll_seconds=scene.poll_seconds,
+        shown_sat=view.shown_sat if story.shows_address else 0,
+        quote_expires_at=invoice["quote"]["expires_at"],
+        ways=[PayWayShape.of(each) for each in view.ways],
+        statement=statement_json(view.statement, invoice["currency"]),
+        excess=_excess(view),
+    )
 
 
 def _etag(view: PayView, story: Story, texts: Texts) -> str:

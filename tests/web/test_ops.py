@@ -9,7 +9,7 @@ import pytest
 
 from bridge.core.errors import Unavailable
 from bridge.invoices.present import InvoiceShape, QuoteShape
-from bridge.web.openapi import PayStatusShape
+from bridge.web.pay import PayStatusShape
 from tests.web.conftest import API_KEY, build_site
 
 
