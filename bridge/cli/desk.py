@@ -65,9 +65,9 @@ def find(bridge: Bridge, reference: str, is_json: bool) -> None:
     """Find invoices by whatever is at hand: an id, an address, a transaction or its beginning, a pay page, a client's id or
     e-mail, a document, a sum, words of the description.
     """
-    found = finding.find(bridge, reference)
+    found = finding.find(bridge, reference, among=sys.maxsize)
     if is_json:
-        show({"invoices": found.invoices, "is_cut": found.is_cut, "is_partly_read": found.is_partly_read})
+        show({"invoices": found.invoices, "is_cut": found.is_cut})
     elif found.invoices:
         about = [
             (each["customer_id"] or "", ",".join(each["found_by"]), each["description"]) for each in found.invoices
@@ -79,8 +79,6 @@ def find(bridge: Bridge, reference: str, is_json: bool) -> None:
         click.echo(f"Nothing is known by this: {reference}", err=True)
     if found.is_cut:
         click.echo(f"There are more than these {finding.MOST}; say it more exactly.", err=True)
-    if found.is_partly_read:
-        click.echo(f"Descriptions older than the newest {finding.MOST_READ} were not read.", err=True)
     sys.exit(0 if found.invoices else 1)
 
 

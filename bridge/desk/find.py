@@ -9,15 +9,16 @@ from typing import Any
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.reference import asks_of
-from bridge.invoices.read_invoices import shown_of
+from bridge.invoices.present import time_text
+from bridge.invoices.read_invoices import read_cursor, shown_of, write_cursor
 from bridge.store import dossier
 from bridge.store.db import Tx
 from bridge.store.dossier import Dossier
 from bridge.store.search import Search
 
 MOST = 50
-# A description is searched where nothing else was found, and not in all of history.
-MOST_READ = 20_000
+# Descriptions are searched where nothing else was found, so many at a time: an index of words would cost every invoice bytes.
+MOST_READ = 50_000
 _EXACT = ("reference", "transaction")
 
 
@@ -25,33 +26,44 @@ _EXACT = ("reference", "transaction")
 class Found:
     """The invoices as JSON, newest first, each with `found_by` (kinds of core.reference), customer_id and description.
 
-    `is_cut`: there are more. `is_partly_read`: descriptions were searched, and those older than the newest MOST_READ were not.
+    `is_cut`: there are more. Where older descriptions were not searched, `searched_back_to` says since when they were, and
+    `next_cursor` goes on there.
     """
 
     invoices: list[dict[str, Any]]
     is_cut: bool = False
-    is_partly_read: bool = False
+    searched_back_to: str | None = None
+    next_cursor: str | None = None
 
 
-def find(bridge: Bridge, text: str) -> Found:
-    """Invoices that a text may mean; what it can be, is core.reference's."""
+def find(bridge: Bridge, text: str, *, cursor: str = "", among: int | None = None) -> Found:
+    """Invoices that a text may mean; what it can be, is core.reference's. Behind a cursor only
+    descriptions are searched, `among` or MOST_READ at a time. Raises Refused("invalid_cursor").
+    """
     asks = asks_of(text, currencies={code for each in bridge.merchants.values() for code in each.currencies})
     with bridge.store.read() as tx:
         search = _search(tx, bridge)
         why: dict[str, list[str]] = {}
         for ask in asks:
-            if ask.kind != "description":
+            if ask.kind != "description" and not cursor:
                 for invoice_id in search.by(ask):
                     why.setdefault(invoice_id, []).append(ask.kind)
-        is_partly_read = False
+        last = None
         if not why and any(ask.kind == "description" for ask in asks):
-            ids, is_partly_read = search.described(text.casefold().split(), among=MOST_READ)
+            ids, last = search.described(
+                text.casefold().split(), among=among or MOST_READ, behind=read_cursor(cursor) if cursor else None
+            )
             why = {each: ["description"] for each in ids}
         rows = search.rows(list(why))
         shown = shown_of(tx, bridge, rows[:MOST])
     about = {row.id: {"customer_id": row.customer_id, "description": row.description} for row in rows}
     found = [each | about[each["id"]] | {"found_by": sorted(set(why[each["id"]]))} for each in shown]
-    return Found(invoices=found, is_cut=len(rows) > MOST, is_partly_read=is_partly_read)
+    return Found(
+        invoices=found,
+        is_cut=len(rows) > MOST,
+        searched_back_to=time_text(last.created_at) if last else None,
+        next_cursor=write_cursor(last.created_at, last.id) if last else None,
+    )
 
 
 def dossier_of(tx: Tx, bridge: Bridge, reference: str) -> Dossier:

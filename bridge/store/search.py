@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, and_, or_, select, text
 
 from bridge.core.reference import Ask
 from bridge.store import rows
+from bridge.store.rows import Cursor
 from bridge.store.tables import NUMBERED, REACHABLE, invoices, payments, targets
 
 _NEWEST = (invoices.c.created_at.desc(), invoices.c.id.desc())
@@ -35,20 +36,24 @@ class Search:
             return []
         return self.tx.execute(select(invoices).where(invoices.c.id.in_(ids)).order_by(*_NEWEST)).all()
 
-    def described(self, words: Sequence[str], *, among: int) -> tuple[list[str], bool]:
-        """Ids of those of the newest `among` whose description has all these words, in whichever case; and whether there
-        are older ones.
+    def described(
+        self, words: Sequence[str], *, among: int, behind: Cursor | None
+    ) -> tuple[list[str], Row[Any] | None]:
+        """Ids of those of the newest `among`, behind a cursor (created_at, id), whose description has all these words, in
+        whichever case; and the last that was read, if there are older ones.
         """
-        found, read = list[str](), 0
-        for row in self._newest(among + 1):
-            if len(found) == self.most or (read := read + 1) > among:
+        found, last = list[str](), None
+        for number, row in enumerate(self._newest(among + 1, behind)):
+            if len(found) == self.most:
                 break
+            if number == among:
+                return found, last
             found += [row.id] if all(word in row.description.casefold() for word in words) else []
-        return found, read > among
+            last = row
+        return found, None
 
-    def _newest(self, among: int) -> Iterator[Row[Any]]:
+    def _newest(self, among: int, cursor: Cursor | None) -> Iterator[Row[Any]]:
         query = select(invoices.c.created_at, invoices.c.id, invoices.c.description)
-        cursor: tuple[Any, Any] | None = None
         while among > 0:
             page = rows.page(self.tx, query, order=_NEWEST, cursor=cursor, limit=min(_PAGE, among))
             yield from page

@@ -1,6 +1,7 @@
 """The list of invoices and the files of finance, as a person in the office gets them."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from bridge.core.money import btc_text
 from bridge.desk import invoice_list as listed
+from bridge.desk.find import find
 from bridge.store import invoices
 from tests.admin.office import Office
 
@@ -125,8 +127,33 @@ def test_a_search_says_what_it_left_out(office: Office, monkeypatch):
         office.world.clock.advance(1)
     assert "there are more" in office.see("vic", "/search?q=c")
     text = office.see("vic", "/search?q=domain")
-    assert "Nothing is known by this" in text and "were not searched" in text
-    assert "were not searched" not in office.see("vic", "/search?q=vps")
+    assert "Nothing is known by this" in text and "Look further back" in text
+    further = html.unescape(re.search(r'href="/admin(/search[^"]*cursor=[^"]*)"', text)[1])
+    assert office.client("vic").get(f"/admin{further}").status_code == 303  # there it is alone
+    text = office.see("vic", further.replace("=domain", "=vps"))
+    assert "No description there" in text and "Look further back" not in text
+    tomorrow = office.bridge.calendar.day_of(office.bridge.clock()) + timedelta(days=1)
+    assert "Look further back" in office.see("vic", f"/search?q=domain&before={tomorrow}")
+    assert "Look further back" not in office.see("vic", f"/search?q=domain&before={tomorrow - timedelta(days=1)}")
+    assert office.client("vic").get("/admin/search?q=domain&cursor=x").status_code == 422
+    assert "Look further back" not in office.see("vic", "/search?q=vps")
+
+
+def test_a_search_meets_each_description_once_and_no_other(office: Office, monkeypatch):
+    monkeypatch.setattr("bridge.store.search._PAGE", 2)
+    wanted = []
+    for number in range(12):
+        wanted += [office.site.open(f"{number}", description=f"Домен {number % 3}")["id"]]
+        office.world.clock.advance(number % 2)
+    for step in range(1, 14):
+        met, cursor = [], ""
+        while True:
+            found = find(office.bridge, "ДОМЕН 1", cursor=cursor, among=step)
+            met += [each["id"] for each in found.invoices]
+            cursor = found.next_cursor or ""
+            if not cursor:
+                break
+        assert sorted(met) == sorted(wanted[1::3]), step
 
 
 def test_totals_of_many_say_that_they_are_not_of_all(office: Office, monkeypatch):

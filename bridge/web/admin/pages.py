@@ -31,11 +31,12 @@ from bridge.desk.desk import (
     series,
     switches,
 )
-from bridge.desk.find import MOST_READ, find
+from bridge.desk.find import find
 from bridge.desk.outlook import outlook
 from bridge.desk.resolve_review import list_marks, show_review
 from bridge.invoices.deliver import show_delivery
 from bridge.invoices.inbox import show_event
+from bridge.invoices.read_invoices import write_cursor
 from bridge.payouts.decide_payout import list_payouts, show_payout
 from bridge.payouts.treasury import treasury_view
 from bridge.people import operators
@@ -83,12 +84,14 @@ def health() -> str:
 def search() -> AnyResponse:
     """One invoice opens at once, several are listed; whatever is at hand will do."""
     wanted = request.args.get("q", "").strip()[:200]
-    found = find(bridge(), wanted)
+    day = _day(request.args.get("before", ""))
+    behind = write_cursor(bridge().calendar.begin_of(day), "-") if day else request.args.get("cursor", "")
+    found = find(bridge(), wanted, cursor=behind)
     if len(found.invoices) == 1:
         return redirect(url_for("admin.invoice", invoice_id=found.invoices[0]["id"]), code=303)
     if wanted[:4] in PLACES and not found.invoices:
         return redirect(f"/admin/{PLACES[wanted[:4]]}/{quote(wanted, safe='')}", code=303)
-    return Response(render("search.html", wanted=wanted, found=found, most_read=MOST_READ), mimetype="text/html")
+    return Response(render("search.html", wanted=wanted, found=found, is_behind=bool(behind)), mimetype="text/html")
 
 
 def _day(text: str) -> date | None:
