@@ -58,10 +58,17 @@ def limit_of(bridge: Bridge, purpose: str) -> int:
     return limit - left[purpose]
 
 
-def take_calls(tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1, purpose: str = "plain") -> int:
-    """How many of `wanted` calls may be made now, counted over all nodes. Whoever does not make them gives them back."""
-    limit = limit_of(bridge, purpose)
-    return leases.spend(tx, PROVIDER, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
+def take_calls(
+    tx: Tx, bridge: Bridge, *, now: datetime, wanted: int = 1, purpose: str = "plain", rail: Rail | None = None
+) -> int:
+    """How many of `wanted` calls may be made now, counted over all nodes. Whoever does not make them gives them back.
+
+    A `rail` that is offered beside the first has a budget of its own, the same for every purpose.
+    """
+    name, limit = PROVIDER, limit_of(bridge, purpose)
+    if rail is not None and rail.is_beside:
+        name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
+    return leases.spend(tx, name, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
 
 
 def give_back(tx: Tx, *, calls: int) -> None:
@@ -84,28 +91,16 @@ def require_call_or_lot(tx: Tx, bridge: Bridge, *, now: datetime) -> int:
 
 
 def draw_call(bridge: Bridge, *, purpose: str = "plain", rail: Rail | None = None) -> None:
-    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent").
-
-    A `rail` that is offered beside the first has a budget of its own.
-    """
+    """Takes one call in a transaction of its own: never inside another one. Raises Unavailable("call_budget_spent")."""
     with bridge.store.write(durable=False) as tx:
-        if rail is None or not rail.is_beside:
-            granted = take_calls(tx, bridge, now=bridge.clock(), purpose=purpose)
-        else:
-            granted = take_rail_calls(tx, rail, now=bridge.clock())
+        granted = take_calls(tx, bridge, now=bridge.clock(), purpose=purpose, rail=rail)
     if not granted:
         raise _spent()
 
 
-def take_rail_calls(tx: Tx, rail: Rail, *, now: datetime, wanted: int = 1) -> int:
-    """The same of the budget of a rail beside the first: how many of `wanted` calls may be made now."""
-    name, limit = f"{PROVIDER}:{rail.wallet_id}", rail.calls_per_minute
-    return leases.spend(tx, name, now=now, limit=limit, window_seconds=WINDOW_SECONDS, calls=wanted)
-
-
-def require_rail_call(tx: Tx, rail: Rail, *, now: datetime) -> None:
-    """Takes one of them. Raises Unavailable("call_budget_spent")."""
-    if not take_rail_calls(tx, rail, now=now):
+def require_rail_call(tx: Tx, bridge: Bridge, rail: Rail, *, now: datetime) -> None:
+    """Takes one call of this rail. Raises Unavailable("call_budget_spent")."""
+    if not take_calls(tx, bridge, now=now, rail=rail):
         raise _spent()
 
 

@@ -66,7 +66,7 @@ def offer_beside(bridge: Bridge, public_id: str, way: str) -> Target:
                 # It outlives a try of which nobody knows what it made, a killed one too, until one is stored.
                 tried = f"{lease}:asked"
                 is_first = leases.take_free(tx, tried, owner=lease, now=now, lease_seconds=ASKED_SECONDS)
-                require_rail_call(tx, found.rail, now=now)
+                require_rail_call(tx, bridge, found.rail, now=now)
         if is_ours:
             bridge.crash_point("beside.claimed")
             try:

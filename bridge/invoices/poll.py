@@ -20,7 +20,7 @@ from bridge.logs import log
 from bridge.permit import may_call_provider
 from bridge.store import counts, inbox, invoices, leases, targets, wallets
 from bridge.store.db import Tx
-from bridge.turns import WINDOW_SECONDS, give_back, take_calls, take_rail_calls, take_turn
+from bridge.turns import WINDOW_SECONDS, give_back, take_calls, take_turn
 
 LEASE_SECONDS = 60
 RETRY_SECONDS = 30
@@ -231,7 +231,7 @@ def _paid_beside(bridge: Bridge, rail: Rail, *, now: datetime) -> Iterator[str]:
     if rail.evidence is None or not waiting:
         return
     with bridge.store.write(durable=False) as tx:
-        granted = take_rail_calls(tx, rail, now=now, wanted=len(waiting))
+        granted = take_calls(tx, bridge, now=now, wanted=len(waiting), rail=rail)
     failed: list[str] = []
     for each in waiting[:granted]:
         try:

@@ -25,7 +25,7 @@ from bridge.payouts.treasury import owed_sat
 from bridge.permit import Act, may_call_provider
 from bridge.store import ahead, invoices, leases, payouts
 from bridge.store.db import Tx
-from bridge.turns import draw_call, give_back, take_calls, take_rail_calls
+from bridge.turns import draw_call, give_back, take_calls
 
 WAIT_SECONDS = 60
 CLAIM_SECONDS = 30
@@ -98,7 +98,7 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
             return 0
         row = payouts.next_due(tx, wallet_id=wallet_id, now=now)
         # The call is taken with the intent: what is on its way is never held up for one.
-        if row is None or not _take_call(tx, bridge, rail, now=now):
+        if row is None or not take_calls(tx, bridge, now=now, purpose="urgent", rail=rail):
             return 0
         intent = _intend(tx, bridge, row, reading, owner=owner, now=now)
         if intent is None and not rail.is_beside:
@@ -107,10 +107,6 @@ def _send_next(bridge: Bridge, rail: Rail, *, owner: str) -> int:
         bridge.crash_point("payout.intended")
         _call(bridge, intent, owner=owner)
     return 1
-
-
-def _take_call(tx: Tx, bridge: Bridge, rail: Rail, *, now: datetime) -> int:
-    return take_rail_calls(tx, rail, now=now) if rail.is_beside else take_calls(tx, bridge, now=now, purpose="urgent")
 
 
 def _intend(tx: Tx, bridge: Bridge, row: Any, reading: Reading, *, owner: str, now: datetime) -> Any:
