@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from bridge.context import Bridge
 from bridge.core.columns import Cell, ColumnMap
@@ -84,7 +84,8 @@ def fiat_of(sat: int, memo: Mapping[str, Any]) -> Decimal | None:
 
 
 PAGE, JOURNALS_PAGE = 500, 2_000
-Maker = Callable[[Any, list[Any], "Known"], list[Row]]
+Made = TypeVar("Made")
+Maker = Callable[[Any, list[Any], "Known"], list[Made]]
 
 
 class Known:
@@ -103,10 +104,10 @@ def journal_pages(
     from_at: datetime,
     to_at: datetime,
     page_of: Callable[..., Sequence[Any]],
-    make: Maker,
+    make: Maker[Made],
     *wants: str,
-) -> Iterator[list[Row]]:
-    """The rows that `make` makes of each journal of the period; `wants` names what of Known it looks at."""
+) -> Iterator[list[Made]]:
+    """What `make` makes of each journal of the period; `wants` names what of Known it looks at."""
     after, limit = None, PAGE if wants else JOURNALS_PAGE
     while True:
         with bridge.store.read() as tx:
@@ -409,17 +410,11 @@ def _lines(bridge: Bridge, from_at: datetime, to_at: datetime, is_bare: bool) ->
     if not is_bare:
         yield f'option "title" "{_text(bridge.public_url)}"\n\n'
         yield "".join(f"{OPENED} open {account_name(account)}\n" for account in _ROOTS) + "\n"
-    after = None
-    while True:
-        with bridge.store.read() as tx:
-            journals = ledger.journal_page(tx, from_at=from_at, to_at=to_at, after=after, limit=PAGE)
-            legs = ledger.entries_of(tx, [journal.id for journal in journals])
-        yield "".join(
-            _transaction(journal, legs[journal.id], bridge.calendar.day_of(journal.at)) for journal in journals
-        )
-        if len(journals) < PAGE:
-            return
-        after = journals[-1].at, journals[-1].id
+
+    def transaction(journal: Any, legs: list[Any], _known: Known) -> list[str]:
+        return [_transaction(journal, legs, bridge.calendar.day_of(journal.at))]
+
+    yield from map("".join, journal_pages(bridge, from_at, to_at, ledger.journal_page, transaction))
 
 
 def _transaction(journal: Any, legs: Sequence[Any], day: date) -> str:
