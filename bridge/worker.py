@@ -36,8 +36,7 @@ from bridge.payouts.sweep import sweep_due
 from bridge.payouts.treasury import read_balances
 from bridge.people.policy import in_force, take_file
 from bridge.turns import give_back_leases
-from bridge.upkeep.failover import keep_generation, write_back
-from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from bridge.upkeep.watch import WatchedClock, keep_generation, watch_clock, write_back
 
 # The pause grows while there is nothing to do, so that a burst is met at once and an idle night costs nothing.
 SHORTEST_PAUSE_SECONDS = 0.005

@@ -16,7 +16,7 @@ from bridge.books.verify import verify_audit
 from bridge.invoices.offer_beside import offer_beside
 from bridge.store import generation
 from bridge.turns import take_turn
-from bridge.upkeep.failover import keep_generation
+from bridge.upkeep.watch import keep_generation
 from bridge.worker import ROUNDS, Hands, Worker
 from tests.flows.conftest import worlds  # noqa: F401  (a fixture)
 from tests.flows.world import World, answer, until

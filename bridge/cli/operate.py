@@ -28,7 +28,7 @@ from bridge.store.db import migrate as migrate_database
 from bridge.store.db import open_store
 from bridge.store.postgresql import url_of
 from bridge.upkeep.doctor import FAIL, WARN, examine
-from bridge.upkeep.failover import after_failover, note_recheck
+from bridge.upkeep.watch import after_failover, note_recheck
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """What a wrong clock leaves: times further ahead than any pause lasts, found and brought back, and the jumps noticed so far.
 
 Owns which columns these are, how far ahead of now each may lie, and the mark that nodes leave so that the next one can find a
-wrong clock; must not judge whose it is, `upkeep.watch_clock` does. Leases need no bringing back: whoever wants one knows how
+wrong clock; must not judge whose it is, `upkeep.watch` does. Leases need no bringing back: whoever wants one knows how
 long it lasts.
 """
 

@@ -27,7 +27,7 @@ from bridge.payouts.treasury import read_balance
 from bridge.permit import set_mode
 from bridge.store import leases, policies
 from bridge.upkeep.check import OWNERS, Thresholds, alerts
-from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from bridge.upkeep.watch import WatchedClock, watch_clock
 from tests.builders import World, build_bridge, build_request, gateway_rail, with_rail
 from tests.fakes import answer
 from tests.rails.toy import ToyNode, toy_rail

@@ -14,7 +14,7 @@ from bridge.store.db import migrate, open_store
 from bridge.upkeep.check import readiness
 from bridge.upkeep.doctor import Place as DoctorsPlace
 from bridge.upkeep.doctor import examine
-from bridge.upkeep.failover import keep_generation
+from bridge.upkeep.watch import keep_generation
 from tests.drills.place import Place
 from tests.flows.world import World, open_world
 from tests.postgres import Cluster

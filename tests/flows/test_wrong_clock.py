@@ -17,7 +17,7 @@ from bridge.store import idempotency, invoices, reconciliations
 from bridge.store.idempotency import Scope
 from bridge.store.together import Together
 from bridge.upkeep.check import Thresholds, clock_faults
-from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from bridge.upkeep.watch import WatchedClock, watch_clock
 from bridge.worker import Worker
 from tests.flows.test_poll import leased
 from tests.flows.world import World, answer, until

@@ -27,7 +27,7 @@ from bridge.invoices.read_invoices import invoice_by_id, read_feed
 from bridge.invoices.record import Recorded
 from bridge.permit import set_mode
 from bridge.runtime import build
-from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from bridge.upkeep.watch import WatchedClock, watch_clock
 from sandbox import electrum
 from sandbox.bitcoin import Served, serve_in_thread
 

@@ -33,7 +33,7 @@ from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
 from bridge.rates.sources import HttpPriceSource
 from bridge.store import invoices
-from bridge.upkeep.watch_clock import WatchedClock, watch_clock
+from bridge.upkeep.watch import WatchedClock, watch_clock
 from sandbox.play import FlowDesk
 from sandbox.scenario import Refusal, Scenario
 from tests.builders import build_bridge, build_merchant, gateway_rail

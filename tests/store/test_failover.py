@@ -14,7 +14,7 @@ from bridge.books.reconcile import list_reconciliations, reconcile_due, show_rec
 from bridge.core.errors import BridgeError, Unavailable
 from bridge.store import generation, leases
 from bridge.store.db import migrate, open_store
-from bridge.upkeep.failover import after_failover, keep_generation
+from bridge.upkeep.watch import after_failover, keep_generation
 from tests.flows.world import World, open_world, until
 from tests.postgres import Pair, open_pair
 
