@@ -58,6 +58,8 @@ class Metrics:
         self.deliveries_waiting = self._gauge("bridge_deliveries_by_state", "Deliveries by state", "state")
         self.reviews_open = self._gauge("bridge_reviews_open", "Open review items", "kind")
         self.reviews_overdue = self._gauge("bridge_reviews_overdue", "Review items past their due time")
+        says = "Until the first deadline of an open claim, negative past it"
+        self.claim_due_seconds = self._gauge("bridge_claim_due_seconds", says, "id")
 
     def _count_money(self) -> None:
         self.payouts = self._counter("bridge_payout_moves", "Payouts by kind and new state", kind=KINDS, to=STATES)

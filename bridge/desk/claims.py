@@ -120,6 +120,13 @@ def list_claims(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> li
         return [claim_json(row, now=now) for row in claims.listing(tx, match=match, limit=limit)]
 
 
+def next_claim(bridge: Bridge) -> dict[str, Any] | None:
+    """The open claim whose deadline is the first."""
+    with bridge.store.read() as tx:
+        row = claims.next_due(tx)
+    return claim_json(row, now=bridge.clock()) if row is not None else None
+
+
 def show_claim(bridge: Bridge, claim_id: str) -> dict[str, Any]:
     """One claim. Raises Refused("unknown_claim")."""
     with bridge.store.read() as tx:

@@ -6,7 +6,7 @@ Owns these rows; which moves are legal is core.claims', who may make them the de
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from bridge.store.rows import Rows
 from bridge.store.tables import claims
@@ -14,6 +14,7 @@ from bridge.store.tables import claims
 # The database refuses a second claim of the same invoice while one is open.
 _CLAIMS = Rows(table=claims, order=(claims.c.opened_at.desc(), claims.c.id.desc()), told=(claims.c.opened_at,))
 find, listing, of_invoice, add, change = _CLAIMS.find, _CLAIMS.listing, _CLAIMS.of, _CLAIMS.add, _CLAIMS.change
+_DUE = Rows(table=claims, order=(claims.c.due_at, claims.c.id))
 _BOOKED = Rows(table=claims, order=(claims.c.opened_at, claims.c.id))
 
 
@@ -33,5 +34,7 @@ def count_overdue(tx: Connection, *, now: datetime) -> int:
     return _CLAIMS.count(tx, claims.c.due_at < now)
 
 
-def count_open(tx: Connection) -> int:
-    return _CLAIMS.count(tx, claims.c.due_at.is_not(None))
+def next_due(tx: Connection, *, after: datetime | None = None) -> Row[Any] | None:
+    """The open claim whose stage ends first, of all or of those that end after a moment."""
+    still = claims.c.due_at.is_not(None) if after is None else claims.c.due_at >= after
+    return next(iter(_DUE.listing(tx, still, limit=1)), None)

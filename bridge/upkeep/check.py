@@ -19,6 +19,7 @@ from bridge.core.evidence import Health, WalletBalance
 from bridge.core.rail import Chain, Rail
 from bridge.invoices.chain import horizon
 from bridge.invoices.offer_beside import failed_lately
+from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
@@ -38,6 +39,7 @@ class Thresholds:
     reviews_overdue: int = 0
     reviews_open: int = 20
     claims_overdue: int = 0
+    claims_due_seconds: int = 14_400
     deliveries_parked: int = 0
     deliveries_waiting: int = 500
     deliveries_late_seconds: int = 900
@@ -307,6 +309,13 @@ def _balances(seen: _Now) -> Mapping[tuple[str, str], WalletBalance | BridgeErro
     return seen.balances
 
 
+def _claims_due(seen: _Now, tx: Tx) -> str:
+    """Before it is too late: past its deadline a claim is claims_overdue."""
+    row = claims.next_due(tx, after=seen.now)
+    soon = row is not None and row.due_at <= seen.now + timedelta(seconds=seen.limits.claims_due_seconds)
+    return f"the stage of {row.id} ends at {time_text(row.due_at)}" if row is not None and soon else ""
+
+
 def _clock_skew(seen: _Now) -> str:
     if seen.bridge.receiving.health is not None:
         draw_call(seen.bridge)
@@ -332,6 +341,7 @@ class Rule:
 RULES = (
     Rule(name="reviews_overdue", owner="support", count=lambda s, tx: reviews.count_overdue(tx, now=s.now)),
     Rule(name="claims_overdue", owner="support", count=lambda s, tx: claims.count_overdue(tx, now=s.now)),
+    Rule(name="claims_due", owner="support", stored=_claims_due),
     Rule(name="reviews_open", owner="support", count=lambda _, tx: sum(reviews.count_open_by_kind(tx).values())),
     Rule(name="deliveries_parked", owner="operations", count=lambda _, tx: deliveries.count(tx, state="parked")),
     Rule(name="deliveries_waiting", owner="operations", count=lambda _, tx: deliveries.count(tx, state="pending")),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.books.keep_books import refresh_gauges
 from bridge.core.claims import OPEN, OUTCOMES, ClaimRules
 from bridge.core.errors import Conflict, Refused
 from bridge.desk.claims import advance_claim, close_claim, list_claims, open_claim, show_claim
@@ -84,6 +85,23 @@ def test_each_stage_has_its_deadline_and_a_claim_only_goes_on(office: Office):
                  lambda: advance_claim(bridge, claim["id"], stage="evidence", **WHO)):  # fmt: skip
         with pytest.raises(Conflict, match="closed"):
             late()
+
+
+def test_the_next_deadline_is_on_the_page_today_and_in_the_metrics(office: Office):
+    def due() -> float | None:
+        refresh_gauges(office.bridge)
+        return office.bridge.metrics.registry.get_sample_value("bridge_claim_due_seconds", {"id": first["id"]})
+
+    first = entered(office)
+    office.world.clock.advance(60)
+    second = entered(office, "1002")
+    text = office.see("vic", "/")
+    assert f'/claims/{first["id"]}"' in text and f'/claims/{second["id"]}"' not in text and "overdue" not in text
+    assert due() == ClaimRules().inquiry_seconds - 60
+    office.world.clock.advance(DAY)
+    assert "overdue" in office.see("ann", "/") and due() == -60
+    close_claim(office.bridge, first["id"], outcome="upheld", **WHO)
+    assert f'/claims/{second["id"]}"' in office.see("ann", "/") and due() is None
 
 
 def test_one_claim_of_an_invoice_is_open_at_a_time(office: Office):

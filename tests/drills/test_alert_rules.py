@@ -216,6 +216,11 @@ def forgotten_claim(bridge: Bridge, world: World) -> None:
     world.clock.advance(bridge.claims.inquiry_seconds + 1)
 
 
+def soon_ending_claim(bridge: Bridge, world: World) -> None:
+    claims.open_claim(bridge, opened(bridge)["id"], said="I paid", actor="sam", reason="called us")
+    world.clock.advance(bridge.claims.inquiry_seconds - 14_400)
+
+
 def nothing(_bridge: Bridge, _world: World) -> None:
     """The rule trips by what the command hands in."""
 
@@ -224,6 +229,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "reviews_overdue": overdue,
     "reviews_open": many_reviews,
     "claims_overdue": forgotten_claim,
+    "claims_due": soon_ending_claim,
     "deliveries_parked": parked,
     "deliveries_waiting": settled,
     "deliveries_late": late_delivery,
@@ -315,6 +321,15 @@ def test_what_is_stored_and_what_the_gateway_says_are_told_together(case):
     watch_clock(replace(bridge, clock=lambda: world.clock.now + timedelta(hours=5)), WatchedClock(), owner="elsewhere")
     (alert,) = [each for each in alerts(bridge, ask_outside=True) if each.rule == "clock_skew"]
     assert "ahead of this one" in alert.detail and "600 s against the gateway" in alert.detail
+
+
+def test_a_claim_is_said_before_its_deadline_and_then_as_overdue(case):
+    bridge, world = case
+    soon_ending_claim(bridge, world)
+    assert "claims_due" not in tripped(bridge, thresholds=Thresholds(claims_due_seconds=14_399))
+    assert tripped(bridge).keys() & {"claims_due", "claims_overdue"} == {"claims_due"}
+    world.clock.advance(14_401)
+    assert tripped(bridge).keys() & {"claims_due", "claims_overdue"} == {"claims_overdue"}
 
 
 def test_every_rule_has_a_way_to_trip_it():

@@ -66,6 +66,7 @@ def today() -> str:
         is_today=day == current,
         time_zone=bridge().calendar.time_zone,
         reviews=open_review_counts(bridge()),
+        claim=claims.next_claim(bridge()),
         marks=len(list_marks(bridge(), match={"state": "proposed"})),
         deliveries=delivery_counts(bridge()),
         days=days,
