@@ -113,7 +113,7 @@ class Scenario:
 
 def load(path: Path) -> Scenario:
     """Reads one file; raises ScenarioFailed for members that nobody knows."""
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     known = {"title", "steps", "policy", "evidence", "knobs", "offering", "beside"}
     if not isinstance(raw, dict) or set(raw) - known or not {"title", "steps"} <= set(raw):
         raise ScenarioFailed(f"{path.name}: needs title and steps, and knows only {', '.join(sorted(known))}")
