@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakKeyDictionary
@@ -45,7 +45,7 @@ class FairLock:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[threading.Lock] = deque()
         self._is_held = False
 
     def acquire(self) -> None:
@@ -53,14 +53,15 @@ class FairLock:
             if not self._is_held:
                 self._is_held = True
                 return
-            turn = threading.Event()
+            turn = threading.Lock()
+            turn.acquire()
             self._waiting.append(turn)
-        turn.wait()
+        turn.acquire()
 
     def release(self) -> None:
         with self._guard:
             if self._waiting:
-                self._waiting.popleft().set()
+                self._waiting.popleft().release()
             else:
                 self._is_held = False
 
@@ -122,6 +123,8 @@ class Store:
         self.is_postgresql = engine.dialect.name == "postgresql"
         # How many write transactions of this process have ended: while it is the same, this process wrote nothing.
         self.writes = 0
+        # Each with the pool that it is of.
+        self._kept: deque[tuple[Connection, Any]] = deque()
         self._door = Door(self._ping)
         self._threads, self._turn = FairLock(), threading.local()
         self._lock_path = Path(f"{engine.url.database}.lock")
@@ -155,12 +158,11 @@ class Store:
     def _written_in_file(self, durable: bool) -> Iterator[Connection]:
         with self._turn_to_write():
             seen = None
-            with _named_trouble(), self.engine.begin() as tx:
+            with _named_trouble(), self._through(self._taken()) as tx:
                 with driver_of(tx) as driver:
                     if tx.info.get("durable", True) != durable:
                         driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
                         tx.info["durable"] = durable
-                    # By hand: a listener for SQLAlchemy's begin would make every statement slower.
                     driver.execute("BEGIN IMMEDIATE").close()
                 yield tx
                 if durable and tx.info.get("generation") is not None:
@@ -209,24 +211,68 @@ class Store:
 
         Raises Unavailable("database_fenced") on any other one.
         """
-        for is_last in (False, True):
-            with ExitStack() as stack:
-                try:
-                    tx = stack.enter_context(self.engine.begin())
-                    # Each transaction may be on another server; and which one it is must be asked in it.
-                    if is_pooled(tx) and tx.info.get("generation") is not None:
-                        with driver_of(tx) as driver:
-                            self.fence.admit(driver, is_inside=True)
-                except FailedOver:
-                    if is_last:
-                        raise
-                else:
-                    yield tx
-                    return
+        try:
+            tx = self._admitted()
+        except FailedOver:
             self._meet_standby()
+            tx = self._admitted()
+        with self._through(tx):
+            yield tx
+
+    def _admitted(self) -> Connection:
+        tx = self._taken()
+        # Each transaction may be on another server; and which one it is must be asked in it.
+        if is_pooled(tx) and tx.info.get("generation") is not None:
+            try:
+                with driver_of(tx) as driver:
+                    self.fence.admit(driver, is_inside=True)
+            except BaseException:
+                tx.close()
+                raise
+        return tx
+
+    def _taken(self) -> Connection:
+        """A connection that has begun nothing. To SQLAlchemy it is in one transaction for ever: what it does at the beginning and at the
+        end of each costs several times what a database in a file does.
+        """
+        while self._kept:
+            with suppress(IndexError):  # another thread was faster
+                tx, pool = self._kept.pop()
+                if pool is self.engine.pool and self._is_as_it_was(tx.info):
+                    return tx
+                if pool is not self.engine.pool:
+                    tx.invalidate()
+                # What is to be done about it is done when its pool gives it out again.
+                tx.close()
+        tx = self.engine.connect()
+        tx.begin()
+        return tx
+
+    def _is_as_it_was(self, info: Mapping[str, Any]) -> bool:
+        """Whether a connection needs nothing that is done when the pool gives it out."""
+        if time.monotonic() - info["used_at"] >= PING_AFTER_SECONDS:
+            return False
+        if self.log is not None and not self.log.is_as_noted(info):
+            return False
+        is_stale = self.is_postgresql and self.fence.is_stale
+        return bool(info.get("is_pooled")) or (info.get("generation") == self.fence.known.number and not is_stale)
+
+    @contextmanager
+    def _through(self, tx: Connection) -> Iterator[Connection]:
+        """Commits at the end. A connection on which anything went wrong goes back to its pool, which rolls it back."""
+        pool = self.engine.pool
+        try:
+            yield tx
+            with driver_of(tx) as driver:
+                driver.commit()
+        except BaseException:
+            tx.close()
+            raise
+        tx.info["used_at"] = time.monotonic()
+        self._kept.append((tx, pool))
 
     def _meet_standby(self) -> None:
-        with self.fence.passing(), self.engine.begin() as tx:
+        with self.fence.passing(), self._through(self._taken()) as tx:
             known = self._go_over(tx) if self._go_over is not None else None
         if known is not None:
             self.fence.learn(known)
@@ -291,6 +337,8 @@ class Store:
             listener.close()
 
     def close(self) -> None:
+        while self._kept:
+            self._kept.pop()[0].close()
         self.engine.dispose()
         self.fence.close()
         if self._lock_file is not None:
@@ -454,7 +502,6 @@ def open_store(
     if url.get_backend_name() == "postgresql":
         options = {"pool_size": pool_size, "max_overflow": pool_size, "pool_use_lifo": True, "hide_parameters": True}
         engine = engine_of(url, limit_seconds=limit_seconds, admit=fence.admit, **options)
-        event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _ping_after_idling)
     else:
         engine = create_engine(
@@ -571,10 +618,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _note_use(_connection: Any, record: Any) -> None:
-    record.info["used_at"] = time.monotonic()
 
 
 def _ping_after_idling(connection: Any, record: Any, _proxy: Any) -> None:

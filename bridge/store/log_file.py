@@ -6,7 +6,7 @@ Owns the look at the files and the rescue of a log that was removed; must not kn
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class LogFile:
     def note(self, connection: Any, record: Any) -> None:
         """For a connection that has read something, so that both its files are open."""
         record.info["files"] = self._files()
+
+    def is_as_noted(self, info: Mapping[str, Any]) -> bool:
+        """Whether `heed` has nothing to say of the connection with this info."""
+        return not self._is_over and info.get("files") == self._files()
 
     def heed(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Before a connection is used: a log that was removed under it is written back from what it still has open, and another

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, insert, inspect, select, text, update
+from sqlalchemy import CheckConstraint, event, insert, inspect, select, text, update
 
 from bridge.core.errors import Unavailable
 from bridge.store import leases, tables
@@ -74,6 +74,23 @@ def test_a_block_that_raises_writes_nothing(store: Store) -> None:
         raise ZeroDivisionError
     with store.read() as tx:
         assert leases.mode_of(tx) == "normal"
+
+
+def test_a_connection_stays_for_the_next_transaction_until_one_raises(store: Store) -> None:
+    given_out: list[object] = []
+    event.listen(store.engine, "checkout", lambda *_: given_out.append(1))
+    for _ in range(3):
+        with store.write() as tx:
+            leases.set_mode(tx, "bridge", mode="limited", now=NOW, actor="a", reason="b")
+        with store.read() as tx:
+            assert leases.mode_of(tx) == "limited"
+    before = len(given_out)
+    with pytest.raises(ZeroDivisionError), store.write():
+        raise ZeroDivisionError
+    with store.write() as tx, store.read() as reading:
+        leases.set_mode(tx, "bridge", mode="normal", now=NOW, actor="a", reason="b")
+        assert leases.mode_of(reading) == "limited"
+    assert (before, len(given_out)) == (1, 3)
 
 
 def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(store: Store) -> None:
