@@ -23,16 +23,18 @@ _FEED = Rows(table=event_positions, order=(event_positions.c.position,))
 find, of_invoice = _EVENTS.find, _EVENTS.of
 # Statements are built once: building one costs several times its execution.
 _APPEND, _QUEUE, _OWE = insert(events), insert(unnumbered_events), insert(deliveries)
-_UNNUMBERED = (
-    select(events.c.id, events.c.merchant)
-    .join(unnumbered_events, unnumbered_events.c.event_id == events.c.id)
-    .order_by(events.c.created_at, events.c.invoice_id, events.c.sequence)
-    .limit(bindparam("most"))
-)
+_OLDEST_FIRST = (events.c.created_at, events.c.invoice_id, events.c.sequence)
 _ANY_UNNUMBERED = select(unnumbered_events.c.event_id).limit(1)
 _LAST = select(func.coalesce(func.max(event_positions.c.position), 0))
-_NUMBER = insert(event_positions).inline()
-_NUMBERED = delete(unnumbered_events).where(unnumbered_events.c.event_id == bindparam("its_id"))
+_NUMBER = insert(event_positions).from_select(
+    ["position", "event_id", "merchant"],
+    select(bindparam("last") + func.row_number().over(order_by=_OLDEST_FIRST), events.c.id, events.c.merchant)
+    .join(unnumbered_events, unnumbered_events.c.event_id == events.c.id)
+    .order_by(*_OLDEST_FIRST)
+    .limit(bindparam("most")),
+)
+_NEW = select(event_positions.c.event_id).where(event_positions.c.position > bindparam("last"))
+_NUMBERED = delete(unnumbered_events).where(unnumbered_events.c.event_id.in_(_NEW))
 
 
 def append(
@@ -62,14 +64,9 @@ def number(tx: Connection, *, limit: int) -> int:
 
     The caller holds the numbering lease: with one writer a reader that has seen position N has seen all below it.
     """
-    waiting = tx.execute(_UNNUMBERED, {"most": limit}).all()
-    if not waiting:
-        return 0
-    last = tx.execute(_LAST).scalar_one()
-    rows = [{"position": last + n, "event_id": row.id, "merchant": row.merchant} for n, row in enumerate(waiting, 1)]
-    tx.execute(_NUMBER, rows)
-    tx.execute(_NUMBERED, [{"its_id": row.id} for row in waiting])
-    return len(rows)
+    last = end(tx)
+    tx.execute(_NUMBER, {"last": last, "most": limit})
+    return tx.execute(_NUMBERED, {"last": last}).rowcount
 
 
 def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Any]:
