@@ -77,12 +77,13 @@ ROUNDS = (
         jobs={
             "tip": lambda w: follow_tip(w.bridge, owner=w.owner),
             "balance": lambda w: sense_balance(w.bridge, owner=w.owner),
-            "watch": lambda w: arm_watches(w.bridge, limit=20),
             "spare": lambda w: fill_spare_addresses(w.bridge, owner=w.owner),
         },
-        every_seconds=0.1,
+        every_seconds=0.25,
         again=True,
     ),
+    # Not again at once: what was opened meanwhile is taken together.
+    Round(hand="watches", jobs={"watch": lambda w: arm_watches(w.bridge, limit=50)}, every_seconds=0.25),
     # A payer watches the page: this waits behind no gateway that hangs.
     Round(
         hand="beside",

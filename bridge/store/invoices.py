@@ -100,8 +100,9 @@ _IS_THEIRS = (invoices.c.merchant == bindparam("merchant"), invoices.c.customer_
 _PAID_BEFORE = select(invoices.c.id).where(*_IS_THEIRS, ~_IS_ITSELF, invoices.c.settled_at.is_not(None)).limit(1)
 _FIRST_CREATED = select(func.min(invoices.c.created_at)).where(*_IS_THEIRS)
 _IS_UNWATCHED = is_free(invoices.c.watched_until)
+_WATCHED = (invoices.c[name] for name in ("id", "wallet_id", "address", "remaining_sat", "received_sat", "trace_id"))
 _WATCH_DUE = (
-    select(invoices)
+    select(*_WATCHED)
     .where(invoices.c.status == "new", _IS_UNWATCHED, invoices.c.expires_at > bindparam("now"))
     .where(invoices.c.created_at > bindparam("young_since"))
     .where(invoices.c.wallet_id.in_(bindparam("wallet_ids", expanding=True)))
