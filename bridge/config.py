@@ -757,28 +757,16 @@ def _not_https(name: str, url: str, *, network: str) -> Iterator[Fault]:
         )
 
 
-def _secrets(value: Any, at: At = ()) -> Iterator[tuple[str, str]]:
-    """Every secret below a section, by its path."""
-    if isinstance(value, SecretStr):
-        yield ".".join(at), value.get_secret_value()
-    elif isinstance(value, tuple):
-        for number, each in enumerate(value):
-            yield from _secrets(each, (*at, str(number)))
-    elif isinstance(value, _Section):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name), (*at, name))
-
-
 def _not_distinct(settings: Settings) -> Iterator[Fault]:
     """One secret, one role: a leaked key must not open a second door. Several wallets of one gateway key are one role, and the password
     of a wallet's file is its daemon's alone.
     """
     seen: dict[str, str] = {}
-    for path, secret in _secrets(settings):
-        if path == "electrum.wallet_password":
+    for path, secret in flat(settings.model_dump()):
+        if not isinstance(secret, SecretStr) or path == "electrum.wallet_password":
             continue
         # The = that fill up a base64 may be left out: with and without them it is the same secret.
-        text = secret.rstrip("=")
+        text = secret.get_secret_value().rstrip("=")
         is_of_gateway = path.startswith("former_wallets.") and re.match(
             r"subtc\.key|former_wallets\.", seen.get(text, "")
         )
@@ -894,6 +882,18 @@ def _wrong_evidence(settings: Settings) -> Iterator[Fault]:
         yield _fault("own_wallet", "needs a chain reader: chain.esplora or chain.core_rpc")
     if settings.treasury.billing_wallet_id is not None or settings.treasury.sweep_mode in ("propose", "auto"):
         yield _fault("treasury", "with own_wallet the bridge sends nothing: leave out billing_wallet_id and sweeps")
+
+
+def flat(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of dumped settings, by its path."""
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from flat(item, f"{at}.{name}" if at else str(name))
+    elif isinstance(value, list | tuple) and value:
+        for number, item in enumerate(value):
+            yield from flat(item, f"{at}.{number}")
+    else:
+        yield at, value
 
 
 def load_settings(path: str | Path, environ: Mapping[str, str] | None = None) -> Settings:

@@ -4,7 +4,6 @@ Owns redaction and comparison; must not print a secret or anything that it could
 """
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from bridge.config import Settings
+from bridge.config import Settings, flat
 from bridge.upkeep.doctor import Place
 
 HIDDEN = "(secret)"
@@ -26,12 +25,12 @@ _LOOSE_BITS = 0o027
 
 def shown(settings: Settings) -> dict[str, str]:
     """Every setting by its path, secrets hidden and the database's password cut out."""
-    return {path: _text(path, value) for path, value in _flat(settings.model_dump())}
+    return {path: _text(path, value) for path, value in flat(settings.model_dump())}
 
 
 def compared(before: Settings, after: Settings) -> list[str]:
     """One line per setting that differs; of a secret only that it does."""
-    old, new = dict(_flat(before.model_dump())), dict(_flat(after.model_dump()))
+    old, new = dict(flat(before.model_dump())), dict(flat(after.model_dump()))
     lines = []
     for path in sorted({*old, *new}):
         if old.get(path) == new.get(path):
@@ -55,17 +54,6 @@ def place_of(config: Path, settings: Settings, *, newest_backup_at: datetime | N
         gap_limit=settings.own_wallet.gap_limit if settings.own_wallet is not None else 0,
         newest_backup_at=newest_backup_at,
     )
-
-
-def _flat(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _flat(item, f"{at}.{name}" if at else str(name))
-    elif isinstance(value, list | tuple) and value:
-        for number, item in enumerate(value):
-            yield from _flat(item, f"{at}.{number}")
-    else:
-        yield at, value
 
 
 def _text(path: str, value: Any) -> str:
