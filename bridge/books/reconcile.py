@@ -11,7 +11,7 @@ from typing import Any
 
 from bridge.books.compare import Findings, billing_findings, ledger_findings, outside, unknown_finding, wallet_variances
 from bridge.context import Bridge
-from bridge.core.errors import BridgeError, Refused
+from bridge.core.errors import BridgeError, Refused, there
 from bridge.core.reconciliation import SIDES, Finding
 from bridge.invoices.chain import horizon
 from bridge.invoices.observe import look
@@ -127,9 +127,7 @@ def step(bridge: Bridge, run_id: str, *, limit: int = PAGE) -> Run:
 
 def _load(bridge: Bridge, run_id: str) -> Run:
     with bridge.store.read() as tx:
-        row = reconciliations.find(tx, run_id)
-    if row is None:
-        raise Refused("unknown_reconciliation", "There is no such reconciliation.")
+        row = there(reconciliations.find(tx, run_id), "unknown_reconciliation", "reconciliation")
     counts = Counter(row.counts)
     return Run(
         id=row.id,
@@ -333,9 +331,7 @@ def show_reconciliation(bridge: Bridge, run_id: str, *, after: int = 0, limit: i
     Raises Refused("unknown_reconciliation").
     """
     with bridge.store.read() as tx:
-        row = reconciliations.find(tx, run_id)
-        if row is None:
-            raise Refused("unknown_reconciliation", "There is no such reconciliation.")
+        row = there(reconciliations.find(tx, run_id), "unknown_reconciliation", "reconciliation")
         summary = reconciliations.summary_of(tx, run_id)
         rows = reconciliations.findings_of(tx, run_id, after=after, limit=limit)
     return _run_json(row) | {

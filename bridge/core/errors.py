@@ -3,6 +3,10 @@
 Owns the exception types that cross rooms; must not know about HTTP, where `web/errors.py` maps codes to statuses.
 """
 
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
 
 class BridgeError(Exception):
     """Base of every error that crosses a room. `code` is stable and documented; `field` names the offending input."""
@@ -37,3 +41,10 @@ class OutcomeUnknown(BridgeError):
 
 class IllegalMove(Exception):
     """A decision asked for a state change that the table of legal moves does not hold: a defect, never a user error."""
+
+
+def there(found: Found | None, code: str, what: str, *, field: str | None = None) -> Found:
+    """What was looked for; raises Refused(code) where there is no such thing."""
+    if found is None:
+        raise Refused(code, f"There is no such {what}.", field=field)
+    return found

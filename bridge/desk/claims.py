@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.claims import CLOSED, OPEN, check_move
-from bridge.core.errors import Conflict, Refused
+from bridge.core.errors import Conflict, Refused, there
 from bridge.invoices.present import View
 from bridge.invoices.record import open_review
 from bridge.logs import log
@@ -63,9 +63,7 @@ def open_claim(
     if not said.strip():
         raise Refused("claim_said_nothing", "Write down what the client says.", field="said")
     with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
-        row = invoices.find(act.tx, lock=True, id=invoice_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
+        row = there(invoices.find(act.tx, lock=True, id=invoice_id), "unknown_invoice", "invoice")
         if any(each.stage != CLOSED for each in claims.of_invoice(act.tx, invoice_id)):
             raise Conflict("claim_open", "A claim about this invoice is open already.")
         due_at = bridge.claims.due_at(OPEN[0], now=act.now)
@@ -134,9 +132,7 @@ def show_claim(bridge: Bridge, claim_id: str) -> dict[str, Any]:
 
 
 def _found(row: Any) -> Any:
-    if row is None:
-        raise Refused("unknown_claim", "There is no such claim.")
-    return row
+    return there(row, "unknown_claim", "claim")
 
 
 def _note(act: Act, action: str, row: Any, *, stage: str, **more: str) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, there
 from bridge.core.evidence import FINAL
 from bridge.core.money import BTC, minor_text, worth_minor
 from bridge.core.rail import Target
@@ -104,9 +104,7 @@ def open_review_counts(bridge: Bridge) -> dict[str, int]:
 def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dict[str, Any]:
     """One invoice with everything that is stored about it, and its story. Raises Refused("unknown_invoice")."""
     with bridge.store.read() as tx:
-        found = dossier.find(tx, id=invoice_id)
-    if found is None:
-        raise Refused("unknown_invoice", "There is no such invoice.")
+        found = there(dossier.find(tx, id=invoice_id), "unknown_invoice", "invoice")
     row, targets = found.invoice, all_of(found.offered(), bridge, found.invoice)
     return {
         "story": story(bridge, found, plain_texts(lang).by(bridge.calendar)),

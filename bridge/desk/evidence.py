@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.books.export import NO_TXID, txids_of
 from bridge.context import Bridge
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, there
 from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.desk.explain import story
@@ -33,9 +33,7 @@ def receipt(bridge: Bridge, public_id: str) -> dict[str, Any]:
     """
     now = bridge.clock()
     with bridge.store.read() as tx:
-        found = dossier.find(tx, public_id=public_id)
-    if found is None:
-        raise Refused("unknown_invoice", "There is no such invoice.")
+        found = there(dossier.find(tx, public_id=public_id), "unknown_invoice", "invoice")
     if found.invoice.status != "settled":
         raise Refused("no_receipt", "There is no receipt before the invoice is settled.")
     return sign(bridge, _document(found) | {"issued_at": time_text(now), "issuer": bridge.public_url})

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.errors import Conflict, Refused
+from bridge.core.errors import Conflict, Refused, there
 from bridge.core.policy import end_of_grace
 from bridge.invoices.present import Fiat, View, time_text
 from bridge.invoices.record import record, rule_of
@@ -44,9 +44,7 @@ def grant_grace(
     """
     with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
         tx, now = act.tx, act.now
-        row = invoices.find(tx, lock=True, id=invoice_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
+        row = there(invoices.find(tx, lock=True, id=invoice_id), "unknown_invoice", "invoice")
         if reviews.GRANTS.find(tx, invoice_id) is not None:
             raise Conflict("grace_given", "This payment had its grace already; there is one.")
         if _is_over(row):

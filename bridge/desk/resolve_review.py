@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.credit import quote_at, remaining_minor
-from bridge.core.errors import Conflict, Refused
+from bridge.core.errors import Conflict, Refused, there
 from bridge.core.kinds import RULINGS, VERDICTS, review_of
 from bridge.core.money import SAT_PER_BTC
 from bridge.core.quote import Rate
@@ -154,9 +154,7 @@ def _outcome(tx: Tx, row: Any) -> dict[str, Any] | None:
 
 
 def _found(row: Any) -> Any:
-    if row is None:
-        raise Refused("unknown_review", "There is no such review item.")
-    return row
+    return there(row, "unknown_review", "review item")
 
 
 def review_json(row: Any, *, now: datetime) -> dict[str, Any]:
@@ -277,9 +275,7 @@ def _check_waiting(mark: Any) -> None:
 
 
 def _mark_found(row: Any) -> Any:
-    if row is None:
-        raise Refused("unknown_mark", "There is no such mark.")
-    return row
+    return there(row, "unknown_mark", "mark")
 
 
 def _note(tx: Tx, mark: Any, action: str, *, actor: str, reason: str, now: datetime) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.errors import Conflict, Refused
+from bridge.core.errors import Conflict, there
 from bridge.invoices.observe import look
 from bridge.permit import acting
 from bridge.store import invoices
@@ -24,8 +24,7 @@ def check_again(bridge: Bridge, invoice_id: str, *, actor: str, reason: str) -> 
     Raises Refused (actor_and_reason_required, unknown_invoice, forbidden).
     """
     with acting(bridge, NEEDS, actor=actor, reason=reason) as act:
-        if invoices.find(act.tx, id=invoice_id) is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
+        there(invoices.find(act.tx, id=invoice_id), "unknown_invoice", "invoice")
         act.audit("look_asked", invoice_id=invoice_id)
     return look(bridge, invoice_id, actor=actor) is not None
 

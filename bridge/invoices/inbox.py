@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge import tracing
 from bridge.context import Bridge
-from bridge.core.errors import Refused
+from bridge.core.errors import Refused, there
 from bridge.invoices.observe import look
 from bridge.invoices.present import time_text
 from bridge.invoices.record import event_body
@@ -174,9 +174,7 @@ def _replay_inbound(bridge: Bridge, event_id: str) -> str:
 def _replay_outbound(bridge: Bridge, event_id: str) -> str:
     now = bridge.clock()
     with bridge.store.write() as tx:
-        event = events.find(tx, event_id)
-        if event is None:
-            raise Refused("unknown_event", "There is no such event.")
+        there(events.find(tx, event_id), "unknown_event", "event")
         rows = deliveries.listing(tx, match={"event_id": event_id}, limit=10)
         if not rows:
             return "not pushed to anybody"

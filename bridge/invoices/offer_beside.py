@@ -13,7 +13,7 @@ from typing import Any
 from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Unavailable
+from bridge.core.errors import BridgeError, Conflict, ProtocolError, Refused, Unavailable, there
 from bridge.core.rail import Offer, Rail, Target, Wanted
 from bridge.invoices.record import open_loose_review
 from bridge.invoices.targets import memo_of, offered, targets_of
@@ -90,13 +90,10 @@ def _lease(asked: _Asked) -> str:
 
 
 def _found_or_asked(bridge: Bridge, public_id: str, way: str) -> Target | _Asked:
-    rail = next((each for each in best_rails(bridge, bridge.clock()) if each.way == way), None)
-    if rail is None:
-        raise Refused("unknown_way", "There is no such way to pay.", field="way")
+    rails = (each for each in best_rails(bridge, bridge.clock()) if each.way == way)
+    rail = there(next(rails, None), "unknown_way", "way to pay", field="way")
     with bridge.store.read() as tx:
-        row = invoices.find(tx, public_id=public_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
+        row = there(invoices.find(tx, public_id=public_id), "unknown_invoice", "invoice")
         return _decided(tx, bridge, row, rail)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from bridge import tracing
 from bridge.context import Bridge
 from bridge.core.clock import is_ahead
-from bridge.core.errors import Refused
+from bridge.core.errors import there
 from bridge.core.rail import Target
 from bridge.core.statement import Statement
 from bridge.invoices.open_invoice import renew
@@ -95,9 +95,7 @@ def pay_view(bridge: Bridge, public_id: str) -> PayView:
 def known_of(bridge: Bridge, public_id: str) -> Known:
     """Raises Refused("unknown_invoice")."""
     with bridge.store.read() as tx:
-        row = invoices.as_shown(tx, (public_id,)).get(public_id)
-        if row is None:
-            raise Refused("unknown_invoice", "There is no such invoice.")
+        row = there(invoices.as_shown(tx, (public_id,)).get(public_id), "unknown_invoice", "invoice")
         known = Known(
             row=row,
             quotes=invoices.quote_rows(tx, row.id),

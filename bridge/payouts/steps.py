@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from bridge import tracing
 from bridge.context import Bridge
-from bridge.core.errors import BridgeError, Refused, Unavailable
+from bridge.core.errors import BridgeError, Unavailable, there
 from bridge.core.evidence import Health
 from bridge.core.ledger import Journal
 from bridge.core.payout import (
@@ -87,9 +87,7 @@ def _terms(bridge: Bridge, role: str, health: Health | None) -> Terms:
 
 def found(row: Any) -> Any:
     """Raises Refused("unknown_payout")."""
-    if row is None:
-        raise Refused("unknown_payout", "There is no such payout.")
-    return row
+    return there(row, "unknown_payout", "payout")
 
 
 def void(act: Act, bridge: Bridge, row: Any, action: str, values: dict[str, Any], *, more: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bridge import permit
 from bridge.context import Bridge
 from bridge.core.credentials import check_name, check_password, enrolment_url, hash_password, token_sha256
-from bridge.core.errors import Conflict, Refused
+from bridge.core.errors import Conflict, Refused, there
 from bridge.core.roles import ROLES
 from bridge.invoices.present import View, time_text
 from bridge.logs import log
@@ -197,9 +197,8 @@ def list_tokens(bridge: Bridge, operator: str | None = None) -> list[dict[str, A
 def revoke_token(bridge: Bridge, token_id: str, *, actor: str, reason: str) -> None:
     """Ends a token at once. Raises Refused("unknown_token_id"), also when it was revoked before."""
     with acting(bridge, "read", actor=actor, reason=reason) as act:
-        owner = next((row.operator for row in operators.tokens_of(act.tx, None) if row.id == token_id), None)
-        if owner is None:
-            raise Refused("unknown_token_id", "There is no such token.")
+        named = (row.operator for row in operators.tokens_of(act.tx, None) if row.id == token_id)
+        owner = there(next(named, None), "unknown_token_id", "token")
         check_actor_in(act.tx, actor, _self_or_admin(actor, owner), now=act.now)
         if not operators.revoke_token(act.tx, token_id, now=act.now):
             raise Refused("unknown_token_id", "This token was revoked before.")
@@ -221,9 +220,7 @@ def _self_or_admin(actor: str, name: str) -> str:
 
 
 def _found(row: Any) -> Any:
-    if row is None:
-        raise Refused("no_such_operator", "There is no such operator.", field="name")
-    return row
+    return there(row, "no_such_operator", "operator", field="name")
 
 
 def _shown(bridge: Bridge, row: Any, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from bridge.context import Bridge, PolicyFile
-from bridge.core.errors import Conflict, Refused, Unavailable
+from bridge.core.errors import Conflict, Refused, Unavailable, there
 from bridge.core.policy import differences, sha256_of
 from bridge.invoices.present import View, approvals_json
 from bridge.language import Texts
@@ -356,9 +356,7 @@ def _waiting(tx: Tx, number: int) -> Any:
 
 
 def _found(row: Any) -> Any:
-    if row is None:
-        raise Refused("unknown_policy", "There is no such policy version.")
-    return row
+    return there(row, "unknown_policy", "policy version")
 
 
 def _file_state(tx: Tx, file: PolicyFile | None, active: Any) -> str:
