@@ -31,8 +31,8 @@ from bridge.core.evidence import FATES, KnownOutput
 from bridge.core.messages import check_signed
 from bridge.core.money import to_minor
 from bridge.core.rail import Wanted
-from bridge.lightning.address import resolved
 from bridge.lightning.bolt11 import decoded
+from bridge.lightning.payee import resolved
 from bridge.outbound import Outbound, Reply
 from bridge.rails.electrum import ElectrumWallet
 from bridge.rails.lnbits import LnbitsWallet

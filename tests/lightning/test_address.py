@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
-from bridge.lightning.address import is_address, resolved, to_strangers
 from bridge.lightning.bolt11 import Bolt11
+from bridge.lightning.payee import is_address, resolved, to_strangers
 from sandbox import bolt11
 from tests import canned
 
