@@ -45,8 +45,7 @@ from bridge.core.evidence import Answer
 from bridge.core.rail import Chain, Rail
 from bridge.logs import log
 from bridge.rails import rails_of
-from bridge.rates.reader import RateReader
-from bridge.rates.sources import sources_of
+from bridge.rates.sources import RateReader, sources_of
 from bridge.screening import CommandScreening, ListScreening, Screenings
 from bridge.store.db import Store, Tx, open_store
 from bridge.store.fence import Known

@@ -198,9 +198,8 @@ class Used:
     invoices: int
     minor: Mapping[str, int]
 
-    def with_one(self, currency: str, minor: int, *, invoices: int = 1) -> "Used":
-        more = {**self.minor, currency: self.minor.get(currency, 0) + minor}
-        return Used(invoices=self.invoices + invoices, minor=more)
+    def with_one(self, currency: str, minor: int) -> "Used":
+        return Used(invoices=self.invoices + 1, minor={**self.minor, currency: self.minor.get(currency, 0) + minor})
 
 
 def canonical(document: Mapping[str, Any]) -> str:

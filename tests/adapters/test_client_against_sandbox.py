@@ -16,9 +16,8 @@ from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refus
 from bridge.core.evidence import ProviderReading, Sample, Sent
 from bridge.outbound import Limits
 from bridge.rails.subtc.client import SubtcWallet
-from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
-from bridge.rates.sources import HttpPriceSource
+from bridge.rates.sources import HttpPriceSource, RateReader
 from sandbox.bitcoin import Served, serve_in_thread
 
 KEY = "SUBTC-KEY-" + "5a" * 24

@@ -12,8 +12,7 @@ import pytest
 
 from bridge.core.errors import ProtocolError, Refused, Unavailable
 from bridge.core.evidence import PricePart
-from bridge.rates.reader import RateReader
-from bridge.rates.sources import CrossPart, CrossPrice
+from bridge.rates.sources import CrossPart, CrossPrice, RateReader
 from tests.adapters.servers import RawServer, always, answer
 from tests.adapters.test_rates import NOW, source_at
 

@@ -14,9 +14,8 @@ import pytest
 from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import Sample
 from bridge.outbound import Limits, Reply
-from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading, Unreadable
-from bridge.rates.sources import FixedPrice, HttpPriceSource, Told
+from bridge.rates.sources import FixedPrice, HttpPriceSource, RateReader, Told
 from tests.adapters.servers import RawServer, always, answer, free_port, hang_up, silent
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

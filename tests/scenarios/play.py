@@ -29,9 +29,8 @@ from bridge.invoices.read_invoices import invoice_by_id
 from bridge.outbound import Limits
 from bridge.rails import rails_of
 from bridge.rails.subtc.client import SubtcWallet
-from bridge.rates.reader import RateReader
 from bridge.rates.reading import Reading
-from bridge.rates.sources import HttpPriceSource
+from bridge.rates.sources import HttpPriceSource, RateReader
 from bridge.store import invoices
 from bridge.upkeep.watch import WatchedClock, watch_clock
 from sandbox.play import FlowDesk
