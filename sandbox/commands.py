@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from bridge.cli.opened import opened, settings_of
-from bridge.cli.waiting import waiting
+from bridge.cli.opened import opened, settings_of, waiting
 from sandbox import play, probe
 from sandbox.demo import run_demo
 from sandbox.scenario import ScenarioFailed

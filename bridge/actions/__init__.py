@@ -3,10 +3,10 @@
 Owns the rows together; must not know HTTP, click or a page, nor decide anything: a row calls one flow.
 """
 
-from bridge.actions import claims, money, people, policy, reviews, upkeep
+from bridge.actions import money, people, policy, reviews, upkeep
 from bridge.actions.row import Action, Row
 
-ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *claims.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
+ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
 ACTIONS = tuple(row for row in ROWS if isinstance(row, Action))
 # What a group of commands is about, where no command of it is written by hand.
-GROUPS = money.GROUPS | reviews.GROUPS | claims.GROUPS | people.GROUPS
+GROUPS = money.GROUPS | reviews.GROUPS | people.GROUPS

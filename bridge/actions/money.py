@@ -24,8 +24,9 @@ from bridge.actions.fields import (
     Txid,
     answer,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row, as_table
+from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
+from bridge.core.plain import as_table
 from bridge.invoices.present import View
 from bridge.payouts import decide_payout, sweep
 from bridge.payouts.refunds import NewRefund, change_address, record_own_send, request_refund

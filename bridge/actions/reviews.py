@@ -1,10 +1,10 @@
-"""What waits for a person: review items, manual marks, and time that a person gives a payer.
+"""What waits for a person: review items, manual marks, time that a person gives a payer, and claims of clients.
 
 Owns these rows; which rulings are legal and what follows is the flows' to say.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from bridge.actions.fields import (
     Option,
     PageSize,
     Reason,
+    Sat,
     Text,
     Txid,
     UtcTime,
@@ -25,7 +26,10 @@ from bridge.actions.fields import (
 )
 from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
-from bridge.desk import grant_grace, resolve_review
+from bridge.core.claims import OUTCOMES, Later, Outcome, Stage
+from bridge.core.plain import one_line
+from bridge.desk import claims, grant_grace, resolve_review
+from bridge.desk.claims import ClaimView
 from bridge.desk.grant_grace import GrantShape
 from bridge.desk.resolve_review import MarkShape, ReviewView
 
@@ -126,7 +130,60 @@ def grant_lines(found: list[dict[str, Any]]) -> Iterable[str]:
         yield f"{row['invoice_id']}  {row['state']:7}  {money}  until {row['ends_at']}  by {row['approver']}"
 
 
+class ClaimBody(Body):
+    """What a client says about an invoice, the transaction he names, and the sum."""
+
+    said: Annotated[Text, Field(min_length=1, max_length=2_000), Option(help="What the client says.")]
+    txid: Annotated[Txid, Option(help="The transaction that the client names.")] = ""
+    claimed_sat: Annotated[Sat | None, Option(help="The sum that the client names, in satoshi.")] = None
+    reason: Reason
+
+
+class AdvanceBody(Body):
+    """The stage that follows."""
+
+    stage: Annotated[Later, Argument(choices=get_args(Later))]
+    reason: Reason
+
+
+class CloseBody(Body):
+    """How it ends; the reason is the answer to the client."""
+
+    outcome: Annotated[Outcome, Argument(choices=OUTCOMES)]
+    reason: Reason
+
+
+class ClaimQuery(Matching):
+    """Which claims."""
+
+    stage: Annotated[Stage | None, Option(help="Only in this stage.")] = None
+    merchant: Id | None = None
+    invoice_id: Annotated[Id | None, Option(flag="--invoice", help="Only about this invoice.")] = None
+    customer_id: Id | None = None
+    limit: Limit = 50
+
+
+ClaimsShape = answer("ClaimsShape", "Claims, newest first.", claims=list[ClaimView])
+
+
+def claim_lines(found: list[dict[str, Any]]) -> Iterable[str]:
+    for row in found:
+        until = f"OVERDUE since {row['due_at']}" if row["is_overdue"] else f"until {row['due_at']}"
+        stands = f"{row['outcome']} by {row['closed_by']}" if row["closed_at"] else until
+        yield f"{row['id']}  {row['stage']:8}  {row['invoice_id']}  {stands}  {one_line(row['said'], longest=60)}"
+    yield f"{len(found)} claims"
+
+
+def _may_be_opened(page: Any) -> bool:
+    return all(each["closed_at"] for each in page["claims"])
+
+
+def _is_open(page: Any) -> bool:
+    return page["claim"]["closed_at"] is None
+
+
 GROUPS = {
+    "claims": "What clients claim about invoices: stages with deadlines, and how each ended.",
     "marks": "Invoices that count as paid by a person's word, once somebody else has approved.",
     "grace": "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
 }
@@ -203,5 +260,40 @@ ROWS: tuple[Row, ...] = (
         asks=GrantQuery,
         api=Api("/v1/grace-grants", "List grants", GrantsShape),
         command=Command("grace list", "List grants, newest first.", grant_lines),
+    ),
+    Action(
+        claims.open_claim,
+        asks=ClaimBody,
+        needs=(claims.NEEDS,),
+        api=Api("/v1/invoices/<invoice_id>/claims", "Enter a claim", ClaimView, statuses=(201,)),
+        command=Command("claims open", "Enter what a client claims about INVOICE_ID."),
+        form=Form("open_claim", done="claim_opened", page="invoice", shown=_may_be_opened),
+    ),
+    Read(
+        claims.list_claims,
+        asks=ClaimQuery,
+        api=Api("/v1/claims", "List claims", ClaimsShape),
+        command=Command("claims list", "List claims, newest first.", claim_lines),
+    ),
+    Read(
+        claims.show_claim,
+        api=Api("/v1/claims/<claim_id>", "One claim", ClaimView),
+        command=Command("claims show", "Show a claim with its stage and deadline."),
+    ),
+    Action(
+        claims.advance_claim,
+        asks=AdvanceBody,
+        needs=(claims.NEEDS,),
+        api=Api("/v1/claims/<claim_id>/advance", "Take a claim to its next stage", ClaimView),
+        command=Command("claims advance", "Take a claim to a later stage; its deadline begins now."),
+        form=Form("advance_claim", done="claim_advanced", page="claim", shown=lambda page: page["can_advance"]),
+    ),
+    Action(
+        claims.close_claim,
+        asks=CloseBody,
+        needs=(claims.NEEDS,),
+        api=Api("/v1/claims/<claim_id>/close", "End a claim", ClaimView),
+        command=Command("claims close", "End a claim; the reason is the answer to the client."),
+        form=Form("close_claim", done="claim_closed", page="claim", shown=_is_open),
     ),
 )

@@ -4,34 +4,14 @@ Owns the form of a row; must not know a flow, nor who makes what of it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
 from bridge.actions.fields import Body, ReasonBody
-from bridge.core.plain import as_json, one_line
-
-
-def as_table(heads: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
-    """Columns for people under their names; those whose name begins with > stand to the right. Numbers are in groups of three,
-    texts on one line.
-    """
-    lines = [[name.removeprefix(">") for name in heads]]
-    lines += [
-        [f"{cell:,}".replace(",", " ") if isinstance(cell, int) else one_line(cell) for cell in row] for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    is_right = [name.startswith(">") for name in heads]
-    padded = (
-        (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, is_right, strict=True)
-        )
-        for line in lines
-    )
-    return ["  ".join(line).rstrip() for line in padded]
+from bridge.core.plain import as_json
 
 
 def nothing(_: Any) -> Iterable[str]:

@@ -15,8 +15,7 @@ from pydantic import SecretStr
 from bridge.actions import GROUPS, ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
 from bridge.actions.row import Action, Command, Row
-from bridge.cli.opened import MOMENT, acting, is_terminal, reading
-from bridge.cli.waiting import quiet
+from bridge.cli.opened import MOMENT, acting, is_terminal, quiet, reading
 from bridge.context import Bridge
 from bridge.core.plain import as_json
 

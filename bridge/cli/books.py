@@ -13,17 +13,16 @@ from typing import Any
 
 import click
 
-from bridge.actions.row import as_table
 from bridge.books import export as exporting
 from bridge.books.export import KINDS
 from bridge.books.keep_books import check_may_purge, purge_step
 from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
-from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, for_programs, opened, reading, settings_of, tell
-from bridge.cli.waiting import bar, counted
+from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, bar, counted, for_programs, opened, reading, settings_of, tell
 from bridge.config import load_column_map
 from bridge.context import Bridge
 from bridge.core.columns import PROFILES, ColumnMap
 from bridge.core.errors import Refused
+from bridge.core.plain import as_table
 from bridge.desk.day_report import report as day_report
 from bridge.desk.evidence import evidence as evidence_of
 from bridge.language import Texts, plain_texts

@@ -10,12 +10,23 @@ from typing import Any
 
 import click
 
-from bridge.actions.row import as_table
 from bridge.books.verify import balances, book_differences
 from bridge.books.verify import verify_audit as verify
-from bridge.cli.opened import Moment, acting, for_programs, given, json_too, merchant_of, opened, reading, show, tell
-from bridge.cli.waiting import bar
+from bridge.cli.opened import (
+    Moment,
+    acting,
+    bar,
+    for_programs,
+    given,
+    json_too,
+    merchant_of,
+    opened,
+    reading,
+    show,
+    tell,
+)
 from bridge.context import Bridge
+from bridge.core.plain import as_table
 from bridge.desk import explain as explaining
 from bridge.desk import find as finding
 from bridge.desk import resolve_review

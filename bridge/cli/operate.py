@@ -11,10 +11,9 @@ import click
 
 from bridge.books.reconcile import show_reconciliation, start_reconciliation
 from bridge.cli.books import finish, print_run
-from bridge.cli.opened import acting, opened, settings_of, who_and_why
+from bridge.cli.opened import acting, bar, opened, settings_of, waiting, who_and_why
 from bridge.cli.operations import operations_of
 from bridge.cli.settings_text import compared, place_of, shown
-from bridge.cli.waiting import bar, waiting
 from bridge.config import ConfigError, cautions, load_settings
 from bridge.context import Bridge
 from bridge.core.errors import Refused

@@ -15,8 +15,8 @@ from bridge.core.evidence import FINAL
 from bridge.core.money import BTC, minor_text, worth_minor
 from bridge.core.rail import Target
 from bridge.desk.explain import story
+from bridge.desk.find import MOVED
 from bridge.desk.grant_grace import GrantShape, may_have_grace
-from bridge.desk.invoice_list import MOVED
 from bridge.desk.resolve_review import review_json
 from bridge.invoices.deliver import DeliveryView
 from bridge.invoices.present import about, cells, columns, depth_of, time_text, way_of

@@ -16,8 +16,7 @@ from bridge.core.errors import Refused
 from bridge.payouts import decide_payout
 from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.permit import MODULE
-from bridge.web.auth import merchant_or_operator, require_operator
-from bridge.web.bodies import idempotency_key, read_body, read_json, read_query
+from bridge.web.bodies import idempotency_key, merchant_or_operator, read_body, read_json, read_query, require_operator
 from bridge.web.context import here
 
 routes = Blueprint("actions", __name__)

@@ -25,7 +25,6 @@ from bridge.invoices.present import InvoiceShape, View, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
 from bridge.invoices.statement import RefundShape, StatementShape
 from bridge.web.actions_api import serve
-from bridge.web.auth import require_merchant
 from bridge.web.bodies import (
     BillingChangeBody,
     BillingPaymentBody,
@@ -37,6 +36,7 @@ from bridge.web.bodies import (
     idempotency_key,
     read_body,
     read_json,
+    require_merchant,
 )
 from bridge.web.context import here
 

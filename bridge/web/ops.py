@@ -11,7 +11,7 @@ from bridge.books.keep_books import refresh_gauges
 from bridge.core.errors import Refused
 from bridge.metrics import METRICS_TYPE
 from bridge.upkeep.check import readiness
-from bridge.web.auth import is_insider, require_merchant
+from bridge.web.bodies import is_insider, require_merchant
 from bridge.web.context import here
 from bridge.web.openapi import document
 

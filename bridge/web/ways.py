@@ -1,21 +1,24 @@
-"""The ways to pay as the page shows them: the tabs, the way that is open, and what a wallet needs for it.
+"""The ways to pay as the page shows them: the tabs, the way that is open, what a wallet needs for it, and the QR code of that.
 
-Owns which one is open and its link and code; must not offer one (`invoices.offer_beside` does), nor ask for another sum than the
-price's.
+Owns which one is open, its link and the code's text and density; must not offer one (`invoices.offer_beside` does), ask for another
+sum than the price's, nor change what a wallet reads.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import segno
+
+from bridge.core.addresses import check_address
 from bridge.core.offering import BITCOIN, LIGHTNING
 from bridge.invoices.pay import PayView
 from bridge.invoices.present import time_text
 from bridge.invoices.ways import OFFERED, POSSIBLE, REFUSED, ShownWay
 from bridge.language import Texts
-from bridge.web.figures import ends_of, groups_of_four
-from bridge.web.qr import plain_qr_svg, qr_svg, qr_text
+from bridge.web.story import ends_of, groups_of_four
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,3 +93,51 @@ def _wallet(view: PayView, shown: ShownWay, texts: Texts) -> dict[str, Any]:
         "qr_svg": qr_svg(link, network=network, label=texts(label)),
         "plain_svg": plain_qr_svg(shown.text, label=texts("labels.plain_qr")) if shown.way == BITCOIN else "",
     }
+
+
+# A longer text is a coarser code with less spare: a screen is clean, and a camera fails at small modules first.
+_LONG = 120
+
+
+def qr_text(link: str, *, network: str) -> str:
+    """The wallet link as the code holds it: scheme, bech32 address and Lightning invoice in upper case, which makes the code
+    coarser.
+
+    Base58 keeps its case, there it carries meaning; so does what else is behind the question mark (BIP-21).
+    """
+    return "".join(_parts(link, network=network))
+
+
+def qr_svg(link: str, *, network: str, label: str) -> str:
+    """The code as an <svg> element that any page may hold, with a quiet zone of four modules."""
+    parts = [part for part in _parts(link, network=network) if part]
+    is_long = len(link) > _LONG
+    # A sequence of segments is what the encoder takes, though its stub says text.
+    segments: Any = [(part, None, None) for part in parts]
+    code = segno.make(segments, micro=False, error="l" if is_long else "m", boost_error=is_long)
+    return _svg(code, label)
+
+
+def plain_qr_svg(text: str, *, label: str) -> str:
+    """Any text as a code, as an <svg> element that any page may hold."""
+    return _svg(segno.make(text, micro=False, error="m", boost_error=False), label)
+
+
+def _svg(code: segno.QRCode, label: str) -> str:
+    out = io.BytesIO()
+    code.save(
+        out, kind="svg", xmldecl=False, svgns=False, svgclass="qr", lineclass=None, omitsize=True, title=label, border=4
+    )
+    return out.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
+
+
+def _parts(link: str, *, network: str) -> tuple[str, ...]:
+    """What may be upper-cased and what not by turns: segments of the code, each in its densest mode."""
+    scheme, _, rest = link.partition(":")
+    if scheme == LIGHTNING:
+        return (link.upper(),)
+    address, mark, tail = rest.partition("?")
+    is_bech32 = check_address(address, network=network).witness_version is not None
+    head = f"{scheme}:{address}"
+    plain, name, invoice = tail.partition("lightning=")
+    return (head.upper() if is_bech32 else head), mark + plain + name, invoice.upper()

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.core.money import btc_text
-from bridge.desk import invoice_list as listed
+from bridge.desk import find as listed
 from bridge.desk.find import find
 from bridge.store import invoices
 from tests.admin.office import Office
@@ -160,8 +160,8 @@ def test_totals_of_many_say_that_they_are_not_of_all(office: Office, monkeypatch
     for number in range(3):
         office.site.open(f"{number}")
     assert "newest 2" not in office.see("vic", "/invoices")
-    monkeypatch.setattr("bridge.desk.invoice_list.MOST_COUNTED", 2)
-    monkeypatch.setattr("bridge.web.admin.books.MOST_COUNTED", 2)
+    monkeypatch.setattr("bridge.desk.find.MOST_COUNTED", 2)
+    monkeypatch.setattr("bridge.web.admin.pages.MOST_COUNTED", 2)
     assert "newest 2" in office.see("vic", "/invoices").replace("\xa0", " ")
 
 

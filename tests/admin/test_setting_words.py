@@ -8,7 +8,7 @@ from bridge.core.offering import WayRule
 from bridge.core.policy import Rule
 from bridge.language import languages
 from bridge.settings_file import settings_in
-from bridge.web.admin.setting_words import duration, setting_words
+from bridge.web.admin.words import duration, setting_words
 
 EN, RU = (languages().whole[code] for code in ("en", "ru"))
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import click
 import pytest
 
-from bridge.actions.claims import claim_lines
-from bridge.actions.row import as_table
-from bridge.cli import waiting
+from bridge.actions.reviews import claim_lines
+from bridge.cli import opened
 from bridge.cli.group import main
+from bridge.core.plain import as_table
 
 
 class Terminal(io.StringIO):
@@ -35,12 +35,12 @@ def terminal() -> Iterator[Terminal]:
     """Standard error, and standard output of the same shown. No fixture: pytest puts its own streams in place after those."""
     shown = Terminal()
     with pytest.MonkeyPatch.context() as patched, redirect_stderr(shown), redirect_stdout(shown):
-        patched.setattr(waiting, "PATIENCE_SECONDS", 0)
+        patched.setattr(opened, "PATIENCE_SECONDS", 0)
         yield shown
 
 
 def test_a_command_that_works_says_so_and_clears_the_line_before_its_first_word() -> None:
-    with terminal() as shown, waiting.waiting("export"):
+    with terminal() as shown, opened.waiting("export"):
         assert shown.is_written.wait(60)
         click.echo("done")
         click.echo("and over")
@@ -50,17 +50,17 @@ def test_a_command_that_works_says_so_and_clears_the_line_before_its_first_word(
 
 
 def test_how_far_it_is_stands_beside() -> None:
-    with terminal() as shown, waiting.waiting("export"):
-        waiting.counted("1.5 MB")
+    with terminal() as shown, opened.waiting("export"):
+        opened.counted("1.5 MB")
         while ", 1.5 MB" not in shown.getvalue():
             shown.is_written.clear()
             assert shown.is_written.wait(60)
 
 
 def test_a_question_and_a_bar_end_the_line_first() -> None:
-    with terminal() as shown, waiting.waiting("replay"):
+    with terminal() as shown, opened.waiting("replay"):
         assert shown.is_written.wait(60)
-        with waiting.bar("Replaying", length=2) as drawn:
+        with opened.bar("Replaying", length=2) as drawn:
             drawn.update(2)
     before, _, drawing = shown.getvalue().partition("Replaying")
     assert "replay: " in before
@@ -69,7 +69,7 @@ def test_a_question_and_a_bar_end_the_line_first() -> None:
 
 def test_without_a_terminal_nothing_is_told() -> None:
     shown, before = io.StringIO(), threading.active_count()
-    with redirect_stderr(shown), waiting.waiting("export"), waiting.bar("Comparing", length=1) as drawn:
+    with redirect_stderr(shown), opened.waiting("export"), opened.bar("Comparing", length=1) as drawn:
         assert threading.active_count() == before
         drawn.update(1)
     assert shown.getvalue() == ""
@@ -77,7 +77,7 @@ def test_without_a_terminal_nothing_is_told() -> None:
 
 def test_what_fails_leaves_no_line_and_no_thread() -> None:
     before = threading.active_count()
-    with terminal() as shown, pytest.raises(RuntimeError), waiting.waiting("export"):
+    with terminal() as shown, pytest.raises(RuntimeError), opened.waiting("export"):
         assert shown.is_written.wait(60)
         raise RuntimeError
     assert shown.getvalue().endswith("\r\x1b[K")

@@ -14,7 +14,7 @@ from bridge.core.policy import Policy, Rule
 from bridge.invoices.pay import pay_view
 from bridge.language import Languages
 from bridge.web import Shop
-from bridge.web.qr import qr_svg, qr_text
+from bridge.web.ways import qr_svg, qr_text
 from tests.builders import World, build_merchant
 from tests.web.conftest import build_site
 

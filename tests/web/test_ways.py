@@ -10,7 +10,7 @@ from bridge.core.errors import Unavailable
 from bridge.core.offering import CODES, WayRule
 from bridge.language import Languages
 from bridge.payouts.refunds import NewRefund, request_refund
-from bridge.web.qr import qr_text
+from bridge.web.ways import qr_text
 from tests.builders import World, build_merchant, gateway_rail
 from tests.fakes import START
 from tests.rails.toy import BoltNode, ToyNode, toy_rail

@@ -3,7 +3,7 @@
 Owns who gets in, what is shown and which flow a form calls; must not decide anything, the flows do.
 """
 
-from bridge.web.admin import books, forms, pages
+from bridge.web.admin import forms, pages
 from bridge.web.admin.door import NEEDS, register, routes
 
-__all__ = ["NEEDS", "books", "forms", "pages", "register", "routes"]
+__all__ = ["NEEDS", "forms", "pages", "register", "routes"]

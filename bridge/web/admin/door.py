@@ -23,8 +23,7 @@ from bridge.language import Texts, languages
 from bridge.people.login import LoginFailed, Session, session_of
 from bridge.people.login import log_in as open_session
 from bridge.people.login import log_out as end_session
-from bridge.web.admin.machine_words import desk_words, machine_words
-from bridge.web.admin.setting_words import setting_words
+from bridge.web.admin.words import desk_words, machine_words, setting_words
 from bridge.web.bodies import MAX_BODY_BYTES
 from bridge.web.context import here
 from bridge.web.errors import status_of

@@ -20,7 +20,7 @@ from bridge.payouts.decide_payout import approve_payout, show_payout
 from bridge.people import operators
 from bridge.people.operators import MANAGE
 from bridge.web.admin.door import OFFERS, Offer, actor, bridge, done, form, reason, render, texts
-from bridge.web.qr import plain_qr_svg
+from bridge.web.ways import plain_qr_svg
 
 # Longer than an address or a txid: cut at its own length, a wrong one could become a right one.
 LEAST_CUT = 200
