@@ -18,7 +18,7 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 	npm ci --prefix tests/browser --silent --no-audit --no-fund
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo run test later lightning gallery lint fmt types bench soak drill fuzz supply clean
+.PHONY: help setup lock demo run test later lightning gallery lighthouse lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -65,6 +65,12 @@ lightning: setup ## what the rails of Lightning rest on, asked of the real progr
 gallery: setup ## every page of the payer as pictures in build/gallery; ARGS="--only settled" narrows it
 	@sh scripts/install_debian.sh chromium
 	$(BIN)/python -m tests.browser.gallery $(ARGS)
+
+# Its scores fall with the load of the machine, so no test asks for them.
+lighthouse: setup ## what Lighthouse says of pay page, receipt, Today and the list, on a phone and a screen: each score at least 95
+	@sh scripts/install_debian.sh chromium npm
+	npm ci --prefix tests/browser/lighthouse --ignore-scripts --silent --no-audit --no-fund
+	$(BIN)/python -m tests.browser.lighthouse
 
 fuzz: setup ## throw bytes at everything that parses a stranger's, guided by coverage; SECONDS=60
 	@$(MAKE) --no-print-directory .venv/.fuzz || echo "atheris does not install here"

@@ -1,0 +1,78 @@
+"""`make lighthouse`: what Lighthouse says of the pages of payers and operators, on a phone and on a screen.
+
+Owns the pages that are asked about and the least score; must not set a page up otherwise than the other browser tests do.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from bridge.web.admin.door import COOKIE
+from tests.browser import desk
+from tests.browser.chromium import FLAGS, chromium_path, served
+from tests.browser.states import Stage
+
+ROOM = Path(__file__).parent / "lighthouse"
+LEAST = 95
+PAYERS = {"pay page": ("awaiting_payment", ""), "receipt": ("settled", "/receipt")}
+OPERATORS = {"today": ("vic", "/"), "list": ("vic", "/invoices")}
+FORMS = {"phone": [], "screen": ["--preset=desktop"]}
+# Not how well search engines find a page: they are told to stay away from these.
+ASK = ["node", "node_modules/lighthouse/cli/index.js", "--quiet", "--output=json"]
+ASK += ["--only-categories=performance,accessibility,best-practices"]
+
+
+def main() -> int:
+    """Prints each score; returns 1 when one is below LEAST."""
+    poor = 0
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, url, cookie in pages(stack, folder):
+            for form, flags in FORMS.items():
+                scores, faults = ask(url, [*flags, *cookie])
+                poor += sum(score < LEAST for score in scores.values())
+                print(f"{name}, {form}: {', '.join(f'{what} {score}' for what, score in scores.items())}")
+                print(*(f"    {fault}\n" for fault in faults), sep="", end="", flush=True)
+    return 1 if poor else 0
+
+
+def pages(stack: ExitStack, folder: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, address and the flags of who looks."""
+    stage = stack.enter_context(closing(Stage(folder=folder).set_up_all()))
+    base = stack.enter_context(served(stage))
+    for name, (state, suffix) in PAYERS.items():
+        yield name, f"{base}{stage.paths[state]}{suffix}", []
+    office = stack.enter_context(desk.open_office(folder))
+    for name, (person, path) in OPERATORS.items():
+        office.office.client(person)
+        yield name, office.url(path), [f"--extra-headers={json.dumps({'Cookie': f'{COOKIE}=session-of-{person}'})}"]
+
+
+def ask(url: str, flags: list[str]) -> tuple[dict[str, int], list[str]]:
+    """The scores of the categories, of 100, and what took points away."""
+    done = subprocess.run(
+        [*ASK, url, *flags, f"--chrome-flags=--headless {' '.join(FLAGS)}"],
+        cwd=ROOM,
+        env=os.environ | {"CHROME_PATH": chromium_path() or ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    audits = found["audits"]
+    faults = [
+        f"{ref['id']} {audits[ref['id']]['score']}: {audits[ref['id']].get('displayValue', '')}"
+        for category in found["categories"].values()
+        for ref in category["auditRefs"]
+        if ref["weight"] and (audits[ref["id"]]["score"] or 0) < 0.9 and audits[ref["id"]]["score"] is not None
+    ]
+    return {each["title"]: round(100 * each["score"]) for each in found["categories"].values()}, faults
+
+
+if __name__ == "__main__":
+    sys.exit(main())
