@@ -8,7 +8,7 @@ DEMO_FLAGS := $(if $(filter 1 yes true,$(ONCE)),--once)
 PEER_FLAG := $(if $(filter 1 yes true,$(PEER)),--peer)
 BASE_FLAG := $(if $(BASE),--base $(BASE))
 PLUGIN_LIB := $(wildcard plugin_stub/lib/python)
-TEST_PROGRAMS := postgresql pgbouncer wrk nginx systemd openssl promtool php chromium zbar calc npm
+TEST_PROGRAMS := postgresql pgbouncer iproute2 wrk nginx systemd openssl promtool php chromium zbar calc npm
 SECONDS ?= 60
 # Where this is set, every worker of the tests and every program they start would compile the bridge anew.
 unexport PYTHONDONTWRITEBYTECODE

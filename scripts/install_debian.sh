@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Python's own registry cannot bring: venv, postgresql, pgbouncer, nginx, systemd, openssl, promtool,
+# Installs what Python's own registry cannot bring: venv, postgresql, pgbouncer, iproute2, nginx, systemd, openssl, promtool,
 # wrk, chromium, zbar, calc (LibreOffice's), npm, php, debootstrap, nspawn, slirp4netns, buildah, faketime. Silent and instant when all is there.
 # Usage: install_debian.sh NAME...
 set -eu
@@ -9,6 +9,7 @@ present() {
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null ;;
         pgbouncer) [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null ;;
+        iproute2) command -v ip >/dev/null || [ -x /sbin/ip ] ;;
         nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
         systemd) command -v systemd-analyze >/dev/null ;;
         openssl) command -v openssl >/dev/null ;;
@@ -33,6 +34,7 @@ packages_of() {
         venv) echo python3-venv ;;
         postgresql) echo postgresql ;;
         pgbouncer) echo pgbouncer ;;
+        iproute2) echo iproute2 ;;
         nginx) echo nginx-light ;;
         systemd) echo systemd ;;
         openssl) echo openssl ;;
@@ -43,7 +45,7 @@ packages_of() {
         calc) echo libreoffice-calc-nogui ;;
         npm) echo npm ;;
         debootstrap) echo debootstrap ;;
-        nspawn) echo systemd-container iproute2 ;;
+        nspawn) echo systemd-container ;;
         buildah) echo buildah ;;
         slirp4netns) echo slirp4netns ;;
         faketime) echo faketime ;;

@@ -22,7 +22,7 @@ grep -qw overlay /proc/filesystems || not_here "the kernel has no overlay file s
 [ -e /dev/net/tun ] || not_here "there is no /dev/net/tun for the new machine's network"
 [ -d /sys/fs/cgroup/systemd ] || [ -e /sys/fs/cgroup/cgroup.procs ] || not_here "there are no control groups for systemd"
 
-sh scripts/install_debian.sh debootstrap nspawn slirp4netns nginx openssl
+sh scripts/install_debian.sh debootstrap nspawn iproute2 slirp4netns nginx openssl
 
 mkdir -p "$cache"
 exec 9>"$cache/lock"

@@ -18,8 +18,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.cable import Cable
+
 # Nothing here must survive a power cut: durability is what makes a test database slow.
-_SERVER_OPTIONS = "-c listen_addresses='' -c max_connections=100"
+_SERVER_OPTIONS = "-c max_connections=100"
 _NOT_DURABLE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=128MB"
 # A database is some 700 files. Where a disk takes a millisecond to make one, they cost more than the test that needs them.
 # And a commit of SQLite waits for the disk.
@@ -31,18 +33,24 @@ _AS_SERVER = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A running server. `directory` holds its data and its socket."""
+    """A running server. `directory` holds its data and its socket. With a `cable` it is at the far end."""
 
     directory: Path
     binaries: Path
     options: str
+    cable: Cable | None = None
     guard: "subprocess.Popen[bytes]" = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "guard", _start_guard(self.binaries, self.directory))
 
+    @property
+    def host(self) -> str:
+        """Where others reach it."""
+        return self.cable.far if self.cable else str(self.directory)
+
     def url(self, database: str) -> str:
-        return f"postgresql+psycopg://postgres@/{database}?host={self.directory}"
+        return f"postgresql+psycopg://postgres@/{database}?host={self.host}"
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
@@ -59,7 +67,7 @@ class Cluster:
     def start_standby(self) -> "Cluster":
         """A second server that follows this one."""
         directory = _make_directory(durable=False)
-        source = f"host={self.directory} user=postgres"
+        source = f"host={self.host} user=postgres"
         _run_as_server(
             *(self.binaries / "pg_basebackup", "-d", source, "-D", directory / "db", "-R", "-c", "fast", "--no-sync")
         )
@@ -69,7 +77,8 @@ class Cluster:
 
     def start(self) -> None:
         database, log = self.directory / "db", self.directory / "log"
-        _run_as_server(self.binaries / "pg_ctl", "start", "-D", database, "-l", log, "-o", self.options, "-w")
+        start = (self.binaries / "pg_ctl", "start", "-D", database, "-l", log, "-o", self.options, "-w")
+        _run_as_server(*start, inside=self.cable.inside if self.cable else ())
 
     def kill(self) -> None:
         """As a machine that loses its power."""
@@ -98,16 +107,20 @@ class Cluster:
         return psycopg.connect(host=str(self.directory), user="postgres", autocommit=True)
 
 
-def start_cluster(*, durable: bool = False) -> Cluster:
+def start_cluster(*, durable: bool = False, cable: Cable | None = None) -> Cluster:
     """Starts a server and waits until it answers; `durable` makes commits survive a power cut, as measuring needs.
 
     Raises FileNotFoundError when PostgreSQL is not installed.
     """
     binaries, directory = _find_binaries(), _make_directory(durable=durable)
-    cluster = Cluster(directory=directory, binaries=binaries, options=_options(directory, durable=durable))
+    options = _options(directory, durable=durable, address=cable.far if cable else "")
+    cluster = Cluster(directory=directory, binaries=binaries, options=options, cable=cable)
     initdb_options = ("-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
     try:
         _run_as_server(binaries / "initdb", "-D", directory / "db", *initdb_options)
+        if cable is not None:
+            with (directory / "db/pg_hba.conf").open("a") as rules:
+                rules.write("host all,replication all samenet trust\n")
         cluster.start()
     except BaseException:
         cluster.stop()
@@ -125,7 +138,7 @@ class Pair:
 
     @property
     def url(self) -> str:
-        hosts = f"{self.primary.directory},{self.standby.directory}"
+        hosts = f"{self.primary.host},{self.standby.host}"
         return f"postgresql://postgres@/{self.database}?host={hosts}&target_session_attrs=read-write&connect_timeout=2"
 
     def wait_for_commits(self) -> None:
@@ -156,9 +169,10 @@ def _until(look: Callable[[], object]) -> None:
 
 
 @contextmanager
-def open_pair(database: str) -> Iterator[Pair]:
+def open_pair(database: str, *, cable: Cable | None = None) -> Iterator[Pair]:
+    """With a `cable` the primary is at its far end, the standby here."""
     with ExitStack() as stack:
-        primary = start_cluster()
+        primary = start_cluster(cable=cable)
         stack.callback(primary.stop)
         primary.create_database(database)
         standby = primary.start_standby()
@@ -175,8 +189,9 @@ def _make_directory(*, durable: bool) -> Path:
     return directory
 
 
-def _options(directory: Path, *, durable: bool) -> str:
-    return f"{_SERVER_OPTIONS} {'' if durable else _NOT_DURABLE} -c unix_socket_directories={directory}"
+def _options(directory: Path, *, durable: bool, address: str = "") -> str:
+    listen = f"-c listen_addresses='{address}' -c unix_socket_directories={directory}"
+    return f"{_SERVER_OPTIONS} {'' if durable else _NOT_DURABLE} {listen}"
 
 
 def undurable_place() -> Path:
@@ -210,9 +225,9 @@ def _find_binaries() -> Path:
     return Path(on_path).resolve().parent
 
 
-def _run_as_server(*command: str | Path) -> None:
+def _run_as_server(*command: str | Path, inside: tuple[str, ...] = ()) -> None:
     done = subprocess.run(
-        [*_AS_SERVER, *command], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*inside, *_AS_SERVER, *command], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-500:]}")

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, Opera
 from bridge.core.errors import Unavailable
 from bridge.store.fence import FailedOver, Fence, Known
 from bridge.store.log_file import LogFile
-from bridge.store.postgresql import engine_of, url_of
+from bridge.store.postgresql import SILENT, engine_of, url_of
 
 Tx = Connection
 Duplicate = IntegrityError  # what must be unique was there already
@@ -32,9 +32,12 @@ CHECKPOINT_PAGES = 16_000
 CHANNEL = "bridge_work"
 PING_AFTER_SECONDS = 5
 # How long a thread waits for another one to leave the database.
-QUEUE_SECONDS = 2
-# Errors of a server that says nothing, as one that answers with an error does not.
-SILENT = ("WaitedTooLong", "ConnectionTimeout")
+QUEUE_SECONDS = 1
+# Commits of ours that wait for a standby which is not there: each goes on to wait when who sent it has left.
+_HANGING = """
+    SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = current_user
+    AND query_start < clock_timestamp() - interval '1 second' LIMIT 1
+"""
 ANNOUNCE_PAUSE_SECONDS = 0.02
 # SQLSTATE of a transaction that was given up so that another one goes on, and how often a migration begins again after one.
 DEADLOCK, DEADLOCKS = "40P01", 5
@@ -77,6 +80,7 @@ class Door:
         self._asking = threading.Lock()
         self._inside = threading.local()
         self._is_away = False
+        self._moved_at = 0.0
         self.places: threading.BoundedSemaphore | None = None
 
     @contextmanager
@@ -85,16 +89,20 @@ class Door:
         self._ask_first()
         is_first = not getattr(self._inside, "is_there", False)
         places = self.places if is_first else None
-        if places is not None and not places.acquire(timeout=QUEUE_SECONDS):
+        # Once nobody has moved for so long nobody waits any more: else one after the other would, with the last free thread.
+        patience = max(0.0, self._moved_at + QUEUE_SECONDS - time.monotonic())
+        if places is not None and not places.acquire(timeout=patience):
             raise _away()
+        self._moved_at = time.monotonic()
         self._inside.is_there = True
         try:
             yield
         except Unavailable as trouble:
-            self._is_away |= getattr(trouble.__cause__, "orig", None).__class__.__name__ in SILENT
+            self._is_away |= type(getattr(trouble.__cause__, "orig", None)).__name__ == SILENT
             raise
         finally:
             self._inside.is_there = not is_first
+            self._moved_at = time.monotonic()
             if places is not None:
                 places.release()
 
@@ -125,7 +133,7 @@ class Store:
         self.writes = 0
         # Each with the pool that it is of.
         self._kept: deque[tuple[Connection, Any]] = deque()
-        self._door = Door(self._ping)
+        self._door, self._commits = Door(self._ping), Door(self._ask_commits)
         self._threads, self._turn = FairLock(), threading.local()
         self._lock_path = Path(f"{engine.url.database}.lock")
         self._lock_file: IO[bytes] | None = None
@@ -148,7 +156,7 @@ class Store:
 
     @contextmanager
     def _written_on_server(self, durable: bool) -> Iterator[Connection]:
-        with self._door.passed(), _named_trouble(), self._begun() as tx:
+        with self._door.passed(), self._commits.passed(), _named_trouble(), self._begun() as tx:
             if not durable:
                 with driver_of(tx) as driver:
                     driver.execute("SET LOCAL synchronous_commit TO off")
@@ -304,6 +312,12 @@ class Store:
         with _named_trouble(), self._begun() as tx:
             tx.exec_driver_sql("SELECT 1")
 
+    def _ask_commits(self) -> None:
+        """Whether commits are answered again, without one more that hangs."""
+        with _named_trouble(), self._begun() as tx:
+            if tx.exec_driver_sql(_HANGING).first():
+                raise _away()
+
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
         if getattr(self._turn, "is_mine", False):
@@ -395,7 +409,7 @@ def _named_trouble() -> Iterator[None]:
         if is_defect or not isinstance(trouble, OperationalError):
             raise
         detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
-        if type(trouble.orig).__name__ in SILENT:
+        if type(trouble.orig).__name__ == SILENT:
             # A commit that was sent may have been done.
             detail = "The database did not answer. The same request may be sent again: what was written is found then."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble

@@ -3,6 +3,7 @@
 Owns the connections; must not know a statement of ours.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +16,17 @@ from bridge.store.fence import FailedOver
 DRIVER = "postgresql+psycopg"
 # libpq's own names for both: the ways that servers' guides write an address.
 SCHEMES = ("postgres://", "postgresql://")
-# Without them a cable that is pulled, or a machine that is gone, is noticed after a quarter of an hour. The address may name others.
+# Without them a cable that is pulled, or a machine that is gone, is noticed after a quarter of an hour; with them sooner than anybody
+# has a standby take over. The address may name others.
 REACHED: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
+    "connect_timeout": 3,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
 }
+# What a server's silence is called here. Whose connection fails later than this was silent: one that is there refuses at once.
+SILENT, SILENT_SECONDS = "WaitedTooLong", 1
 
 
 def url_of(database_url: str) -> URL:
@@ -46,7 +50,8 @@ def url_of(database_url: str) -> URL:
 def engine_of(url: URL, *, limit_seconds: float | None, admit: Callable[[Any], object], **options: Any) -> Engine:
     """An engine whose connections wait for no answer longer than that, and that is safe behind a pooler.
 
-    Of several hosts it takes the first one that `admit` does not refuse with Unavailable.
+    Of several hosts it takes the first one that `admit` does not refuse with Unavailable; who was silent the last time is asked
+    last. What was met with silence is a WaitedTooLong.
     """
     from psycopg import Connection, OperationalError, errors
 
@@ -55,30 +60,59 @@ def engine_of(url: URL, *, limit_seconds: float | None, admit: Callable[[Any], o
 
     class Limited(Connection[Any]):
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            if timeout is not None or limit_seconds is None:
+            if timeout is not None:
                 return super().wait(gen, interval, timeout)
+            began = time.monotonic()
             try:
                 return super().wait(gen, interval, limit_seconds)
             except errors._WaitTimeout:
                 self.close()
                 raise WaitedTooLong(f"no answer within {limit_seconds:g} s") from None
+            except OperationalError as trouble:
+                if not self.broken or time.monotonic() - began < SILENT_SECONDS:
+                    raise
+                raise WaitedTooLong(str(trouble)) from trouble
+
+    silent: set[str] = set()
+
+    def reach(host: dict[str, Any]) -> Any:
+        name, began = host.get("host", ""), time.monotonic()
+        silent.discard(name)
+        try:
+            connection = Limited.connect(**host)
+            _admit(connection, admit)
+            return connection
+        except OperationalError as trouble:
+            if time.monotonic() - began < SILENT_SECONDS:
+                raise
+            silent.add(name)
+            raise WaitedTooLong(str(trouble)) from trouble
 
     def connect() -> Any:
         told = dict(engine.dialect.create_connect_args(url)[1])
-        troubles: list[Exception] = []
-        for host in _each_host(REACHED | told):
-            try:
-                connection = Limited.connect(**host)
-                _admit(connection, admit)
-                return connection
-            except (OperationalError, Unavailable) as trouble:
-                troubles.append(trouble)
-        # What was refused says more than a neighbour that is only a standby.
-        raise next((each for each in troubles if isinstance(each, Unavailable)), troubles[-1])
+        hosts = sorted(_each_host(REACHED | told), key=lambda each: each.get("host") in silent)
+        return _first_that_answers(hosts, reach, silent)
 
     engine = create_engine(url, creator=connect, **options)
     event.listen(engine, "connect", _heed_pooler)
     return engine
+
+
+def _first_that_answers(hosts: list[dict[str, Any]], reach: Callable[[dict[str, Any]], Any], silent: set[str]) -> Any:
+    from psycopg import OperationalError
+
+    troubles: list[Exception] = []
+    while hosts:
+        for host in hosts:
+            try:
+                return reach(host)
+            except (OperationalError, Unavailable) as trouble:
+                troubles.append(trouble)
+        # Seconds have passed with those: a standby that was asked before them may have taken over.
+        answered = [each for each in hosts if each.get("host", "") not in silent]
+        hosts = answered if len(answered) < len(hosts) else []
+    # What was refused, or did not answer, says more than a neighbour that is only a standby.
+    raise min(troubles, key=lambda each: (not isinstance(each, Unavailable), type(each).__name__ != SILENT))
 
 
 def _admit(connection: Any, admit: Callable[[Any], object]) -> None:
