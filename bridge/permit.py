@@ -130,9 +130,13 @@ def is_paused(tx: Tx, wallet_id: str) -> bool:
     return leases.mode_of(tx, f"wallet:{wallet_id}") == "paused"
 
 
+# Nothing leaves for merchants and payers then: neither events nor letters.
+SILENT = ("read_only", "queued")
+
+
 def may_tell(tx: Tx) -> bool:
-    """Whether anything may leave for merchants and payers now: neither events nor letters in read_only and queued mode."""
-    return leases.mode_of(tx) not in ("read_only", "queued")
+    """Whether anything may leave for merchants and payers now."""
+    return leases.mode_of(tx) not in SILENT
 
 
 def may_call_provider(tx: Tx, wallet_id: str) -> bool:

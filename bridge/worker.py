@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.books.keep_books import add_up, number_events, purge_due, seal_audit
 from bridge.books.reconcile import reconcile_due
 from bridge.books.verify import verify_due
 from bridge.context import Bridge
 from bridge.invoices.chain import follow_tip
-from bridge.invoices.deliver import deliver_due
+from bridge.invoices.deliver import Courier, deliver_due
 from bridge.invoices.mail_receipts import mail_receipts
 from bridge.invoices.poll import (
     BESIDE_EVERY_SECONDS,
@@ -69,8 +70,8 @@ ROUNDS = (
     # Where books are to be compared it asks the gateway, which may hang.
     Round(hand="generation", jobs={"generation": lambda w: keep_generation(w.bridge)}, every_seconds=5),
     Round(hand="file", jobs={"write_back": lambda w: write_back(w.bridge)}, every_seconds=2),
-    Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers)}, due="doorbells"),
-    Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers)}, due="looks"),
+    Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers, courier=w.courier)}, due="doorbells"),
+    Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers, courier=w.courier)}, due="looks"),
     Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}, due="deliveries"),
     Round(
         hand="errands",
@@ -132,7 +133,7 @@ ROUNDS = (
 class Hands:
     """A pool that never takes more than it can do: what is claimed is being worked on, not queued behind a slow peer.
 
-    `done` is set whenever a work has ended: what it wrote may be work for somebody else.
+    `done` is set when one of them is free again: more may wait for it.
     """
 
     def __init__(self, count: int, *, done: threading.Event | None = None):
@@ -159,8 +160,8 @@ class Hands:
             log("work.failed", level=logging.ERROR, exc_info=True)
         finally:
             with self._lock:
-                self._free += 1
-            if self._done is not None:
+                was_free, self._free = self._free > 0, self._free + 1
+            if self._done is not None and not was_free:
                 self._done.set()
 
     def drain(self) -> None:
@@ -177,12 +178,14 @@ class Worker:
     # And more hands carry than look, so that a few dead endpoints at a time leave some free.
     lookers: Hands
     carriers: Hands
+    courier: Courier
 
     def __init__(self, bridge: Bridge, *, threads: int = 8, name: str = ""):
         self._bridge = bridge
         self.owner = name or bridge.new_id("wrk")
         self._wake = threading.Event()
         self.lookers, self.carriers = Hands(threads, done=self._wake), Hands(2 * threads, done=self._wake)
+        self.courier = Courier(owner=self.owner, hands=self.carriers)
         # Whatever else calls an outside world has one hand for all: a gateway that hangs must not stop this loop.
         self._hands = {each.hand: Hands(1) for each in ROUNDS if each.hand}
         self._due_at = [time.monotonic() for _ in ROUNDS]
@@ -211,7 +214,7 @@ class Worker:
             pause = SHORTEST_PAUSE_SECONDS if was_busy else min(1.1 * pause, LONGEST_PAUSE_SECONDS)
             if self._wake.wait(pause):
                 pause = SHORTEST_PAUSE_SECONDS
-                if not (self.lookers.free and self.carriers.free):
+                if self.lookers.free <= 0 or self.carriers.free <= 0:
                     # In a crowd hands end one after another: what they leave is claimed together, not each by itself.
                     self._stopping.wait(CROWD_PAUSE_SECONDS)
         listener.join()
@@ -243,7 +246,7 @@ class Worker:
         return worked
 
     def _due(self) -> frozenset[str]:
-        if not (self.lookers.free or self.carriers.free):
+        if self.lookers.free <= 0 and self.carriers.free <= 0:
             return frozenset()
         try:
             return due_now(self._bridge)
@@ -269,10 +272,10 @@ class Worker:
         while self._go_round(each) and each.again and not self._stopping.is_set():
             pass
 
-    def hand_out(self, job: Callable[..., int], hands: Hands) -> int:
+    def hand_out(self, job: Callable[..., int], hands: Hands, **options: Any) -> int:
         """Claims as much as there are free hands for. Without one nothing is asked: the first that ends wakes the loop."""
         free = hands.free
-        return job(self._bridge, owner=self.owner, limit=free, submit=hands.submit) if free else 0
+        return job(self._bridge, owner=self.owner, limit=free, submit=hands.submit, **options) if free > 0 else 0
 
     def _is_under_policy(self) -> bool:
         """Looks once in a while which version is in force. While that was never known nothing is done by the file alone."""

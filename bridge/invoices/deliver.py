@@ -5,7 +5,12 @@ Owns the tries and what their answers mean for the queue; what is told was writt
 
 import logging
 import secrets
-from typing import Any
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
 
 from bridge import tracing
 from bridge.context import Bridge
@@ -39,6 +44,44 @@ class DeliveryView(View):
     attempts: int
     created_at: str
     next_try_at: str
+
+
+class Hands(Protocol):
+    """Hands of a worker: how many of them are free, and one of them at work."""
+
+    @property
+    def free(self) -> int: ...
+
+    def submit(self, work: Callable[[], None]) -> None: ...
+
+
+class Courier:
+    """Has a delivery in hand from its birth on, so that it need not be found and claimed first. A dead endpoint gets as few hands for
+    these as a claim leaves it.
+    """
+
+    def __init__(self, *, owner: str, hands: Hands):
+        self._owner, self._hands = owner, hands
+        self._guard, self._under_way = threading.Lock(), Counter[str]()
+
+    def lease(self, merchant: str, *, now: datetime) -> Mapping[str, Any]:
+        if self._hands.free <= 0 or self._under_way[merchant] >= PER_MERCHANT:
+            return {}
+        return {"lease_until": now + timedelta(seconds=LEASE_SECONDS), "lease_owner": self._owner}
+
+    def carry(self, bridge: Bridge, born: Sequence[Any]) -> None:
+        # Looks that end together may have seen the same free hand: what they tell then waits for one, well within its lease.
+        for delivery in born:
+            with self._guard:
+                self._under_way[delivery.merchant] += 1
+            self._hands.submit(partial(self._carry, bridge, delivery))
+
+    def _carry(self, bridge: Bridge, delivery: Any) -> None:
+        try:
+            deliver_one(bridge, delivery, owner=self._owner)
+        finally:
+            with self._guard:
+                self._under_way[delivery.merchant] -= 1
 
 
 def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:

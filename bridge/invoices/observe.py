@@ -22,7 +22,7 @@ from bridge.invoices.chain import horizon_of, is_over, note_tip, read_chain
 from bridge.invoices.present import time_text
 from bridge.invoices.price import current_rate, keep_late_quote
 from bridge.invoices.put_right import put_right
-from bridge.invoices.record import Recorded, Stored, open_review, record, rule_of, still_stored, stored
+from bridge.invoices.record import Courier, Recorded, Stored, open_review, record, rule_of, still_stored, stored
 from bridge.invoices.screen import Screening, ask, keep
 from bridge.invoices.targets import all_of, paid_to, targets_of
 from bridge.invoices.unread import is_let_pass, refused, unread, withdraw_unread
@@ -94,6 +94,7 @@ def look(
     is_granted: bool = False,
     is_routine: bool = False,
     releases: str | None = None,
+    courier: Courier | None = None,
 ) -> Recorded | None:
     """Reads every target's witnesses, then records. Returns None when nobody answered: then nothing is known but since when.
 
@@ -117,10 +118,12 @@ def look(
     )
     with tracing.span("flow.look"):
         readings = _read_worlds(bridge, row, question, is_granted=is_granted, is_routine=is_routine)
-        return _take_home(bridge, row, readings, actor=actor, releases=releases)
+        return _take_home(bridge, row, readings, actor=actor, releases=releases, courier=courier)
 
 
-def _take_home(bridge: Bridge, row: Any, readings: Readings, *, actor: str, releases: str | None) -> Recorded | None:
+def _take_home(
+    bridge: Bridge, row: Any, readings: Readings, *, actor: str, releases: str | None, courier: Courier | None
+) -> Recorded | None:
     invoice_id = row.id
     screening = ask(bridge, row, provider=readings.seen[0].provider, chains=[each.chain for each in readings.seen])
     bridge.crash_point("look.read")
@@ -128,9 +131,13 @@ def _take_home(bridge: Bridge, row: Any, readings: Readings, *, actor: str, rele
         if all(each.is_silent for each in readings.seen):
             _note_silence(tx, bridge, invoice_id, readings, actor=actor)
             return None
-        recorded = take_in(tx, bridge, invoice_id, readings, actor=actor, screening=screening, releases=releases)
+        recorded = take_in(
+            tx, bridge, invoice_id, readings, actor=actor, screening=screening, releases=releases, courier=courier
+        )
         bridge.crash_point("look.committing")
     bridge.crash_point("look.committed")
+    if courier is not None:
+        courier.carry(bridge, recorded.deliveries)
     bridge.metrics.looks.labels(outcome="read").inc()
     if recorded.decision.wants_late_quote_from is not None:
         return value_late_money(bridge, invoice_id, recorded.decision.wants_late_quote_from, actor=actor) or recorded
@@ -228,9 +235,9 @@ def take_in(
     *,
     actor: str,
     screening: Screening | None = None,
-    releases: str | None = None,
+    **recorded: Any,
 ) -> Recorded:
-    """Stores the readings as facts and records the decision, in the caller's transaction."""
+    """Stores the readings as facts and records the decision, in the caller's transaction. `recorded` are options of `record`."""
     before = still_stored(tx, invoice_id, readings.before)
     row, now = before.row, bridge.clock()
     is_newest_look = _is_newer(readings.asked_at, row.chain_asked_at or row.provider_asked_at, now=now)
@@ -268,7 +275,7 @@ def take_in(
         targets=readings.targets,
         before=before,
         payments=_as_learned(payments, told),
-        releases=releases,
+        **recorded,
     )
 
 

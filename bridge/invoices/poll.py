@@ -14,6 +14,7 @@ from bridge.core.errors import BridgeError, Conflict
 from bridge.core.rail import Doorbell, Rail, WalletReader
 from bridge.core.schedule import CONFIRMING, LOOK_CLASSES, OLD, RESTING_SECONDS
 from bridge.invoices.observe import look
+from bridge.invoices.record import Courier
 from bridge.invoices.targets import targets_of
 from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.logs import log
@@ -38,7 +39,7 @@ def due_now(bridge: Bridge) -> frozenset[str]:
         return counts.due(tx, now=bridge.clock())
 
 
-def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit, courier: Courier | None = None) -> int:
     """Looks at the invoices whose callbacks wait, each once however often it rang. Returns how many were submitted."""
     now = bridge.clock()
     with bridge.store.write(durable=False) as tx:
@@ -49,10 +50,10 @@ def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit) 
         claimed = invoices.claim_rung(tx, rung, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted)
         # Somebody looks at the others right now: ringing on must not use up the budget.
         give_back(tx, calls=granted - len(claimed))
-    return _submit(bridge, claimed, owner=owner, submit=submit)
+    return _submit(bridge, claimed, owner=owner, submit=submit, courier=courier)
 
 
-def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
+def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit, courier: Courier | None = None) -> int:
     """Looks at up to `limit` invoices that are due, within the provider's call budget. Returns how many were submitted."""
     now = bridge.clock()
     with bridge.store.write(durable=False) as tx:
@@ -63,7 +64,7 @@ def poll_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=granted, classes=_order(now)
         )
         give_back(tx, calls=granted - len(claimed))
-    return _submit(bridge, claimed, owner=owner, submit=submit, is_routine=True)
+    return _submit(bridge, claimed, owner=owner, submit=submit, courier=courier, is_routine=True)
 
 
 def _order(now: datetime) -> tuple[int, ...]:
@@ -72,14 +73,16 @@ def _order(now: datetime) -> tuple[int, ...]:
     return (*first, *(each for each in LOOK_CLASSES if each not in first))
 
 
-def look_and_release(bridge: Bridge, invoice_id: str, *, owner: str, is_routine: bool = False) -> None:
+def look_and_release(
+    bridge: Bridge, invoice_id: str, *, owner: str, is_routine: bool = False, courier: Courier | None = None
+) -> None:
     """One leased look. Whatever happens the lease ends, with what is recorded in one transaction or in one of its own, and without
     an answer the invoice is tried again soon.
     """
     retry_at = bridge.clock() + timedelta(seconds=RETRY_SECONDS)
     bridge.crash_point("look.claimed")
     try:
-        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine, releases=owner)
+        seen = look(bridge, invoice_id, is_granted=True, is_routine=is_routine, releases=owner, courier=courier)
         if seen is not None:
             return
         next_look_at = _again_at(bridge, invoice_id, retry_at)
@@ -114,9 +117,9 @@ def _again_at(bridge: Bridge, invoice_id: str, retry_at: datetime) -> datetime:
     return max(retry_at, now + min(silence // UNREAD_PART, UNREAD_AT_MOST))
 
 
-def _submit(bridge: Bridge, claimed: list[str], *, owner: str, submit: Submit, is_routine: bool = False) -> int:
+def _submit(bridge: Bridge, claimed: list[str], *, submit: Submit, **options: Any) -> int:
     for invoice_id in claimed:
-        submit(partial(look_and_release, bridge, invoice_id, owner=owner, is_routine=is_routine))
+        submit(partial(look_and_release, bridge, invoice_id, **options))
     return len(claimed)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 from bridge.context import Bridge
 from bridge.core.clock import believed
@@ -24,7 +24,8 @@ from bridge.core.schedule import DONE, is_done, look_class, next_look_at
 from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
 from bridge.invoices.targets import accounts_beside, targets_of, told_by
-from bridge.store import audit, events, idempotency, invoices, ledger, receipt_mails, reviews
+from bridge.permit import SILENT
+from bridge.store import audit, deliveries, events, idempotency, invoices, ledger, receipt_mails, reviews
 from bridge.store import targets as target_rows
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
@@ -43,6 +44,18 @@ class Recorded:
     targets: Sequence[Target]
     payments: Sequence[Payment]
     texts: dict[int, str] = field(default_factory=dict)
+    # Of what was told what a courier has the lease of.
+    deliveries: list[Any] = field(default_factory=list)
+
+
+class Courier(Protocol):
+    """Who tells merchants at once what a look has recorded."""
+
+    def lease(self, merchant: str, *, now: datetime) -> Mapping[str, Any]:
+        """The columns of the lease that its delivery is born with, none where no hand is free."""
+
+    def carry(self, bridge: Bridge, born: Sequence[Any]) -> None:
+        """Takes the deliveries that were born so, once they are committed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +111,7 @@ def record(
     before: Stored | None = None,
     payments: Sequence[Payment] | None = None,
     releases: str | None = None,
+    courier: Courier | None = None,
 ) -> Recorded:
     """Decides on the stored facts plus `facts` (columns of the invoice) and writes everything that follows, or nothing.
 
@@ -126,14 +140,33 @@ def record(
     due = _due(after, decision, before=before.booked, targets=targets)
     _post(together, after, quote, due, mirrors=ledger.mirrored(tx, due, invoice_id=row.id), now=now)
     _note_status(tx, together, bridge, row, after, now=now)
-    for step, kind in enumerate(told, 1):
-        _tell(together, bridge, recorded, kind=kind, sequence=row.sequence + step, now=now)
+    _tell_each(tx, together, bridge, recorded, told, before=row, courier=courier, now=now)
     _write(tx, together, changed)
-    if told:
+    if len(told) > len(recorded.deliveries):
         announce_work(tx)
     _ask_people(tx, bridge, told_of, after, decision, now=now)
     _count(tx, bridge, row, after, payments=payments, targets=targets)
     return recorded
+
+
+def _tell_each(
+    tx: Tx,
+    together: Together,
+    bridge: Bridge,
+    recorded: Recorded,
+    told: Sequence[str],
+    *,
+    before: Any,
+    courier: Courier | None,
+    now: datetime,
+) -> None:
+    lease: Mapping[str, Any] = {}
+    if told and courier is not None and (lease := courier.lease(before.merchant, now=now)):
+        waits, mode = deliveries.before_telling(tx, before.id)
+        lease = {} if waits or mode in SILENT else lease
+    for step, kind in enumerate(told, 1):
+        _tell(together, bridge, recorded, kind=kind, sequence=before.sequence + step, now=now, lease=lease)
+        lease = {}  # the next one waits for the first
 
 
 def _note_status(tx: Tx, together: Together, bridge: Bridge, before: Any, after: Any, *, now: datetime) -> None:
@@ -440,15 +473,30 @@ def _post(
     ledger.add(together, due, values=values, service_ref=invoice.service_ref, mirrors=mirrors)
 
 
-def _tell(tx: Tx | Together, bridge: Bridge, recorded: Recorded, *, kind: str, sequence: int, now: datetime) -> None:
+def _tell(
+    tx: Tx | Together,
+    bridge: Bridge,
+    recorded: Recorded,
+    *,
+    kind: str,
+    sequence: int,
+    now: datetime,
+    lease: Mapping[str, Any] | None = None,
+) -> None:
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id, invoice = bridge.new_id("evt"), recorded.invoice
     body = event_body(event_id, kind, sequence, now, recorded_text(bridge, recorded, sequence=sequence))
     wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
+    delivery_id = bridge.new_id("dlv") if wants_push else None
+    if delivery_id is not None and lease:
+        owed = {"id": delivery_id, "event_id": event_id, "type": kind, "body": body, "attempts": 0}
+        shared = {"invoice_id": invoice.id, "merchant": invoice.merchant, "trace_id": invoice.trace_id}
+        recorded.deliveries.append(SimpleNamespace(**owed, **shared))
     events.append(
         tx,
         event_id=event_id,
-        delivery_id=bridge.new_id("dlv") if wants_push else None,
+        delivery_id=delivery_id,
+        lease=lease,
         invoice_id=invoice.id,
         merchant=invoice.merchant,
         type=kind,

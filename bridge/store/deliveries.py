@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 from bridge.core.clock import latest_end
 from bridge.store import ahead
 from bridge.store.rows import Rows
-from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices
+from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices, modes
+from bridge.store.together import first_row
 
 _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
 # A page ends at a moment and an id: a sequence is each invoice's own.
@@ -83,10 +84,18 @@ def _claim() -> Any:
 _CLAIM = _claim()
 _ANY_DUE = select(deliveries.c.id).where(deliveries.c.state == "pending", deliveries.c.next_try_at <= bindparam("now"))
 _ANY_DUE = _ANY_DUE.limit(1)
+_WAITS = exists().where(deliveries.c.invoice_id == bindparam("invoice_id"), deliveries.c.state == "pending")
+_BEFORE_TELLING = select(_WAITS, select(modes.c.mode).where(modes.c.scope == "bridge").scalar_subquery())
 _CLAIMED = select(deliveries, events.c.body, events.c.type, func.coalesce(invoices.c.trace_id, "").label("trace_id"))
 _CLAIMED = _CLAIMED.join(events, events.c.id == deliveries.c.event_id)
 _CLAIMED = _CLAIMED.outerjoin(invoices, invoices.c.id == deliveries.c.invoice_id)
 _CLAIMED = _CLAIMED.where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def before_telling(tx: Connection, invoice_id: str) -> tuple[bool, str | None]:
+    """Whether an event of the invoice waits to be told, and the bridge's mode, None where none is set."""
+    found = first_row(tx, _BEFORE_TELLING, {"invoice_id": invoice_id}) or (True, None)
+    return bool(found[0]), found[1]
 
 
 def record_attempt(

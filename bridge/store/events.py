@@ -49,14 +49,18 @@ def append(
     body: str,
     now: datetime,
     asset: str = BTC,
+    lease: Mapping[str, Any] | None = None,
 ) -> None:
-    """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of."""
+    """Stores an event and, where the merchant wants a push, the delivery that it owes: both commit with the change they tell of.
+
+    `lease` are the columns of a delivery that somebody has in hand already.
+    """
     shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}
     tx.execute(_APPEND, {"id": event_id, "type": type, "body": body, "asset": asset} | shared)
     tx.execute(_QUEUE, {"event_id": event_id})
     if delivery_id is not None:
         owed = {"id": delivery_id, "event_id": event_id, "state": "pending", "next_try_at": now}
-        tx.execute(_OWE, owed | shared)
+        tx.execute(_OWE, owed | shared | dict(lease or {}))
 
 
 def number(tx: Connection, *, limit: int) -> int:

@@ -15,7 +15,7 @@ from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, budget_calls, budgets, chain_tips, leases, modes
-from bridge.store.together import Together
+from bridge.store.together import Together, first_row
 
 _MODES = Rows(table=modes, order=(modes.c.scope,))
 all_modes = _MODES.listing
@@ -66,6 +66,7 @@ _SPENT = select(func.coalesce(func.sum(budget_calls.c.spent), 0)).where(_ITS, ~_
 _MODES_WITH = select(modes.c.scope, modes.c.mode).where(
     or_(modes.c.scope == "bridge", modes.c.scope == bindparam("other"))
 )
+_MODE = select(modes.c.mode).where(modes.c.scope == bindparam("its_scope"))
 _HELD = select(leases.c.name).where(leases.c.name == bindparam("its_name"), ~is_over(leases.c.lease_until))
 _ROOM = bindparam("limit", type_=BigInteger) - _SPENT.scalar_subquery()
 _CALLS = bindparam("calls", type_=BigInteger)
@@ -112,8 +113,8 @@ def calls_in_window(tx: Connection, name: str, *, since: datetime) -> int:
 
 def mode_of(tx: Connection, scope: str = "bridge") -> str:
     """The mode set for a scope, "normal" when none is."""
-    row = _MODES.find(tx, scope)
-    return str(row.mode) if row is not None else "normal"
+    row = first_row(tx, _MODE, {"its_scope": scope})
+    return str(row[0]) if row is not None else "normal"
 
 
 def modes_with(tx: Connection, scope: str) -> Mapping[str, str]:

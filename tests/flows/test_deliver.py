@@ -1,12 +1,15 @@
 """Telling merchants: in order, until they agree, without one of them standing in the way of another."""
 
 import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 
 from bridge.core.errors import Refused
 from bridge.core.schedule import DELAYS_SECONDS
-from bridge.invoices.deliver import choose, deliver_due, list_deliveries, redeliver, show_delivery
+from bridge.invoices.deliver import Courier, choose, deliver_due, list_deliveries, redeliver, show_delivery
+from bridge.invoices.observe import look
 from tests.flows.world import World, answer
 
 
@@ -34,6 +37,76 @@ def test_the_events_of_an_invoice_arrive_in_order_and_once(world: World) -> None
     assert world.billing.types() == ["invoice.processing", "invoice.settled"]
     assert world.deliver() == 0
     assert states(world) == ["delivered", "delivered"]
+
+
+@dataclass
+class ToyHands:
+    """So many free hands, which do what they are given when the test says so."""
+
+    free: int = 1
+    given: list[Callable[[], None]] = field(default_factory=list)
+
+    def submit(self, work: Callable[[], None]) -> None:
+        self.given.append(work)
+
+    def go(self) -> None:
+        while self.given:
+            self.given.pop(0)()
+
+
+def seen_by(world: World, courier: Courier, number: str = "7") -> None:
+    invoice = world.open(number)
+    world.pay(invoice)
+    look(world.bridge, invoice["id"], courier=courier)
+
+
+def test_what_a_look_records_is_told_at_once_by_who_has_a_hand_free(world: World) -> None:
+    hands = ToyHands()
+    courier = Courier(owner="w1", hands=hands)
+    seen_by(world, courier)
+    assert world.deliver(owner="w2") == 0
+    hands.go()
+    assert (world.billing.types(), states(world)) == (["invoice.processing"], ["delivered"])
+    hands.free = 0
+    seen_by(world, courier, "8")
+    assert (len(hands.given), world.deliver(owner="w2")) == (0, 1)
+
+
+def test_who_dies_with_an_event_in_hand_leaves_it_to_the_others_once_the_lease_is_over(world: World) -> None:
+    hands = ToyHands()
+    seen_by(world, Courier(owner="w1", hands=hands))
+    world.advance(61)
+    assert world.deliver(owner="w2") == 1
+    hands.go()
+    assert (states(world), len(world.billing.told)) == (["delivered"], 2)
+    assert show_delivery(world.bridge, list_deliveries(world.bridge, match={}, limit=1)[0]["id"])["attempts"] == 1
+
+
+def test_nothing_is_told_at_once_before_an_earlier_event_or_while_the_bridge_is_silent(world: World) -> None:
+    hands = ToyHands()
+    courier = Courier(owner="w1", hands=hands)
+    invoice = world.open()
+    world.pay(invoice)
+    world.look(invoice)
+    world.mine()
+    look(world.bridge, invoice["id"], courier=courier)
+    assert hands.given == []
+    world.deliver()
+    assert world.billing.types() == ["invoice.processing", "invoice.settled"]
+    world.switch("queued")
+    seen_by(world, courier, "8")
+    assert (hands.given, world.deliver()) == ([], 0)
+
+
+def test_a_dead_endpoint_has_few_hands_of_a_courier(world: World) -> None:
+    hands = ToyHands(free=9)
+    courier = Courier(owner="w1", hands=hands)
+    for number in range(6):
+        seen_by(world, courier, str(number))
+    assert len(hands.given) == 4
+    hands.go()
+    seen_by(world, courier, "7")
+    assert len(hands.given) == 1
 
 
 def test_an_event_waits_for_the_earlier_ones_of_its_invoice(world: World) -> None:
