@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
+from bridge.books.compare import wallet_variances
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.rail import Target
 from bridge.invoices.inbox import receive_callback
@@ -107,6 +109,21 @@ def test_a_satoshi_that_lies_in_two_channels_is_no_difference_and_a_second_that_
     assert reconcile(world.bridge)["findings_count"] == 0
     world.sandbox.world.lightning.payments[0].amount_msat -= 2_000
     assert codes(reconcile(world.bridge)) == ["wallet_differs"]
+
+
+def test_a_payment_that_is_booked_between_two_questions_to_the_books_is_no_difference(shop: Shop) -> None:
+    """On PostgreSQL each question sees what is committed by then."""
+    seen = list[str]()
+    shop.pay(shop.offer())
+
+    @event.listens_for(shop.world.bridge.store.engine, "after_cursor_execute")
+    def book(_: Any, __: Any, statement: str, asked: Any, *___: Any) -> None:
+        if not seen and "account_balances" in statement and "wallet:lightning" in str(asked):
+            seen.append(statement)
+            assert shop.world.seen(shop.invoice)[0] == "settled"
+
+    assert wallet_variances(shop.world.bridge)[0] == {"hot": 0, "lightning": 0}
+    assert seen
 
 
 def test_less_than_a_satoshi_is_kept_and_the_books_agree(shop: Shop) -> None:
