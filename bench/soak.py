@@ -165,7 +165,9 @@ class Soak:
 
     def pay_over_lightning(self) -> None:
         """What the page offers, sometimes with some thousandths or a satoshi more; now and then what was paid to the address already."""
-        payment = self.chance.choice(list(self.opened)[-YOUNG:] or [""])
+        young = list(self.opened)[-YOUNG:]
+        unpaid = [each for each in young if each not in self.paid]
+        payment = self.chance.choice(unpaid if unpaid and self.chance.random() < 0.9 else young or [""])
         invoice = self.shop.invoice(payment) if payment else None
         if invoice is None:
             return
