@@ -184,6 +184,14 @@ def test_the_pages_of_the_admin_open_in_every_language_and_carry_nothing_hostile
             assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
 
 
+def test_the_journal_says_states_and_reasons_in_words(small_office):
+    invoice = small_office.site.open("1")
+    small_office.site.pay(invoice, invoice["remaining_sat"])
+    text = small_office.see("vic", "/audit?lang=ru")
+    assert "новый → в пути" in text and "Платёж замечен" in text
+    assert not re.search(r">(seen|new|processing)<|new →", text)
+
+
 def test_an_altered_audit_row_is_said_on_the_page(small_office):
     from sqlalchemy import text
 

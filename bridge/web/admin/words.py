@@ -6,7 +6,7 @@ Owns which catalogue knows which code, and the units; must not know a sentence. 
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridge.core.money import EXPONENTS, minor_text
@@ -22,13 +22,14 @@ _ABOVE = re.compile(r"(\d+), limit (\d+)")
 
 def machine_words(chosen: Texts, *, why_so: Callable[[str], str]) -> dict[str, Callable[..., Any]]:
     """The functions that templates call; `why_so` has the sentences of reasons."""
-    blocks, accounts = (chosen.section(f"desk.{name}") for name in ("blocks", "accounts"))
+    blocks, accounts, statuses = (chosen.section(f"desk.{name}") for name in ("blocks", "accounts", "statuses"))
     return {
         "check_name": lambda check: _check_name(chosen, check),
         "check_detail": lambda check: _check_detail(chosen, check),
         "alert_detail": lambda alert: _alert_detail(chosen, alert),
         "block_name": lambda name: blocks.get(name) or accounts.get(name, name),
         "block_value": lambda name, value, currency="": _block_value(chosen, why_so, name, value, currency),
+        "status_name": lambda code: statuses.get(code) or chosen.section("desk.payout_states").get(code, code),
         "event_name": lambda kind: chosen.section("story.events").get(kind, kind),
         "journal_name": lambda kind: _journal_name(chosen, kind),
     }
@@ -93,13 +94,18 @@ def desk_words(chosen: Texts) -> dict[str, Callable[[str], str]]:
         "review_is": lambda kind: said(kinds, kind, "is"),
         "review_do": lambda kind: said(kinds, kind, "do"),
         "ruling": lambda decision: _begun(rulings.get(decision, {}).get("is", decision)),
-        # A reason with figures in it is told by the story, with them.
-        "why_so": lambda code: "" if "{" in kinds.get(code, {}).get("reason", "{") else said(kinds, code, "reason"),
+        "why_so": lambda code: _why_so(kinds.get(code, {})),
     }
 
 
 def _begun(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
+
+
+def _why_so(kind: Mapping[str, Any]) -> str:
+    """What wants figures is told by its headline."""
+    sentence = str(kind.get("reason", ""))
+    return str(kind.get("page", {}).get("title", "")) if "{" in sentence else _begun(sentence)
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
