@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from bridge.core.books import Calendar, Reconciliation, RetentionDays
+from bridge.core.books import DAY_SECONDS, Calendar, Reconciliation, RetentionDays
 from bridge.core.claims import ClaimRules
 from bridge.core.credentials import LoginRules
 from bridge.core.evidence import Answer, Health, Sample, WalletBalance
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 # Half of what the budget's window is longer than a minute: a call still leaves within the minute that counted it.
 GOOD_FOR = timedelta(seconds=0.5)
-DAY_SECONDS = 86_400
 
 
 class CallsAhead:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
+from bridge.core.books import DAY_SECONDS
 from bridge.core.errors import Conflict, Refused
 from bridge.core.limits import Positive
 
-DAY_SECONDS = 86_400
 # The stages that a claim is taken on to; the first is where it begins.
 Later = Literal["dispute", "evidence"]
 Stage = Literal["inquiry", Later, "closed"]

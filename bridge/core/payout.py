@@ -7,7 +7,7 @@ anything, nor read a balance.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 from bridge.core.descriptors import Descriptor
 from bridge.core.errors import IllegalMove, Refused
@@ -300,7 +300,6 @@ def mirrored(journal_kind: str, balances: Mapping[str, int]) -> Journal | None:
 
 
 SweepMode = Literal["off", "dry_run", "propose", "auto"]
-SWEEP_MODES = get_args(SweepMode)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from bridge.core.errors import Refused
 from bridge.core.money import BTC, MAX_MONEY_SAT, SAT_PER_BTC, to_minor
 
 Kind = Literal["reference", "transaction", "client", "email", "document", "amount", "sat", "description"]
-# Shorter beginnings of a transaction are common to too many, and shorter words to every description.
-LEAST_TXID, LEAST_WORD = 6, 3
+# Shorter words are common to every description, and shorter beginnings of a transaction to too many.
+LEAST_WORD = 3
 _HEX = re.compile(r"[0-9a-fA-F]{6,64}")
 _UNIT = re.compile(r"^(?P<before>[^0-9\s]+)?\s*(?P<number>[0-9][0-9.,\s']*?)\s*(?P<after>[^0-9\s.,']+\.?)?$")
 _SCHEME = re.compile(r"^(?:lightning|bitcoin):", re.IGNORECASE)

@@ -37,11 +37,6 @@ class Price:
     price_minor: int
     due_sat: int
 
-    @property
-    def surcharge_e4(self) -> int:
-        """What is asked beyond the base."""
-        return self.cover_e4 + self.fee_buffer_minor * E4
-
     def worth_minor(self, sat: int) -> int:
         """What so many satoshi are at this price, rounded down to a minor unit."""
         return worth_minor(sat, self.price_minor)

@@ -26,7 +26,7 @@ _HEAD = re.compile(r"ln(bcrt|bc|tbs|tb)(?:([1-9][0-9]{0,17})([munp]?))?")
 _MSAT_OF = {"": 10**11, "m": 10**8, "u": 10**5, "n": 10**2}
 # The most that a QR code holds, and longer than any wallet makes one.
 _LONGEST = 4_296
-_SIGNATURE_WORDS, _TIME_WORDS, _CHECK_WORDS = 104, 7, 6
+_SIGNATURE_WORDS, _TIME_WORDS = 104, 7
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 # Fields of another length than this are passed over.
 _WORDS_OF = {"p": 52, "s": 52, "h": 52, "n": 53}

@@ -4,6 +4,7 @@ import ast
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,7 +13,7 @@ import bridge.web
 from bridge.actions.upkeep import REPLAYED
 from bridge.core.kinds import REVIEW_OWNERS
 from bridge.core.ledger import ACCOUNTS
-from bridge.core.payout import KINDS, STATES, SWEEP_MODES, VARIANTS
+from bridge.core.payout import KINDS, STATES, VARIANTS, SweepMode
 from bridge.core.roles import ROLES
 from bridge.desk.day_report import report
 from bridge.desk.desk import series
@@ -35,7 +36,7 @@ def test_every_code_that_can_be_shown_has_words(code):
     catalogue = CATALOGUES[code]
     assert set(catalogue["payout_states"]) == set(STATES) and set(catalogue["payout_kinds"]) == set(KINDS)
     assert set(catalogue["variants"]) == set(VARIANTS) and set(catalogue["roles"]) == set(ROLES)
-    assert set(catalogue["sweep_modes"]) == set(SWEEP_MODES)
+    assert set(catalogue["sweep_modes"]) == set(get_args(SweepMode))
     assert set(catalogue["mode_names"]) == set(catalogue["mode_effects"]) == {*MODES, *WALLET_MODES}
 
 

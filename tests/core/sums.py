@@ -36,7 +36,7 @@ def check_price(price: Price) -> None:
     cover = Decimal(price.base_minor) * price.risk_bps / 10_000
     together = price.base_minor + cover + price.fee_buffer_minor
     assert together * 10_000 == price.together_e4
-    assert together == price.base_minor + Decimal(price.surcharge_e4) / 10_000
+    assert together == price.base_minor + Decimal(price.cover_e4 + price.fee_buffer_minor * 10_000) / 10_000
     due = (together * BTC / price.price_minor).to_integral_value(ROUND_CEILING)
     assert due == price.due_sat
     assert price.share_minor(price.due_sat) == together.to_integral_value(ROUND_CEILING)
