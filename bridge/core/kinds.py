@@ -99,6 +99,8 @@ _SETTLED = Scene(tone="good", step=3, service="starts", poll_seconds=0, retrying
 _CHECKED = Scene(
     tone="attention", step=1, family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False
 )
+# What is asked where the money may well be the shop's: it is taken, goes back, or never was any.
+_TAKEN_OR_BACK = ("credit", "refund", "mark_invalid")
 
 ROWS = (
     # Nobody is asked.
@@ -163,15 +165,9 @@ ROWS = (
         next="expired",
     ),
     # A person is asked about an invoice: most of these hold it.
+    Kind(code="large_amount", scene=_CHECKED, review=Review(owner="finance", holds=True, rulings=_TAKEN_OR_BACK)),
     Kind(
-        code="large_amount",
-        scene=_CHECKED,
-        review=Review(owner="finance", holds=True, rulings=("credit", "refund", "mark_invalid")),
-    ),
-    Kind(
-        code="provider_only_limit",
-        scene=_CHECKED,
-        review=Review(owner="finance", holds=True, rulings=("credit", "refund", "mark_invalid")),
+        code="provider_only_limit", scene=_CHECKED, review=Review(owner="finance", holds=True, rulings=_TAKEN_OR_BACK)
     ),
     Kind(
         code="provider_disagrees",
@@ -184,11 +180,7 @@ ROWS = (
             trusts_chain=True,
         ),
     ),
-    Kind(
-        code="billing_conflict",
-        scene=_CHECKED,
-        review=Review(owner="support", holds=True, rulings=("credit", "refund", "mark_invalid")),
-    ),
+    Kind(code="billing_conflict", scene=_CHECKED, review=Review(owner="support", holds=True, rulings=_TAKEN_OR_BACK)),
     Kind(
         code="suspicious_address",
         scene=Scene(tone="bad", family="verification", service="kept", poll_seconds=SLOW_SECONDS, retrying=False),
@@ -262,11 +254,7 @@ ROWS = (
         scene=Scene(tone="attention", step=1, family="chain", service="kept", poll_seconds=SLOW_SECONDS),
         review=Review(owner="finance", holds=True, is_urgent=True, rulings=("credit", "mark_settled", "mark_invalid")),
     ),
-    Kind(
-        code="screening",
-        scene=_CHECKED,
-        review=Review(owner="compliance", holds=True, rulings=("credit", "refund", "mark_invalid")),
-    ),
+    Kind(code="screening", scene=_CHECKED, review=Review(owner="compliance", holds=True, rulings=_TAKEN_OR_BACK)),
     # A person only has to see it.
     Kind(code="over", review=Review(owner="support")),
     Kind(
