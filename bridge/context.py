@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from bridge.core.books import DAY_SECONDS, Calendar, Reconciliation, RetentionDays
 from bridge.core.claims import ClaimRules
 from bridge.core.credentials import LoginRules
-from bridge.core.evidence import Answer, Health, Sample, WalletBalance
+from bridge.core.evidence import Answer, Health, Sample, Screened, Subject, WalletBalance
 from bridge.core.offering import Offering
 from bridge.core.payout import Approvals, PayoutRules, TreasuryRules
 from bridge.core.policy import Policy, Stage
 from bridge.core.quote import Guards, Rate
 from bridge.core.rail import CHAIN, TOTAL_AND_CHAIN, Chain, Evidence, Rail, Target, WalletReader
-from bridge.core.screening import Screened, Subject
 from bridge.store.db import Store
 
 if TYPE_CHECKING:

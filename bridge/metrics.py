@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
+from bridge.core.evidence import VERDICTS
 from bridge.core.invoice import STATUSES
 from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
-from bridge.core.screening import VERDICTS
 
 Made = TypeVar("Made", Counter, Histogram)
 

@@ -1,18 +1,20 @@
 """Screenings over the outside: a list in a file and a command of the operator's.
 
-Owns files, programs and time limits; must not raise: what cannot say answers "pending", and a person is asked in the end.
+Owns files, programs, time limits and the matching against a list; must not raise: what cannot say answers "pending", and a person is
+asked in the end.
 """
 
 import hashlib
 import json
 import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bridge.core.screening import LISTED_KINDS, Screened, Subject, matched_entry, worst
+from bridge.core.evidence import Screened, Subject
 from bridge.logs import log
 
+LISTED_KINDS = ("address", "country", "customer")
 _LONGEST_ANSWER = 64 * 1024
 
 
@@ -52,6 +54,16 @@ def read_list(text: str) -> dict[str, frozenset[str]]:
     return {kind: frozenset(values) for kind, values in listed.items()}
 
 
+def matched_entry(subject: Subject, listed: Mapping[str, frozenset[str]]) -> str | None:
+    """The first listed thing the subject has, as "kind value"; values are compared without case."""
+    has = {"address": subject.addresses, "country": (subject.country,), "customer": (subject.customer_id,)}
+    for kind in LISTED_KINDS:
+        for value in has[kind]:
+            if value and value.lower() in listed.get(kind, frozenset()):
+                return f"{kind} {value}"
+    return None
+
+
 class CommandScreening:
     """A program: the subject as JSON on standard input, {"verdict": "clear" or "hit", "reason": "…"} on standard output."""
 
@@ -86,6 +98,11 @@ def _answer(printed: bytes) -> Screened:
         raise ValueError("no verdict")
     reason = str(said.get("reason", ""))[:500]
     return Screened(verdict=verdict, matched="command" if verdict == "hit" else "", detail=reason)
+
+
+def worst(answers: tuple[Screened, ...]) -> Screened:
+    """A hit of any screening counts, then one that could not say; clear only when all are."""
+    return min(answers, key=lambda a: ("hit", "pending", "clear").index(a.verdict), default=Screened(verdict="clear"))
 
 
 class Screenings:

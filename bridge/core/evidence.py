@@ -1,10 +1,11 @@
-"""What we read ourselves about an address and about prices, as absolute facts.
+"""What we read ourselves about an address and about prices, as absolute facts, and what others say of what we ask or tell them.
 
 Owns the value types that adapters return; must not say what a reading means for an invoice, `core.invoice` does.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -195,3 +196,34 @@ class Answer:
     body_excerpt: str
     body_sha256: str
     error: str | None
+
+
+# What a screening may answer of who pays.
+VERDICTS = ("clear", "hit", "pending")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One invoice with money on its way. `addresses` are where the money came from, as far as the chain reader knows."""
+
+    invoice_id: str
+    merchant: str
+    billing_payment_id: str
+    customer_id: str
+    country: str
+    addresses: tuple[str, ...]
+    outpoints: tuple[str, ...]
+    received_sat: int
+
+    def text(self) -> str:
+        """The same subject is always the same text: what is kept, hashed and handed to a command."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screened:
+    """`verdict` is one of VERDICTS; pending when the screening could not say. `matched` names the entry that hit."""
+
+    verdict: str
+    matched: str = ""
+    detail: str = ""

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.context import Bridge
-from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading
-from bridge.core.screening import Screened, Subject
+from bridge.core.evidence import ChainOutput, ChainReading, ProviderReading, Screened, Subject
 from bridge.store import inbox
 from bridge.store.db import Tx
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Text, bindparam, func, literal_column, or_, select, update
 
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.screening import Screened
+from bridge.core.evidence import Screened
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings

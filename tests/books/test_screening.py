@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from bridge.core.screening import Screened, Subject, matched_entry, worst
+from bridge.core.evidence import Screened, Subject
 from bridge.desk.resolve_review import list_reviews, resolve, show_review
-from bridge.screening import CommandScreening, ListScreening, read_list
+from bridge.screening import CommandScreening, ListScreening, matched_entry, read_list, worst
 from tests.flows.world import World
 
 ONE_ENGINE = pytest.mark.parametrize("engine_name", ["sqlite"])

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.core.errors import ProtocolError, Refused, Unavailable
+from bridge.core.evidence import Screened
 from bridge.core.policy import Policy, Rule
-from bridge.core.screening import Screened
 from bridge.desk.grant_grace import grant_grace
 from bridge.desk.resolve_review import list_reviews, resolve
 from bridge.payouts.refunds import NewRefund, ask_excess_back, request_refund, set_refund_address

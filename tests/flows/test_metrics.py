@@ -10,10 +10,10 @@ import pytest
 from bridge.books.keep_books import refresh_gauges
 from bridge.cli.serve import serving_metrics
 from bridge.core.errors import Refused, Unavailable
+from bridge.core.evidence import VERDICTS
 from bridge.core.invoice import STATUSES
 from bridge.core.kinds import REVIEWS
 from bridge.core.payout import KINDS, STATES
-from bridge.core.screening import VERDICTS
 from bridge.metrics import Metrics
 from bridge.payouts.treasury import read_balances
 from bridge.runtime import build
