@@ -185,6 +185,7 @@ LABELLED = {
     "bridge_open_invoices": "gauge: counted from rows at each scrape",
     "bridge_deliveries_by_state": "gauge: counted from rows at each scrape",
     "bridge_reviews_open": "gauge: counted from rows at each scrape",
+    "bridge_claim_due_seconds": "gauge: read from rows at each scrape",
     "bridge_wallet_confirmed_sat": "gauge: read from rows at each scrape",
     "bridge_stage_used": "gauge: counted from rows at each scrape",
     "bridge_stage_limit": "gauge: from the policy at each scrape",
