@@ -262,7 +262,9 @@ def _unusable(at: At, schema: Schema, *, value: Any, is_missing: bool) -> str:
 
 def _with_example(at: At, said: str, schema: Schema) -> Fault:
     its = schema_at(at, schema)
-    shown = _such_as(at, its, schema) if its.get("examples") and "such as" not in said else ""
+    # A guess at what is meant is an example already.
+    is_shown = "such as" in said or said.endswith("?")
+    shown = _such_as(at, its, schema) if its.get("examples") and not is_shown else ""
     return Fault(at=at, said=said + (shown.replace(", such as", " Example:") if said.endswith(".") else shown))
 
 
