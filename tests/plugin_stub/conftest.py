@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.plugin_stub.fake_bridge import FakeBridge
-from tests.plugin_stub.panel import SECRET, Panel, Response
+from tests.plugin_stub.panel import SECRET, Panel, Response, lay_out
 
 
 class Push(Protocol):
@@ -26,9 +26,16 @@ def bridge() -> Iterator[FakeBridge]:
     running.close()
 
 
+@pytest.fixture(scope="session")
+def panel_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    files = tmp_path_factory.mktemp("panel")
+    lay_out(files)
+    return files
+
+
 @pytest.fixture
-def panel(tmp_path: Path, bridge: FakeBridge) -> Panel:
-    return Panel(tmp_path / "mgr5", bridge.url)
+def panel(tmp_path: Path, bridge: FakeBridge, panel_files: Path) -> Panel:
+    return Panel(tmp_path / "mgr5", bridge.url, panel_files)
 
 
 @pytest.fixture

@@ -25,6 +25,18 @@ SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS0wMDE="
 OLD_SECRET = "whsec_dGVzdC1zZWNyZXQtb2YtdGhlLW1vZHVsZS1vbGQ="
 
 
+def lay_out(files: Path) -> None:
+    """The files of a panel's tree, and what Python makes of the module's: the first program of each tree would make it anew."""
+    for part in ("paymethods", "cgi", "etc/xml", "lib/python"):
+        shutil.copytree(STUB / part, files / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for script in (*files.glob("paymethods/*"), *files.glob("cgi/*")):
+        script.write_bytes(opened(script.read_bytes()))
+    (files / "sbin").mkdir()
+    shutil.copy(HERE / "fake_mgrctl.py", files / "sbin" / "mgrctl")
+    (files / "sbin" / "mgrctl").chmod(0o755)
+    subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", files / "lib/python"], check=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
     """What a browser or the bridge would see of a CGI run."""
@@ -37,16 +49,10 @@ class Response:
 class Panel:
     """`payments`, `history` and `credits` are read from the fake panel's own file, never from the module."""
 
-    def __init__(self, base: Path, bridge_url: str):
+    def __init__(self, base: Path, bridge_url: str, files: Path):
         self.base = base
-        for part in ("paymethods", "cgi", "etc/xml", "lib/python"):
-            shutil.copytree(STUB / part, base / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for script in (*base.glob("paymethods/*"), *base.glob("cgi/*")):
-            script.write_bytes(opened(script.read_bytes()))
-        base.joinpath("sbin").mkdir()
+        shutil.copytree(files, base)
         (base / "var").mkdir()
-        shutil.copy(HERE / "fake_mgrctl.py", base / "sbin" / "mgrctl")
-        (base / "sbin" / "mgrctl").chmod(0o755)
         (base / "etc" / "subtc.conf").write_text(
             "mgrctl_timeout_seconds = 2\nbridge_timeout_seconds = 3\nlock_wait_seconds = 10\n"
         )
