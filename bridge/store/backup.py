@@ -162,7 +162,8 @@ def _refuse_tables(url: URL) -> None:
 
 def _run(url: URL, program: str, *arguments: str) -> None:
     """One of PostgreSQL's own programs. The password travels in its environment, never in its argument list."""
-    place = url.set(drivername="postgresql", password=None).render_as_string()
+    # `URL.set` takes None for "as it is", and a hidden password would be taken for the password.
+    place = url._replace(drivername="postgresql", password=None).render_as_string()
     environment = {"PATH": _PLACES, "LC_ALL": "C.UTF-8"} | ({"PGPASSWORD": str(url.password)} if url.password else {})
     found = shutil.which(program, path=_PLACES)
     if found is None:

@@ -103,6 +103,28 @@ def test_old_copies_go_and_the_newest_stay(sqlite_url, tmp_path):
     assert len(backup.listing(tmp_path / "copies")) == 1
 
 
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_server_that_asks_for_a_password_is_copied_and_restored(
+    database_url, empty_url, postgresql_cluster, tmp_path
+):
+    rules = postgresql_cluster.directory / "db/pg_hba.conf"
+    before = rules.read_text()
+    postgresql_cluster.execute("CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'hidden-word'")
+    try:
+        rules.write_text(f"local all keeper scram-sha-256\n{before}")
+        postgresql_cluster.execute("SELECT pg_reload_conf()")
+        asked, target = (
+            make_url(url).set(username="keeper", password="hidden-word").render_as_string(hide_password=False)
+            for url in (database_url, empty_url)
+        )
+        restored(backup.back_up(asked, tmp_path, now=AT), target)
+        with pytest.raises(Unavailable, match="password"):
+            backup.back_up(asked.replace("hidden-word", "other-word"), tmp_path, now=AT + timedelta(hours=1))
+    finally:
+        rules.write_text(before)
+        postgresql_cluster.execute("SELECT pg_reload_conf()")
+
+
 def test_a_password_never_stands_in_an_argument_list(monkeypatch, tmp_path):
     seen: list[list[str]] = []
     real = subprocess.run
