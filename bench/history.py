@@ -8,8 +8,10 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, create_engine, event, inspect, text
@@ -18,6 +20,9 @@ from bench import readings
 from bench.latency import living
 from bench.place import Bench, Place, open_place, run_python
 from bench.table import Report
+from bridge.core.schedule import DONE
+from bridge.store import archive
+from bridge.store.purge import CLASSES, purge
 
 LIVES = 20
 FEW, MANY = 10_000, 1_000_000
@@ -53,8 +58,10 @@ def measure(bench: Bench, report: Report, engine: str, *, few: int = FEW, many: 
                 copy(place, template, first=first, last=size)
                 report.note(f"{engine}: {side}: {size:,} settled made", size, f"in {time.perf_counter() - began:.0f} s")
                 if first == 0:
-                    _tell_bytes(report, f"{engine}: {side}", place, count=size + LIVES, is_ours=is_ours)
+                    _tell_bytes(report, f"{engine}: {side}: bytes a settled invoice", place, count=size + LIVES)
                 seconds[size] = ask(place)
+                if first == 0 and is_ours:
+                    _tell_old(report, f"{engine}: {side}: bytes a settled invoice", place, count=size + LIVES)
         for name, took in seconds[many].items():
             grown = took / max(seconds[few][name], 1e-6)
             shown = f"{grown:.2f} ({1_000 * took:.0f} ms)"
@@ -62,13 +69,41 @@ def measure(bench: Bench, report: Report, engine: str, *, few: int = FEW, many: 
             report.at_most(row, grown, 1.3, shown=shown) if is_ours else report.note(row, grown, shown)
 
 
-def _tell_bytes(report: Report, name: str, place: Place, *, count: int, is_ours: bool) -> None:
+def _tell_bytes(report: Report, name: str, place: Place, *, count: int, at_most: int | None = None) -> None:
     sizes = bytes_of(place)
     each = sum(sizes.values()) // count
-    row, shown = f"{name}: bytes a settled invoice", f"{each:,}"
-    report.at_most(row, each, BYTES, shown=shown) if is_ours else report.note(row, each, shown)
+    report.note(name, each, f"{each:,}") if at_most is None else report.at_most(name, each, at_most, shown=f"{each:,}")
     for table, size in sorted(sizes.items(), key=lambda each: -each[1])[:6]:
         report.note(f"{name}: of them {table}", size / count, f"{size // count:,}")
+
+
+def _tell_old(report: Report, name: str, place: Place, *, count: int) -> None:
+    """The same after the days that records are kept, and then packed; a file as it is then, a server's tables rewritten."""
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    for each in CLASSES:
+        while _in_one(place, partial(purge, each=each, before=later, limit=10_000)):
+            pass
+    _settle_down(place, "VACUUM FULL ANALYZE")
+    _tell_bytes(report, f"{name}, old", place, count=count)
+    _in_one(place, lambda tx: tx.execute(text(f"UPDATE invoices SET look_class = {DONE}")))
+    began = time.perf_counter()
+    while _in_one(place, partial(_packed, before=later)):
+        pass
+    report.note(f"{name}: packed", count, f"{count:,} in {time.perf_counter() - began:.0f} s")
+    _settle_down(place, "VACUUM FULL ANALYZE")
+    _tell_bytes(report, f"{name}, old and packed", place, count=count, at_most=BYTES)
+
+
+def _packed(tx: Connection, *, before: datetime) -> int:
+    ids = archive.due(tx, before=before, now=before, limit=100)
+    for invoice_id in ids:
+        archive.pack(tx, invoice_id, now=before)
+    return len(ids)
+
+
+def _in_one(place: Place, work: Callable[[Connection], Any]) -> Any:
+    with _open(place) as tx:
+        return work(tx)
 
 
 def lived(place: Place) -> dict[str, list[str]]:
@@ -203,10 +238,10 @@ def _sum_up(tx: Connection, template: dict[str, list[str]]) -> None:
     tx.execute(text(made.BALANCES))
 
 
-def _settle_down(place: Place) -> None:
+def _settle_down(place: Place, server: str = "VACUUM ANALYZE") -> None:
     engine = create_engine(place.database_url, isolation_level="AUTOCOMMIT")
     with closing(engine.connect()) as connection:
-        connection.exec_driver_sql("ANALYZE" if place.engine == "sqlite" else "VACUUM ANALYZE")
+        connection.exec_driver_sql("ANALYZE" if place.engine == "sqlite" else server)
     engine.dispose()
 
 

@@ -636,6 +636,7 @@ class Settings(_Section):
     reconciliation: Reconciliation = Reconciliation()
     claims: ClaimRules = ClaimRules()
     retention_days: RetentionDays = RetentionDays()
+    archive_after_days: Annotated[int | None, Field(ge=30, strict=True), like(400)] = None
     receipt_key: SecretStr | None = None
     receipt_keys_former: Annotated[tuple[str, ...], like(("${file:/etc/subtc-bridge/receipt-2026.pem.pub}",))] = ()
     merchants: Annotated[tuple[MerchantSettings, ...], Field(min_length=1)]

@@ -181,6 +181,8 @@ CRASH_POINTS = (
     "number.committing",
     "seal.committing",
     "add.committing",
+    "archive.committing",
+    "archive.committed",
     "spare.address_taken",
     "requote.committing",
     "billing_change.committing",
@@ -241,6 +243,7 @@ class Bridge:
     reconciliation: Reconciliation = field(default_factory=Reconciliation)
     claims: ClaimRules = field(default_factory=ClaimRules)
     retention_days: RetentionDays = field(default_factory=RetentionDays)
+    archive_after_days: int | None = None
     payouts: PayoutRules = field(default_factory=PayoutRules)
     marks: Approvals = field(default_factory=Approvals)
     treasury: TreasuryRules = field(default_factory=TreasuryRules)

@@ -127,6 +127,7 @@ def build(settings: Settings, *, is_counted: bool = True) -> Bridge:
         reconciliation=settings.reconciliation,
         claims=settings.claims,
         retention_days=settings.retention_days,
+        archive_after_days=settings.archive_after_days,
         screening_patience_seconds=settings.screening.patience_seconds,
         login=settings.operators,
         crash_point=_crash_point(settings.crash_at),

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.books.keep_books import add_up, number_events, purge_due, seal_audit
+from bridge.books.keep_books import add_up, archive_due, number_events, purge_due, seal_audit
 from bridge.books.reconcile import reconcile_due
 from bridge.books.verify import verify_due
 from bridge.context import Bridge
@@ -96,6 +96,7 @@ ROUNDS = (
         hand="books",
         jobs={
             "purge": lambda w: purge_due(w.bridge),
+            "archive": lambda w: archive_due(w.bridge),
             "audit": lambda w: verify_due(w.bridge),
             "reconcile": lambda w: reconcile_due(w.bridge, owner=w.owner),
         },

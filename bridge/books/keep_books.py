@@ -1,7 +1,7 @@
 """Jobs that only one worker may do at a time: numbering events for the feed, sealing the audit chain, adding up the ledger, purging
-what its record class no longer needs. And counting gauges, for whoever scrapes them.
+what its record class no longer needs, packing what is old. And counting gauges, for whoever scrapes them.
 
-Owns their leases and pace; what may go at all is said by `store.purge`. Must not touch invoices.
+Owns their leases and pace; what may go at all is said by `store.purge`, what may be packed by `store.archive`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,14 @@ from prometheus_client import Gauge
 
 from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.context import Bridge
+from bridge.core.errors import Conflict
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.ways import is_known
 from bridge.logs import log
 from bridge.permit import acting
 from bridge.store import (
     ahead,
+    archive,
     audit,
     claims,
     counts,
@@ -175,11 +177,7 @@ def purge_due(bridge: Bridge) -> int:
 
     What was purged is gone: while a clock has just jumped nobody knows how old anything is.
     """
-    now = bridge.clock()
-    with bridge.store.read() as tx:
-        if leases.mode_of(tx) == "read_only" or ahead.jumps(tx, now=now, within=timedelta(days=1)):
-            return 0
-    if not take_turn(bridge, LEASE, owner=NOBODY, now=now, every_seconds=PURGE_SECONDS):
+    if not _may_age(bridge, LEASE, every_seconds=PURGE_SECONDS):
         return 0
     total = 0
     while done := purge_step(bridge):
@@ -187,6 +185,62 @@ def purge_due(bridge: Bridge) -> int:
         if total >= MOST_AT_ONCE:
             break
     return total
+
+
+def _may_age(bridge: Bridge, name: str, *, every_seconds: int) -> bool:
+    """Whether it is this worker's turn at what is done by age alone."""
+    now = bridge.clock()
+    with bridge.store.read() as tx:
+        if leases.mode_of(tx) == "read_only" or ahead.jumps(tx, now=now, within=timedelta(days=1)):
+            return False
+    return take_turn(bridge, name, owner=NOBODY, now=now, every_seconds=every_seconds)
+
+
+ARCHIVE, ARCHIVE_SECONDS, ARCHIVE_PAGE, MOST_PACKED = "archive", 60, 10, 500
+
+
+def archive_due(bridge: Bridge) -> int:
+    """Packs the oldest invoices that are due by the settings, a page in a transaction, at most once in ARCHIVE_SECONDS over all
+    workers. Returns how many.
+    """
+    if bridge.archive_after_days is None or not _may_age(bridge, ARCHIVE, every_seconds=ARCHIVE_SECONDS):
+        return 0
+    total = 0
+    while total < MOST_PACKED and (done := _archive_step(bridge, bridge.archive_after_days)):
+        total += done
+    if total:
+        log("archive.done", packed=total)
+    return total
+
+
+def _archive_step(bridge: Bridge, days: int) -> int:
+    now = bridge.clock()
+    with bridge.store.write() as tx:
+        ids = archive.due(tx, before=now - timedelta(days=days), now=now, limit=ARCHIVE_PAGE)
+        for invoice_id in ids:
+            archive.pack(tx, invoice_id, now=now)
+        if ids:
+            bridge.crash_point("archive.committing")
+    if ids:
+        bridge.crash_point("archive.committed")
+    return len(ids)
+
+
+def check_may_thaw(bridge: Bridge, *, actor: str, reason: str) -> None:
+    """A person thaws every archive, audited: before an earlier release reads the database. Raises Conflict("archive_is_on"), Refused."""
+    if bridge.archive_after_days is not None:
+        raise Conflict("archive_is_on", "The worker would pack them again: set archive_after_days to null first.")
+    with acting(bridge, "mode.set", actor=actor, reason=reason) as act:
+        act.audit("thaw_asked")
+
+
+def thaw_step(bridge: Bridge) -> int:
+    """Thaws up to a page of archives and returns how many; 0 when none is left."""
+    with bridge.store.write() as tx:
+        ids = archive.packed(tx, limit=ARCHIVE_PAGE)
+        for invoice_id in ids:
+            archive.thaw(tx, invoice_id)
+    return len(ids)
 
 
 def _days(bridge: Bridge, each: RecordClass) -> int:

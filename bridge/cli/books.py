@@ -1,4 +1,4 @@
-"""Commands of finance: reconcile, export, report, evidence, receipts, purge.
+"""Commands of finance: reconcile, export, report, evidence, receipts, purge, thaw.
 
 Owns arguments and output; each command calls one flow.
 """
@@ -15,7 +15,7 @@ import click
 
 from bridge.books import export as exporting
 from bridge.books.export import KINDS
-from bridge.books.keep_books import check_may_purge, purge_step
+from bridge.books.keep_books import check_may_purge, check_may_thaw, purge_step, thaw_step
 from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
 from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, bar, counted, for_programs, opened, reading, settings_of, tell
 from bridge.config import load_column_map
@@ -232,4 +232,19 @@ def purge(ctx: click.Context, dry_run: bool, actor: str, reason: str) -> None:
     click.echo("Nothing else was touched." if not dry_run else "Nothing was touched.")
 
 
-COMMANDS = (reconcile, export, report, evidence, verify_receipt, new_receipt_key, purge)
+@click.command()
+@click.option("--actor", required=True, help="Who: the name of an active operator.")
+@click.option("--reason", required=True, help="Why, in a sentence.")
+@click.pass_context
+def thaw(ctx: click.Context, actor: str, reason: str) -> None:
+    """Put back what archives hold: an earlier release cannot read them, and archive_after_days must be null."""
+    total = 0
+    with opened(ctx) as bridge:
+        check_may_thaw(bridge, actor=actor, reason=reason)
+        while done := thaw_step(bridge):
+            total += done
+            counted(f"{total} invoices")
+    click.echo(f"{total} invoices were put back. Nothing is packed any more.")
+
+
+COMMANDS = (reconcile, export, report, evidence, verify_receipt, new_receipt_key, purge, thaw)

@@ -97,6 +97,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
         "Run one outside world alone: bitcoin (gateway, chain, prices) or billmanager; its own --help lists its options.",
     ),
     "serve": ((_SERVE,), "Serve the API, the callbacks and the pay pages."),
+    "thaw": (
+        (_BOOKS,),
+        "Put back what archives hold: an earlier release cannot read them, and archive_after_days must be null.",
+    ),
     "treasury": ((_DESK, ACTIONS), "The wallets: what is in them, what is owed, what a sweep would take."),
     "verify-audit": (
         (_DESK,),

@@ -99,7 +99,7 @@ def _document(found: Dossier) -> dict[str, Any]:
     }
 
 
-_HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key"})
+_HIDDEN = frozenset({"callback_token_sha256", "lease_owner", "lease_until", "idempotency_key", "packed_at"})
 _RULED = ("invoice_id", "kind", "state", "decision")
 
 

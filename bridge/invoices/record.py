@@ -25,7 +25,7 @@ from bridge.invoices.present import invoice_json
 from bridge.invoices.review_blocks import review_blocks
 from bridge.invoices.targets import accounts_beside, targets_of, told_by
 from bridge.permit import SILENT
-from bridge.store import audit, deliveries, events, idempotency, invoices, ledger, receipt_mails, reviews
+from bridge.store import archive, audit, deliveries, events, idempotency, invoices, ledger, receipt_mails, reviews
 from bridge.store import targets as target_rows
 from bridge.store.db import Duplicate, Tx, announce_work
 from bridge.store.together import Part, Together
@@ -118,6 +118,7 @@ def record(
     `row` must have been read in this transaction, or found by `still_stored` with the rest as `before`, and `payments` as they are
     after it; of `targets`, which never change, any reading will do. The lease of `releases` ends. Raises Conflict("invoice_changed").
     """
+    archive.thaw_row(tx, row)
     facts, rule, before = dict(facts or {}), rule_of(row), before or stored(tx, row)
     facts |= _watched_through_grace(row, facts)
     known = SimpleNamespace(**dict(row._mapping) | facts)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
+from bridge.core.errors import Unavailable
+from bridge.store import archive
 from bridge.store.db import put_row
 from bridge.store.rows import Rows, moment
 from bridge.store.tables import audit, audit_chain, audit_checks
@@ -94,7 +96,11 @@ def walk(tx: Connection, start: Link, *, limit: int) -> Walk:
     rows = select(audit_chain.c.position, audit_chain.c.sha256, audit)
     rows = rows.outerjoin(audit, audit.c.id == audit_chain.c.audit_id).where(audit_chain.c.position > start.position)
     position, digest, count = start.position, start.sha256, 0
-    for row in tx.execute(rows.order_by(audit_chain.c.position).limit(limit)):
+    try:
+        sealed = archive.filled(tx, audit, tx.execute(rows.order_by(audit_chain.c.position).limit(limit)).all())
+    except Unavailable as damaged:
+        return Walk(end=start, broken=f"behind position {start.position}: {damaged.detail}")
+    for row in sealed:
         count += 1
         broken = _broken(row, after=position, digest=digest)
         if broken is not None:

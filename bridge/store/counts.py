@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, liter
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
 from bridge.core.schedule import LOOK_CLASSES
-from bridge.store import ledger, sums
+from bridge.store import archive, ledger, sums
 from bridge.store.rows import Rows
 from bridge.store.tables import (
     UtcTime,
@@ -81,11 +81,12 @@ def invoices_moved(tx: Connection, *, from_at: datetime, to_at: datetime) -> dic
 
 
 def last_price(tx: Connection, currency: str, *, since: datetime, until: datetime) -> Row[Any, Any] | None:
-    """price_minor and samples of the first quote of the last invoice that was opened between two moments."""
+    """The first quote of the last invoice that was opened between two moments."""
     opened = (invoices.c.created_at >= since, invoices.c.created_at < until, invoices.c.currency == currency)
     last = select(invoices.c.id).where(*opened).order_by(invoices.c.created_at.desc()).limit(1).scalar_subquery()
-    first = select(quotes.c.price_minor, quotes.c.samples).where(quotes.c.invoice_id == last)
-    return tx.execute(first.where(quotes.c.currency == currency).order_by(quotes.c.version).limit(1)).one_or_none()
+    first = select(quotes).where(quotes.c.invoice_id == last, quotes.c.currency == currency)
+    rows = archive.filled(tx, quotes, tx.execute(first.order_by(quotes.c.version).limit(1)).all())
+    return rows[0] if rows else None
 
 
 def moved_by_day(tx: Connection, account: str, starts: Sequence[datetime], *, end: datetime) -> dict[int, int]:

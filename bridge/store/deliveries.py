@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 
 from bridge.core.clock import latest_end
-from bridge.store import ahead
+from bridge.store import ahead, archive
 from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices, modes
 from bridge.store.together import first_row
@@ -20,7 +20,7 @@ _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deli
 # A page ends at a moment and an id: a sequence is each invoice's own.
 _PAGES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.id.desc()))
 _ATTEMPTS = Rows(table=delivery_attempts, told=(delivery_attempts.c.id,), under="delivery_id")
-attempts_of, count = _ATTEMPTS.of, _DELIVERIES.count
+count = _DELIVERIES.count
 _WITH_TYPE = select(deliveries, events.c.type).join(events, events.c.id == deliveries.c.event_id)
 # Newest first, each with its event's type.
 listing, pages = partial(_DELIVERIES.listing, query=_WITH_TYPE), partial(_PAGES.listing, query=_WITH_TYPE)
@@ -128,8 +128,18 @@ def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:
     return tx.execute(query).one_or_none()
 
 
+def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:
+    """Every try, from the first."""
+    row = _DELIVERIES.find(tx, delivery_id)
+    packed = archive.attempts_of(tx, row.invoice_id) if row is not None and row.invoice_id is not None else []
+    return [*(each for each in packed if each.delivery_id == delivery_id), *_ATTEMPTS.of(tx, delivery_id)]
+
+
 def send_again(tx: Connection, delivery_id: str, *, now: datetime) -> bool:
-    """Puts a delivered or parked delivery back into the queue with a fresh schedule."""
+    """Puts a delivered or parked delivery back into the queue with a fresh schedule; its invoice is packed no more."""
+    row = _DELIVERIES.find(tx, delivery_id)
+    if row is not None and row.invoice_id is not None:
+        archive.thaw(tx, row.invoice_id)
     values = {"state": "pending", "attempts": 0, "next_try_at": now, "finished_at": None}
     return _DELIVERIES.change(tx, values, deliveries.c.state != "pending", id=delivery_id) is not None
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, and_, bindparam, select
 
 from bridge.core.rail import Target
+from bridge.store import archive
 from bridge.store import tables as t
 from bridge.store.targets import target_of
 
@@ -71,11 +72,17 @@ def find(tx: Connection, **match: str) -> Dossier | None:
     if found is None:
         return None
     invoice, grant, billing, refund = _cut(found, _OF_INVOICE)
+    [invoice] = archive.filled(tx, t.invoices, [invoice])
     its = {"its_invoice": invoice.id}
     events, sent, tried = _tree(tx.execute(_MESSAGES, its), _OF_MESSAGES)
     journals, legs = _tree(tx.execute(_JOURNALS, its), _OF_JOURNALS)
     payouts, payout_approvals = _tree(tx.execute(_PAYOUTS, its), _OF_PAYOUTS)
-    audit = tx.execute(_AUDIT, its).all()
+    audit = archive.filled(tx, t.audit, tx.execute(_AUDIT, its).all())
+    lists = {name: tx.execute(query, its).all() for name, query in _LISTS.items()}
+    lists |= {name: archive.filled(tx, t.metadata.tables[name], lists[name]) for name in ("quotes", "payments")}
+    attempts = [each for tries in tried.values() for each in tries]
+    if invoice.packed_at is not None:
+        attempts = [*archive.attempts_of(tx, invoice.id), *attempts]
     named = {"numbers": _numbers([invoice, *audit])}
     policies, policy_approvals = _tree(tx.execute(_POLICIES, named), _OF_POLICIES)
     deliveries = [_DELIVERY(*row, event.type) for event in events[None] for row in sent[event.id]]
@@ -84,12 +91,12 @@ def find(tx: Connection, **match: str) -> Dossier | None:
         grant=grant,
         billing=billing,
         refunded_minor=int(refund.refunded_minor) if refund is not None else 0,
-        **{name: tx.execute(query, its).all() for name, query in _LISTS.items()},
+        **lists,
         audit=audit,
-        events=events[None],
+        events=archive.filled(tx, t.events, events[None]),
         deliveries=sorted(deliveries, key=lambda row: (row.sequence, row.created_at), reverse=True),
-        attempts=sorted((each for tries in tried.values() for each in tries), key=lambda each: int(each.id)),
-        journals=journals[None],
+        attempts=sorted(attempts, key=lambda each: int(each.id)),
+        journals=archive.filled(tx, t.journals, journals[None]),
         legs=legs,
         payouts=payouts[None],
         payout_approvals=payout_approvals,

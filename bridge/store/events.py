@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from bridge.core.money import BTC
+from bridge.store import archive
 from bridge.store.rows import Rows, between
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
 from bridge.store.together import Together
@@ -74,9 +75,11 @@ def number(tx: Connection, *, limit: int) -> int:
 
 
 def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[Any]:
-    """Rows (position, body) of the merchant's events above `after`, in order."""
-    query = select(event_positions.c.position, events.c.body).join(events, events.c.id == event_positions.c.event_id)
-    return _FEED.listing(tx, match={"merchant": merchant}, cursor=(after,), limit=limit, query=query)
+    """Rows (position, body, …) of the merchant's events above `after`, in order."""
+    told = (event_positions.c.position, events.c.body, events.c.id, events.c.invoice_id)
+    query = select(*told).join(events, events.c.id == event_positions.c.event_id)
+    rows = _FEED.listing(tx, match={"merchant": merchant}, cursor=(after,), limit=limit, query=query)
+    return archive.filled(tx, events, rows)
 
 
 def end(tx: Connection) -> int:

@@ -104,8 +104,9 @@ OPENING = '"invoice":'
 
 def _told(tx: Connection, invoice_id: str) -> str:
     """What an opening was answered, from the event of it: after some days that alone is kept."""
-    its = (events.c.invoice_id == invoice_id, events.c.sequence == 1)
-    body: str = tx.execute(select(events.c.body).where(*its)).scalar_one()
+    event = Rows(table=events).find(tx, invoice_id=invoice_id, sequence=1)
+    assert event is not None  # what is told again was compared with it
+    body: str = event.body
     return body.partition(OPENING)[2].removesuffix("}")
 
 

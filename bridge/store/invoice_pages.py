@@ -17,8 +17,8 @@ from bridge.core.credit import Payment
 from bridge.core.invoice import Invoice
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
+from bridge.store import archive, ledger, rows
 from bridge.store import invoices as invoice_rows
-from bridge.store import ledger, rows
 from bridge.store import targets as target_rows
 from bridge.store.tables import (
     UNSETTLED,
@@ -146,7 +146,8 @@ def listing(
 ) -> Sequence[Row[Any]]:
     """Such invoices in one of the ORDERS, behind the row whose columns of it the cursor has."""
     walked = ("merchant",) if order in BY_SUM else ()
-    return rows.page(tx, narrowed.of(select(invoices), walked=walked), order=ORDERS[order], cursor=cursor, limit=limit)
+    query = narrowed.of(select(invoices), walked=walked)
+    return archive.filled(tx, invoices, rows.page(tx, query, order=ORDERS[order], cursor=cursor, limit=limit))
 
 
 def totals(tx: Connection, narrowed: Narrowed, *, most: int) -> Sequence[Row[Any]]:
@@ -162,7 +163,7 @@ def totals(tx: Connection, narrowed: Narrowed, *, most: int) -> Sequence[Row[Any
 def of_ids(tx: Connection, ids: Iterable[str]) -> dict[str, InvoiceFacts]:
     wanted = sorted(set(ids))
     known = tx.execute(select(invoices).where(invoices.c.id.in_(wanted))).all() if wanted else []
-    return {facts.row.id: facts for facts in of_rows(tx, known)}
+    return {facts.row.id: facts for facts in of_rows(tx, archive.filled(tx, invoices, known))}
 
 
 def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:

@@ -18,6 +18,7 @@ from bridge.core.kinds import WITHDRAWN
 from bridge.core.quote import Quote
 from bridge.core.rail import RAIL
 from bridge.core.schedule import DONE, LOOK_CLASSES, OLD, URGENT, YOUNG, YOUNG_SECONDS
+from bridge.store import archive
 from bridge.store.ahead import is_free
 from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
@@ -126,14 +127,15 @@ def as_shown(tx: Connection, public_ids: Iterable[str]) -> dict[str, InvoiceRow]
     """The invoices of these pages by their public ids, with the number of their targets (`ways_offered`). A row that is equal to an
     earlier one says that nothing of its invoice has changed, quotes and payments included.
     """
-    return {row.public_id: row for row in tx.execute(_AS_SHOWN, {"public_ids": list(public_ids)})}
+    rows = tx.execute(_AS_SHOWN, {"public_ids": list(public_ids)}).all()
+    return {row.public_id: row for row in archive.filled(tx, invoices, rows)}
 
 
 def to_look_at(tx: Connection, invoice_id: str, *, network: str) -> Sequence[InvoiceRow]:
     """All that a look asks first, but the payments, in one: a row per target with the invoice, what its newest quote asks for, and
     the highest block that is known. Empty where there is no such invoice.
     """
-    return tx.execute(_TO_LOOK_AT, {"invoice_id": invoice_id, "network": network}).all()
+    return archive.filled(tx, invoices, tx.execute(_TO_LOOK_AT, {"invoice_id": invoice_id, "network": network}).all())
 
 
 def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
@@ -319,7 +321,8 @@ def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: dateti
 
 def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
     """All invoices in the order of their ids, `limit` at a time: for checks that walk over everything."""
-    return rows_page(tx, select(invoices), order=(invoices.c.id,), cursor=(after,), limit=limit)
+    found = rows_page(tx, select(invoices), order=(invoices.c.id,), cursor=(after,), limit=limit)
+    return archive.filled(tx, invoices, found)
 
 
 def failed_in_a_row(tx: Connection, *, merchant: str, customer_id: str, at_most: int) -> int:

@@ -30,6 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.operators import desc_op
 
+from bridge.store import archive
+
 Cursor = Sequence[Any]
 Made = TypeVar("Made")
 
@@ -46,7 +48,8 @@ class Rows:
     def find(self, tx: Connection, key: Any = None, /, *, lock: bool = False, **match: Any) -> Row[Any] | None:
         """The one row with this key, or with these unique columns; `lock` keeps other writers of it waiting until `tx` ends."""
         match = match or {self._key.name: key}
-        return tx.execute(_find(self.table, tuple(match), lock=lock), match).one_or_none()
+        found = tx.execute(_find(self.table, tuple(match), lock=lock), match).one_or_none()
+        return found if found is None else self._whole(tx, [found])[0]
 
     def listing(
         self,
@@ -59,17 +62,19 @@ class Rows:
     ) -> Sequence[Row[Any]]:
         """Rows with these columns, in `order`, behind the cursor; `query` selects them with something of another table."""
         query = (select(self.table) if query is None else query).where(*self._is(match or {}), *where)
-        return page(tx, query, order=self.order, cursor=cursor, limit=limit)
+        return self._whole(tx, page(tx, query, order=self.order, cursor=cursor, limit=limit))
 
     def of(self, tx: Connection, parent: Any, /) -> Sequence[Row[Any]]:
         """All rows under one invoice, or whatever they stand under, from the first."""
-        return tx.execute(_find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
+        return self._whole(
+            tx, tx.execute(_find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
+        )
 
     def of_each(self, tx: Connection, parents: Sequence[Any], /) -> dict[Any, list[Row[Any]]]:
         """The same of several, by their keys: one question for all."""
         found: dict[Any, list[Row[Any]]] = {parent: [] for parent in parents}
-        under = self.table.c[self.under]
-        for row in tx.execute(select(self.table).where(under.in_(parents)).order_by(*self.told)):
+        query = select(self.table).where(self.table.c[self.under].in_(parents)).order_by(*self.told)
+        for row in self._whole(tx, tx.execute(query).all()):
             found[getattr(row, self.under)].append(row)
         return found
 
@@ -105,6 +110,10 @@ class Rows:
 
     def remove(self, tx: Connection, *where: Any, **match: Any) -> None:
         tx.execute(delete(self.table).where(*self._is(match), *where))
+
+    def _whole(self, tx: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """With what an archive has of them."""
+        return archive.filled(tx, self.table, rows) if self.table in archive.EMPTIED else rows
 
     @property
     def _key(self) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, or_, select, text
 
 from bridge.core.reference import Ask
-from bridge.store import rows
+from bridge.store import archive, rows
 from bridge.store.rows import Cursor
 from bridge.store.tables import NUMBERED, REACHABLE, invoices, payments, targets
 
@@ -34,7 +34,8 @@ class Search:
     def rows(self, ids: Sequence[str]) -> Sequence[Row[Any]]:
         if not ids:
             return []
-        return self.tx.execute(select(invoices).where(invoices.c.id.in_(ids)).order_by(*_NEWEST)).all()
+        query = select(invoices).where(invoices.c.id.in_(ids)).order_by(*_NEWEST)
+        return archive.filled(self.tx, invoices, self.tx.execute(query).all())
 
     def described(
         self, words: Sequence[str], *, among: int, behind: Cursor | None

@@ -157,6 +157,7 @@ BODIES, SESSIONS = "length(body) > 0", "headers <> '{}'"
 # Only what opened an invoice can be told again by its event: the others would be looked at again by each purge.
 ANSWERS = "answer <> '' AND answer_status = 201"
 CONTACTS = "customer_email <> '' OR return_url <> ''"
+UNPACKED = "packed_at IS NULL"
 
 invoices = _table(
     "invoices",
@@ -194,6 +195,8 @@ invoices = _table(
     Column("next_look_at", UtcTime, nullable=False),
     Column("lease_until", UtcTime),
     Column("lease_owner", Text),
+    # Since when part of what its rows say stands in its archive; None while all of it stands in them.
+    Column("packed_at", UtcTime),
     UniqueConstraint("merchant", "billing_payment_id"),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("status IN ('new','processing','settled','expired','invalid')", name="status"),
@@ -206,6 +209,7 @@ invoices = _table(
     Index("ix_invoices_created", "created_at"),
     _where("ix_invoices_gap", "gap_since", condition="gap_since IS NOT NULL"),
     _where("ix_invoices_contacts", "created_at", condition=CONTACTS),
+    _where("ix_invoices_unpacked", "created_at", condition=UNPACKED),
     Index("ix_invoices_open", "status", "closed_at", "wallet_id"),
     Index("ix_invoices_trace", "trace_id"),
     Index("ix_invoices_amount", "currency", "amount_minor", "created_at"),
@@ -217,6 +221,16 @@ invoices = _table(
     _where("ix_invoices_status", "status", "created_at", condition=UNSETTLED),
     _where("ix_invoices_hold", "hold", "created_at", condition="hold IS NOT NULL"),
     CheckConstraint("screening IN ('none','clear','hit','pending','unanswered')", name="screening"),
+)
+
+# What old invoices' rows said, see store.archive. While `is_open`, in the transaction that moves it, history may be changed.
+archives = _table(
+    "archives",
+    Column("invoice_id", Text, ForeignKey("invoices.id"), primary_key=True),
+    Column("form", Integer, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("is_open", Boolean, nullable=False, server_default=false()),
 )
 
 # Where an invoice is paid to, over which rail. An invoice's own address and wallet_id are those of its first one.
@@ -857,6 +871,7 @@ APPEND_ONLY = (
     "mark_approvals",
     "derived_addresses",
     "policy_approvals",
+    "archives",
 )
 # Rows that stay for ever, with the columns that never change; the others say what became of them.
 FROZEN = {

@@ -20,8 +20,8 @@ from bridge.people.operators import issue_token
 from tests.admin.office import PASSWORD, STAFF, Office
 from tests.web.conftest import API_KEY
 
-# A restore makes the database that pages and API would need, a purge is the worker's, only sooner.
-IN_NO_ROW = {"restore", "purge", "after-failover"}
+# A restore makes the database that pages and API would need, a purge is the worker's, only sooner; thaw ends that work.
+IN_NO_ROW = {"restore", "purge", "thaw", "after-failover"}
 # None of daily work, and what has no key by which a repeated call would be one.
 WITHOUT_PAGE = {"reconcile baseline", "treasury funded", "treasury moved"}
 # A value of what `operator change` does over HTTP; a funding, see above.

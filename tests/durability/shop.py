@@ -158,8 +158,9 @@ class Shop:
         url = f"http://127.0.0.1:{port or self.port}{path}"
         return requests.request(method, url, headers=headers, timeout=30, **options)
 
-    def until(self, look: Callable[[], Any], what: str) -> Any:
-        """What `look` returns once it is something. While nothing moves the clock is moved, as a day would.
+    def until(self, look: Callable[[], Any], what: str, *, nudges: bool = True) -> Any:
+        """What `look` returns once it is something. While nothing moves the clock is moved, as a day would: to a worker that runs
+        a jump, after which nothing is done for its age alone.
 
         Raises Died as soon as a program was killed, AssertionError after a bounded time.
         """
@@ -171,7 +172,7 @@ class Shop:
                     return found
             if self.victims():
                 raise Died(what)
-            if time.monotonic() - nudged > IMPATIENT_AFTER_SECONDS:
+            if nudges and time.monotonic() - nudged > IMPATIENT_AFTER_SECONDS:
                 nudged = time.monotonic()
                 self.advance(31)
             time.sleep(0.01)

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from bridge.context import BESIDE_CRASH_POINTS, CRASH_POINTS
+from bridge.core.schedule import DONE
 from tests.durability.programs import Program
 from tests.durability.shop import Died, Shop
 from tests.durability.truth import faults_in
@@ -23,6 +24,8 @@ SCENARIO_OF = {
     "billing_change.committing": "changed",
     "ruling.committing": "held",
     "ruling.committed": "held",
+    "archive.committing": "old",
+    "archive.committed": "old",
 }
 CELLS = [(point, SCENARIO_OF.get(point, "ordinary")) for point in CRASH_POINTS]
 # Opening with an address of the pool takes another way through the same places.
@@ -48,6 +51,7 @@ def test_a_program_killed_anywhere_loses_nothing_and_does_nothing_twice(shops, p
     shop = shops(
         subtc={"spare_addresses": 2 if scenario == "spare" else 0},
         rule=RULES.get(scenario, {}),
+        settings=SETTINGS.get(scenario, {}),
         beside=(rail,) if rail else (),
     )
     drive = SCENARIOS[scenario]
@@ -146,6 +150,20 @@ def held(shop: Shop, point: str | None) -> None:
     shop.until_set_paid(PAYMENT)
 
 
+def old(shop: Shop, point: str | None) -> None:
+    """The payment is long over: nobody looks at it any more, and it is packed."""
+    if not _is_settled(shop):
+        ordinary(shop, point)
+        shop.control("mine", blocks=6)
+        for days in (45, 2):
+            shop.kill_all()
+            shop.advance(days * 86_400)
+            shop.start(**({"crash_at": point} if point else {}))
+            shop.until(lambda: shop.values("SELECT look_class FROM invoices") == [DONE], "nobody looks any more")
+    packed = "SELECT count(*) FROM invoices WHERE packed_at IS NOT NULL"
+    shop.until(lambda: shop.count(packed), "the invoice is packed", nudges=False)
+
+
 def beside(shop: Shop, _point: str | None) -> None:
     """The payer asks for Lightning and pays there, and nothing comes to the address."""
     invoice = shop.open(PAYMENT)
@@ -174,6 +192,7 @@ def _is_watched(shop: Shop, address: str) -> bool:
 
 
 RULES = {"held": {"large_sat": 5_000}}
+SETTINGS = {"old": {"archive_after_days": 30}}
 SCENARIOS: dict[str, Callable[[Shop, str | None], None]] = {
     "ordinary": ordinary,
     "late": late,
@@ -181,5 +200,6 @@ SCENARIOS: dict[str, Callable[[Shop, str | None], None]] = {
     "requoted": requoted,
     "changed": changed,
     "held": held,
+    "old": old,
     "beside": beside,
 }

@@ -460,6 +460,7 @@ ACTING = {
     "policy reject": ("1",),
     "recheck": (),
     "purge": (),
+    "thaw": (),
     "claims open": ("inv_1", "--said", "I paid"),
     "claims advance": ("clm_1", "dispute"),
     "claims close": ("clm_1", "withdrawn"),
