@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from bridge.books.compare import wallet_variances
+from bridge.books.verify import book_differences
 from bridge.core.errors import Refused, Unavailable
 from bridge.core.rail import Target
 from bridge.invoices.inbox import receive_callback
@@ -113,17 +114,29 @@ def test_a_satoshi_that_lies_in_two_channels_is_no_difference_and_a_second_that_
 
 def test_a_payment_that_is_booked_between_two_questions_to_the_books_is_no_difference(shop: Shop) -> None:
     """On PostgreSQL each question sees what is committed by then."""
+    seen = settled_behind(shop, "account_balances", "wallet:lightning")
+    assert wallet_variances(shop.world.bridge)[0] == {"hot": 0, "lightning": 0}
+    assert seen
+
+
+def test_what_is_booked_while_the_books_are_checked_is_no_difference(shop: Shop) -> None:
+    seen = settled_behind(shop, "ORDER BY invoices.id")
+    assert book_differences(shop.world.bridge) == []
+    assert seen
+
+
+def settled_behind(shop: Shop, said: str, told: str = "") -> list[str]:
+    """The invoice is paid, and looked at behind the first question that says this; what that was."""
     seen = list[str]()
     shop.pay(shop.offer())
 
     @event.listens_for(shop.world.bridge.store.engine, "after_cursor_execute")
-    def book(_: Any, __: Any, statement: str, asked: Any, *___: Any) -> None:
-        if not seen and "account_balances" in statement and "wallet:lightning" in str(asked):
+    def look(_: Any, __: Any, statement: str, asked: Any, *___: Any) -> None:
+        if not seen and said in statement and told in str(asked):
             seen.append(statement)
             assert shop.world.seen(shop.invoice)[0] == "settled"
 
-    assert wallet_variances(shop.world.bridge)[0] == {"hot": 0, "lightning": 0}
-    assert seen
+    return seen
 
 
 def test_less_than_a_satoshi_is_kept_and_the_books_agree(shop: Shop) -> None:
