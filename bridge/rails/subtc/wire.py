@@ -18,9 +18,13 @@ from bridge.core.evidence import Health, Sent, WalletBalance
 from bridge.core.money import MAX_MONEY_SAT
 from bridge.outbound import CallFailed, Reply
 
+log = logging.getLogger(__name__)
+
 Result = Mapping[str, Any]
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _TXID = re.compile(r"[0-9a-f]{64}")
+# Of a send these say that some call with its key exists, or that the call was cut short: its outcome is what is unknown.
+_DOUBTFUL_STATUSES = frozenset({408, 409, 425})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +177,6 @@ def _parsed(reply: Reply) -> object:
 def _code_of(parsed: Mapping[str, Any]) -> str:
     code = parsed.get("error")
     return code if isinstance(code, str) and _CODE.fullmatch(code) else "UNNAMED"
-
-
-log = logging.getLogger(__name__)
-
-# These say that some call with this key exists, or that the call was cut short: its outcome is what is unknown.
-_DOUBTFUL_STATUSES = frozenset({408, 409, 425})
 
 
 def read_sent(reply: Reply, *, gross_sat: int, echo: Mapping[str, object]) -> Sent:
