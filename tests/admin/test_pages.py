@@ -193,6 +193,13 @@ def test_the_journal_says_states_and_reasons_in_words(small_office):
     assert not re.search(r">(seen|new|processing)<|new →", text)
 
 
+def test_the_books_of_an_invoice_are_in_satoshi_and_in_money(small_office):
+    invoice = small_office.settled("1001")
+    text = small_office.see("vic", f"/invoices/{invoice['id']}").replace("\xa0", " ")
+    assert f">{invoice['quote']['due_sat']:,} sat<" in text
+    assert f">{invoice['amount']} USD<" in text and f">−{invoice['amount']} USD<" in text and " BTC</span></td>" not in text
+
+
 def test_an_altered_audit_row_is_said_on_the_page(small_office):
     from sqlalchemy import text
 
@@ -239,6 +246,9 @@ def test_levels_stand_between_round_values():
     middles = [FLOOR - bar.y - bar.height // 2 for bar in chart.bars if bar.height]
     assert middles == [0, 250 * ROOM // 400, 100 * ROOM // 400]
     assert levels("rate", [("1", None, "–")]).is_empty
+    still = levels("rate", [("1", 520_000_000, "5 200 000")], tick=lambda value: f"{value // 100:,}")
+    assert [tick.text for tick in still.ticks] == ["5,200,000", "5,210,000"]
+    assert still.bars[0].x > still.left > LEFT  # so long a figure has its room
     (only,) = levels("rate", [("1", 6_500, "65")]).bars
     assert only.height == DASH
 

@@ -14,6 +14,8 @@ from bridge.web.admin.door import bridge, texts
 # The drawing, and the room around the bars: names of values to the left, figures above, days beneath.
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 560, 210, 100, 26, 30
 GAP, DASH = 6, 8
+# What a letter of an axis takes where it is largest, on a phone.
+LETTER = 13
 FLOOR, ROOM = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
 # Every so many days one is named, the last always.
 DAYS_NAMED = 4
@@ -80,7 +82,8 @@ def levels(name: str, points: Sequence[Point], *, unit: str = "", tick: Callable
     """A dash for each value between the round ones around the lowest and the highest: for what is never near zero."""
     known = [value for _, value, _ in points if value is not None]
     lowest, highest = min(known, default=0), max(known, default=0)
-    step = _round_up(max(-(-(highest - lowest) // 2), 1))
+    # What hardly moves is drawn so: a thousandth at least, for an axis of cents would say nothing.
+    step = _round_up(max(-(-(highest - lowest) // 2), highest // 1_000, 1))
     bottom = lowest // step * step
     top = max(-(-highest // step) * step, bottom + step)
     drawn = []
@@ -106,14 +109,16 @@ def _chart(
     *,
     unit: str = "",
 ) -> Chart:
-    step, last = (WIDTH - LEFT) // max(len(points), 1), len(points) - 1
+    marks = tuple(Tick(y=FLOOR - above, text=tick(value)) for value, above in ticks)
+    left = max(LEFT, LETTER * max((len(mark.text) for mark in marks), default=0))
+    step, last = (WIDTH - left) // max(len(points), 1), len(points) - 1
     known = [(value, place) for place, (_, value, _) in enumerate(points) if value is not None and value > 0]
     highest = max(known, default=(0, last))[1]
     # Two figures side by side would run into each other.
     told = {highest, last} if last - highest > 3 else {last} if known and known[-1][1] == last else {highest}
     found = [
         Bar(
-            x=LEFT + place * step + GAP // 2,
+            x=left + place * step + GAP // 2,
             y=y,
             width=step - GAP,
             height=height,
@@ -124,8 +129,7 @@ def _chart(
         )
         for place, y, height in drawn
     ]
-    marks = tuple(Tick(y=FLOOR - above, text=tick(value)) for value, above in ticks)
-    return Chart(name=name, bars=tuple(found), ticks=marks, unit=unit)
+    return Chart(name=name, bars=tuple(found), ticks=marks, unit=unit, left=left)
 
 
 def charts(days: list[Day]) -> list[Chart]:

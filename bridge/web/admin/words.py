@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bridge.core.money import EXPONENTS, minor_text
+from bridge.core.money import BTC, EXPONENTS, minor_text
 from bridge.language import Texts
 from bridge.upkeep.check import Alert, Check
 
@@ -31,6 +31,7 @@ def machine_words(chosen: Texts, *, why_so: Callable[[str], str]) -> dict[str, C
         "block_value": lambda name, value, currency="": _block_value(chosen, why_so, name, value, currency),
         "status_name": lambda code: statuses.get(code) or chosen.section("desk.payout_states").get(code, code),
         "event_name": lambda kind: chosen.section("story.events").get(kind, kind),
+        "in_asset": lambda units, asset: _in_asset(chosen, units, asset),
         "journal_name": lambda kind: _journal_name(chosen, kind),
     }
 
@@ -63,7 +64,7 @@ def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: 
     if isinstance(value, bool):
         return chosen(f"desk.values.{str(value).lower()}")
     if isinstance(value, int) and name.endswith("_sat"):
-        return f"{'−' if value < 0 else ''}{chosen.number(str(abs(value)))} {chosen('desk.sat')}"
+        return _in_asset(chosen, value, BTC)
     if isinstance(value, int) and name.endswith("_bps"):
         return percent(chosen, value)
     if name in _MONEY and currency and isinstance(value, str):
@@ -75,6 +76,15 @@ def _block_value(chosen: Texts, why_so: Callable[[str], str], name: str, value: 
     kind = chosen.section("kinds").get(value, {}).get("name", "")
     known = (kind, *(chosen.section(f"desk.{each}").get(value, "") for each in _GROUPS))
     return next(filter(None, known), "") or why_so(value) or value
+
+
+def _in_asset(chosen: Texts, units: int, asset: str) -> str:
+    """What a ledger counts, as people do: satoshi, or money."""
+    n = abs(units)
+    told = (
+        f"{chosen.number(str(n))} {chosen('desk.sat')}" if asset == BTC else chosen.money(minor_text(n, asset), asset)
+    )
+    return f"{'−' if units < 0 else ''}{told}"
 
 
 def _journal_name(chosen: Texts, kind: str) -> str:
