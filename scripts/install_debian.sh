@@ -15,7 +15,7 @@ present() {
         openssl) command -v openssl >/dev/null ;;
         promtool) command -v promtool >/dev/null ;;
         wrk) command -v wrk >/dev/null ;;
-        chromium) command -v chromium >/dev/null ;;
+        chromium) command -v chromium-headless-shell >/dev/null || command -v chromium-browser >/dev/null ;;
         zbar) command -v zbarimg >/dev/null ;;
         calc) command -v soffice >/dev/null ;;
         npm) command -v npm >/dev/null ;;
@@ -40,7 +40,7 @@ packages_of() {
         openssl) echo openssl ;;
         promtool) ;;  # unpacked below
         wrk) echo wrk ;;
-        chromium) echo chromium fonts-dejavu-core ;;
+        chromium) echo chromium-headless-shell fonts-dejavu-core ;;
         zbar) echo zbar-tools ;;
         calc) echo libreoffice-calc-nogui ;;
         npm) echo npm ;;

@@ -60,7 +60,7 @@ def test_a_doorbell_is_answered_at_once(world: World) -> None:
     with running(Worker(world.bridge)):
         world.pay(invoice, confirmations=1)
         world.ring(invoice)
-        until(lambda: world.billing.types() == ["invoice.settled"], seconds=5)
+        until(lambda: world.billing.types() == ["invoice.settled"], seconds=20)
 
 
 def test_a_new_block_wakes_what_waits_for_it(world: World) -> None:
@@ -132,7 +132,7 @@ def test_a_dead_endpoint_does_not_hold_up_another_merchant(world: World) -> None
             mine = world.open("mine")
             world.pay(mine, confirmations=1)
             world.ring(mine)
-            until(lambda: world.billing.types("shop") == ["invoice.settled"], seconds=5)
+            until(lambda: world.billing.types("shop") == ["invoice.settled"], seconds=20)
             assert len(world.billing.types("other")) == 4
         finally:
             release.set()

@@ -27,8 +27,8 @@ FLAGS = [
 
 
 def chromium_path() -> str | None:
-    """The browser of this machine; `make test` installs it."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    """The browser of this machine; `make test` installs it. The one that has no window at all does a page in a third of the time."""
+    return next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 30
+START_SECONDS = 120
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,13 +48,13 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
-    def stop(self, seconds: float = 40) -> int:
+    def stop(self, seconds: float = 120) -> int:
         """SIGTERM, as a service supervisor does; returns the exit code."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         return self.wait(seconds)
 
-    def wait(self, seconds: float = 40) -> int:
+    def wait(self, seconds: float = 120) -> int:
         deadline = time.monotonic() + seconds
         while (code := self.exit_code) is None:
             if time.monotonic() > deadline:

@@ -5,6 +5,7 @@ Owns the driving, whose every step may be repeated; must not look into the bridg
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ KEY = "SUBTC-KEY-" + "a" * 48
 WALLET = "wt_" + "b" * 44
 API_KEY = "k" * 30
 SECRET = "whsec_" + "A" * 32
-STEP_SECONDS = 30
+STEP_SECONDS = 120
 IMPATIENT_AFTER_SECONDS = 0.7
+# As many programs that want a processor are usual for a run of the tests: more of them, and everything takes longer.
+USUAL_LOAD = 2 * (os.cpu_count() or 1)
 OWED = """
     SELECT (SELECT count(*) FROM deliveries WHERE state = 'pending') + (SELECT count(*) FROM unnumbered_events)
          + (SELECT count(*) FROM audit) - (SELECT count(*) FROM audit_chain)
@@ -160,7 +163,8 @@ class Shop:
 
     def until(self, look: Callable[[], Any], what: str, *, nudges: bool = True) -> Any:
         """What `look` returns once it is something. While nothing moves the clock is moved, as a day would: to a worker that runs
-        a jump, after which nothing is done for its age alone.
+        a jump, after which nothing is done for its age alone; sooner than the programs could have moved, what one of them holds would
+        lapse in its hands.
 
         Raises Died as soon as a program was killed, AssertionError after a bounded time.
         """
@@ -172,7 +176,8 @@ class Shop:
                     return found
             if self.victims():
                 raise Died(what)
-            if nudges and time.monotonic() - nudged > IMPATIENT_AFTER_SECONDS:
+            patience = IMPATIENT_AFTER_SECONDS * max(1, os.getloadavg()[0] / USUAL_LOAD)
+            if nudges and time.monotonic() - nudged > patience:
                 nudged = time.monotonic()
                 self.advance(31)
             time.sleep(0.01)

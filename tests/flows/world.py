@@ -55,7 +55,7 @@ def answer(outcome: str = "delivered", status: int | None = 200, *, retry_after_
     )
 
 
-def until(look: Callable[[], Any], *, seconds: float = 10) -> Any:
+def until(look: Callable[[], Any], *, seconds: float = 60) -> Any:
     """What `look` returns once it is something; fails after a bounded time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
