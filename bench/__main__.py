@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench import base as other
-from bench import books, history, http_routes, latency, lightning, memory, module, peer, polling, scale, starts
+from bench import books, history, http_routes, latency, lightning, memory, module, peer, polling, scale, starts, year
 from bench.place import ENGINES, open_bench, open_database
 from bench.table import Report
 
@@ -28,12 +28,12 @@ PARTS = (
     "memory",
     "lightning",
 )
-PEER, BASE, HISTORY = "peer", "base", "history"
+PEER, BASE, HISTORY, YEAR = "peer", "base", "history", "year"
 
 
 @click.command()
 @click.option("--seconds", default=5.0, show_default=True, help="How long each measurement runs.")
-@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER, BASE, HISTORY)), help="Only these parts.")
+@click.option("--only", multiple=True, type=click.Choice((*PARTS, PEER, BASE, HISTORY, YEAR)), help="Only these parts.")
 @click.option("--peer", "with_peer", is_flag=True, help="Beside LNbits too, which is installed into build/.")
 @click.option(
     "--base",
@@ -90,12 +90,16 @@ def main(
                     books.measure(report, name, url)
             if HISTORY in parts:
                 history.measure(bench, report, name, few=settled[0], many=settled[1])
+            if YEAR in parts:
+                year.measure(bench, report, name)
             if parts & {"memory", BASE}:
                 memory.measure(bench, report, name)
             if BASE in parts:
                 other.measure(bench, report, name, rounds=rounds)
             if lnbits:
                 peer.measure(bench, report, name, lnbits)
+        if YEAR in parts:
+            year.looks(report)
         if "nodes" in parts and "postgresql" in engines:
             latency.more_nodes(bench, report)
         if "polling" in parts:

@@ -5,7 +5,21 @@ import shutil
 
 import pytest
 
-from bench import base, books, history, http_routes, latency, lightning, memory, module, peer, polling, scale, starts
+from bench import (
+    base,
+    books,
+    history,
+    http_routes,
+    latency,
+    lightning,
+    memory,
+    module,
+    peer,
+    polling,
+    scale,
+    starts,
+    year,
+)
 from bench.place import open_bench
 from bench.table import Report
 from tests.durability.programs import ROOT
@@ -141,6 +155,22 @@ def test_years_of_settled_invoices_are_measured(bench, engine):
     for side in ("this", "base"):
         assert f"{engine}: {side}: bytes a settled invoice" in told
         assert f"{engine}: {side}: journal of a month, 100 / 40 settled" in told
+
+
+@in_ci
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_a_year_is_told_of_what_lives_leave_behind(bench, engine):
+    report = Report()
+    year.measure(bench, report, engine, a_day=1_000, copies=40)
+    told = {figure.name: figure.value for figure in report.figures}
+    assert told[f"{engine}: day 365: million rows"] > 1_000 * 365
+    [due] = [value for name, value in told.items() if "to purge" in name]
+    assert due >= 3 * 1_000, "a doorbell's body and headers, and what the opening was answered"
+
+
+def test_a_year_counts_the_looks_that_the_schedule_asks_for():
+    assert max(year.looks_of(is_paid=True)) == 7, "until its watch is over"
+    assert max(year.looks_of(is_paid=False)) == 37, "and a month longer where nobody paid"
 
 
 @in_ci
