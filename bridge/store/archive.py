@@ -89,10 +89,10 @@ def _may_go(before: datetime, now: datetime) -> list[Any]:
         ),
     )
     return [
-        text(f"invoices.{UNPACKED}"),
+        text(UNPACKED),
+        invoices.c.look_class == DONE,
         invoices.c.created_at < before,
         invoices.c.updated_at < before,
-        invoices.c.look_class == DONE,
         invoices.c.status.in_(("settled", "expired")),
         invoices.c.hold.is_(None),
         invoices.c.lease_until.is_(None) | (invoices.c.lease_until < now),

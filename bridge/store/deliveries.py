@@ -125,7 +125,11 @@ def newest_attempt(tx: Connection, merchant: str) -> Row[Any] | None:
     """How the last try to tell this merchant anything ended."""
     query = select(delivery_attempts).join(deliveries, deliveries.c.id == delivery_attempts.c.delivery_id)
     query = query.where(deliveries.c.merchant == merchant).order_by(delivery_attempts.c.id.desc()).limit(1)
-    return tx.execute(query).one_or_none()
+    row = tx.execute(query).one_or_none()
+    if row is None and (last := _DELIVERIES.listing(tx, match={"merchant": merchant}, limit=1)):
+        # All that it was ever told is so old that it was packed.
+        return next(iter(reversed(attempts_of(tx, last[0].id))), None)
+    return row
 
 
 def attempts_of(tx: Connection, delivery_id: str) -> Sequence[Row[Any]]:

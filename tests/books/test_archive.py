@@ -19,15 +19,14 @@ from bridge.desk.day_report import period_report
 from bridge.desk.desk import audit_page, deliveries_page, invoice_dossier, series
 from bridge.desk.evidence import evidence, receipt
 from bridge.desk.explain import explain
-from bridge.desk.find import find
-from bridge.desk.invoice_list import list_narrowed
+from bridge.desk.find import find, list_narrowed
 from bridge.invoices.deliver import list_deliveries, redeliver, show_delivery
 from bridge.invoices.inbox import list_events, show_event
 from bridge.invoices.offer_beside import offer_beside
 from bridge.invoices.pay import pay_view
 from bridge.invoices.read_invoices import list_invoices
 from bridge.receipts import new_key
-from bridge.store import archive
+from bridge.store import archive, deliveries
 from tests.books.runs import change, codes, paid, reconcile
 from tests.flows.world import World, open_world
 from tests.payouts.desk import PAYER, Desk, settings, staffed
@@ -193,6 +192,14 @@ def one_packed(world: World) -> dict[str, Any]:
 def world(database_url: str) -> Iterator[World]:
     with open_world(database_url, archive_after_days=30) as opened:
         yield opened
+
+
+def test_what_a_shop_was_told_last_is_known_however_old_it_is(world: World) -> None:
+    one_packed(world)
+    with world.bridge.store.read() as tx:
+        last = deliveries.newest_attempt(tx, "shop")
+        assert last is not None and last.outcome == "delivered"
+        assert deliveries.newest_attempt(tx, "puller") is None
 
 
 def test_the_books_agree_about_what_is_packed(world: World) -> None:
