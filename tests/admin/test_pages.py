@@ -197,7 +197,11 @@ def test_the_books_of_an_invoice_are_in_satoshi_and_in_money(small_office):
     invoice = small_office.settled("1001")
     text = small_office.see("vic", f"/invoices/{invoice['id']}").replace("\xa0", " ")
     assert f">{invoice['quote']['due_sat']:,} sat<" in text
-    assert f">{invoice['amount']} USD<" in text and f">−{invoice['amount']} USD<" in text and " BTC</span></td>" not in text
+    assert (
+        f">{invoice['amount']} USD<" in text
+        and f">−{invoice['amount']} USD<" in text
+        and " BTC</span></td>" not in text
+    )
 
 
 def test_an_altered_audit_row_is_said_on_the_page(small_office):
