@@ -176,7 +176,7 @@ def list_marks(bridge: Bridge, *, match: dict[str, str], limit: int = 50) -> lis
 def show_mark(bridge: Bridge, mark_id: str) -> dict[str, Any]:
     """One mark with its approvals. Raises Refused("unknown_mark")."""
     with bridge.store.read() as tx:
-        return mark_json(tx, _mark_found(reviews.MARKS.find(tx, id=mark_id)))
+        return mark_json(tx, there(reviews.MARKS.find(tx, id=mark_id), "unknown_mark", "mark"))
 
 
 def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
@@ -256,10 +256,10 @@ def _worth_sat(tx: Tx, row: Any) -> int:
 
 def _locked(tx: Tx, mark_id: str) -> tuple[Any, Any, Any]:
     """Item, invoice and mark, locked in the order in which a ruling takes them, so that none waits crosswise."""
-    known = _mark_found(reviews.MARKS.find(tx, id=mark_id))
+    known = there(reviews.MARKS.find(tx, id=mark_id), "unknown_mark", "mark")
     item = reviews.find(tx, known.review_id, lock=True)
     row = invoices.find(tx, lock=True, id=known.invoice_id)
-    return item, row, _mark_found(reviews.MARKS.find(tx, lock=True, id=mark_id))
+    return item, row, there(reviews.MARKS.find(tx, lock=True, id=mark_id), "unknown_mark", "mark")
 
 
 def _check_approvable(tx: Tx, mark: Any, row: Any, actor: str) -> None:
@@ -272,10 +272,6 @@ def _check_approvable(tx: Tx, mark: Any, row: Any, actor: str) -> None:
 def _check_waiting(mark: Any) -> None:
     if mark.state != "proposed":
         raise Conflict("not_waiting", f"This mark is {mark.state}; there is nothing to approve.")
-
-
-def _mark_found(row: Any) -> Any:
-    return there(row, "unknown_mark", "mark")
 
 
 def _note(tx: Tx, mark: Any, action: str, *, actor: str, reason: str, now: datetime) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bridge import tracing
 from bridge.context import Bridge
-from bridge.core.errors import Refused
+from bridge.core.errors import there
 from bridge.core.evidence import Answer
 from bridge.core.schedule import next_try_at
 from bridge.invoices.poll import Submit
@@ -23,6 +23,7 @@ from bridge.invoices.record import open_review
 from bridge.logs import log
 from bridge.permit import acting, may_tell
 from bridge.store import audit, deliveries, invoices
+from bridge.store.db import Tx
 
 LEASE_SECONDS = 60
 # Half of a worker's usual hands: a dead endpoint must leave some free for the others.
@@ -167,11 +168,15 @@ def list_deliveries(bridge: Bridge, *, match: dict[str, str], limit: int) -> lis
 def show_delivery(bridge: Bridge, delivery_id: str) -> dict[str, Any]:
     """One delivery with every attempt. Raises Refused("unknown_delivery")."""
     with bridge.store.read() as tx:
-        rows = deliveries.listing(tx, match={"id": delivery_id}, limit=1)
-        if not rows:
-            raise Refused("unknown_delivery", "There is no such delivery.")
-        attempts = [columns(row, *_ATTEMPT) for row in deliveries.attempts_of(tx, delivery_id)]
-    return DeliveryView.of(rows[0]) | {"attempts_log": attempts}
+        row = _found(tx, delivery_id)
+        attempts = [columns(each, *_ATTEMPT) for each in deliveries.attempts_of(tx, delivery_id)]
+    return DeliveryView.of(row) | {"attempts_log": attempts}
+
+
+def _found(tx: Tx, delivery_id: str) -> Any:
+    return there(
+        next(iter(deliveries.listing(tx, match={"id": delivery_id}, limit=1)), None), "unknown_delivery", "delivery"
+    )
 
 
 def choose(bridge: Bridge, *, state: str | None, merchant: str | None) -> list[str]:
@@ -186,10 +191,8 @@ def redeliver(bridge: Bridge, delivery_id: str, *, actor: str, reason: str) -> b
     Raises Refused (actor_and_reason_required, forbidden, unknown_delivery).
     """
     with acting(bridge, "delivery.redeliver", actor=actor, reason=reason) as act:
-        rows = deliveries.listing(act.tx, match={"id": delivery_id}, limit=1)
-        if not rows:
-            raise Refused("unknown_delivery", "There is no such delivery.")
+        row = _found(act.tx, delivery_id)
         done = deliveries.send_again(act.tx, delivery_id, now=act.now)
         if done:
-            act.audit("redelivered", invoice_id=rows[0].invoice_id, detail={"delivery": delivery_id})
+            act.audit("redelivered", invoice_id=row.invoice_id, detail={"delivery": delivery_id})
         return done

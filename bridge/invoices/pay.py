@@ -69,6 +69,13 @@ class PayView:
     etag: str
 
 
+# What it has of the invoice's row as it is.
+_OF_ROW = (
+    *("public_id", "description", "locale", "return_url", "billing_payment_id", "status", "exception", "hold"),
+    *("confirmations_seen", "confirmations_needed", "settled_at", "closed_at"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """All that is read for a view: the invoice, its quotes, payments, targets and payouts, and the wallets that are switched off."""
@@ -132,22 +139,11 @@ def view_of(
     return PayView(
         invoice=invoice,
         ways=ways,
-        public_id=row.public_id,
-        description=row.description,
-        locale=row.locale,
-        return_url=row.return_url,
-        billing_payment_id=row.billing_payment_id,
-        status=row.status,
-        exception=row.exception,
+        **{name: getattr(row, name) for name in _OF_ROW},
         reason=reason,
-        hold=row.hold,
-        confirmations_seen=row.confirmations_seen,
-        confirmations_needed=row.confirmations_needed,
         is_quote_active=is_active,
         shown_sat=shown_sat,
         payments=[_payment(each, targets, needed=row.confirmations_needed) for each in payments],
-        settled_at=row.settled_at,
-        closed_at=row.closed_at,
         looked_at=looked_at(row, now=now),
         is_blind=is_blind(row, now=now),
         now=now,

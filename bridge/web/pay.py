@@ -157,7 +157,7 @@ def receipt(public_id: str) -> AnyResponse:
         return _back_to_page(public_id)
     texts, shop = texts_for(view.locale), here().shop
     sums = statement_json(view.statement, view.invoice["currency"])
-    payments = [p for p in shown_payments(view, shop, sums) if not p.replaced]
+    payments = [p for p in shown_payments(view, shop, sums) if not p["replaced"]]
     return Response(
         render(
             "receipt.html",
@@ -167,7 +167,7 @@ def receipt(public_id: str) -> AnyResponse:
             description=clean(view.description),
             payments=payments,
             sums=sums,
-            paid_over=[way for way in WAYS if any(p.way == way for p in payments)],
+            paid_over=[way for way in WAYS if any(p["way"] == way for p in payments)],
             pay_url=url_for("pay.page", public_id=public_id),
         )
     )

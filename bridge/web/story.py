@@ -138,24 +138,6 @@ class ToPay:
     rounding_sat: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownPayment:
-    """One payment for the payer's eyes. One over Lightning has a payment hash instead of a txid, and counts no confirmations. `line`
-    is its line of the statement; what vanished has none.
-    """
-
-    way: str
-    amount_sat: int
-    confirmations: int
-    has_depth: bool
-    txid: str
-    payment_hash: str
-    explorer_url: str
-    replaced: bool
-    first_seen_at: datetime
-    line: Mapping[str, Any] | None
-
-
 def excess_parts(view: PayView) -> list[tuple[int, str]]:
     """What was too much, in satoshi and money: what the payer asked for, all of it before he did, and what came beside that."""
     told = view.statement
@@ -183,22 +165,19 @@ def to_pay(view: PayView) -> ToPay:
     )
 
 
-def shown_payments(view: PayView, shop: Shop, sums: Mapping[str, Any]) -> list[ShownPayment]:
-    """Every payment seen, the vanished ones too: the payer should find what his wallet shows. `sums` are the statement's."""
+def shown_payments(view: PayView, shop: Shop, sums: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every payment seen, the vanished ones too: the payer should find what his wallet shows. One over Lightning has a payment hash
+    instead of a txid, and counts no confirmations. `line` is its line of `sums`, the statement's; what vanished has none.
+    """
     lines = {line["key"]: line for line in sums["payments"]}
     return [
-        ShownPayment(
-            way=payment["way"],
-            amount_sat=payment["amount_sat"],
-            confirmations=payment["confirmations"] or 0,
-            has_depth=payment["confirmations"] is not None,
-            txid=payment["txid"] or "",
-            payment_hash=payment["payment_hash"] or "",
-            explorer_url=shop.explorer_url(payment["txid"]) if payment["txid"] else "",
-            replaced=payment["replaced"],
-            first_seen_at=_time(payment["first_seen_at"]),
-            line=lines.get(payment["key"]),
-        )
+        payment
+        | {
+            "has_depth": payment["confirmations"] is not None,
+            "explorer_url": shop.explorer_url(payment["txid"]) if payment["txid"] else "",
+            "first_seen_at": datetime.fromisoformat(payment["first_seen_at"]),
+            "line": lines.get(payment["key"]),
+        }
         for payment in view.payments
     ]
 
@@ -227,7 +206,3 @@ def elsewhere_link(return_url: str) -> str:
     asked = dict(parse_qsl(address.query))
     is_of_one_payment = asked.get("func", "").startswith("payment.")
     return address._replace(query="func=payment", fragment="").geturl() if is_of_one_payment else address.geturl()
-
-
-def _time(text: str | datetime) -> datetime:
-    return text if isinstance(text, datetime) else datetime.fromisoformat(text)
