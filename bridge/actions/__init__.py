@@ -8,5 +8,3 @@ from bridge.actions.row import Action, Row
 
 ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
 ACTIONS = tuple(row for row in ROWS if isinstance(row, Action))
-# What a group of commands is about, where no command of it is written by hand.
-GROUPS = money.GROUPS | reviews.GROUPS | people.GROUPS

@@ -185,10 +185,6 @@ def _payout_cells(row: dict[str, Any]) -> tuple[str | int, ...]:
     return (*about, *money, approvals, row["invoice_id"] or "", ", ".join(notes))
 
 
-GROUPS = {
-    "refunds": "Money that goes back to a payer.",
-    "payouts": "Everything that leaves: refunds, sweeps, write-offs.",
-}
 FOR_MODULE = "the billing system's module calls it too, with its own key, for its own merchant"
 
 ROWS: tuple[Row, ...] = (

@@ -133,11 +133,6 @@ def people_lines(people: list[dict[str, Any]]) -> Iterable[str]:
     yield f"{len(people)} operators"
 
 
-GROUPS = {
-    "operator": "People who may act, and what each of them may do.",
-    "operator token": "API tokens of operators.",
-}
-
 ROWS: tuple[Row, ...] = (
     Read(
         operators.list_operators,

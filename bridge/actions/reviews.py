@@ -182,12 +182,6 @@ def _is_open(page: Any) -> bool:
     return page["claim"]["closed_at"] is None
 
 
-GROUPS = {
-    "claims": "What clients claim about invoices: stages with deadlines, and how each ended.",
-    "marks": "Invoices that count as paid by a person's word, once somebody else has approved.",
-    "grace": "Time to pay that a person gives: nothing is cancelled before its end, and nothing is forgiven.",
-}
-
 ROWS: tuple[Row, ...] = (
     Read(
         resolve_review.list_reviews,

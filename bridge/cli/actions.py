@@ -12,12 +12,15 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
-from bridge.actions import GROUPS, ROWS
+from bridge.actions import ROWS
 from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
 from bridge.actions.row import Action, Command, Row
 from bridge.cli.opened import MOMENT, acting, is_terminal, quiet, reading
 from bridge.context import Bridge
 from bridge.core.plain import as_json
+
+# What the others are about `bridge.cli.table` says.
+INNER_GROUPS = {"operator token": "API tokens of operators."}
 
 
 def made(name: str, by_hand: click.Command | None) -> click.Command:
@@ -37,7 +40,7 @@ def _group_of(main: click.Group, words: list[str]) -> click.Group:
     for count, word in enumerate(words, start=1):
         found = group.commands.get(word)
         if found is None:
-            found = click.Group(word, help=GROUPS[" ".join(words[:count])])
+            found = click.Group(word, help=INNER_GROUPS.get(" ".join(words[:count])))
             group.add_command(found)
         assert isinstance(found, click.Group), f"{word} is no group"
         group = found

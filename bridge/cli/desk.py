@@ -103,9 +103,7 @@ def explain(bridge: Bridge, reference: str, lang: str) -> None:
         click.echo(line)
 
 
-@click.group()
-def review() -> None:
-    """The queue of what waits for a person."""
+review = click.Group("review")
 
 
 @review.command("list")
@@ -154,9 +152,7 @@ def mode(bridge: Bridge, mode: str, wallet: str | None, **who: str) -> None:
     click.echo(f"{wallet or 'The bridge'} is now {mode}.")
 
 
-@click.group()
-def treasury() -> None:
-    """The wallets: what is in them, what is owed, what a sweep would take."""
+treasury = click.Group("treasury")
 
 
 @treasury.command("show")
@@ -171,9 +167,7 @@ def treasury_show(bridge: Bridge, read: bool) -> None:
     show(treasury_view(bridge))
 
 
-@click.group()
-def ledger() -> None:
-    """The journals: balances, and whether they say what the facts say."""
+ledger = click.Group("ledger")
 
 
 @ledger.command("balances")
@@ -197,9 +191,7 @@ def ledger_check(bridge: Bridge) -> None:
     sys.exit(1 if found else 0)
 
 
-@click.group()
-def deliveries() -> None:
-    """What merchants were told, and what they answered."""
+deliveries = click.Group("deliveries")
 
 
 @deliveries.command("redeliver")
@@ -224,9 +216,7 @@ def deliveries_redeliver(
     click.echo(f"{count} put back into the queue.")
 
 
-@click.group()
-def events() -> None:
-    """What we were told (in) and what we told (out)."""
+events = click.Group("events")
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
@@ -296,9 +286,7 @@ def events_replay(
         click.echo(f"{count} {outcome}")
 
 
-@click.group()
-def policy() -> None:
-    """What decides about money, version by version: who proposed it, who approved it, what is in force."""
+policy = click.Group("policy")
 
 
 @policy.command("show")

@@ -19,7 +19,7 @@ class _Imported(UserDict[str, click.Command]):
     def __missing__(self, name: str) -> click.Command:
         if name not in NAMES:
             raise KeyError(name)
-        modules, _ = COMMANDS[name]
+        modules, sentence = COMMANDS[name]
         by_hand = {
             each.name: each for module in modules if module != ACTIONS for each in import_module(module).COMMANDS
         }
@@ -29,6 +29,7 @@ class _Imported(UserDict[str, click.Command]):
 
             found = made(name, found)
         assert found is not None, f"no module of {name} has it"
+        found.help = found.help or sentence
         self.data[name] = found
         # Until here it was off, see `bridge.cli.main`.
         gc.enable()

@@ -55,9 +55,7 @@ def examined(ctx: click.Context, *, tell_billing: bool = False, with_thresholds:
     return all(found.state != FAIL for found in findings)
 
 
-@click.group("config")
-def config_group() -> None:
-    """The settings: checked, compared, shown without secrets."""
+config_group = click.Group("config")
 
 
 @config_group.command("check")
