@@ -22,8 +22,8 @@ from bridge.invoices.review_blocks import consequence
 from bridge.logs import log
 from bridge.payouts.outcome import payout_of_review, settle_unknown
 from bridge.payouts.steps import ApprovalShape
-from bridge.permit import acting, check_actor, refuse_same_person, require_words
-from bridge.store import audit, claims, events, invoices, ledger, operators, reviews
+from bridge.permit import Act, acting, check_actor, refuse_same_person, require_words
+from bridge.store import claims, events, invoices, ledger, operators, reviews
 from bridge.store.db import Tx
 
 DECISIONS = tuple(RULINGS)
@@ -118,11 +118,12 @@ def resolve(
         if item.kind == "claim" and claims.is_open(tx, item.invoice_id):
             raise Conflict("claim_open", "Close the claim: its answer to the client ends this item.")
         row = invoices.find(tx, lock=True, id=item.invoice_id) if item.invoice_id else None
+        act = Act(tx=tx, actor=actor, reason=reason, now=now)
         if decision == MARK and operators.any_exist(tx):
-            propose_mark(tx, bridge, item, row, actor=actor, reason=reason, now=now)
+            propose_mark(act, bridge, item, row)
             ruled = shown(tx, bridge, row)
         else:
-            ruled = carry_out(tx, bridge, item, row, decision=decision, actor=actor, reason=reason, rate=rate, now=now)
+            ruled = carry_out(act, bridge, item, row, decision=decision, rate=rate)
         bridge.crash_point("ruling.committing")
     bridge.crash_point("ruling.committed")
     return ruled
@@ -185,30 +186,26 @@ def mark_json(tx: Tx, row: Any) -> dict[str, Any]:
     return MarkShape.of(row, consequence=consequence(MARK), approvals=approvals)
 
 
-def propose_mark(tx: Tx, bridge: Bridge, item: Any, row: Any, *, actor: str, reason: str, now: datetime) -> None:
+def propose_mark(act: Act, bridge: Bridge, item: Any, row: Any) -> None:
     """Keeps the proposal; nothing else happens yet. `item` and `row` are locked. Raises Conflict("mark_proposed")."""
-    if (waiting := reviews.MARKS.find(tx, review_id=item.id, state="proposed")) is not None:
+    if (waiting := reviews.MARKS.find(act.tx, review_id=item.id, state="proposed")) is not None:
         detail = f"{waiting.proposed_by} proposed this already; somebody else must approve it."
         raise Conflict("mark_proposed", detail)
-    worth_sat = _worth_sat(tx, row)
-    values = {
+    worth_sat = _worth_sat(act.tx, row)
+    seen = ("merchant", "amount_minor", "currency", "received_sat", "remaining_sat")
+    values = {name: getattr(row, name) for name in seen} | {
         "id": bridge.new_id("mrk"),
         "review_id": item.id,
         "invoice_id": row.id,
-        "merchant": row.merchant,
         "state": "proposed",
-        "amount_minor": row.amount_minor,
-        "currency": row.currency,
         "worth_sat": worth_sat,
-        "received_sat": row.received_sat,
-        "remaining_sat": row.remaining_sat,
-        "proposed_by": actor,
-        "reason": reason,
+        "proposed_by": act.actor,
+        "reason": act.reason,
         "approvals_needed": bridge.marks.needed(worth_sat),
-        "proposed_at": now,
+        "proposed_at": act.now,
     }
-    reviews.MARKS.add(tx, values)
-    _note(tx, reviews.MARKS.find(tx, id=values["id"]), "mark_proposed", actor=actor, reason=reason, now=now)
+    reviews.MARKS.add(act.tx, values)
+    _note(act, reviews.MARKS.find(act.tx, id=values["id"]), "mark_proposed")
 
 
 def approve_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dict[str, Any]:
@@ -223,11 +220,11 @@ def approve_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> di
         _check_approvable(tx, mark, row, actor)
         reviews.approve_mark(tx, mark, actor=actor, reason=reason, now=now)
         if len(reviews.approvals_of_mark(tx, mark_id)) < mark.approvals_needed:
-            _note(tx, mark, "mark_approval_given", actor=actor, reason=reason, now=now)
+            _note(act, mark, "mark_approval_given")
             return mark_json(tx, mark)
         reviews.end_mark(tx, mark_id, state="approved", now=now)
-        _note(tx, mark, "mark_approved", actor=actor, reason=reason, now=now)
-        carry_out(tx, bridge, item, row, decision=MARK, actor=actor, reason=reason, now=now)
+        _note(act, mark, "mark_approved")
+        carry_out(act, bridge, item, row, decision=MARK)
         bridge.crash_point("ruling.committing")
         approved = mark_json(tx, reviews.MARKS.find(tx, id=mark_id))
     bridge.crash_point("ruling.committed")
@@ -240,12 +237,11 @@ def reject_mark(bridge: Bridge, mark_id: str, *, actor: str, reason: str) -> dic
     Raises Refused (unknown_mark, forbidden) and Conflict("not_waiting").
     """
     with acting(bridge, PROPOSE, or_may=APPROVE, actor=actor, reason=reason) as act:
-        tx, now = act.tx, act.now
-        _item, _row, mark = _locked(tx, mark_id)
+        _item, _row, mark = _locked(act.tx, mark_id)
         _check_waiting(mark)
-        reviews.end_mark(tx, mark_id, state="rejected", now=now)
-        _note(tx, mark, "mark_rejected", actor=actor, reason=reason, now=now)
-        return mark_json(tx, reviews.MARKS.find(tx, id=mark_id))
+        reviews.end_mark(act.tx, mark_id, state="rejected", now=act.now)
+        _note(act, mark, "mark_rejected")
+        return mark_json(act.tx, reviews.MARKS.find(act.tx, id=mark_id))
 
 
 def _worth_sat(tx: Tx, row: Any) -> int:
@@ -274,57 +270,44 @@ def _check_waiting(mark: Any) -> None:
         raise Conflict("not_waiting", f"This mark is {mark.state}; there is nothing to approve.")
 
 
-def _note(tx: Tx, mark: Any, action: str, *, actor: str, reason: str, now: datetime) -> None:
+def _note(act: Act, mark: Any, action: str) -> None:
     """Audits one step of a mark."""
     detail = {"mark": mark.id, "review": mark.review_id, "proposed_by": mark.proposed_by}
     detail |= {"missing_sat": mark.remaining_sat, "approvals_needed": mark.approvals_needed}
-    audit.write(tx, at=now, actor=actor, action=action, invoice_id=mark.invoice_id, reason=reason, detail=detail)
-    log(action.replace("_", ".", 1), mark_id=mark.id, invoice_id=mark.invoice_id, actor=actor)
+    act.audit(action, invoice_id=mark.invoice_id, detail=detail)
+    log(action.replace("_", ".", 1), mark_id=mark.id, invoice_id=mark.invoice_id, actor=act.actor)
 
 
 def carry_out(
-    tx: Tx,
-    bridge: Bridge,
-    item: Any,
-    row: Any,
-    *,
-    decision: str,
-    actor: str,
-    reason: str,
-    rate: Rate | None = None,
-    now: datetime,
+    act: Act, bridge: Bridge, item: Any, row: Any, *, decision: str, rate: Rate | None = None
 ) -> dict[str, Any]:
     """Answers the item, does what the ruling means for its invoice and returns the invoice's JSON, {} without one.
 
     `item` and `row` were locked in this transaction. Raises Refused("not_covered").
     """
-    reviews.resolve(tx, item.id, decision=decision, actor=actor, note=reason, now=now)
-    _audit(tx, item, row, decision=decision, actor=actor, reason=reason, now=now)
+    tx, now = act.tx, act.now
+    reviews.resolve(tx, item.id, decision=decision, actor=act.actor, note=act.reason, now=now)
+    detail = {"review": item.id, "kind": item.kind, "decision": decision}
     if row is None:
+        act.audit("review_resolved", invoice_id=item.invoice_id, detail=detail)
         return {}
-    _apply(tx, bridge, row, decision=decision, actor=actor, rate=rate, now=now)
-    if decision == review_of(item.kind).needs_cover:
-        _require_covered(shown(tx, bridge, invoices.find(tx, id=row.id)))
+    under = {"from_status": row.status, "rule": row.rule, "policy_version": row.policy_version}
+    act.audit("review_resolved", invoice_id=item.invoice_id, detail=detail, **under)
+    _apply(act, bridge, row, decision=decision, rate=rate)
+    after: Any = invoices.find(tx, id=row.id)
+    if decision == review_of(item.kind).needs_cover and after.remaining_sat > 0:
+        raise Refused("not_covered", "The money does not cover the amount; ask for the rest or mark it.")
     if decision in VERDICTS:
-        _close_others(tx, row, decision=decision, actor=actor, now=now)
-        after = invoices.find(tx, id=row.id)
-        record(tx, bridge, after, now=now, actor=actor, action="ruled")
+        _close_others(act, row, decision=decision)
+        record(tx, bridge, invoices.find(tx, id=row.id), now=now, actor=act.actor, action="ruled")
     return shown(tx, bridge, invoices.find(tx, id=row.id))
 
 
-def _require_covered(invoice: dict[str, Any]) -> None:
-    """Money may only be let pass when it is enough. Raises Refused("not_covered")."""
-    if invoice["remaining_sat"] > 0:
-        raise Refused("not_covered", "The money does not cover the amount; ask for the rest or mark it.")
-
-
-def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate: Rate | None, now: datetime) -> None:
-    if decision in VERDICTS:
-        record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts={"verdict": decision})
-        return
-    if rate is not None:
+def _apply(act: Act, bridge: Bridge, row: Any, *, decision: str, rate: Rate | None) -> None:
+    tx, now = act.tx, act.now
+    facts: dict[str, Any] = {"verdict": decision} if decision in VERDICTS else {}
+    if rate is not None and not facts:
         _value_unquoted(tx, row, rate, now=now)
-    facts: dict[str, Any] = {}
     if decision == "credit" and row.billing_change is not None:
         facts["billing_change"] = None
     if decision == "credit" and row.disagrees_since is not None:
@@ -333,9 +316,9 @@ def _apply(tx: Tx, bridge: Bridge, row: Any, *, decision: str, actor: str, rate:
         rule = rule_of(row)
         expires_at = now + timedelta(seconds=rule.invoice_expiry_seconds)
         facts |= {"expires_at": expires_at, "monitor_until": expires_at + timedelta(seconds=rule.monitor_seconds)}
-    recorded = record(tx, bridge, row, now=now, actor=actor, action=f"ruled_{decision}", facts=facts)
+    recorded = record(tx, bridge, row, now=now, actor=act.actor, action=f"ruled_{decision}", facts=facts)
     if decision == "ask_remainder" and rate is not None and recorded.invoice.status == "new":
-        renew(tx, bridge, invoices.find(tx, id=row.id), rate=rate, now=now, actor=actor)
+        renew(tx, bridge, invoices.find(tx, id=row.id), rate=rate, now=now, actor=act.actor)
 
 
 def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
@@ -351,26 +334,9 @@ def _value_unquoted(tx: Tx, row: Any, rate: Rate, *, now: datetime) -> None:
     keep_late_quote(tx, row, rate, version=version, base_minor=base_minor, rule=rule, seen_from=seen_from, now=now)
 
 
-def _close_others(tx: Tx, row: Any, *, decision: str, actor: str, now: datetime) -> None:
+def _close_others(act: Act, row: Any, *, decision: str) -> None:
     """A final word on the invoice answers its other open questions too."""
-    for other in reviews.of_invoice(tx, row.id):
+    note = "by the final word on the invoice"
+    for other in reviews.of_invoice(act.tx, row.id):
         if other.state == "open" and not review_of(other.kind).is_about_payout:
-            reviews.resolve(
-                tx, other.id, decision=decision, actor=actor, note="by the final word on the invoice", now=now
-            )
-
-
-def _audit(tx: Tx, item: Any, row: Any, *, decision: str, actor: str, reason: str, now: datetime) -> None:
-    detail = {"review": item.id, "kind": item.kind, "decision": decision}
-    audit.write(
-        tx,
-        at=now,
-        actor=actor,
-        action="review_resolved",
-        invoice_id=item.invoice_id,
-        from_status=row.status if row is not None else "",
-        reason=reason,
-        rule=row.rule if row is not None else "",
-        policy_version=row.policy_version if row is not None else "",
-        detail=detail,
-    )
+            reviews.resolve(act.tx, other.id, decision=decision, actor=act.actor, note=note, now=act.now)
