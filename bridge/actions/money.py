@@ -155,12 +155,17 @@ class TreasuryShape(View):
     sweep: dict[str, Any] | None
 
 
-def ask_for_refund(
-    bridge: Bridge, invoice_id: str, *, key: str, actor: str, reason: str, **asked: Any
-) -> dict[str, Any]:
+def asked_refund(
+    bridge: Bridge, invoice_id: str, *, key: str, actor: str, reason: str, merchant_id: str | None = None, **asked: Any
+) -> tuple[dict[str, Any], bool]:
+    """What a RefundBody asks for, and whether the same key asked before."""
     wanted = NewRefund(**asked | {"invoice_id": invoice_id, "fiat_text": asked["fiat_text"] or ""})
-    requested = request_refund(bridge, merchant_id=None, request=wanted, key=key, actor=actor, reason=reason)
-    return requested.payout | {"address_form_url": requested.form_url}
+    requested = request_refund(bridge, merchant_id=merchant_id, request=wanted, key=key, actor=actor, reason=reason)
+    return requested.payout | {"address_form_url": requested.form_url}, requested.is_replay
+
+
+def ask_for_refund(bridge: Bridge, invoice_id: str, **asked: Any) -> dict[str, Any]:
+    return asked_refund(bridge, invoice_id, **asked)[0]
 
 
 def unknown_fee(payout: dict[str, Any]) -> Iterable[str]:

@@ -10,11 +10,10 @@ from flask import Blueprint, Response, jsonify, request
 
 from bridge.actions import ROWS
 from bridge.actions.fields import Body, given_of, matched
-from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody
+from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody, asked_refund
 from bridge.actions.row import Action, Api, Row
 from bridge.core.errors import Refused
 from bridge.payouts import decide_payout
-from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.permit import MODULE
 from bridge.web.bodies import idempotency_key, merchant_or_operator, read_body, read_json, read_query, require_operator
 from bridge.web.context import here
@@ -63,25 +62,18 @@ serve(routes, ROWS, _operator)
 def post_refund(invoice_id: str) -> Response:
     """Ask for a refund, as the module or as an operator; other people approve it."""
     merchant, person = merchant_or_operator(PROPOSE)
-    body = read_json(RefundBody, read_body())
-    asked = NewRefund(
-        invoice_id=invoice_id,
-        variant=body.variant,
-        net_sat=body.net_sat,
-        fiat_text=body.fiat_text or "",
-        destination=body.destination,
-    )
-    requested = request_refund(
+    merchant_id, asked = merchant.id if merchant else None, given_of(read_json(RefundBody, read_body()))
+    payout, is_replay = asked_refund(
         here().bridge,
-        merchant_id=merchant.id if merchant else None,
-        request=asked,
+        invoice_id,
+        merchant_id=merchant_id,
         key=idempotency_key(),
-        actor=person.name if person else f"{MODULE}{merchant.id if merchant else ''}",
-        reason=body.reason,
+        actor=person.name if person else f"{MODULE}{merchant_id or ''}",
+        **asked,
     )
-    response = jsonify(requested.payout | {"address_form_url": requested.form_url})
-    response.status_code = 200 if requested.is_replay else 201
-    if requested.is_replay:
+    response = jsonify(payout)
+    response.status_code = 200 if is_replay else 201
+    if is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     return response
 

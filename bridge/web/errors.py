@@ -17,35 +17,18 @@ from bridge.logs import log
 from bridge.web.look import error_page
 
 # What a Refused code means in HTTP; every other one is 422: understood, and not acceptable.
-STATUS_OF_REFUSAL = {
-    "idempotency_key_missing": 400,
-    "idempotency_key_invalid": 400,
-    "invalid_json": 400,
-    "unauthorized": 401,
-    "bad_signature": 401,
-    "login_failed": 401,
-    "forbidden": 403,
-    "same_person": 403,
-    "unknown_operator": 403,
-    "bad_csrf_token": 403,
-    "bad_proof": 403,
-    "unknown_invoice": 404,
-    "unknown_payout": 404,
-    "unknown_policy": 404,
-    "unknown_review": 404,
-    "unknown_claim": 404,
-    "unknown_mark": 404,
-    "unknown_event": 404,
-    "unknown_reconciliation": 404,
-    "no_such_operator": 404,
-    "unknown_token_id": 404,
-    "own_access": 403,
-    "unknown_delivery": 404,
-    "unknown_token": 404,
-    "no_receipt": 404,
-    "no_receipt_key": 404,
-    "too_many_requests": 429,
+_REFUSED_AS = {
+    400: "idempotency_key_missing idempotency_key_invalid invalid_json",
+    401: "unauthorized bad_signature login_failed",
+    403: "forbidden same_person unknown_operator bad_csrf_token bad_proof own_access",
+    404: (
+        "unknown_invoice unknown_payout unknown_policy unknown_review unknown_claim unknown_mark "
+        "unknown_event unknown_reconciliation no_such_operator unknown_token_id unknown_delivery "
+        "unknown_token no_receipt no_receipt_key"
+    ),
+    429: "too_many_requests",
 }
+STATUS_OF_REFUSAL = {code: status for status, codes in _REFUSED_AS.items() for code in codes.split()}
 CODE_OF_STATUS = {
     400: "bad_request",
     404: "not_found",
