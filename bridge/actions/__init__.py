@@ -3,8 +3,8 @@
 Owns the rows together; must not know HTTP, click or a page, nor decide anything: a row calls one flow.
 """
 
-from bridge.actions import money, people, policy, reviews, upkeep
+from bridge.actions import money, people, reviews, upkeep
 from bridge.actions.row import Action, Row
 
-ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS, *policy.ROWS)
+ROWS: tuple[Row, ...] = (*money.ROWS, *reviews.ROWS, *upkeep.ROWS, *people.ROWS)
 ACTIONS = tuple(row for row in ROWS if isinstance(row, Action))

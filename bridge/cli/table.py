@@ -13,10 +13,10 @@ ACTIONS = "bridge.cli.actions"
 # Which commands each module has, written by hand; ACTIONS those that rows of the table of actions make, or a part of them.
 _BY_MODULE = {
     "bridge.cli.books": "evidence export new-receipt-key purge reconcile report thaw verify-receipt",
-    "bridge.cli.check": "check",
     "bridge.cli.desk": "deliveries events explain find invoices ledger mode policy review treasury verify-audit",
     "bridge.cli.first_config": "init",
     "bridge.cli.operate": "after-failover backup config copy-database doctor migrate recheck restore",
+    "bridge.cli.operations": "check",
     "bridge.cli.serve": "serve worker",
     SANDBOX: "demo probe sandbox",
     ACTIONS: "audit claims deliveries grace marks modes operator payouts policy reconcile refunds review treasury",

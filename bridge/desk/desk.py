@@ -64,20 +64,20 @@ class Day:
     currency: str = ""
 
 
-def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+def reviews_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "") -> Page:
     """Items by due time. Raises Refused("invalid_cursor")."""
     now, after = bridge.clock(), read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = reviews.listing(tx, match=match, cursor=after, limit=limit + 1)
-    return _page(rows, limit, lambda row: review_json(row, now=now), lambda row: write_cursor(row.due_at, row.id))
+        rows = reviews.listing(tx, match=match, cursor=after, limit=PAGE + 1)
+    return _page(rows, PAGE, lambda row: review_json(row, now=now), lambda row: write_cursor(row.due_at, row.id))
 
 
-def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:
+def deliveries_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "") -> Page:
     """Deliveries, newest first. Raises Refused("invalid_cursor")."""
     before = read_cursor(cursor) if cursor else None
     with bridge.store.read() as tx:
-        rows = deliveries.pages(tx, match=match, cursor=before, limit=limit + 1)
-    return _page(rows, limit, DeliveryView.of, lambda row: write_cursor(row.created_at, row.id))
+        rows = deliveries.pages(tx, match=match, cursor=before, limit=PAGE + 1)
+    return _page(rows, PAGE, DeliveryView.of, lambda row: write_cursor(row.created_at, row.id))
 
 
 def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit: int = PAGE) -> Page:

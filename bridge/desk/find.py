@@ -4,7 +4,7 @@ and their list as people narrow it: by merchant, status, exception, client, curr
 Owns what is looked for in which order, what a list may be narrowed to, how much is shown, and totals; must not change anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.core.reference import asks_of
-from bridge.invoices.present import time_text
+from bridge.invoices.present import columns, time_text
 from bridge.invoices.read_invoices import read_cursor, shown_of, write_cursor
 from bridge.store import dossier, invoice_pages
 from bridge.store.db import Tx
@@ -62,9 +62,8 @@ def find(bridge: Bridge, text: str, *, cursor: str = "", among: int | None = Non
             )
             why = {each: ["description"] for each in ids}
         rows = search.rows(list(why))
-        shown = shown_of(tx, bridge, rows[:MOST])
-    about = {row.id: {"customer_id": row.customer_id, "description": row.description} for row in rows}
-    found = [each | about[each["id"]] | {"found_by": sorted(set(why[each["id"]]))} for each in shown]
+        shown = _shown(tx, bridge, rows[:MOST])
+    found = [each | {"found_by": sorted(set(why[each["id"]]))} for each in shown]
     return Found(
         invoices=found,
         is_cut=len(rows) > MOST,
@@ -81,6 +80,11 @@ def dossier_of(tx: Tx, bridge: Bridge, reference: str) -> Dossier:
     if found is None:
         raise Refused("unknown_invoice", f"{len(ids)} invoices match; use the invoice id.")
     return found
+
+
+def _shown(tx: Tx, bridge: Bridge, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    shown = shown_of(tx, bridge, rows)
+    return [each | columns(row, "customer_id", "description") for each, row in zip(shown, rows, strict=True)]
 
 
 def _search(tx: Tx, bridge: Bridge) -> Search:
@@ -137,10 +141,9 @@ def list_narrowed(bridge: Bridge, asked: Mapping[str, str], *, cursor: str = "")
     with bridge.store.read() as tx:
         rows = invoice_pages.listing(tx, narrowed, cursor=behind, limit=PAGE + 1, order=order)
         sums = invoice_pages.totals(tx, narrowed, most=MOST_COUNTED)
-        found = shown_of(tx, bridge, rows[:PAGE])
-    clients = {row.id: {"customer_id": row.customer_id, "description": row.description} for row in rows}
+        found = _shown(tx, bridge, rows[:PAGE])
     return {
-        "invoices": [clients[each["id"]] | each for each in found],
+        "invoices": found,
         "next_cursor": _cursor(rows[PAGE - 1], order) if len(rows) > PAGE else None,
         "totals": [_total(each) for each in sums],
         "is_cut": sum(each.invoices for each in sums) >= MOST_COUNTED,

@@ -4,7 +4,6 @@ Owns who asked and why; what is read changes things only through the one door.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from bridge.context import Bridge
@@ -29,9 +28,7 @@ def check_again(bridge: Bridge, invoice_id: str, *, actor: str, reason: str) -> 
     return look(bridge, invoice_id, actor=actor) is not None
 
 
-def check_all_again(
-    bridge: Bridge, *, actor: str, reason: str, progress: Callable[[], None] = lambda: None
-) -> Counter[str]:
+def check_all_again(bridge: Bridge, *, actor: str, reason: str) -> Counter[str]:
     """Reads every invoice's address at the gateway and on the chain, in any mode. Counts moves as "new → settled".
 
     Raises Refused (actor_and_reason_required, forbidden).
@@ -48,7 +45,6 @@ def check_all_again(
         for row in rows:
             after = row.id
             counted[_looked(bridge, row, actor=actor)] += 1
-            progress()
 
 
 def _looked(bridge: Bridge, row: Any, *, actor: str) -> str:

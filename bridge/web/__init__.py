@@ -10,15 +10,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.context import Bridge
 from bridge.upkeep.check import Watching
+from bridge.web import admin as desk
 from bridge.web import (
-    actions_api,
     api,
     around,
     errors,
     ops,
     pay,
 )
-from bridge.web import admin as desk
 from bridge.web.context import CallbackCheck, Shop, Sign, Web
 from bridge.web.look import Look
 
@@ -61,9 +60,8 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     around.register(app, requests_per_minute=requests_per_minute)
     errors.register(app)
-    rooms = (api, actions_api, pay, ops)
-    for room in rooms:
-        app.register_blueprint(room.routes)
+    for routes in (api.routes, api.operator_routes, pay.routes, ops.routes):
+        app.register_blueprint(routes)
     if admin:
         desk.register(app)
     if trusted_proxies:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from bridge.actions.policy import PolicyShape, PolicyVersionShape, PolicyVersionsShape
+from bridge.actions.people import PolicyShape, PolicyVersionShape, PolicyVersionsShape
 from bridge.cli.group import main
 from bridge.context import Bridge
 from bridge.core.credentials import token_sha256
