@@ -19,7 +19,7 @@ from bridge.desk.find import MOVED
 from bridge.desk.grant_grace import GrantShape, may_have_grace
 from bridge.desk.resolve_review import review_json
 from bridge.invoices.deliver import DeliveryView
-from bridge.invoices.present import about, cells, columns, depth_of, time_text, way_of
+from bridge.invoices.present import QuoteView, about, cells, columns, depth_of, time_text, way_of
 from bridge.invoices.read_invoices import read_cursor, shown_with, write_cursor
 from bridge.invoices.targets import all_of
 from bridge.language import plain_texts
@@ -112,7 +112,9 @@ def invoice_dossier(bridge: Bridge, invoice_id: str, *, lang: str = "en") -> dic
         "about": about(row),
         "cells": cells(row),
         "policy": versions_of(found).get(row.policy_version),
-        "quotes": [_quote(each) for each in found.quotes[-MOST_ROWS:]],
+        "quotes": [
+            QuoteView.of(each) | columns(each, "currency", "policy_version") for each in found.quotes[-MOST_ROWS:]
+        ],
         "payments": [_payment(each, targets, needed=row.confirmations_needed) for each in found.payments[-MOST_ROWS:]],
         "beside": [_offered(each) for each in targets[1:][-MOST_ROWS:]],
         "journals": [_journal(each, found.legs[each.id]) for each in found.journals[-MOST_ROWS:]],
@@ -273,22 +275,6 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[Any]]:
 _PAYMENT = ("key", "amount_sat", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
 _ATTEMPT = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error", "at")
 _AUDITED = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
-_QUOTE = (
-    "version",
-    "kind",
-    "currency",
-    "risk_bps",
-    "due_sat",
-    "effective_from",
-    "expires_at",
-    "policy_version",
-    "samples",
-)
-
-
-def _quote(row: Any) -> dict[str, Any]:
-    money = {"base": row.base_minor, "price": row.price_minor}
-    return columns(row, *_QUOTE) | {name: minor_text(minor, row.currency) for name, minor in money.items()}
 
 
 def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bridge.core.evidence import FINAL
 from bridge.core.money import minor_text
 from bridge.desk.explain import story
 from bridge.desk.find import dossier_of
-from bridge.invoices.present import depth_of, time_text
+from bridge.invoices.present import columns, depth_of, time_text
 from bridge.invoices.record import sources_of
 from bridge.invoices.statement import refunds_of, statement_json, statement_of
 from bridge.language import plain_texts
@@ -65,14 +65,10 @@ def _document(found: Dossier) -> dict[str, Any]:
         "kind": "payment_receipt",
         "is_tax_document": False,
         "invoice_id": row.id,
-        "billing_payment_id": row.billing_payment_id,
-        "description": row.description,
         "amount": minor_text(row.amount_minor, row.currency),
-        "currency": row.currency,
-        "received_sat": row.received_sat,
-        "settled_at": time_text(row.settled_at) if row.settled_at else None,
-        "network": row.network,
-        "address": row.address,
+        **columns(
+            row, "billing_payment_id", "description", "currency", "received_sat", "settled_at", "network", "address"
+        ),
         "quote": {
             "version": quote.version,
             "rate": minor_text(quote.price_minor, quote.currency),

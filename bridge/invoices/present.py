@@ -109,6 +109,20 @@ class QuoteShape(View):
     expires_at: str
 
 
+class QuoteView(View):
+    """A price with all that it was made from, for who rules on an invoice."""
+
+    version: int
+    kind: str
+    base: Fiat
+    price: Fiat
+    risk_bps: int
+    due_sat: int
+    effective_from: str
+    expires_at: str
+    samples: str
+
+
 class WayShape(View):
     """One way to pay: `text` is what is paid to, `uri` opens a wallet. An address is good as long as the invoice."""
 

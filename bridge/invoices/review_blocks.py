@@ -3,19 +3,20 @@
 Owns the shape of the blocks; must not decide anything.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from bridge.context import Bridge
 from bridge.core.kinds import review_of
 from bridge.core.money import btc_text, minor_text, worth_minor
-from bridge.invoices.present import depth_of, time_text
+from bridge.invoices.present import QuoteView, columns, depth_of, time_text
 from bridge.language import plain_texts
 from bridge.store import idempotency, inbox, invoices, ledger, reviews
 from bridge.store.db import Tx
 
 LAST = 20
+# What is shown of a payment, its depth as people see it.
+_PAYMENT = ("key", "amount_sat", "confirmations", "first_seen_at", "replaceable", "replaced", "source")
 
 
 def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datetime) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
     quotes = invoices.quote_rows(tx, invoice.id)
     return {
         "what": {"kind": kind, "opened_at": time_text(now), "status": invoice.status, "reason": invoice.reason},
-        "quote": _quotes(quotes),
+        "quote": [QuoteView.of(each) for each in quotes],
         "wallet_history": _wallet_history(tx, invoice),
         "session": _session(tx, invoice),
         "service_impact": {
@@ -40,17 +41,12 @@ def review_blocks(tx: Tx, bridge: Bridge, invoice: Any, *, kind: str, now: datet
         "money": {
             "amount": minor_text(invoice.amount_minor, invoice.currency),
             "currency": invoice.currency,
-            "received_sat": invoice.received_sat,
-            "confirmed_sat": invoice.confirmed_sat,
-            "remaining_sat": invoice.remaining_sat,
+            **columns(invoice, "received_sat", "confirmed_sat", "remaining_sat"),
             "received_btc": btc_text(invoice.received_sat),
             "received_worth": _worth(bridge, invoice, quotes[-1]),
             "balances": ledger.balances(tx, invoice_id=invoice.id),
         },
-        "screening": [
-            {"at": time_text(s.at), "verdict": s.verdict, "matched": s.matched, "detail": s.detail}
-            for s in inbox.screenings_of(tx, invoice.id)
-        ],
+        "screening": [columns(s, "at", "verdict", "matched", "detail") for s in inbox.screenings_of(tx, invoice.id)],
         "actions": shown_actions(kind),
     }
 
@@ -78,52 +74,21 @@ def _worth(bridge: Bridge, invoice: Any, newest: Any) -> dict[str, str]:
     }
 
 
-def _quotes(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": q.version,
-            "kind": q.kind,
-            "base": minor_text(q.base_minor, q.currency),
-            "price": minor_text(q.price_minor, q.currency),
-            "risk_bps": q.risk_bps,
-            "due_sat": q.due_sat,
-            "effective_from": time_text(q.effective_from),
-            "expires_at": time_text(q.expires_at),
-            "samples": q.samples,
-        }
-        for q in rows
-    ]
-
-
 def _wallet_history(tx: Tx, invoice: Any) -> dict[str, Any]:
     return {
-        "address": invoice.address,
-        "wallet_id": invoice.wallet_id,
-        "provider_sat": invoice.provider_sat,
+        **columns(invoice, "address", "wallet_id", "provider_sat"),
         "payments": [
-            {
-                "key": p.key,
-                "amount_sat": p.amount_sat,
-                "confirmations": depth_of(p, needed=invoice.confirmations_needed),
-                "first_seen_at": time_text(p.first_seen_at),
-                "replaceable": p.replaceable,
-                "replaced": p.replaced,
-                "source": p.source,
-            }
+            columns(p, *_PAYMENT) | {"confirmations": depth_of(p, needed=invoice.confirmations_needed)}
             for p in invoices.payment_rows(tx, invoice.id)
         ],
         "snapshots": [
-            {"asked_at": time_text(seen.asked_at), "source": seen.source, "body": seen.body}
-            for seen in invoices.observation_rows(tx, invoice.id)[-LAST:]
+            columns(seen, "asked_at", "source", "body") for seen in invoices.observation_rows(tx, invoice.id)[-LAST:]
         ],
         "earlier_reviews": [
-            {"kind": r.kind, "opened_at": time_text(r.opened_at), "state": r.state, "decision": r.decision}
-            for r in reviews.of_invoice(tx, invoice.id)
+            columns(r, "kind", "opened_at", "state", "decision") for r in reviews.of_invoice(tx, invoice.id)
         ],
         "other_invoices": [
-            {"id": other.id, "status": other.status, "received_sat": other.received_sat}
-            for other in _others(tx, invoice)
-            if other.id != invoice.id
+            columns(other, "id", "status", "received_sat") for other in _others(tx, invoice) if other.id != invoice.id
         ],
     }
 
