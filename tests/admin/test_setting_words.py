@@ -8,7 +8,7 @@ from bridge.core.offering import WayRule
 from bridge.core.policy import Rule
 from bridge.language import languages
 from bridge.settings_file import settings_in
-from bridge.web.admin.words import duration, setting_words
+from bridge.web.admin.words import Words
 
 EN, RU = (languages().whole[code] for code in ("en", "ru"))
 
@@ -47,30 +47,30 @@ EN, RU = (languages().whole[code] for code in ("en", "ru"))
     ],
 )  # fmt: skip
 def test_a_value_is_told_with_its_unit(path, value, expected):
-    assert setting_words(EN)["setting_value"](path, value).replace("\u00a0", " ") == expected
+    assert Words(EN).setting_value(path, value).replace("\u00a0", " ") == expected
 
 
 @pytest.mark.parametrize("texts", [EN, RU], ids=["en", "ru"])
 def test_every_rule_of_a_merchant_has_a_name(texts):
-    words = setting_words(texts)
+    words = Words(texts)
     for name in Rule().values():
-        assert name == "name" or words["setting_name"](f"merchants.shop.policy.default.{name}") != name
+        assert name == "name" or words.setting_name(f"merchants.shop.policy.default.{name}") != name
 
 
 @pytest.mark.parametrize("texts", [EN, RU], ids=["en", "ru"])
 def test_whatever_may_change_in_a_version_has_a_name(texts):
-    words = setting_words(texts)
+    words = Words(texts)
     terms, merchant = PolicyTerms.model_json_schema(), MerchantTerms.model_json_schema()
     way = TypeAdapter(WayRule).json_schema()
     # The sections themselves, what they are called by, and what is in no document.
     not_said = {"policy", "policy.version", "policy.default", "treasury.billing_wallet_id"}
     not_said |= {"prices.cross.0.parts", *terms["properties"]}
     paths = {".".join(at) for schema in (terms, merchant, way) for at, _ in settings_in(schema)} - not_said
-    assert {path for path in paths if words["setting_name"](path) == path.rpartition(".")[2]} == set()
+    assert {path for path in paths if words.setting_name(path) == path.rpartition(".")[2]} == set()
 
 
 def test_a_setting_is_called_by_its_path_and_one_of_later_as_it_is_written():
-    name = setting_words(EN)["setting_name"]
+    name = Words(EN).setting_name
     assert name("merchants.shop.policy.default.fee_buffer_minor.USD") == "Network share, USD"
     assert name("merchants.shop.stage.minor_per_day.USD") == "Sum that may be opened in a day, USD"
     assert name("a.confirmations.steps") == "Confirmations needed" and name("x.new_rule") == "new_rule"
@@ -80,4 +80,4 @@ def test_a_setting_is_called_by_its_path_and_one_of_later_as_it_is_written():
     ("seconds", "expected"), [(0, "0 s"), (59, "59 s"), (90, "1 min 30 s"), (5_400, "1 h 30 min"), (90_000, "1 d 1 h")]
 )
 def test_a_duration_is_told_in_its_largest_units(seconds, expected):
-    assert duration(EN, seconds).replace("\u00a0", " ") == expected
+    assert Words(EN).setting_value("quote_ttl_seconds", seconds).replace("\u00a0", " ") == expected

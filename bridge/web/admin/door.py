@@ -23,7 +23,7 @@ from bridge.language import Texts, languages
 from bridge.people.login import LoginFailed, Session, session_of
 from bridge.people.login import log_in as open_session
 from bridge.people.login import log_out as end_session
-from bridge.web.admin.words import desk_words, machine_words, setting_words
+from bridge.web.admin.words import words_in
 from bridge.web.bodies import MAX_BODY_BYTES
 from bridge.web.context import here
 from bridge.web.errors import status_of
@@ -185,21 +185,16 @@ def chosen(*names: str) -> dict[str, str]:
 def render(template: str, **values: Any) -> str:
     """A page in the operator's language. Jinja escapes everything that is put in."""
     chosen, found = texts(), g.get("session")
-    words = desk_words(chosen)
     return render_template(
         f"admin/{template}",
         t=chosen,
-        **words,
-        **machine_words(chosen, why_so=words["why_so"]),
-        **setting_words(chosen),
+        **words_in(chosen),
         look=look(),
         shop=here().shop,
         network=bridge().network,
         me=found.identity if found else None,
         csrf_token=found.csrf_token if found else "",
         may=lambda permission: found is not None and may(found.identity.role, permission),
-        # A code of a later version is shown as it is rather than breaking the page.
-        say=lambda group, code: chosen.section(f"desk.{group}").get(code, code),
         done=request.args.get("done", ""),
         page_behind=page_behind,
         had_a_hand=had_a_hand,
