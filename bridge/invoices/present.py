@@ -3,7 +3,7 @@
 Owns that view; must not read the database, callers hand in rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
@@ -78,25 +78,31 @@ class View(BaseModel):
     """Something as it is seen: its fields are the JSON, in this order, and its part of /openapi.json."""
 
     model_config = ConfigDict(extra="forbid")
-    # The fields that are Minor, with their columns.
-    in_minor: ClassVar[dict[str, str]] = {}
+    # The fields with the columns that the Minor ones are made of.
+    told: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        told = [(name, each) for name, field in cls.model_fields.items() for each in field.metadata]
-        cls.in_minor = {name: f"{each.of or name}_minor" for name, each in told if isinstance(each, Minor)}
+        minors = {
+            name: f"{each.of or name}_minor"
+            for name, field in cls.model_fields.items()
+            for each in field.metadata
+            if isinstance(each, Minor)
+        }
+        cls.told = tuple((name, minors.get(name, "")) for name in cls.model_fields)
 
     @classmethod
     def of(cls, row: Any, /, **made: Any) -> dict[str, Any]:
         """A field is the row's column of that name, unless it is made. Money is in the currency that is made, else in the row's."""
-        return {name: made[name] if name in made else cls._told(row, name, made) for name in cls.model_fields}
+        return {
+            name: made[name] if name in made else _fiat(row, minor, made) if minor else plain(row, name)
+            for name, minor in cls.told
+        }
 
-    @classmethod
-    def _told(cls, row: Any, name: str, made: dict[str, Any]) -> Any:
-        if name not in cls.in_minor:
-            return plain(row, name)
-        minor = getattr(row, cls.in_minor[name])
-        return None if minor is None else minor_text(minor, made.get("currency") or row.currency)
+
+def _fiat(row: Any, column: str, made: Mapping[str, Any]) -> str | None:
+    minor = getattr(row, column)
+    return None if minor is None else minor_text(minor, made.get("currency") or row.currency)
 
 
 class QuoteShape(View):
