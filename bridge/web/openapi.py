@@ -162,37 +162,34 @@ def _opening() -> dict[str, Any]:
 
 def _public_paths() -> dict[str, Any]:
     """What gateways, payers and operators open without a key."""
-    page, public = text_of("text/html"), path_of("public_id")
+    page, public = text_of("text/html"), [path_of("public_id")]
     back = {"303": {"description": "Back to the page", "headers": {"Location": {"schema": {"type": "string"}}}}}
     status = {"200": json_of(PayStatusShape), "304": {"description": "Not changed"}}
     ready = {"200": json_of(ReadyShape), "503": json_of(ReadyShape)}
+    heard = {"200": json_of(HeardShape)}
+
+    def rung(summary: str) -> dict[str, Any]:
+        return {"post": operation_of(summary, heard, parameters=[path_of("token")])}
+
+    def shown(summary: str, answers: dict[str, Any]) -> dict[str, Any]:
+        return operation_of(summary, answers, parameters=public, problem=page)
+
     return {
-        "/callbacks/subtc/{token}": {
-            "post": operation_of("The gateway's doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
-        },
-        "/callbacks/lnbits/{token}": {
-            "post": operation_of("LNbits' doorbell", {"200": json_of(HeardShape)}, parameters=[path_of("token")])
-        },
-        "/pay/{public_id}": {"get": operation_of("The pay page", {"200": page}, parameters=[public], problem=page)},
-        "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=[public])},
-        "/pay/{public_id}/quote": {
-            "post": operation_of("A new price", back, parameters=[public], problem=page),
-            "get": operation_of("Back to the page", back, parameters=[public], problem=page),
-        },
+        "/callbacks/subtc/{token}": rung("The gateway's doorbell"),
+        "/callbacks/lnbits/{token}": rung("LNbits' doorbell"),
+        "/pay/{public_id}": {"get": shown("The pay page", {"200": page})},
+        "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=public)},
+        "/pay/{public_id}/quote": {"post": shown("A new price", back), "get": shown("Back to the page", back)},
         "/pay/{public_id}/way": {
-            "post": operation_of(
-                "Another way to pay", {"200": json_of(PayWayShape)} | back, parameters=[public], problem=page
-            ),
-            "get": operation_of("Back to the page", back, parameters=[public], problem=page),
+            "post": shown("Another way to pay", {"200": json_of(PayWayShape)} | back),
+            "get": shown("Back to the page", back),
         },
         "/pay/{public_id}/refund": {
-            "get": operation_of("Form for a refund's address", {"200": page}, parameters=[public], problem=page),
-            "post": operation_of("Name a refund's address", {"422": page} | back, parameters=[public], problem=page),
+            "get": shown("Form for a refund's address", {"200": page}),
+            "post": shown("Name a refund's address", {"422": page} | back),
         },
-        "/pay/{public_id}/receipt": {
-            "get": operation_of("The payment receipt", {"200": page} | back, parameters=[public], problem=page)
-        },
-        "/healthz": {"get": operation_of("Alive", {"200": json_of(HeardShape)})},
+        "/pay/{public_id}/receipt": {"get": shown("The payment receipt", {"200": page} | back)},
+        "/healthz": {"get": operation_of("Alive", heard)},
         "/readyz": {"get": operation_of("Ready", ready)},
         "/metrics": {"get": operation_of("Prometheus metrics", {"200": text_of("text/plain")})},
         "/openapi.json": {"get": operation_of("This document", {"200": text_of("application/json")})},
