@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.context import Bridge
 from bridge.upkeep.check import Watching
-from bridge.web import admin as desk
+from bridge.web import admin as admin_pages
 from bridge.web import (
     api,
     around,
@@ -63,7 +63,7 @@ def create_app(
     for routes in (api.routes, api.operator_routes, pay.routes, ops.routes):
         app.register_blueprint(routes)
     if admin:
-        desk.register(app)
+        app.register_blueprint(admin_pages.routes)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_host=0)  # type: ignore[method-assign]
     return app

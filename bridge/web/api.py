@@ -306,12 +306,12 @@ def post_check() -> Response:
 
 def _surcharges(merchant: Merchant) -> list[dict[str, Any]]:
     return [
-        {
-            "tier": rule.name,
-            "currency": currency,
-            "risk_bps": rule.risk_bps,
-            "fee": minor_text(rule.fee_buffer_minor.get(currency, 0), currency),
-        }
+        SurchargeShape.of(
+            rule,
+            tier=rule.name,
+            currency=currency,
+            fee=minor_text(rule.fee_buffer_minor.get(currency, 0), currency),
+        )
         for rule in (merchant.policy.default, *merchant.policy.tiers.values())
         for currency in merchant.currencies
     ]

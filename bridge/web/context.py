@@ -37,14 +37,8 @@ class Shop:
     excess_refunds: bool = True
 
     def __post_init__(self) -> None:
-        shown = [
-            ("accent", "accent", self.accent),
-            ("accent_dark", "accent", self.accent_dark),
-            ("support_url", "support_url", self.support_url),
-            ("logo_url", "logo_url", self.logo_url),
-            ("explorer_url_template", "explorer_url_template", self.explorer_url_template),
-        ]
-        shown = [each for each in shown if each[2]]
+        names = ("accent", "accent_dark", "support_url", "logo_url", "explorer_url_template")
+        shown = [(name, name.removesuffix("_dark"), text) for name in names if (text := getattr(self, name))]
         for code, line in self.note.items():
             shown += [("note", "language", code), ("note", "note", line)]
         for name, kind, text in shown:

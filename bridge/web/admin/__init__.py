@@ -4,6 +4,6 @@ Owns who gets in, what is shown and which flow a form calls; must not decide any
 """
 
 from bridge.web.admin import forms, pages
-from bridge.web.admin.door import NEEDS, register, routes
+from bridge.web.admin.door import routes
 
-__all__ = ["NEEDS", "forms", "pages", "register", "routes"]
+__all__ = ["forms", "pages", "routes"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, current_app, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -68,11 +68,6 @@ def _route(rule: str, method: str, needs: tuple[str, ...]) -> Callable[[View], V
         return view
 
     return registered
-
-
-def register(app: Flask) -> None:
-    """Adds the pages to the application."""
-    app.register_blueprint(routes)
 
 
 @routes.before_request
