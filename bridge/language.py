@@ -5,7 +5,7 @@ Owns the choice of a language, plural forms and the shapes of numbers, dates and
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ class Texts:
         """ "1 confirmation", "5 подтверждений": the plural form that `n` needs."""
         forms: Mapping[str, str] = self._catalogue["counts"][what]
         return self._spaced(forms[self._plural_form(abs(n))].format(n=self.number(str(n))))
+
+    def day(self, day: date) -> str:
+        """A day of the books."""
+        return self._spaced(
+            self("date.day", day=day.day, month=self.section("date.months")[day.month - 1], year=day.year)
+        )
 
     def when(self, at: datetime | str) -> str:
         """A time, also as RFC 3339 text, in UTC unless these texts go `by` another zone; a payer's page turns it into his own."""

@@ -36,7 +36,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "sent": ("Sent to this address", "Отправлено на этот адрес"),
     "none_sent": ("Nothing yet.", "Пока ничего."),
     "unconfirmed": ("unconfirmed", "не подтверждено"),
-    "confirmations": ("confirmations", "подтверждений"),
+    "confirmations": ("confirmations:", "подтверждений:"),
     "chain": ("The network", "Сеть"),
     "height": ("Height", "Высота"),
     "mine": ("Mine a block", "Добыть блок"),

@@ -174,6 +174,7 @@ def test_a_chosen_language_stays(small_office):
     client = small_office.client("vic")
     client.get("/admin/?lang=ru")
     assert '<html lang="ru">' in client.get("/admin/audit").text
+    assert "14 марта 2026 г., UTC" in client.get("/admin/").text.replace("\xa0", " ")
 
 
 def test_the_pages_of_the_admin_open_in_every_language_and_carry_nothing_hostile_or_inline(small_office):

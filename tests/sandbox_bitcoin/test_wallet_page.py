@@ -40,9 +40,9 @@ def test_a_fee_bump_keeps_the_money_and_taking_back_takes_it(wallet):
 
 def test_mining_confirms_and_a_reorganisation_takes_it_back(wallet):
     wallet("pay")
-    assert "1 confirmations" in wallet("mine").text
+    assert "confirmations: 1" in wallet("mine").text
     assert "unconfirmed" in wallet("reorg").text
-    assert "6 confirmations" in wallet("mine6").text
+    assert "confirmations: 6" in wallet("mine6").text
 
 
 def test_the_newest_request_is_there_without_pasting(wallet):
