@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 # By these libfaketime turns the clock of all of a machine's programs, and a Python among them sleeps by what scripts/test_later.sh
 # put first on the path: one that gets an environment of its own needs the same.
@@ -18,6 +19,13 @@ if "FAKETIME" in TURNED:
 def opened(program: bytes) -> bytes:
     """A program as it is; where the clock is turned, one that shuts Python off (-IS) without that, for the mend to reach it."""
     return program.replace(b"python3 -IS\n", b"python3\n", 1) if TURNED else program
+
+
+def turn(file: Path, seconds: int) -> None:
+    """Writes into the bridge's `clock_offset_file` how far ahead it is, at once: who read an empty file would be back in the present."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(f"{seconds}\n")
+    fresh.replace(file)
 
 
 class Clock:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sandbox.clock import turn
 from sandbox.demo import call
 from sandbox.scenario import Refusal, ScenarioFailed
 
@@ -57,7 +58,7 @@ class Travel:
         self._write()
 
     def _write(self) -> None:
-        self._file.write_text(f"{self._offset_s + self._bridge_ahead_s}\n")
+        turn(self._file, self._offset_s + self._bridge_ahead_s)
 
 
 class RunningSandbox:

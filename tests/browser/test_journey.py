@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from sandbox.clock import turn
 from sandbox.demo import PORTS, Demo, Walk, running, until
 from tests.browser.seen import overflow, watch, words
 
@@ -28,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def travel(demo: Demo, seconds: int) -> None:
     """Moves the bridge's clock ahead of what the payer's device shows."""
     clock = demo.directory / "clock"
-    clock.write_text(str(seconds + (int(clock.read_text()) if clock.exists() else 0)))
+    turn(clock, seconds + (int(clock.read_text()) if clock.exists() else 0))
 
 
 def order(page: Page, demo: Demo) -> None:

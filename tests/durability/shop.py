@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from bridge.store.db import Store, open_store
 from sandbox.bitcoin import Served, serve_in_thread
+from sandbox.clock import turn
 from sandbox.lightning import LnPayment
 from tests.durability.programs import Program, Zygote, free_port, wait_until_answering
 from tests.durability.receiver import Receiver
@@ -141,9 +142,7 @@ class Shop:
 
     def advance(self, seconds: int) -> None:
         self.offset_seconds += seconds
-        clock = self.directory / "clock"
-        clock.with_suffix(".new").write_text(str(self.offset_seconds))
-        clock.with_suffix(".new").rename(clock)
+        turn(self.directory / "clock", self.offset_seconds)
         self.control("clock", advance_s=seconds)
 
     def control(self, command: str, **body: Any) -> dict[str, Any]:

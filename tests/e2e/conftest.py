@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.clock import turn
 from sandbox.demo import PORTS, Demo, Walk, call, running, until
 
 PULLER_KEY = "puller-" + "p" * 30
@@ -66,7 +67,7 @@ class Order(Walk):
         path = self.demo.directory / "clock"
         ahead = seconds + (int(path.read_text()) if path.exists() else 0)
         assert ahead < 300, "the module keeps real time: it refuses what is signed five minutes ahead of it"
-        path.write_text(str(ahead))
+        turn(path, ahead)
 
     def pay_less(self, missing_sat: int) -> None:
         due = {"address": self.invoice["address"], "amount_sat": self.invoice["remaining_sat"] - missing_sat}

@@ -16,6 +16,7 @@ from bridge.runtime import build
 from bridge.worker import Worker
 from bridge.wsgi import application
 from sandbox.bitcoin import serve_in_thread
+from sandbox.clock import turn
 from sandbox.play import play_against_demo
 from sandbox.scenario import ScenarioFailed, load
 from sandbox.serving import WsgiServer
@@ -113,3 +114,11 @@ def test_a_scenario_with_its_own_policy_says_how_to_start_the_demo(sqlite_url: s
             play_against_demo(FILES / "08-tolerance-absorbs.yaml", settings, desk, say=print)
     finally:
         desk.store.close()
+
+
+def test_who_reads_the_clock_while_it_is_turned_reads_what_it_was(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    turn(clock, 60)
+    with clock.open() as opened:
+        turn(clock, 120)
+        assert (opened.read(), clock.read_text()) == ("60\n", "120\n")
