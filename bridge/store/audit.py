@@ -18,7 +18,7 @@ from bridge.store import archive
 from bridge.store.db import put_row
 from bridge.store.rows import Rows, moment
 from bridge.store.tables import audit, audit_chain, audit_checks
-from bridge.store.together import Together
+from bridge.store.together import Together, ask, put
 
 _AUDIT = Rows(table=audit, order=(audit.c.id.desc(),))
 _WITH_POSITION = select(audit, audit_chain.c.position)
@@ -73,12 +73,12 @@ def write(
         "policy_version": policy_version,
         "detail": json.dumps(detail or {}, sort_keys=True, ensure_ascii=False),
     }
-    tx.execute(_WRITE, values)
+    put(tx, _WRITE, values)
 
 
 def seal(tx: Connection, *, limit: int) -> int:
     """Chains committed rows that are not chained yet and returns how many. The caller holds the sealing lease."""
-    head = tx.execute(_HEAD).one_or_none()
+    head = ask(tx, _HEAD).one_or_none()
     position, digest = (head.position, head.sha256) if head is not None else (0, GENESIS)
     sealed = []
     for row in tx.execute(_UNSEALED, {"most": limit}):
@@ -145,7 +145,7 @@ def oldest_at(tx: Connection) -> datetime | None:
 
 def any_unsealed(tx: Connection) -> bool:
     """Whether rows wait for the chain; both maxima come from an index."""
-    return tx.execute(_ANY_UNSEALED).first() is not None
+    return ask(tx, _ANY_UNSEALED).first() is not None
 
 
 def _last_sealed() -> Any:

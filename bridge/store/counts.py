@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, liter
 
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
-from bridge.core.schedule import LOOK_CLASSES
 from bridge.store import archive, ledger, sums
+from bridge.store.invoices import IS_CLASSED
 from bridge.store.rows import Rows
 from bridge.store.tables import (
     UtcTime,
@@ -29,6 +29,7 @@ from bridge.store.tables import (
     reviews,
     unnumbered_events,
 )
+from bridge.store.together import ask
 
 # The newest tries say how deliveries go; older ones would only make the page slow.
 NEWEST_ATTEMPTS = 20_000
@@ -130,7 +131,7 @@ def _open_at(at: datetime) -> Any:
 
 def due(tx: Connection, *, now: datetime) -> frozenset[str]:
     """Which there are: "doorbells" that nobody answered, "looks" and "deliveries" that are due."""
-    found = tx.execute(_DUE, {"now": now}).one()
+    found = ask(tx, _DUE, {"now": now}).one()
     return frozenset(name for name, is_there in found._mapping.items() if is_there)
 
 
@@ -147,7 +148,7 @@ _NOW = bindparam("now", type_=UtcTime)
 # What the worker's loop asks for, by name: since when a row waits, and which rows do.
 _WAITING: dict[str, tuple[Any, ...]] = {
     "doorbells": (inbox.c.received_at, inbox.c.state == "new"),
-    "looks": (invoices.c.next_look_at, invoices.c.look_class.in_(LOOK_CLASSES), invoices.c.next_look_at <= _NOW),
+    "looks": (invoices.c.next_look_at, IS_CLASSED, invoices.c.next_look_at <= _NOW),
     "deliveries": (deliveries.c.next_try_at, deliveries.c.state == "pending", deliveries.c.next_try_at <= _NOW),
 }
 _DUE = select(*(select(at).where(*where).exists().label(name) for name, (at, *where) in _WAITING.items()))

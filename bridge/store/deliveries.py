@@ -14,7 +14,7 @@ from bridge.core.clock import latest_end
 from bridge.store import ahead, archive
 from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, deliveries, delivery_attempts, events, invoices, modes
-from bridge.store.together import first_row
+from bridge.store.together import ask, first_row
 
 _DELIVERIES = Rows(table=deliveries, order=(deliveries.c.created_at.desc(), deliveries.c.sequence.desc()))
 # A page ends at a moment and an id: a sequence is each invoice's own.
@@ -36,7 +36,7 @@ def claim(
     """
     lease = {"now": now, "until": now + timedelta(seconds=lease_seconds), "owner": owner}
     lease["latest"] = latest_end(now, lasts_seconds=lease_seconds)
-    ids = tx.execute(_CLAIM, lease | {"most": limit, "per_merchant": per_merchant}).scalars().all()
+    ids = ask(tx, _CLAIM, lease | {"most": limit, "per_merchant": per_merchant}).scalars().all()
     if not ids:
         return []
     return tx.execute(_CLAIMED, {"ids": ids}).all()
@@ -155,4 +155,4 @@ def depth(tx: Connection) -> dict[str, int]:
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
+    return ask(tx, _ANY_DUE, {"now": now}).first() is not None

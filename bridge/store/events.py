@@ -13,7 +13,7 @@ from bridge.core.money import BTC
 from bridge.store import archive
 from bridge.store.rows import Rows, between
 from bridge.store.tables import deliveries, event_positions, events, unnumbered_events
-from bridge.store.together import Together
+from bridge.store.together import Together, ask, put
 
 # Readers of the feed remember a position of the lost days: new events must come after it.
 GAP = 1_000_000
@@ -57,11 +57,11 @@ def append(
     `lease` are the columns of a delivery that somebody has in hand already.
     """
     shared = {"invoice_id": invoice_id, "merchant": merchant, "sequence": sequence, "created_at": now}
-    tx.execute(_APPEND, {"id": event_id, "type": type, "body": body, "asset": asset} | shared)
-    tx.execute(_QUEUE, {"event_id": event_id})
+    put(tx, _APPEND, {"id": event_id, "type": type, "body": body, "asset": asset} | shared)
+    put(tx, _QUEUE, {"event_id": event_id})
     if delivery_id is not None:
         owed = {"id": delivery_id, "event_id": event_id, "state": "pending", "next_try_at": now}
-        tx.execute(_OWE, owed | shared | dict(lease or {}))
+        put(tx, _OWE, owed | shared | dict(lease or {}))
 
 
 def number(tx: Connection, *, limit: int) -> int:
@@ -84,7 +84,7 @@ def feed(tx: Connection, *, merchant: str, after: int, limit: int) -> Sequence[A
 
 def end(tx: Connection) -> int:
     """The newest position of all merchants, 0 without any."""
-    return int(tx.execute(_LAST).scalar_one())
+    return int(ask(tx, _LAST).scalar_one())
 
 
 def leave_gap(tx: Connection, *, merchants: Sequence[str], after: int, now: datetime, cause: str) -> None:
@@ -106,4 +106,4 @@ def listing(
 
 
 def any_unnumbered(tx: Connection) -> bool:
-    return tx.execute(_ANY_UNNUMBERED).first() is not None
+    return ask(tx, _ANY_UNNUMBERED).first() is not None

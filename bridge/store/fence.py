@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,7 @@ class Fence:
         return self._known
 
     def _write(self, known: Known) -> None:
-        self._known, self._raw = known, json.dumps(asdict(known)).encode().ljust(RECORD_BYTES)
+        self._known, self._raw = known, json.dumps(vars(known)).encode().ljust(RECORD_BYTES)
         if (file := self._opened()) >= 0:
             # What is to be remembered is committed: a full disk must not make a failure of it.
             with suppress(OSError):

@@ -15,7 +15,7 @@ from bridge.core.evidence import Screened
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows, between, moment
 from bridge.store.tables import inbox, invoices, screenings
-from bridge.store.together import first_row
+from bridge.store.together import ask, first_row
 
 _INBOX = Rows(table=inbox, order=(inbox.c.id.desc(),), told=(inbox.c.id,))
 find, of_invoice = _INBOX.find, _INBOX.of
@@ -79,13 +79,13 @@ def put(
 
 def waiting(tx: Connection, *, limit: int) -> Sequence[Any]:
     """Doorbells not answered yet, oldest first: (id, invoice_id)."""
-    return tx.execute(_WAITING, {"most": limit}).all()
+    return ask(tx, _WAITING, {"most": limit}).all()
 
 
 def mark_answered(tx: Connection, invoice_id: str, *, up_to: datetime, now: datetime, note: str) -> list[datetime]:
     """Every doorbell of the invoice that rang before our read was asked has been answered by that read. When each rang."""
     answered = {"its_invoice": invoice_id, "up_to": up_to, "latest": now + CLOCK_TOLERANCE, "its_note": note}
-    return list(tx.execute(_ANSWERED, answered).scalars())
+    return list(ask(tx, _ANSWERED, answered).scalars())
 
 
 def listing(

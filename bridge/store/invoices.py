@@ -9,7 +9,20 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from bridge.core.clock import CLOCK_TOLERANCE, latest_end
 from bridge.core.credit import Payment
@@ -35,7 +48,7 @@ from bridge.store.tables import (
     targets,
 )
 from bridge.store.targets import LABELLED
-from bridge.store.together import Part, Together, first_row
+from bridge.store.together import Part, Together, ask, first_row, put
 
 InvoiceRow = Row[Any]
 _INVOICES = Rows(table=invoices, order=(invoices.c.created_at.desc(), invoices.c.id.desc()))
@@ -90,11 +103,12 @@ _TO_LOOK_AT = (
     .order_by(targets.c.id)
 )
 _VERSION = select(invoices.c.version).where(invoices.c.id == bindparam("invoice_id")).with_for_update()
-_IS_CLASSED = invoices.c.look_class.in_(LOOK_CLASSES)  # so that the index, which begins with the class, serves
+# So that the index, which begins with the class, serves. A list of binds would be written out at each execution.
+IS_CLASSED = invoices.c.look_class.in_([literal_column(str(each)) for each in LOOK_CLASSES])
 _REVIEWS = select(reviews.c.kind, reviews.c.state, reviews.c.decision)
 _REVIEWS = _REVIEWS.where(reviews.c.invoice_id == bindparam("invoice_id"))
 _IS_DUE = invoices.c.next_look_at <= bindparam("now")
-_ANY_DUE = select(1).select_from(invoices).where(_IS_CLASSED, _IS_DUE).limit(1)
+_ANY_DUE = select(1).select_from(invoices).where(IS_CLASSED, _IS_DUE).limit(1)
 _IS_ITSELF = invoices.c.id == bindparam("its_id")
 _RELEASE = update(invoices).where(_IS_ITSELF, _IS_OWNERS)
 _IS_THEIRS = (invoices.c.merchant == bindparam("merchant"), invoices.c.customer_id == bindparam("customer_id"))
@@ -135,11 +149,12 @@ def to_look_at(tx: Connection, invoice_id: str, *, network: str) -> Sequence[Inv
     """All that a look asks first, but the payments, in one: a row per target with the invoice, what its newest quote asks for, and
     the highest block that is known. Empty where there is no such invoice.
     """
-    return archive.filled(tx, invoices, tx.execute(_TO_LOOK_AT, {"invoice_id": invoice_id, "network": network}).all())
+    rows = ask(tx, _TO_LOOK_AT, {"invoice_id": invoice_id, "network": network}).all()
+    return archive.filled(tx, invoices, rows)
 
 
 def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
-    tx.execute(_ADD, dict(values))
+    put(tx, _ADD, values)
 
 
 class BeforeOpening(NamedTuple):
@@ -162,7 +177,7 @@ def before_opening(
 
 def version_of(tx: Connection, invoice_id: str) -> int | None:
     """How often the invoice was written; until `tx` ends nobody else writes it. None where there is no such invoice."""
-    version: int | None = tx.execute(_VERSION, {"invoice_id": invoice_id}).scalar()
+    version: int | None = ask(tx, _VERSION, {"invoice_id": invoice_id}).scalar()
     return version
 
 
@@ -208,7 +223,7 @@ def claim_due(
     for each in classes:
         if len(claimed) < limit:
             wanted = {"class": each, "most": limit - len(claimed)}
-            claimed += tx.execute(_CLAIM_CLASS, lease | wanted).scalars()
+            claimed += ask(tx, _CLAIM_CLASS, lease | wanted).scalars()
     return claimed
 
 
@@ -256,7 +271,7 @@ def rest_quiet(
     What has a deadline to meet, and what was not read for an hour, is looked at all the same. Returns how many rest.
     """
     quiet = select(invoices.c.id).where(
-        _IS_CLASSED,
+        IS_CLASSED,
         invoices.c.wallet_id == wallet_id,
         invoices.c.next_look_at <= now,
         invoices.c.received_sat == 0,
@@ -316,7 +331,7 @@ def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: dateti
     values: dict[str, Any] = {"lease_until": None, "lease_owner": None}
     if next_look_at is not None:
         values["next_look_at"] = next_look_at
-    tx.execute(_RELEASE, values | {"its_id": invoice_id, "its_owner": owner})
+    ask(tx, _RELEASE, values | {"its_id": invoice_id, "its_owner": owner})
 
 
 def page(tx: Connection, *, after: str, limit: int) -> Sequence[InvoiceRow]:
@@ -350,18 +365,18 @@ def fresh(values: Mapping[str, Any]) -> SimpleNamespace:
 def has_paid_before(tx: Connection, row: Any) -> bool:
     """Whether another invoice of the same customer was ever settled."""
     its = {"its_id": row.id, "merchant": row.merchant, "customer_id": row.customer_id}
-    return tx.execute(_PAID_BEFORE, its).first() is not None
+    return ask(tx, _PAID_BEFORE, its).first() is not None
 
 
 def first_created_at(tx: Connection, *, merchant: str, customer_id: str) -> datetime | None:
     """When the customer's first invoice was opened."""
-    at: datetime | None = tx.execute(_FIRST_CREATED, {"merchant": merchant, "customer_id": customer_id}).scalar()
+    at: datetime | None = ask(tx, _FIRST_CREATED, {"merchant": merchant, "customer_id": customer_id}).scalar()
     return at
 
 
 def review_kinds(tx: Connection, invoice_id: str) -> Sequence[Any]:
     """Kind, state and decision of every review of the invoice."""
-    return tx.execute(_REVIEWS, {"invoice_id": invoice_id}).all()
+    return ask(tx, _REVIEWS, {"invoice_id": invoice_id}).all()
 
 
 def facts_of(
@@ -389,7 +404,7 @@ def add_quote(
 ) -> None:
     """Stores a quote for ever; `samples` is the JSON of the prices it rests on."""
     shared = {"invoice_id": invoice_id, "created_at": now, "policy_version": policy_version, "samples": samples}
-    tx.execute(_ADD_QUOTE, vars(quote) | shared)
+    put(tx, _ADD_QUOTE, vars(quote) | shared)
 
 
 def quotes_of(tx: Connection, invoice_id: str, *, currency: str | None = None) -> list[Quote]:
@@ -430,10 +445,10 @@ def put_payment(
     """Stores the absolute facts of one output; the earliest sight is kept by the caller, its target stays that of the first."""
     values = vars(payment) | {"asked_at": asked_at}
     if is_new:
-        tx.execute(_ADD_PAYMENT, values | {"invoice_id": invoice_id})
+        ask(tx, _ADD_PAYMENT, values | {"invoice_id": invoice_id})
         return
     del values["target_id"]
-    tx.execute(_CHANGE_PAYMENT, values | {"its_invoice": invoice_id, "its_key": payment.key})
+    ask(tx, _CHANGE_PAYMENT, values | {"its_invoice": invoice_id, "its_key": payment.key})
 
 
 def rest_msat(tx: Connection, *, wallet_id: str) -> int:
@@ -445,11 +460,11 @@ def rest_msat(tx: Connection, *, wallet_id: str) -> int:
 
 def add_observation(tx: Connection, invoice_id: str, *, source: str, asked_at: datetime, body: str) -> None:
     """Keeps one reading that brought news, for the wallet history of a review."""
-    tx.execute(_OBSERVE, {"invoice_id": invoice_id, "source": source, "asked_at": asked_at, "body": body})
+    ask(tx, _OBSERVE, {"invoice_id": invoice_id, "source": source, "asked_at": asked_at, "body": body})
 
 
 def any_due(tx: Connection, *, now: datetime) -> bool:
-    return tx.execute(_ANY_DUE, {"now": now}).first() is not None
+    return ask(tx, _ANY_DUE, {"now": now}).first() is not None
 
 
 def watch_due(

@@ -15,7 +15,7 @@ from bridge.store.ahead import is_over
 from bridge.store.db import insert_into, put_row
 from bridge.store.rows import Rows
 from bridge.store.tables import UtcTime, budget_calls, budgets, chain_tips, leases, modes
-from bridge.store.together import Together, first_row
+from bridge.store.together import Together, ask, first_row
 
 _MODES = Rows(table=modes, order=(modes.c.scope,))
 all_modes = _MODES.listing
@@ -40,7 +40,7 @@ def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_second
     second, rounded up, so that a busy minute is sixty rows and none is forgotten early.
     """
     # Touched first: on PostgreSQL two nodes may not count the same window at once.
-    tx.execute(_touch(tx.dialect.name), {"name": name, "window_start": now, "spent": 0})
+    ask(tx, _touch(tx.dialect.name), {"name": name, "window_start": now, "spent": 0})
     window, together = timedelta(seconds=window_seconds), Together()
     counted = {"its_name": name, "oldest": now - window, "newest": now + window, "limit": limit, "calls": calls}
     granted = together.execute(_GRANTED, counted)
@@ -53,7 +53,7 @@ def spend(tx: Connection, name: str, *, now: datetime, limit: int, window_second
 def refund(tx: Connection, name: str, *, calls: int) -> None:
     """Returns calls of the newest grant that were not made."""
     if calls > 0:
-        tx.execute(_REFUND, {"its_name": name, "calls": calls})
+        ask(tx, _REFUND, {"its_name": name, "calls": calls})
 
 
 # Statements are built once: building one costs several times its execution.
@@ -119,7 +119,7 @@ def mode_of(tx: Connection, scope: str = "bridge") -> str:
 
 def modes_with(tx: Connection, scope: str) -> Mapping[str, str]:
     """The modes set for the bridge and for another scope; what is "normal" may be missing."""
-    return {row.scope: row.mode for row in tx.execute(_MODES_WITH, {"other": scope})}
+    return {row.scope: row.mode for row in ask(tx, _MODES_WITH, {"other": scope})}
 
 
 def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str, reason: str) -> None:
@@ -129,7 +129,7 @@ def set_mode(tx: Connection, scope: str, *, mode: str, now: datetime, actor: str
 def is_free(tx: Connection, name: str, *, now: datetime, lease_seconds: int) -> bool:
     """Whether nobody holds the lease, which lasts so long, this caller included."""
     asked = {"its_name": name, "now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)}
-    return tx.execute(_HELD, asked).first() is None
+    return ask(tx, _HELD, asked).first() is None
 
 
 def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int) -> bool:
@@ -140,4 +140,4 @@ def take_free(tx: Connection, name: str, *, owner: str, now: datetime, lease_sec
 def _claim(tx: Connection, name: str, *, owner: str, now: datetime, lease_seconds: int, is_renewed: bool) -> bool:
     values = {"name": name, "owner": owner, "lease_until": now + timedelta(seconds=lease_seconds)}
     values |= {"now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)}
-    return tx.execute(_take(tx.dialect.name, is_renewed=is_renewed), values).one_or_none() is not None
+    return ask(tx, _take(tx.dialect.name, is_renewed=is_renewed), values).one_or_none() is not None

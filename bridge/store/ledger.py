@@ -16,7 +16,7 @@ from bridge.core.money import BTC
 from bridge.store import sums as sums_of
 from bridge.store.rows import Rows
 from bridge.store.tables import deliveries, entries, events, journals, payouts
-from bridge.store.together import Together
+from bridge.store.together import Together, ask
 
 RECEIPTS, PAYOUT = "receipts", "payout"
 SETTLING = ("settle", "absorb", "over", "refund_due")
@@ -83,8 +83,8 @@ def mirrored(
 
 def balances(tx: Connection, *, invoice_id: str, family: str = RECEIPTS) -> dict[str, int]:
     """Signed balance of every account that this invoice's journals of one family touched, in its asset's units."""
-    found = tx.execute(_BALANCES, {"invoice_id": invoice_id, "family": family})
-    return {account: int(units) for account, units in found}
+    found = ask(tx, _BALANCES, {"invoice_id": invoice_id, "family": family})
+    return {account: int(units) for account, units in map(tuple, found)}
 
 
 def owed(tx: Connection, invoice_id: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ from bridge.core.policy import sha256_of
 from bridge.store.db import insert_into
 from bridge.store.rows import Rows
 from bridge.store.tables import audit, policy_approvals, policy_versions
+from bridge.store.together import ask
 
 VersionRow = Row[Any]
 _VERSIONS = Rows(table=policy_versions, order=(policy_versions.c.number.desc(),))
@@ -30,7 +31,7 @@ ACTIVATED = ("policy_adopted", "policy_changed", "policy_approved")
 
 def active_number(tx: Connection) -> int | None:
     """The number of the version in force, None before the first start: one look into a small index."""
-    return tx.execute(_ACTIVE_NUMBER).scalar_one_or_none()
+    return ask(tx, _ACTIVE_NUMBER).scalar_one_or_none()
 
 
 def find(tx: Connection, number: int) -> VersionRow | None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import desc_op
 
 from bridge.store import archive
+from bridge.store.together import ask
 
 Cursor = Sequence[Any]
 Made = TypeVar("Made")
@@ -48,7 +49,7 @@ class Rows:
     def find(self, tx: Connection, key: Any = None, /, *, lock: bool = False, **match: Any) -> Row[Any] | None:
         """The one row with this key, or with these unique columns; `lock` keeps other writers of it waiting until `tx` ends."""
         match = match or {self._key.name: key}
-        found = tx.execute(_find(self.table, tuple(match), lock=lock), match).one_or_none()
+        found = ask(tx, _find(self.table, tuple(match), lock=lock), match).one_or_none()
         return found if found is None else self._whole(tx, [found])[0]
 
     def listing(
@@ -66,9 +67,8 @@ class Rows:
 
     def of(self, tx: Connection, parent: Any, /) -> Sequence[Row[Any]]:
         """All rows under one invoice, or whatever they stand under, from the first."""
-        return self._whole(
-            tx, tx.execute(_find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
-        )
+        rows = ask(tx, _find(self.table, (self.under,), order=self.told), {self.under: parent}).all()
+        return self._whole(tx, rows)
 
     def of_each(self, tx: Connection, parents: Sequence[Any], /) -> dict[Any, list[Row[Any]]]:
         """The same of several, by their keys: one question for all."""
@@ -79,11 +79,11 @@ class Rows:
         return found
 
     def add(self, tx: Connection, values: Mapping[str, Any]) -> Row[Any]:
-        return tx.execute(_add(self.table, is_told=True), dict(values)).one()
+        return ask(tx, _add(self.table, is_told=True), values).one()
 
     def put(self, tx: Connection, values: Mapping[str, Any]) -> None:
         """The same for who does not want to know what was stored."""
-        tx.execute(_add(self.table), dict(values))
+        ask(tx, _add(self.table), values)
 
     def change(self, tx: Connection, values: Mapping[str, Any], *where: Any, **match: Any) -> Row[Any] | None:
         """Writes `values` into the row that still is as `match` says: the row as it is then, None where it no longer was."""
@@ -91,7 +91,7 @@ class Rows:
             changed = update(self.table).where(*self._is(match), *where).values(**values)
             return tx.execute(changed.returning(self.table)).one_or_none()
         its = {f"its_{name}": value for name, value in match.items()}
-        return tx.execute(_change(self.table, tuple(match)), dict(values) | its).one_or_none()
+        return ask(tx, _change(self.table, tuple(match)), dict(values) | its).one_or_none()
 
     def any(self, tx: Connection, *where: Any, **match: Any) -> bool:
         query = select(1).select_from(self.table).where(*self._is(match), *where)

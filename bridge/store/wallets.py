@@ -21,7 +21,7 @@ from bridge.store.tables import (
     wallet_balances,
     wallet_baselines,
 )
-from bridge.store.together import first_row
+from bridge.store.together import ask, first_row
 
 _BALANCES = Rows(table=wallet_balances, order=(wallet_balances.c.role,))
 _BASELINES, _SPARE, _DERIVED = (Rows(table=each) for each in (wallet_baselines, spare_addresses, derived_addresses))
@@ -97,7 +97,7 @@ def take_spare(tx: Connection, *, wallet_id: str, network: str, invoice_id: str)
 
 def is_used(tx: Connection, address: str) -> bool:
     """Whether the address is ours already, in the pool, of an invoice or of our own wallets: never given out twice."""
-    return tx.execute(_IS_USED, {"address": address}).first() is not None
+    return ask(tx, _IS_USED, {"address": address}).first() is not None
 
 
 def count_spare(tx: Connection, *, wallet_id: str, network: str) -> int:

@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import event, insert, select
 
 from bridge.core.ledger import Entry, Journal
 from bridge.store import audit, idempotency, ledger
 from bridge.store.db import Duplicate, Store
 from bridge.store.idempotency import Scope
-from bridge.store.together import Together
+from bridge.store.tables import journals, operators
+from bridge.store.together import Together, ask
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SCOPE = Scope(merchant="shop", operation="open_invoice", key="k-1")
@@ -34,6 +36,26 @@ def test_each_statement_answers_for_itself(store: Store) -> None:
     with store.read() as tx:
         (row,) = tx.exec_driver_sql("SELECT actor, at FROM audit").all()
     assert row == ('somebody\'s 100% "name"', round(NOW.timestamp() * 1_000_000))
+
+
+def test_what_is_asked_past_sqlalchemy_reads_as_what_it_answers(store: Store) -> None:
+    told = {"role": "approver", "is_active": True, "password_hash": "x", "totp_nonce": "", "created_by": "anna"}
+    with store.write() as tx:
+        tx.execute(insert(operators).values(name="boris", **told, created_at=NOW, locked_until=None))
+        tx.execute(insert(journals).values(merchant="shop", kind="k", family="f", at=NOW, memo={"currency": "USD"}))
+    for table in (operators, journals):
+        with store.read() as tx:
+            asked, answered = ask(tx, select(table)).one(), tx.execute(select(table)).one()
+        assert (asked, asked._mapping) == (answered, dict(answered._mapping))
+        assert list(map(type, asked)) == list(map(type, answered))
+
+
+def test_who_listens_to_statements_hears_of_what_is_asked_past_sqlalchemy(store: Store) -> None:
+    heard: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda *told: heard.append(told[2]))
+    with store.read() as tx:
+        assert ask(tx, select(operators.c.name)).all() == []
+    assert [statement.split()[0] for statement in heard] == ["SELECT"]
 
 
 def test_a_statement_that_fails_takes_the_others_with_it(store: Store) -> None:

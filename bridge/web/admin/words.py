@@ -101,10 +101,8 @@ class Words:
     def in_asset(self, units: int, asset: str) -> str:
         """What a ledger counts, as people do: satoshi, or money."""
         n = abs(units)
-        if asset == BTC:
-            told = f"{self._t.number(str(n))} {self._t('desk.sat')}"
-        else:
-            told = self._t.money(minor_text(n, asset), asset)
+        in_sat = f"{self._t.number(str(n))} {self._t('desk.sat')}"
+        told = in_sat if asset == BTC else self._t.money(minor_text(n, asset), asset)
         return f"{'−' if units < 0 else ''}{told}"
 
     def event_name(self, kind: str) -> str:
