@@ -53,8 +53,11 @@ EMPTIED: Mapping[Table, dict[str, Any]] = {
 }
 # What stays as it is, but what a purge took out of it left a hole in the file's page.
 _HOLED = (idempotency, inbox)
+# What leaves as whole rows.
+_TRIED = ("id", "delivery_id", "at", "outcome", "status", "latency_ms", "body_sha256", "answer_excerpt", "error")
+# Which text is known and what stands where. Whoever changes either makes another form, and goes on reading this one.
 FORM = 1
-# What most archives say, by their form, so that none has to say it: no byte of it may ever change. Another text is another form.
+# What most archives say, by their form, so that none has to say it: no byte of it may ever change.
 _CODERS: Mapping[int, bytes] = {FORM: Path(__file__).with_name(f"archive_form_{FORM}.txt").read_bytes()}
 
 
@@ -174,10 +177,10 @@ def filled(tx: Connection, table: Table, rows: Sequence[Any]) -> Sequence[Any]:
 
 def attempts_of(tx: Connection, invoice_id: str) -> list[Row[Any]]:
     """The tries of its deliveries that were packed, in their order."""
-    columns = delivery_attempts.columns
+    columns = [delivery_attempts.c[name] for name in _TRIED]
     told = [each for taken in _of(tx, [invoice_id]).values() for each in taken[delivery_attempts.name]]
     rows = [tuple(_read(column.type, value) for column, value in zip(columns, each, strict=True)) for each in told]
-    found: Any = IteratorResult(SimpleResultMetaData(columns.keys()), iter(rows))
+    found: Any = IteratorResult(SimpleResultMetaData(_TRIED), iter(rows))
     return list(found.all())
 
 
@@ -196,7 +199,7 @@ def _with(row: Any, said: Mapping[str, Any]) -> Any:
 
 def _names(table: Table) -> tuple[str, ...]:
     """What an archive says of each row of a table, the key first."""
-    return ("id", *EMPTIED[table]) if table in EMPTIED else tuple(table.columns.keys())
+    return ("id", *EMPTIED[table]) if table in EMPTIED else _TRIED
 
 
 def _rows(tx: Connection, table: Table, invoice_id: str) -> list[list[Any]]:

@@ -327,8 +327,30 @@ def test_a_damaged_archive_is_noticed_and_named(world: World) -> None:
     assert not found.is_intact and invoice["id"] in found.detail
 
 
+def test_what_came_since_is_not_thawed_over(world: World) -> None:
+    invoice = one_packed(world)
+    change(world, "UPDATE payments SET source = 'node', block_hash = 'another'")
+    with world.bridge.store.write() as tx:
+        assert archive.thaw(tx, invoice["id"])
+        assert not archive.thaw(tx, invoice["id"])
+    assert world.rows("SELECT source, block_hash FROM payments") == [("node", "another")]
+
+
 def test_what_archives_were_made_with_never_changes() -> None:
-    """Else none of them could be read."""
+    """Else none of them could be read: what is known of the text, and what stands where, has the number of its form."""
+    stands = {table.name: ["id", *left] for table, left in archive.EMPTIED.items()}
+    assert (archive.FORM, stands) == (
+        1,
+        {
+            "events": ["id", "body"],
+            "audit": ["id", "detail", "from_status", "to_status", "reason", "rule", "policy_version"],
+            "quotes": ["id", "samples"],
+            "payments": ["id", "source", "block_hash", "spends"],
+            "journals": ["id", "memo"],
+            "invoices": ["id", "rule_terms"],
+        },
+    )
+    assert set(archive._TRIED) == set(archive.delivery_attempts.columns.keys())
     said = "be2cc81e331c5268bc5c0d4b207223c31f67f35eaeacba92c532f39bcf017c7d"
     path = Path(archive.__file__).with_name("archive_form_1.txt")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == said
