@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ from bridge.invoices.pay import pay_view
 from bridge.invoices.read_invoices import list_invoices
 from bridge.receipts import new_key
 from bridge.store import archive, deliveries
+from bridge.store.backup import copy_all
+from bridge.store.db import migrate, open_store
 from tests.books.runs import change, codes, paid, reconcile
 from tests.flows.world import World, open_world
 from tests.payouts.desk import PAYER, Desk, settings, staffed
@@ -310,6 +313,19 @@ def test_what_moves_is_guarded_where_it_must_not_change(world: World) -> None:
         with pytest.raises(DBAPIError, match="append-only"), world.bridge.store.write() as tx:
             tx.execute(text("UPDATE archives SET is_open = TRUE"))
             tx.execute(text(statement))
+
+
+def test_a_copy_on_another_engine_reads_the_same_and_thaws(world: World, tmp_path: Path) -> None:
+    invoice = one_packed(world)
+    told, url = invoice_dossier(world.bridge, invoice["id"]), f"sqlite:///{tmp_path}/copy.db"
+    migrate(url)
+    with closing(open_store(url)) as target:
+        copy_all(world.bridge.store, target, progress=lambda *_: None)
+        copy = replace(world.bridge, store=target)
+        assert invoice_dossier(copy, invoice["id"]) == told
+        assert verify_audit(copy).is_intact
+        assert thaw_step(copy) == 1
+        assert invoice_dossier(copy, invoice["id"]) == told
 
 
 def test_a_damaged_archive_is_noticed_and_named(world: World) -> None:
