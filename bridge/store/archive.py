@@ -161,9 +161,9 @@ def filled(tx: Connection, table: Table, rows: Sequence[Any]) -> Sequence[Any]:
     """Rows of a table, with what was packed of them. They have its key, its invoice_id and what is EMPTIED of it, and may have more;
     what is not asked for is not filled.
     """
-    first, its = next(iter(EMPTIED[table])), "id" if table is invoices else "invoice_id"
+    first, owner = next(iter(EMPTIED[table])), "id" if table is invoices else "invoice_id"
     # Empty as it is stored, and as it is read of an object.
-    emptied = {row.id: getattr(row, its) for row in rows if getattr(row, first) in ("", {})}
+    emptied = {row.id: getattr(row, owner) for row in rows if getattr(row, first) in ("", {})}
     ids = {each for each in emptied.values() if each is not None}
     packed = [each for taken in _of(tx, ids).values() for each in taken[table.name]] if ids else []
     if not packed:
@@ -172,7 +172,14 @@ def filled(tx: Connection, table: Table, rows: Sequence[Any]) -> Sequence[Any]:
     said = {
         each[0]: {name: _read(kind, value) for (name, kind), value in zip(kinds, each, strict=True)} for each in packed
     }
-    return [_with(row, said[row.id]) if row.id in emptied and row.id in said else row for row in rows]
+    names = rows[0]._fields
+    whole = [
+        tuple(its.get(name, value) for name, value in zip(names, row, strict=True))
+        if row.id in emptied and (its := said.get(row.id))
+        else tuple(row)
+        for row in rows
+    ]
+    return _made(names, whole) if isinstance(rows[0], Row) else [type(rows[0])(*values) for values in whole]
 
 
 def attempts_of(tx: Connection, invoice_id: str) -> list[Row[Any]]:
@@ -180,8 +187,7 @@ def attempts_of(tx: Connection, invoice_id: str) -> list[Row[Any]]:
     columns = [delivery_attempts.c[name] for name in _TRIED]
     told = [each for taken in _of(tx, [invoice_id]).values() for each in taken[delivery_attempts.name]]
     rows = [tuple(_read(column.type, value) for column, value in zip(columns, each, strict=True)) for each in told]
-    found: Any = IteratorResult(SimpleResultMetaData(_TRIED), iter(rows))
-    return list(found.all())
+    return _made(_TRIED, rows)
 
 
 def _of(tx: Connection, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -189,12 +195,10 @@ def _of(tx: Connection, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     return {row.invoice_id: _opened(row) for row in rows}
 
 
-def _with(row: Any, said: Mapping[str, Any]) -> Any:
-    names = row._fields
-    values = tuple(said.get(name, value) for name, value in zip(names, row, strict=True))
-    if isinstance(row, Row):
-        return IteratorResult(SimpleResultMetaData(names), iter([values])).one()
-    return type(row)(*values)
+def _made(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Row[Any]]:
+    """Rows as a query would give them."""
+    found: Any = IteratorResult(SimpleResultMetaData(names), iter(rows))
+    return list(found.all())
 
 
 def _names(table: Table) -> tuple[str, ...]:
