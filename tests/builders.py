@@ -6,6 +6,8 @@ Owns defaults only; must not assert anything.
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import Connection, text
+
 from bridge.context import Bridge, Merchant
 from bridge.core.policy import Policy
 from bridge.core.rail import Rail
@@ -82,3 +84,14 @@ def build_request(billing_payment_id: str = "1001", **overrides: Any) -> NewInvo
     """A request for USD 10.00."""
     fields: dict[str, Any] = {"amount_text": "10.00", "currency": "USD", "description": "VPS Start, 1 month"}
     return NewInvoice.of(billing_payment_id=billing_payment_id, **fields | overrides)
+
+
+def unguard(tx: Connection, *tables: str) -> None:
+    """Somebody who owns the database gets past the triggers of these tables: in this transaction, in a file for ever."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SET LOCAL session_replication_role = replica"))
+        return
+    guards = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :name")
+    for table in tables:
+        for trigger in tx.execute(guards, {"name": table}).scalars().all():
+            tx.execute(text(f"DROP TRIGGER {trigger}"))

@@ -22,6 +22,7 @@ from bridge.permit import MODES, WALLET_MODES
 from bridge.upkeep.check import OWNERS
 from bridge.web.admin.charts import DASH, FLOOR, LEFT, ROOM, TOP, WIDTH, bars, levels
 from tests.admin.office import Office
+from tests.builders import unguard
 
 FORMS = Path(bridge.web.__file__).parent / "admin"
 ACTIONS = Path(bridge.actions.__file__).parent
@@ -214,9 +215,7 @@ def test_an_altered_audit_row_is_said_on_the_page(small_office):
     seal_audit(small_office.bridge, owner="w1", limit=100)
     assert "The chain is intact." in small_office.see("vic", "/audit?verify=1")
     with small_office.bridge.store.write() as tx:
-        names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"))
-        for name in names.scalars().all():
-            tx.execute(text(f"DROP TRIGGER {name}"))
+        unguard(tx, "audit")
         tx.execute(text("UPDATE audit SET actor = 'nobody' WHERE id = 1"))
     assert "The chain is broken." in small_office.see("vic", "/audit?verify=1")
 

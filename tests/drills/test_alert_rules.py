@@ -28,7 +28,7 @@ from bridge.permit import set_mode
 from bridge.store import leases, policies
 from bridge.upkeep.check import OWNERS, Thresholds, alerts
 from bridge.upkeep.watch import WatchedClock, watch_clock
-from tests.builders import World, build_bridge, build_request, gateway_rail, with_rail
+from tests.builders import World, build_bridge, build_request, gateway_rail, unguard, with_rail
 from tests.fakes import answer
 from tests.rails.toy import ToyNode, toy_rail
 
@@ -108,7 +108,7 @@ def broken_chain(bridge: Bridge, world: World) -> None:
     settled(bridge, world)
     seal_audit(bridge, owner="w")
     with bridge.store.write() as tx:
-        tx.execute(text("DROP TRIGGER audit_no_update"))
+        unguard(tx, "audit")
         tx.execute(text("UPDATE audit SET actor = 'somebody' WHERE id = (SELECT min(audit_id) FROM audit_chain)"))
 
 
