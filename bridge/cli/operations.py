@@ -165,7 +165,7 @@ def check(ctx: click.Context, outside: bool, textfile: Path | None) -> None:
     """Evaluate the alert rules, for cron and Nagios: 0 when all is well, 2 and the rules' names when not."""
     operations = operations_of(ctx)
     with opened(ctx, decides=False) as bridge:
-        tripped = alerts(bridge, **vars(operations.watching()), ask_outside=outside)
+        tripped = alerts(bridge, operations.watching(), ask_outside=outside)
     if textfile is not None:
         _write_textfile(textfile, tripped, OWNERS | dict(operations.owners))
     for alert in tripped:

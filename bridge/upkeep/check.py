@@ -62,7 +62,7 @@ class Thresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class Watching:
-    """What the operator's file and folder say about the rules; the fields are arguments of `alerts`."""
+    """What the operator's file and folder say about the rules. `watch_backups`: a missing backup is an alert too."""
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     owners: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +86,6 @@ class _Now:
     bridge: Bridge
     now: datetime
     limits: Thresholds
-    newest_backup_at: datetime | None = None
     # What each wallet at a gateway answered in this run, by role and id: several rules ask the same.
     balances: dict[tuple[str, str], WalletBalance | BridgeError] = field(default_factory=dict)
 
@@ -197,10 +196,10 @@ def _open_reviews(tx: Tx, kind: str) -> int:
     return reviews.count_open_by_kind(tx).get(kind, 0)
 
 
-def _backup_old(seen: _Now) -> str:
-    if seen.newest_backup_at is None:
+def _backup_old(seen: _Now, newest_at: datetime | None) -> str:
+    if newest_at is None:
         return "there is no backup"
-    age_seconds = int((seen.now - seen.newest_backup_at).total_seconds())
+    age_seconds = int((seen.now - newest_at).total_seconds())
     limit = seen.limits.backup_age_seconds
     return f"the newest backup is {age_seconds} s old, limit {limit} s" if age_seconds > limit else ""
 
@@ -377,32 +376,22 @@ RULES = (
 OWNERS = {rule.name: rule.owner for rule in RULES}
 
 
-def alerts(
-    bridge: Bridge,
-    *,
-    thresholds: Thresholds | None = None,
-    owners: Mapping[str, str] | None = None,
-    newest_backup_at: datetime | None = None,
-    watch_backups: bool = False,
-    ask_outside: bool = False,
-) -> list[Alert]:
-    """Every tripped rule; empty when all is well.
-
-    `ask_outside` also asks gateway, chain and prices, each once. `watch_backups`: a missing backup is an alert too.
-    """
-    seen = _Now(bridge=bridge, now=bridge.clock(), limits=thresholds or Thresholds(), newest_backup_at=newest_backup_at)
+def alerts(bridge: Bridge, watching: Watching | None = None, *, ask_outside: bool = False) -> list[Alert]:
+    """Every tripped rule; empty when all is well. `ask_outside` also asks gateway, chain and prices, each once."""
+    watching = watching or Watching()
+    seen = _Now(bridge=bridge, now=bridge.clock(), limits=watching.thresholds)
     try:
         with bridge.store.read() as tx:
             found = {rule.name: detail for rule in RULES if (detail := _looked(rule, seen, tx))}
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         found = {"database_down": getattr(error, "code", type(error).__name__)}
-    if watch_backups and (detail := _backup_old(seen)):
+    if watching.watch_backups and (detail := _backup_old(seen, watching.newest_backup_at)):
         found["backup_old"] = detail
     if ask_outside:
         for rule in RULES:
             if rule.ask and (detail := _asked(rule.ask, seen)):
                 found[rule.name] = f"{found[rule.name]}; {detail}" if rule.name in found else detail
-    called = OWNERS | dict(owners or {})
+    called = OWNERS | dict(watching.owners)
     return [Alert(rule=rule, detail=detail, owner=called[rule]) for rule, detail in found.items()]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -26,7 +27,7 @@ from bridge.invoices.record import open_loose_review
 from bridge.payouts.treasury import read_balance
 from bridge.permit import set_mode
 from bridge.store import leases, policies
-from bridge.upkeep.check import OWNERS, Thresholds, alerts
+from bridge.upkeep.check import OWNERS, Thresholds, Watching, alerts
 from bridge.upkeep.watch import WatchedClock, watch_clock
 from tests.builders import World, build_bridge, build_request, gateway_rail, unguard, with_rail
 from tests.fakes import answer
@@ -259,8 +260,8 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
 }
 
 
-def tripped(bridge: Bridge, **options: object) -> dict[str, str]:
-    return {alert.rule: alert.owner for alert in alerts(bridge, ask_outside=True, **options)}
+def tripped(bridge: Bridge, **options: Any) -> dict[str, str]:
+    return {alert.rule: alert.owner for alert in alerts(bridge, Watching(**options), ask_outside=True)}
 
 
 def test_when_all_is_well_no_rule_is_tripped(case):
@@ -282,9 +283,9 @@ def test_a_clock_that_is_ten_minutes_off_either_way_is_noticed(case, minutes):
     assert "clock_skew" in tripped(bridge)
 
 
-def said(bridge: Bridge, **options: object) -> str:
+def said(bridge: Bridge, **options: Any) -> str:
     """What the rule about clocks says of what is stored; nobody outside is asked."""
-    return "".join(alert.detail for alert in alerts(bridge, **options) if alert.rule == "clock_skew")
+    return "".join(alert.detail for alert in alerts(bridge, Watching(**options)) if alert.rule == "clock_skew")
 
 
 def test_a_jump_of_a_clock_is_said_for_a_day(case):

@@ -30,7 +30,7 @@ def test_the_application_and_the_command_trip_by_the_same_file(place: Place):
         set_mode(web.bridge, scope="bridge", mode="read_only", actor="anna", reason="a test")
 
         def both() -> tuple[bool, bool]:
-            desk = {alert.rule: alert.owner for alert in alerts(web.bridge, **vars(web.watching()))}
+            desk = {alert.rule: alert.owner for alert in alerts(web.bridge, web.watching())}
             command = place.run("check", "--no-outside").output
             assert desk.get("mode_changed", "night") == "night"
             return "mode_changed" in desk, "mode_changed (night)" in command

@@ -13,7 +13,7 @@ from bridge.desk.explain import explain
 from bridge.payouts.decide_payout import list_payouts
 from bridge.payouts.sweep import propose_sweep, sweep_due
 from bridge.payouts.treasury import read_balance, read_balances, treasury_view
-from bridge.upkeep.check import Thresholds, alerts
+from bridge.upkeep.check import alerts
 from bridge.upkeep.doctor import PASS, WARN, Finding, Place, examine
 from tests.builders import with_rail
 from tests.payouts.desk import COLD, FLOAT_SAT, PAYER, Desk
@@ -256,7 +256,7 @@ def test_balances_cap_and_alarm_need_no_fee(desks: Callable[..., Desk], form: st
         desk.world.open("9")
     assert error.value.code == "hot_wallet_full"
     assert "bridge_hot_cap_sat 150000.0" in desk.world.bridge.metrics.text().decode()
-    rules = {alert.rule for alert in alerts(desk.world.bridge, thresholds=Thresholds(), ask_outside=True)}
+    rules = {alert.rule for alert in alerts(desk.world.bridge, ask_outside=True)}
     assert "hot_balance" in rules and "provider_down" not in rules
 
 

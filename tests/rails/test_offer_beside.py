@@ -28,7 +28,7 @@ from bridge.metrics import Metrics
 from bridge.payouts.treasury import read_balances, treasury_rows
 from bridge.store import leases, targets
 from bridge.turns import PROVIDER
-from bridge.upkeep.check import Thresholds, alerts, readiness
+from bridge.upkeep.check import Thresholds, Watching, alerts, readiness
 from bridge.upkeep.doctor import Place, examine
 from tests.books.runs import codes, reconcile
 from tests.flows.world import World
@@ -642,7 +642,7 @@ def test_the_bridge_is_ready_without_it_and_says_that_it_is_away(shop: Shop) -> 
 
 def tripped(shop: Shop, **limits: int) -> dict[str, str]:
     """The alerts about other ways to pay, with who is asked outside."""
-    found = alerts(shop.world.bridge, ask_outside=True, thresholds=Thresholds(**limits))
+    found = alerts(shop.world.bridge, Watching(thresholds=Thresholds(**limits)), ask_outside=True)
     return {each.rule: each.detail for each in found if each.rule.startswith(("rail", "offers"))}
 
 

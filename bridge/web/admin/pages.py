@@ -84,7 +84,7 @@ def today() -> str:
 def health() -> str:
     """Readiness and alerts, asked outside now: a part of its own, so that the figures need not wait for it."""
     part = "health_part.html" if "part" in request.args else "health.html"
-    return render(part, checks=readiness(bridge()), alerts=alerts(bridge(), **vars(here().watching())))
+    return render(part, checks=readiness(bridge()), alerts=alerts(bridge(), here().watching()))
 
 
 @page("/search")
