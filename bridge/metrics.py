@@ -59,7 +59,7 @@ class Metrics:
         self.reviews_open = self._gauge("bridge_reviews_open", "Open review items", "kind")
         self.reviews_overdue = self._gauge("bridge_reviews_overdue", "Review items past their due time")
         says = "Until the first deadline of an open claim, negative past it"
-        self.claim_due_seconds = self._gauge("bridge_claim_due_seconds", says, "id")
+        self.claim_due_seconds = self._gauge("bridge_claim_due_seconds", says, "state")
 
     def _count_money(self) -> None:
         self.payouts = self._counter("bridge_payout_moves", "Payouts by kind and new state", kind=KINDS, to=STATES)

@@ -78,7 +78,7 @@ def refresh_gauges(bridge: Bridge) -> None:
         _set(metrics.reviews_open, reviews.count_open_by_kind(tx))
         metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
         claim = claims.next_due(tx)
-        _set(metrics.claim_due_seconds, {claim.id: round((claim.due_at - now).total_seconds())} if claim else {})
+        _set(metrics.claim_due_seconds, {claim.stage: round((claim.due_at - now).total_seconds())} if claim else {})
         refresh_reconciliation_gauges(bridge, tx, now=now)
         for account, sat in ledger.sums(tx, ("provider_fee", "network_fee")).items():
             metrics.fees_sat.labels(account=account).set(sat)

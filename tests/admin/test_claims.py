@@ -90,7 +90,7 @@ def test_each_stage_has_its_deadline_and_a_claim_only_goes_on(office: Office):
 def test_the_next_deadline_is_on_the_page_today_and_in_the_metrics(office: Office):
     def due() -> float | None:
         refresh_gauges(office.bridge)
-        return office.bridge.metrics.registry.get_sample_value("bridge_claim_due_seconds", {"id": first["id"]})
+        return office.bridge.metrics.registry.get_sample_value("bridge_claim_due_seconds", {"state": "inquiry"})
 
     first = entered(office)
     office.world.clock.advance(60)
@@ -101,7 +101,9 @@ def test_the_next_deadline_is_on_the_page_today_and_in_the_metrics(office: Offic
     office.world.clock.advance(DAY)
     assert "overdue" in office.see("ann", "/") and due() == -60
     close_claim(office.bridge, first["id"], outcome="upheld", **WHO)
-    assert f'/claims/{second["id"]}"' in office.see("ann", "/") and due() is None
+    assert f'/claims/{second["id"]}"' in office.see("ann", "/") and due() == 0
+    advance_claim(office.bridge, second["id"], stage="dispute", **WHO)
+    assert due() is None
 
 
 def test_one_claim_of_an_invoice_is_open_at_a_time(office: Office):
