@@ -179,7 +179,7 @@ class Shop:
             if nudges and time.monotonic() - nudged > patience:
                 nudged = time.monotonic()
                 self.advance(31)
-            time.sleep(0.01)
+            time.sleep(0.03)
         logs = "\n".join(f"== {program.name}\n{program.tail()}" for program in self.programs)
         raise AssertionError(f"never: {what}\n{logs}")
 
