@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,13 @@ class Cluster:
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
-        with self._connect() as connection:
-            # Half the work of writing every page to the log, and all that PostgreSQL before 15 can do.
-            how = sql.SQL("STRATEGY FILE_COPY" if connection.info.server_version >= 150_000 else "")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template), how))
+        # Half the work of writing every page to the log, and all that PostgreSQL before 15 can do.
+        how = sql.SQL("STRATEGY FILE_COPY" if self._kept.info.server_version >= 150_000 else "")
+        self._kept.execute(statement.format(sql.Identifier(name), sql.Identifier(template), how))
 
     def drop_database(self, name: str) -> None:
         # FORCE: a test that forgot a connection must not fail the next test.
-        with self._connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._kept.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def start_standby(self) -> "Cluster":
         """A second server that follows this one."""
@@ -101,7 +100,14 @@ class Cluster:
     def stop(self) -> None:
         """Ends the server and removes its directory. A second call does nothing."""
         if self.guard.returncode is None:
+            if "_kept" in vars(self):
+                self._kept.close()
             self.guard.communicate()
+
+    @cached_property
+    def _kept(self) -> psycopg.Connection:
+        """For making and dropping databases, of which a third would be to connect."""
+        return self._connect()
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(host=str(self.directory), user="postgres", autocommit=True)
