@@ -3,6 +3,7 @@
 Owns pragmas, the fair write lock and migrations; must not know what a transaction is for.
 """
 
+import errno
 import fcntl
 import sqlite3
 import threading
@@ -327,7 +328,12 @@ class Store:
         self._turn.is_mine = True
         try:
             # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
-            self._lock_file = self._lock_file or self._lock_path.open("wb")
+            try:
+                self._lock_file = self._lock_file or self._lock_path.open("wb")
+            except OSError as refused:
+                if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                raise _takes_no_writes() from refused
             fcntl.flock(self._lock_file, fcntl.LOCK_EX)
             try:
                 yield
@@ -400,10 +406,7 @@ def _named_trouble() -> Iterator[None]:
         yield
     except DBAPIError as trouble:
         if _is_read_only(trouble.orig):
-            detail = (
-                "The database takes no writes: a standby, or files without the right to write. Nothing was written."
-            )
-            raise Unavailable("database_read_only", detail, retry_after_seconds=5) from trouble
+            raise _takes_no_writes() from trouble
         # To SQLite a missing table is an OperationalError too, but a defect and no trouble that passes.
         is_defect = getattr(trouble.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
         if is_defect or not isinstance(trouble, OperationalError):
@@ -413,6 +416,11 @@ def _named_trouble() -> Iterator[None]:
             # A commit that was sent may have been done.
             detail = "The database did not answer. The same request may be sent again: what was written is found then."
         raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+
+
+def _takes_no_writes() -> Unavailable:
+    detail = "The database takes no writes: a standby, or files without the right to write. Nothing was written."
+    return Unavailable("database_read_only", detail, retry_after_seconds=5)
 
 
 def _is_read_only(error: Any) -> bool:

@@ -385,6 +385,8 @@ def alerts(bridge: Bridge, watching: Watching | None = None, *, ask_outside: boo
             found = {rule.name: detail for rule in RULES if (detail := _looked(rule, seen, tx))}
     except Exception as error:  # a driver's own error: say what kind, not what it printed
         found = {"database_down": getattr(error, "code", type(error).__name__)}
+    if "database_down" not in found and not (database := _check("database", partial(_database, bridge))).ok:
+        found["database_down"] = database.detail
     if watching.watch_backups and (detail := _backup_old(seen, watching.newest_backup_at)):
         found["backup_old"] = detail
     if ask_outside:

@@ -276,6 +276,14 @@ def test_the_rule_trips_and_names_its_owner(case, rule):
     assert tripped(bridge, thresholds=limits, watch_backups=rule == "backup_old").get(rule) == OWNERS[rule]
 
 
+def test_a_database_that_is_read_and_takes_no_writes_is_said(case):
+    bridge, world = case
+    overdue(bridge, world)
+    with bridge.store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    assert {"database_down", "reviews_overdue"} <= tripped(bridge).keys()
+
+
 @pytest.mark.parametrize("minutes", [-10, 10])
 def test_a_clock_that_is_ten_minutes_off_either_way_is_noticed(case, minutes):
     bridge, world = case
