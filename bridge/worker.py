@@ -17,6 +17,7 @@ from bridge.books.keep_books import add_up, archive_due, number_events, purge_du
 from bridge.books.reconcile import reconcile_due
 from bridge.books.verify import verify_due
 from bridge.context import Bridge
+from bridge.core.errors import Unavailable
 from bridge.invoices.chain import follow_tip
 from bridge.invoices.deliver import Courier, deliver_due
 from bridge.invoices.mail_receipts import mail_receipts
@@ -132,6 +133,15 @@ ROUNDS = (
 )
 
 
+def _tell(action: str, trouble: Exception, **told: Any) -> None:
+    """What passes, as a database that is away, by its name and in one line; a defect with its traceback."""
+    if isinstance(trouble, Unavailable):
+        cause = str(getattr(trouble.__cause__, "orig", trouble)).partition("\n")[0]
+        log(action, level=logging.ERROR, code=trouble.code, detail=cause, **told)
+    else:
+        log(action, level=logging.ERROR, exc_info=True, **told)
+
+
 class Hands:
     """A pool that never takes more than it can do: what is claimed is being worked on, not queued behind a slow peer.
 
@@ -158,8 +168,8 @@ class Hands:
     def _do(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
-            log("work.failed", level=logging.ERROR, exc_info=True)
+        except Exception as trouble:
+            _tell("work.failed", trouble)
         finally:
             with self._lock:
                 was_free, self._free = self._free > 0, self._free + 1
@@ -252,8 +262,8 @@ class Worker:
             return frozenset()
         try:
             return due_now(self._bridge)
-        except Exception:
-            log("job.failed", level=logging.ERROR, exc_info=True, job="due")
+        except Exception as trouble:
+            _tell("job.failed", trouble, job="due")
             return frozenset()
 
     def _turn(self, number: int, each: Round) -> bool:
@@ -287,8 +297,8 @@ class Worker:
             self._policy_at = time.monotonic() + POLICY_PAUSE_SECONDS
             try:
                 self._bridge = in_force(bridge) if is_known else take_file(bridge)
-            except Exception:
-                log("policy.unread", level=logging.ERROR, exc_info=True)
+            except Exception as trouble:
+                _tell("policy.unread", trouble)
                 return is_known
         return is_known or self._bridge is not bridge
 
@@ -296,6 +306,6 @@ class Worker:
         """A job that fails is logged and tried again on the next round; the other jobs go on."""
         try:
             return job(self) > 0
-        except Exception:
-            log("job.failed", level=logging.ERROR, exc_info=True, job=name)
+        except Exception as trouble:
+            _tell("job.failed", trouble, job=name)
             return False

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import update
 
 from bridge.books import reconcile
 from bridge.books.verify import verify_audit
+from bridge.core.errors import Unavailable
 from bridge.invoices.offer_beside import offer_beside
 from bridge.store import generation
 from bridge.turns import take_turn
@@ -190,6 +192,19 @@ def test_a_job_that_fails_leaves_the_others_running(world: World, caplog: pytest
     with running(worker):
         until(lambda: world.billing.types() == ["invoice.settled"])
         until(lambda: "job.failed" in caplog.text)
+
+
+def test_what_passes_is_told_by_its_name_and_a_defect_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(trouble: Exception) -> None:
+        raise trouble
+
+    hands = Hands(2)
+    for trouble in (Unavailable("database_unavailable", "It is away."), RuntimeError("a defect")):
+        hands.submit(partial(fails, trouble))
+        until(lambda: hands.free == 2)
+    away, defect = caplog.records
+    assert (away.__dict__["code"], bool(away.exc_info)) == ("database_unavailable", False)
+    assert defect.exc_info
 
 
 def test_a_gateway_that_hangs_while_books_are_owed_does_not_hold_up_the_loop(
