@@ -16,6 +16,7 @@ from bridge.books.export import KINDS, beancount, export
 from bridge.books.keep_books import add_up, archive_due, check_may_thaw, purge_step, thaw_step
 from bridge.books.verify import book_differences, verify_audit
 from bridge.core.errors import BridgeError, Conflict, Refused, Unavailable
+from bridge.desk.claims import open_claim
 from bridge.desk.day_report import period_report
 from bridge.desk.desk import audit_page, deliveries_page, invoice_dossier, series
 from bridge.desk.evidence import evidence, receipt
@@ -227,6 +228,28 @@ def test_late_money_thaws_an_old_invoice_and_what_it_was_paid_before_counts(worl
     world.work()
     assert verify_audit(world.bridge).is_intact and codes(reconcile(world.bridge)) == []
     assert packed(world) == []
+
+
+def test_a_packed_invoice_is_refunded_and_claimed_as_any_other(desk: Desk) -> None:
+    world = desk.world
+    desk.fund(500_000)
+    invoice = desk.settled()
+    work(world)
+    for days in (40, 1, 1):
+        world.advance(days * DAY)
+        work(world)
+    assert packed(world) == [invoice["id"]]
+    open_claim(world.bridge, invoice["id"], said="I paid twice", actor="sam", reason="a letter")
+    payout = desk.approved(invoice, destination=PAYER)
+    assert desk.send() == 1
+    desk.confirm()
+    work(world)
+    assert desk.now(payout)["state"] == "confirmed"
+    told = evidence(world.bridge, invoice["id"])
+    assert [each["type"] for each in told["events"]][:2] == ["invoice.created", "invoice.settled"]
+    assert all(each["body"] for each in told["events"]) and all(each["detail"] for each in told["audit"])
+    assert told["payouts"] and told["claims"] and verify_audit(world.bridge).is_intact
+    assert book_differences(world.bridge) == [] and codes(reconcile(world.bridge, actor="fay")) == []
 
 
 def test_a_look_that_finds_what_there_was_changes_no_fact(world: World) -> None:
