@@ -162,7 +162,7 @@ def balances(
 
 
 def _lasting(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
-    """On PostgreSQL each question sees what is booked by then: what differs counts where the invoice did not change meanwhile."""
+    """Facts and books are read one after the other: what differs counts where the invoice did not change meanwhile."""
     while found := _differences(bridge, facts):
         with bridge.store.read() as tx:
             again = invoice_pages.of_ids(tx, [facts.row.id])[facts.row.id]

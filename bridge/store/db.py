@@ -31,6 +31,9 @@ BUSY_TIMEOUT_MS = 10_000
 # 64 MB of log: who crosses the limit writes it all back while everybody waits, so that must be rarer than one in a hundred.
 CHECKPOINT_PAGES = 16_000
 CHANNEL = "bridge_work"
+# psycopg's IsolationLevel.REPEATABLE_READ. In a transaction of the usual level each question sees what is committed by then, and a sum
+# of two answers may be one that never was.
+SNAPSHOT = 3
 PING_AFTER_SECONDS = 5
 # How long a thread waits for another one to leave the database.
 QUEUE_SECONDS = 1
@@ -184,7 +187,12 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot that waits for no writer."""
-        with self._door.passed(), _named_trouble(), self._begun() as tx:
+        with self._reading(is_snapshot=True) as tx:
+            yield tx
+
+    @contextmanager
+    def _reading(self, *, is_snapshot: bool) -> Iterator[Connection]:
+        with self._door.passed(), _named_trouble(), self._begun(is_snapshot=is_snapshot) as tx:
             if not self.is_postgresql:
                 with driver_of(tx) as driver:
                     driver.execute("BEGIN").close()
@@ -192,10 +200,10 @@ class Store:
 
     @contextmanager
     def glance(self) -> Iterator[Connection]:
-        """Questions of which each sees what is committed by then: on PostgreSQL as with `read`, but without a transaction, whose
-        beginning and end cost as much as the questions.
+        """Questions of which each sees what is committed by then: on PostgreSQL without a transaction, whose beginning and end cost as
+        much as the questions.
         """
-        with self.read() as tx:
+        with self._reading(is_snapshot=False) as tx:
             # Behind a pooler the transaction holds the one server that was compared.
             if not self.is_postgresql or is_pooled(tx):
                 yield tx
@@ -215,21 +223,26 @@ class Store:
         self._go_over, self.fence.heeds_failover = go_over, True
 
     @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        """A transaction on the database that this machine has worked with.
+    def _begun(self, *, is_snapshot: bool = False) -> Iterator[Connection]:
+        """A transaction on the database that this machine has worked with; all questions of a snapshot see the same.
 
         Raises Unavailable("database_fenced") on any other one.
         """
         try:
-            tx = self._admitted()
+            tx = self._admitted(is_snapshot)
         except FailedOver:
             self._meet_standby()
-            tx = self._admitted()
+            tx = self._admitted(is_snapshot)
         with self._through(tx):
             yield tx
 
-    def _admitted(self) -> Connection:
+    def _admitted(self, is_snapshot: bool) -> Connection:
         tx = self._taken()
+        if self.is_postgresql:
+            with driver_of(tx) as driver:
+                level = SNAPSHOT if is_snapshot else None
+                if driver.isolation_level != level:
+                    driver.isolation_level = level
         # Each transaction may be on another server; and which one it is must be asked in it.
         if is_pooled(tx) and tx.info.get("generation") is not None:
             try:

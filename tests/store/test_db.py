@@ -102,6 +102,22 @@ def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(store: Sto
         assert leases.mode_of(reading) == "limited"
 
 
+def test_all_questions_of_a_reader_see_the_same_and_those_of_a_writer_what_is_committed(store: Store) -> None:
+    with store.read() as reading:
+        assert leases.mode_of(reading) == "normal"
+        with store.write() as tx:
+            leases.set_mode(tx, "bridge", mode="limited", now=NOW, actor="a", reason="b")
+        assert leases.mode_of(reading) == "normal"
+    with store.read() as reading, store.glance() as glancing:
+        assert leases.mode_of(glancing) == leases.mode_of(reading) == "limited"
+        if store.is_postgresql:  # writers of a file wait for each other
+            with store.write() as waiting:
+                with store.write() as tx:
+                    leases.set_mode(tx, "bridge", mode="paused", now=NOW, actor="a", reason="b")
+                assert leases.mode_of(waiting) == leases.mode_of(glancing) == "paused"
+        assert leases.mode_of(reading) == "limited"
+
+
 def test_many_threads_counting_up_lose_no_count(store: Store) -> None:
     with store.write() as tx:
         tx.execute(insert(tables.budgets).values(name="n", window_start=NOW, spent=0))
