@@ -7,6 +7,7 @@ import argparse
 import ast
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.demo import DemoFailed
-from tests.install import order, world
-from tests.install.guide import AFTER, CONNECT, DOCS, ORDER, RUN, Step, steps, with_values
+from tests.install import order, servers, world
+from tests.install.guide import AFTER, CONNECT, DOCS, LOSS, NAMES, ORDER, RUN, SERVERS, Step, steps, with_values
 from tests.install.machine import Machine, WalkFailed, boot, empty_root, new_network
 
 LONGEST_SECONDS = 900
@@ -84,10 +85,31 @@ def walk(base: Path, place: Path, machine: Machine) -> None:
             say.follow(step, machine, given)
     for step in growth[1:]:
         say.follow(step, machine, growth[0].commands)
+    two_servers(say, machine, guide, names["INSIDE_ADDRESS"])
     say("off and on", order.up_again(machine, names, hard.invoice["payment_url"]))
     order.NextOrder(site).run()
     say("journal", order.clean_journal(machine))
-    say("done", "the guides' commands lead from an empty Debian 12 to paid orders, on SQLite and on PostgreSQL")
+    say(
+        "done",
+        "the guides' commands lead from an empty Debian 12 to paid orders, on SQLite, on PostgreSQL and on two servers of it",
+    )
+
+
+def two_servers(say: "Clock", machine: Machine, guide: list[Step], address: str) -> None:
+    """A standby takes over that has all, then one that may lack something. Both are on this machine."""
+    _, names = (step for step in guide if step.kind == NAMES)
+    given = with_values(names.commands, {"FIRST": address, "SECOND": address, "PASSWORD": secrets.token_hex(12)})
+    number, mode = servers.standing(machine, port=5432)
+    for step in guide:
+        if step.kind == SERVERS:
+            say.follow(step, machine, given)
+    say("taken over", servers.must_stand(machine, port=5433, as_told=(number + 1, mode)))
+    servers.lose(machine)
+    say("taken over with a loss", servers.must_stand(machine, port=5432, as_told=(number + 2, "read_only")))
+    for step in guide:
+        if step.kind == LOSS:
+            say.follow(step, machine, given)
+    say("in order again", servers.must_stand(machine, port=5432, as_told=(number + 2, "normal")))
 
 
 def surround(machine: Machine, place: Path, names: dict[str, str]) -> world.Site:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES, RUN, CONNECT, ORDER, AFTER = "names", "run", "connect", "order", "after"
+# Of the chapter on two database servers, whose names come with it: how they are made and one takes over; what is done after a loss.
+SERVERS, LOSS = "servers", "loss"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One mark of the page: `names`, `run` and `after` (what is done later) have a block of commands; at `connect` and
-    `order` a person uses BILLmanager.
-    """
+    """One mark of the page: at `connect` and `order` a person uses BILLmanager, all others have a block of commands."""
 
     kind: str
     heading: str
