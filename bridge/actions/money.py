@@ -8,23 +8,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.actions.fields import (
+from bridge.actions.row import (
+    Action,
     Address,
+    Api,
     Argument,
     Body,
+    ByHand,
+    Command,
     Cursor,
     DecimalText,
+    Form,
     Id,
     Input,
     Limit,
     Matching,
     Option,
+    Read,
     Reason,
+    Row,
     Sat,
     Txid,
     answer,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.core.plain import as_table
 from bridge.invoices.present import View

@@ -9,21 +9,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.actions.fields import (
+from bridge.actions.row import (
+    Action,
+    Api,
     Argument,
     Body,
+    ByHand,
+    Command,
+    Form,
     Id,
     Input,
     Limit,
     Option,
     Password,
+    Read,
     Reason,
+    Row,
     Text,
     UtcTime,
     Whole,
     answer,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.core.errors import Refused
 from bridge.core.roles import ROLES

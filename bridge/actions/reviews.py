@@ -8,23 +8,29 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from bridge.actions.fields import (
+from bridge.actions.row import (
+    Action,
+    Api,
     Argument,
     Body,
+    ByHand,
+    Command,
+    Form,
     Id,
     Input,
     Limit,
     Matching,
     Option,
     PageSize,
+    Read,
     Reason,
+    Row,
     Sat,
     Text,
     Txid,
     UtcTime,
     answer,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.context import Bridge
 from bridge.core.claims import OUTCOMES, Later, Outcome, Stage
 from bridge.core.plain import one_line

@@ -9,21 +9,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.actions.fields import (
+from bridge.actions.row import (
+    Action,
+    Api,
     Argument,
     Body,
+    ByHand,
+    Command,
+    Form,
     Id,
     Limit,
     Matching,
     Option,
     PageSize,
+    Read,
     Reason,
+    Row,
     Text,
     UtcTime,
     Whole,
     answer,
 )
-from bridge.actions.row import Action, Api, ByHand, Command, Form, Read, Row
 from bridge.books.reconcile import list_reconciliations, set_baseline, show_reconciliation, start_reconciliation
 from bridge.context import Bridge
 from bridge.desk.desk import audit_page, switches

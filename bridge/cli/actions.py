@@ -13,8 +13,7 @@ import click
 from pydantic import SecretStr
 
 from bridge.actions import ROWS
-from bridge.actions.fields import Argument, Asked, Option, asked_of, matched
-from bridge.actions.row import Action, Command, Row
+from bridge.actions.row import Action, Argument, Asked, Command, Option, Row, asked_of, matched
 from bridge.cli.opened import MOMENT, acting, is_terminal, quiet, reading
 from bridge.context import Bridge
 from bridge.core.plain import as_json

@@ -14,9 +14,8 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
 
 from bridge.actions import ROWS
-from bridge.actions.fields import Body, answer, given_of, matched
 from bridge.actions.money import PROPOSE, PayoutQuery, RefundBody, asked_refund
-from bridge.actions.row import Action, Api, Read, Row
+from bridge.actions.row import Action, Api, Body, Read, Row, answer, given_of, matched
 from bridge.books.reconcile import take_billing_report
 from bridge.context import Bridge, Merchant
 from bridge.core.currencies import check_taken

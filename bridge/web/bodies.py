@@ -14,7 +14,7 @@ from flask import abort, request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from bridge.actions.fields import Body, DecimalText, Matching, Text, UtcTime, Whole
+from bridge.actions.row import Body, DecimalText, Matching, Text, UtcTime, Whole
 from bridge.context import Merchant
 from bridge.core.errors import Refused
 from bridge.core.roles import may

@@ -10,9 +10,8 @@ import pytest
 
 import bridge.web
 from bridge.actions import ACTIONS, ROWS
-from bridge.actions.fields import asked_of
 from bridge.actions.money import FundingBody
-from bridge.actions.row import Command, Form, Row
+from bridge.actions.row import Command, Form, Row, asked_of
 from bridge.cli.group import main
 from bridge.core.roles import PERMISSIONS
 from bridge.language import languages

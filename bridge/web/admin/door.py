@@ -14,8 +14,7 @@ from flask import Blueprint, Response, abort, current_app, g, redirect, render_t
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.actions.fields import Asked
-from bridge.actions.row import Form
+from bridge.actions.row import Asked, Form
 from bridge.context import Bridge
 from bridge.core.errors import BridgeError, Refused
 from bridge.core.roles import may

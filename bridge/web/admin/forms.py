@@ -11,9 +11,8 @@ from pydantic import SecretStr
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.actions import ACTIONS
-from bridge.actions.fields import Asked, asked_of
 from bridge.actions.money import APPROVE
-from bridge.actions.row import Action, Form
+from bridge.actions.row import Action, Asked, Form, asked_of
 from bridge.books.reconcile import start_reconciliation
 from bridge.core.errors import Refused
 from bridge.payouts.decide_payout import approve_payout, show_payout
