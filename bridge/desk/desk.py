@@ -86,7 +86,7 @@ def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit
         raise Refused("invalid_cursor", "Use the next_cursor of the page before.", field="cursor")
     with bridge.store.read() as tx:
         rows = audit.listing(tx, match=match, cursor=(int(cursor),) if cursor else None, limit=limit + 1)
-    return _page(rows, limit, _audited, lambda row: str(row.id))
+    return _page(rows, limit, lambda row: columns(row, *_AUDITED), lambda row: str(row.id))
 
 
 def delivery_counts(bridge: Bridge) -> dict[str, int]:
@@ -274,7 +274,10 @@ def _settings(tiers: dict[str, Any]) -> dict[str, list[Any]]:
 # What of a stored row is shown; times are text.
 _PAYMENT = ("key", "amount_sat", "replaceable", "replaced", "source", "first_seen_at", "asked_at")
 _ATTEMPT = ("delivery_id", "outcome", "status", "latency_ms", "answer_excerpt", "error", "at")
-_AUDITED = ("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version")
+_AUDITED = (
+    *("id", "invoice_id", "actor", "action", "from_status", "to_status", "reason", "rule", "policy_version"),
+    *("detail", "position", "at"),
+)
 
 
 def _payment(row: Any, targets: Sequence[Target], *, needed: int) -> dict[str, Any]:
@@ -302,7 +305,3 @@ def _callback(row: Any) -> dict[str, Any]:
     body = bytes(row.body).decode(errors="replace")
     names = ("source", "state", "note", "copies", "headers", "received_at")
     return columns(row, *names) | {"id": f"in:{row.id}", "body": body}
-
-
-def _audited(row: Any) -> dict[str, Any]:
-    return columns(row, *_AUDITED, "detail", "position", "at")

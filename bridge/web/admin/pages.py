@@ -50,7 +50,7 @@ from bridge.people import policy as policy_versions
 from bridge.people.operators import MANAGE
 from bridge.permit import MODES, WALLET_MODES
 from bridge.upkeep.check import alerts, readiness
-from bridge.web.admin.charts import Chart, charts
+from bridge.web.admin.charts import charts
 from bridge.web.admin.door import actor, bridge, chosen, page, render, role, texts
 from bridge.web.context import here
 
@@ -212,11 +212,8 @@ def treasury() -> str:
     """The wallets by role, what is owed, what is free, the next sweep."""
     view = treasury_view(bridge())
     sweeps = list_payouts(bridge(), match={"kind": "sweep"}, limit=10)["payouts"]
-    return render("treasury.html", view=view, sweeps=sweeps, chart=_hot_chart())
-
-
-def _hot_chart() -> Chart:
-    return next(chart for chart in charts(series(bridge())) if chart.name in ("hot", "own"))
+    chart = next(each for each in charts(series(bridge())) if each.name in ("hot", "own"))
+    return render("treasury.html", view=view, sweeps=sweeps, chart=chart)
 
 
 @page("/reconciliation")
