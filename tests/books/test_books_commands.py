@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from bridge.cli.group import main
 from bridge.receipts import new_key
 from bridge.runtime import api_keys, build
+from bridge.store import archive
 from bridge.web import create_app
 from tests.books.runs import change, paid, reconcile
 from tests.flows.world import settings_for
@@ -68,6 +69,18 @@ def test_files_are_written_whole(world, run, tmp_path):
     assert run("evidence", invoice["id"], "--output", str(bundle)).exit_code == 0
     assert "good" in run("verify-receipt", str(bundle)).output
     assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+def test_thaw_puts_back_what_was_packed(world, run):
+    invoice = paid(world)
+    world.work()
+    bodies = world.rows("SELECT id, body FROM events ORDER BY id")
+    with world.bridge.store.write() as tx:
+        archive.pack(tx, invoice["id"], now=world.bridge.clock())
+    assert {body for _, body in world.rows("SELECT id, body FROM events")} == {""}
+    assert "1 invoices were put back." in run("thaw", *WHO).output
+    assert world.rows("SELECT id, body FROM events ORDER BY id") == bodies
+    assert "0 invoices were put back." in run("thaw", *WHO).output
 
 
 @ONE_ENGINE
