@@ -165,13 +165,18 @@ def filled(tx: Connection, table: Table, rows: Sequence[Any]) -> Sequence[Any]:
     # Empty as it is stored, and as it is read of an object.
     emptied = {row.id: getattr(row, owner) for row in rows if getattr(row, first) in ("", {})}
     ids = {each for each in emptied.values() if each is not None}
-    packed = [each for taken in _of(tx, ids).values() for each in taken[table.name]] if ids else []
-    if not packed:
+    if not ids:
         return rows
     kinds = [(name, table.c[name].type) for name in _names(table)]
     said = {
-        each[0]: {name: _read(kind, value) for (name, kind), value in zip(kinds, each, strict=True)} for each in packed
+        each[0]: {name: _read(kind, value) for (name, kind), value in zip(kinds, each, strict=True)}
+        for taken in _of(tx, ids).values()
+        for each in taken[table.name]
     }
+    # Who thawed them since the rows were read has put it back there.
+    if missing := [key for key, its in emptied.items() if its in ids and key not in said]:
+        again = select(*(table.c[name] for name in _names(table))).where(table.c.id.in_(missing))
+        said |= {row.id: dict(row._mapping) for row in tx.execute(again)}
     names = rows[0]._fields
     whole = [
         tuple(its.get(name, value) for name, value in zip(names, row, strict=True))

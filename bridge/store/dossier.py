@@ -81,7 +81,7 @@ def find(tx: Connection, **match: str) -> Dossier | None:
     lists = {name: tx.execute(query, its).all() for name, query in _LISTS.items()}
     lists |= {name: archive.filled(tx, t.metadata.tables[name], lists[name]) for name in ("quotes", "payments")}
     attempts = [each for tries in tried.values() for each in tries]
-    if invoice.packed_at is not None:
+    if invoice.packed_at is not None or any(event.body == "" for event in events[None]):
         attempts = [*archive.attempts_of(tx, invoice.id), *attempts]
     named = {"numbers": _numbers([invoice, *audit])}
     policies, policy_approvals = _tree(tx.execute(_POLICIES, named), _OF_POLICIES)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge.books.export import KINDS, beancount, export
@@ -364,6 +364,19 @@ def test_a_damaged_archive_is_noticed_and_named(world: World) -> None:
     assert refused.value.code == "archive_damaged"
     found = verify_audit(world.bridge)
     assert not found.is_intact and invoice["id"] in found.detail
+
+
+@pytest.mark.parametrize("name", [table.name for table in archive.EMPTIED])
+def test_what_is_thawed_behind_a_readers_back_is_read_all_the_same(world: World, name: str) -> None:
+    invoice, table = one_packed(world), archive.invoices.metadata.tables[name]
+    order = select(table).order_by(table.c.id)
+    with world.bridge.store.write() as tx:
+        emptied = tx.execute(order).all()
+        archive.thaw(tx, invoice["id"])
+        whole = tx.execute(order).all()
+        at = [row._fields.index(column) for row in whole[:1] for column in archive.EMPTIED[table]]
+        told = [[row[place] for place in at] for row in archive.filled(tx, table, emptied)]
+    assert told == [[row[place] for place in at] for row in whole]
 
 
 def test_what_came_since_is_not_thawed_over(world: World) -> None:
