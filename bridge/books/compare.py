@@ -214,7 +214,8 @@ def _word(row: Any) -> BillingWord:
 def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
     """The wallets of each role minus their books in satoshi, and of how many roles a wallet did not answer.
 
-    Books first, and what may still come or leave with them, then wallets. What a former wallet of a role still holds stands on the same account of the books.
+    Books first, and what may still come or leave with them, then wallets. What a former wallet of a role still holds stands on the same
+    account of the books.
     """
     found: dict[str, int] = {}
     by_role, since = bridge.told_by_role, bridge.clock() - CLOCK_TOLERANCE
