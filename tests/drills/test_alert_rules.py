@@ -279,8 +279,9 @@ def test_the_rule_trips_and_names_its_owner(case, rule):
 def test_a_database_that_is_read_and_takes_no_writes_is_said(case):
     bridge, world = case
     overdue(bridge, world)
-    with bridge.store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only = ON")
+    # Whatever connection is in hand for the next transaction.
+    with bridge.store.write() as tx:
+        tx.exec_driver_sql("PRAGMA query_only = ON")
     assert {"database_down", "reviews_overdue"} <= tripped(bridge).keys()
 
 
