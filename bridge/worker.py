@@ -128,8 +128,9 @@ ROUNDS = (
         },
         every_seconds=0.5,
     ),
-    # What is not added up yet is read beside the sums: a few seconds of it cost nobody anything.
-    Round(hand="rows", jobs={"add_up": lambda w: add_up(w.bridge, owner=w.owner)}, every_seconds=2),
+    # What is not added up yet is read beside the sums: a few seconds of it cost nobody anything. Not the hand of another round: in a
+    # quiet hour the loop comes by no more often than that one is due, and finds the hand just taken.
+    Round(hand="sums", jobs={"add_up": lambda w: add_up(w.bridge, owner=w.owner)}, every_seconds=2),
 )
 
 

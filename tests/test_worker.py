@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -258,3 +258,16 @@ def test_a_turn_is_one_workers_per_pause(world: World) -> None:
 def test_a_log_tells_every_job_of_the_worker_from_every_other() -> None:
     names = [name for each in ROUNDS for name in each.jobs]
     assert len(set(names)) == len(names)
+
+
+def test_no_round_waits_for_the_hand_of_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, asked = threading.Event(), threading.Event()
+    monkeypatch.setattr("bridge.worker.number_events", lambda *_, **__: int(not release.wait(10)))
+    monkeypatch.setattr("bridge.worker.add_up", lambda *_, **__: int(bool(asked.set())))
+    program = Worker(world.bridge)
+    with ExitStack() as stack:
+        stack.callback(release.set)
+        program.step()
+        assert asked.wait(5)
+    program.stop()
+    program.run()
