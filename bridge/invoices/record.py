@@ -162,7 +162,8 @@ def _tell_each(
     now: datetime,
 ) -> None:
     lease: Mapping[str, Any] = {}
-    if told and courier is not None and (lease := courier.lease(before.merchant, now=now)):
+    # Not from `now` on, which may be when the worlds were asked: where they took long, little would be left of it.
+    if told and courier is not None and (lease := courier.lease(before.merchant, now=bridge.clock())):
         waits, mode = deliveries.before_telling(tx, before.id)
         lease = {} if waits or mode in SILENT else lease
     for step, kind in enumerate(told, 1):

@@ -10,6 +10,7 @@ from bridge.core.errors import Refused
 from bridge.core.schedule import DELAYS_SECONDS
 from bridge.invoices.deliver import Courier, choose, deliver_due, list_deliveries, redeliver, show_delivery
 from bridge.invoices.observe import look
+from tests.flows.test_look_meanwhile import during_the_look
 from tests.flows.world import World, answer
 
 
@@ -80,6 +81,17 @@ def test_who_dies_with_an_event_in_hand_leaves_it_to_the_others_once_the_lease_i
     hands.go()
     assert (states(world), len(world.billing.told)) == (["delivered"], 2)
     assert show_delivery(world.bridge, list_deliveries(world.bridge, match={}, limit=1)[0]["id"])["attempts"] == 1
+
+
+def test_who_has_an_event_in_hand_has_it_for_as_long_however_long_the_worlds_took_to_answer(world: World) -> None:
+    hands, invoice = ToyHands(), world.open()
+    world.pay(invoice)
+    slow = during_the_look(world, lambda: world.advance(50))
+    look(slow, invoice["id"], courier=Courier(owner="w1", hands=hands))
+    world.advance(55)
+    assert world.deliver(owner="w2") == 0
+    hands.go()
+    assert (states(world), len(world.billing.told)) == (["delivered"], 1)
 
 
 def test_nothing_is_told_at_once_before_an_earlier_event_or_while_the_bridge_is_silent(world: World) -> None:
