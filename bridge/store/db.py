@@ -282,7 +282,7 @@ class Store:
     @contextmanager
     def _through(self, tx: Connection) -> Iterator[Connection]:
         """Commits at the end. A connection on which anything went wrong goes back to its pool, which rolls it back."""
-        pool = self.engine.pool
+        pool: Any = self.engine.pool
         try:
             yield tx
             with driver_of(tx) as driver:
@@ -291,7 +291,11 @@ class Store:
             tx.close()
             raise
         tx.info["used_at"] = time.monotonic()
-        self._kept.append((tx, pool))
+        # What a crowd took beyond that goes back: else who asks the pool itself would find no place in it, for ever.
+        if len(self._kept) < pool.size():
+            self._kept.append((tx, pool))
+        else:
+            tx.close()
 
     def _meet_standby(self) -> None:
         with self.fence.passing(), self._through(self._taken()) as tx:

@@ -93,6 +93,13 @@ def test_a_connection_stays_for_the_next_transaction_until_one_raises(store: Sto
     assert (before, len(given_out)) == (1, 3)
 
 
+def test_a_crowd_leaves_places_in_the_pool(database_url: str) -> None:
+    with closing(open_store(database_url, pool_size=1)) as store:
+        with store.read(), store.read():
+            pass
+        assert store.engine.pool.checkedout() == 1
+
+
 def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(store: Store) -> None:
     with store.write() as writing:
         leases.set_mode(writing, "bridge", mode="limited", now=NOW, actor="a", reason="b")
