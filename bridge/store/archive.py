@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, insert, select, text, type_coerce, update
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text, type_coerce, update
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.types import TypeDecorator
 
@@ -55,6 +55,7 @@ EMPTIED: Mapping[Table, dict[str, Any]] = {
 _HOLED = (idempotency, inbox)
 # What leaves as whole rows.
 _TRIED = ("id", "delivery_id", "at", "outcome", "status", "latency_ms", "body_sha256", "answer_excerpt", "error")
+_NEWEST_TRY = select(func.max(delivery_attempts.c.id)).scalar_subquery()
 # Which text is known and what stands where. Whoever changes either makes another form, and goes on reading this one.
 FORM = 1
 # What most archives say, by their form, so that none has to say it: no byte of it may ever change.
@@ -216,7 +217,8 @@ def _rows(tx: Connection, table: Table, invoice_id: str) -> list[list[Any]]:
     columns = [_raw(table.c[name]) for name in _names(table)]
     query = select(*columns).order_by(table.c.id)
     if table is delivery_attempts:
-        query = query.join(deliveries, deliveries.c.id == table.c.delivery_id)
+        # The newest of all stays, so that its number and those below it are given to no other.
+        query = query.join(deliveries, deliveries.c.id == table.c.delivery_id).where(table.c.id < _NEWEST_TRY)
         return [list(row) for row in tx.execute(query.where(deliveries.c.invoice_id == invoice_id))]
     if table is audit:
         # What is not in the chain yet is sealed as it stands.

@@ -230,6 +230,20 @@ def test_late_money_thaws_an_old_invoice_and_what_it_was_paid_before_counts(worl
     assert packed(world) == []
 
 
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_what_was_tried_since_stands_beside_what_is_thawed(world: World) -> None:
+    """A file gives the number of a row that is gone to the next one, where it was the highest."""
+    invoice = one_packed(world)
+    paid(world, "8")
+    world.work()
+    world.pay(invoice, 7_000, confirmations=6)
+    world.ring(invoice)
+    assert world.answer_doorbells() == 1
+    assert world.invoice(invoice)["received_sat"] == 15_539 + 7_000
+    world.work()
+    assert [row.id for row in world.rows("SELECT id FROM delivery_attempts ORDER BY id")] == [1, 2, 3]
+
+
 def test_a_packed_invoice_is_refunded_and_claimed_as_any_other(desk: Desk) -> None:
     world = desk.world
     desk.fund(500_000)
