@@ -80,7 +80,7 @@ class Reading:
             if not _WITH_COMMA.fullmatch(value):
                 raise ValueError("not a number with a decimal comma")
             value = value.replace(",", ".")
-        return Fraction(_number_text(value))
+        return Fraction(number_text(value))
 
     def _seen_at(self, at: At, currency: str) -> datetime | None:
         if self.time_pointer is None:
@@ -93,7 +93,8 @@ def filled(template: str, currency: str) -> str:
     return template.replace("{currency}", currency).replace("{currency_lower}", currency.lower())
 
 
-def _number_text(value: object) -> str:
+def number_text(value: object) -> str:
+    """A number as its source wrote it, plain and no longer than a price can be: exact in little memory. Raises ValueError."""
     text = str(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _NUMBER.fullmatch(text):
         raise ValueError("not a decimal number")
@@ -103,7 +104,7 @@ def _number_text(value: object) -> str:
 def _moment(value: object, zone: tzinfo | None) -> datetime:
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return _written_moment(value, zone)
-    since = Fraction(_number_text(value))
+    since = Fraction(number_text(value))
     for limit, per_second in _PER_SECOND:
         if since < limit:
             return _EPOCH + timedelta(microseconds=int(since * 10**6 / per_second))
