@@ -531,6 +531,10 @@ class MerchantTerms(_Section):
     offering: Offering = {}
 
 
+# The kinds of price sources that every version has named, used or not.
+_ALWAYS_SAID = ("sources", "cross")
+
+
 class PolicyTerms(_Section):
     """Everything that decides about money, as one policy version keeps it. Whom the keys belong to is not in it."""
 
@@ -556,10 +560,12 @@ class PolicyTerms(_Section):
         """The canonical text. The bridge numbers versions itself, and names of wallets are no rules."""
         left_out: Any = {"merchants": {"__all__": {"policy": {"version"}}}, "treasury": {"billing_wallet_id"}}
         document = self.model_dump(mode="json", exclude=left_out)
+        # What is not used is not said: a release that does not know it goes on reading the version.
         for merchant in document["merchants"].values():
-            # What is not used is not said: a release that does not know it goes on reading the version.
             if not merchant["offering"]:
                 del merchant["offering"]
+        prices = document["prices"]
+        document["prices"] = {name: told for name, told in prices.items() if told != [] or name in _ALWAYS_SAID}
         return canonical(document)
 
 

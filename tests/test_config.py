@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from base64 import b64encode
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from bridge.cli.settings_text import shown
-from bridge.config import ConfigError, cautions, load_settings, policy_terms, read_policy
+from bridge.config import ConfigError, PolicyTerms, Prices, cautions, load_settings, policy_terms, read_policy
 from bridge.core.descriptors import checksum_of
 from bridge.core.policy import sha256_of
 
@@ -295,6 +296,25 @@ def test_a_stored_policy_version_keeps_its_hash() -> None:
     document = {"approvals": 1, "merchants": {"shop": shop}, "prices": {"min_sources": 1, "sources": [source]}}
     read = read_policy(json.dumps(document | {"payouts": {}, "marks": {}, "treasury": {}}))
     assert sha256_of(read.document()) == "54bb055b4fc7397bf28c33f3200cc8b6b04965df997cf1249d37ab5208853917"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterPrices(Prices):
+    """As a release will have them that knows one more kind of source."""
+
+    table: tuple[str, ...] = ()
+
+
+class LaterTerms(PolicyTerms):
+    prices: LaterPrices
+
+
+def test_a_version_that_uses_no_new_kind_of_price_source_is_read_by_who_does_not_know_it(tmp_path: Path) -> None:
+    today = policy_terms(load(tmp_path, example())).document()
+    later = LaterTerms.model_validate_json(today)
+    assert later.document() == today
+    used = replace(later.prices, table=("a",))
+    assert json.loads(later.model_copy(update={"prices": used}).document())["prices"]["table"] == ["a"]
 
 
 @pytest.mark.parametrize(
