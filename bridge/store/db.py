@@ -288,6 +288,8 @@ class Store:
             with driver_of(tx) as driver:
                 driver.commit()
         except BaseException:
+            if tx.invalidated and pool is self.engine.pool:
+                self.engine.dispose()  # as in driver_of
             tx.close()
             raise
         tx.info["used_at"] = time.monotonic()

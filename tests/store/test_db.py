@@ -282,18 +282,20 @@ def test_waiting_goes_on_after_the_listening_connection_was_lost(store: Store, d
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("is_asked_by_driver", [True, False])
 def test_a_database_that_restarts_costs_one_error_and_not_one_for_each_connection(
-    store: Store, database_url: str
+    store: Store, database_url: str, is_asked_by_driver: bool
 ) -> None:
     with ExitStack() as held:
         for _ in range(4):
             held.enter_context(store.read())
     with closing(open_store(database_url)) as other:
         _hang_up(other)
-    with pytest.raises(Unavailable, match="cannot be used now"), store.write(durable=False):
-        pass
+    with pytest.raises(Unavailable, match="cannot be used now"), store.write(durable=not is_asked_by_driver) as tx:
+        tx.execute(text("SELECT 1"))
     for _ in range(4):
-        with store.write(durable=False) as tx:
+        with store.write(durable=not is_asked_by_driver) as tx:
+            tx.execute(text("SELECT 1"))
             leases.take(tx, "x", owner="w", now=NOW, lease_seconds=30)
 
 
