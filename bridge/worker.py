@@ -73,7 +73,7 @@ ROUNDS = (
     Round(hand="file", jobs={"write_back": lambda w: write_back(w.bridge)}, every_seconds=2),
     Round(jobs={"doorbells": lambda w: w.hand_out(answer_doorbells, w.lookers, courier=w.courier)}, due="doorbells"),
     Round(jobs={"poll": lambda w: w.hand_out(poll_due, w.lookers, courier=w.courier)}, due="looks"),
-    Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers)}, due="deliveries"),
+    Round(jobs={"deliver": lambda w: w.hand_out(deliver_due, w.carriers, courier=w.courier)}, due="deliveries"),
     Round(
         hand="errands",
         jobs={

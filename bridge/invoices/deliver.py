@@ -57,8 +57,8 @@ class Hands(Protocol):
 
 
 class Courier:
-    """Has a delivery in hand from its birth on, so that it need not be found and claimed first. A dead endpoint gets as few hands for
-    these as a claim leaves it.
+    """Has a delivery in hand from its birth on, so that it need not be found and claimed first. A dead endpoint gets no more hands for
+    that, those that have what was claimed counted in.
     """
 
     def __init__(self, *, owner: str, hands: Hands):
@@ -70,9 +70,9 @@ class Courier:
             return {}
         return {"lease_until": now + timedelta(seconds=LEASE_SECONDS), "lease_owner": self._owner}
 
-    def carry(self, bridge: Bridge, born: Sequence[Any]) -> None:
+    def carry(self, bridge: Bridge, leased: Sequence[Any]) -> None:
         # Looks that end together may have seen the same free hand: what they tell then waits for one, well within its lease.
-        for delivery in born:
+        for delivery in leased:
             with self._guard:
                 self._under_way[delivery.merchant] += 1
             self._hands.submit(partial(self._carry, bridge, delivery))
@@ -85,8 +85,8 @@ class Courier:
                 self._under_way[delivery.merchant] -= 1
 
 
-def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> int:
-    """Claims and submits due deliveries; none in read_only and queued mode. Returns how many."""
+def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit, courier: Courier | None = None) -> int:
+    """Claims and submits due deliveries, or has the courier carry them; none in read_only and queued mode. Returns how many."""
     now = bridge.clock()
     with bridge.store.write(durable=False) as tx:
         if not may_tell(tx):
@@ -94,9 +94,13 @@ def deliver_due(bridge: Bridge, *, owner: str, limit: int, submit: Submit) -> in
         rows = deliveries.claim(
             tx, now=now, owner=owner, lease_seconds=LEASE_SECONDS, limit=limit, per_merchant=PER_MERCHANT
         )
-    for row in sorted(rows, key=lambda row: row.next_try_at):
-        submit(lambda row=row: deliver_one(bridge, row, owner=owner))  # type: ignore[misc]
-    return len(rows)
+    due = sorted(rows, key=lambda row: row.next_try_at)
+    if courier is not None:
+        courier.carry(bridge, due)
+        return len(due)
+    for row in due:
+        submit(partial(deliver_one, bridge, row, owner=owner))
+    return len(due)
 
 
 def deliver_one(bridge: Bridge, row: Any, *, owner: str) -> None:

@@ -54,7 +54,7 @@ class Courier(Protocol):
     def lease(self, merchant: str, *, now: datetime) -> Mapping[str, Any]:
         """The columns of the lease that its delivery is born with, none where no hand is free."""
 
-    def carry(self, bridge: Bridge, born: Sequence[Any]) -> None:
+    def carry(self, bridge: Bridge, leased: Sequence[Any]) -> None:
         """Takes the deliveries that were born so, once they are committed."""
 
 

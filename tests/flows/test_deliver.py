@@ -121,6 +121,21 @@ def test_a_dead_endpoint_has_few_hands_of_a_courier(world: World) -> None:
     assert len(hands.given) == 1
 
 
+def test_what_a_dead_endpoint_was_claimed_for_counts_among_its_hands(world: World) -> None:
+    hands = ToyHands(free=9)
+    courier = Courier(owner="w1", hands=hands)
+    for number in range(4):
+        invoice = world.open(str(number))
+        world.pay(invoice)
+        world.look(invoice)
+    assert deliver_due(world.bridge, owner="w1", limit=9, submit=hands.submit, courier=courier) == 4
+    seen_by(world, courier, "7")
+    assert len(hands.given) == 4
+    hands.go()
+    seen_by(world, courier, "8")
+    assert len(hands.given) == 1
+
+
 def test_an_event_waits_for_the_earlier_ones_of_its_invoice(world: World) -> None:
     world.billing.answers["shop"] = always("retry", 500)
     settle(world)
