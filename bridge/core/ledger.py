@@ -5,21 +5,23 @@ Owns the accounts and the kinds of journals; must not know how they are stored.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bridge.core.invoice import Decision
 from bridge.core.money import BTC
 
-ASSETS = (
-    "wallet:hot",
-    "wallet:billing",
-    "wallet:cold",
-    "wallet:lightning",
-    "inflight:unconfirmed",
-    "inflight:sweep",
-    "inflight:refund",
-)
-# Where money lies that payers paid: one account for each rail that new invoices may be paid over.
-RECEIVING = ("wallet:hot", "wallet:cold", "wallet:lightning")
+# What payers call the ways to pay.
+Way = Literal["bitcoin", "lightning"]
+# Where wallets' money stands: an account for each rail that invoices may be paid over, with the way that its payers chose; nobody
+# pays to the one that has none.
+WALLETS: Mapping[str, Way | None] = {
+    "wallet:hot": "bitcoin",
+    "wallet:billing": None,
+    "wallet:cold": "bitcoin",
+    "wallet:lightning": "lightning",
+}
+RECEIVING = tuple(account for account, way in WALLETS.items() if way is not None)
+ASSETS = (*WALLETS, "inflight:unconfirmed", "inflight:sweep", "inflight:refund")
 LIABILITIES = ("customer:unallocated", "customer:prepayment", "customer:overpayment", "refunds_payable")
 EXPENSES = ("provider_fee", "network_fee", "tolerance")
 INCOME = ("quote_buffer",)

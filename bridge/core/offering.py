@@ -5,16 +5,16 @@ Owns that choice and the codes of its refusals; must not ask a rail how it stand
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, get_args
 
 from pydantic import AfterValidator
 
+from bridge.core.ledger import Way
 from bridge.core.limits import Bps, Count, Positive, like
 
-BITCOIN, LIGHTNING = WAYS = ("bitcoin", "lightning")
-Way = Literal["bitcoin", "lightning"]
-# By the account of the books that its money stands on; what is not named is Bitcoin itself.
-OF_ACCOUNT: Mapping[str, Way] = {"wallet:lightning": "lightning"}
+BITCOIN: Final = "bitcoin"
+LIGHTNING: Final = "lightning"
+WAYS: tuple[Way, ...] = get_args(Way)
 # Why a way is not offered, in the order in which it is looked at.
 CODES = (
     "paused",  # an operator has switched its wallet off

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Protocol
 
 from bridge.core.evidence import ChainReading, Health, KnownOutput, ProviderReading, Sent, Tip, WalletBalance
+from bridge.core.ledger import WALLETS
 from bridge.core.money import BTC
-from bridge.core.offering import BITCOIN, OF_ACCOUNT
+from bridge.core.offering import BITCOIN
 
 # Who says what came to a target: the chain alone; the chain and, as a sum, the rail itself; the rail alone, as facts.
 CHAIN, TOTAL_AND_CHAIN, RAIL = WITNESSES = ("chain", "total+chain", "rail")
@@ -27,7 +28,7 @@ def most_route_sat(sat: int, *, most_bps: int) -> int:
 
 def way_of(account: str) -> str:
     """What payers call the way to pay whose money stands on this account."""
-    return OF_ACCOUNT.get(account, BITCOIN)
+    return WALLETS.get(account) or BITCOIN
 
 
 class WalletReader(Protocol):

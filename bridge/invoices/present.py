@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from bridge.context import Bridge
 from bridge.core.evidence import FINAL
+from bridge.core.ledger import Way
 from bridge.core.money import btc_text, minor_text
-from bridge.core.offering import BITCOIN, Way
+from bridge.core.offering import BITCOIN
 from bridge.core.quote import Quote
 from bridge.core.rail import Target
 

@@ -12,7 +12,7 @@ from bridge.context import Bridge
 from bridge.core.columns import Cell
 from bridge.core.errors import BridgeError, Unavailable
 from bridge.core.evidence import WalletBalance
-from bridge.core.ledger import ASSETS
+from bridge.core.ledger import WALLETS
 from bridge.core.money import BTC
 from bridge.core.payout import HotWallet, SweepPlan, plan_sweep
 from bridge.core.rail import AddressSource, Rail
@@ -244,9 +244,6 @@ def _wallet(bridge: Bridge, role: str, row: Any, ledger_sat: int, now: datetime)
         "fee_bps": row.fee_bps if row is not None else None,
         "min_send_sat": row.min_send_sat if row is not None else None,
     }
-
-
-WALLETS = tuple(account for account in ASSETS if account.startswith("wallet:"))
 
 
 def treasury_rows(bridge: Bridge, *, from_at: datetime, to_at: datetime) -> list[dict[str, Cell]]:

@@ -172,7 +172,7 @@ def balances_at(tx: Connection, at: datetime, *, merchant: str | None = None) ->
 
 
 def wallet_moves(
-    tx: Connection, accounts: Sequence[str], *, from_at: datetime, to_at: datetime
+    tx: Connection, accounts: Iterable[str], *, from_at: datetime, to_at: datetime
 ) -> Mapping[str, tuple[int, int, int]]:
     """By wallet account: satoshi in, satoshi out, and how many of those out were fees, in a period."""
     wanted: dict[str, Any] = {"account": tuple(accounts), "asset": BTC, "from_at": from_at, "to_at": to_at}
