@@ -134,8 +134,8 @@ def _svg(code: segno.QRCode, label: str) -> str:
 def _parts(link: str, *, network: str) -> tuple[str, ...]:
     """What may be upper-cased and what not by turns: segments of the code, each in its densest mode."""
     scheme, _, rest = link.partition(":")
-    if scheme == LIGHTNING:
-        return (link.upper(),)
+    if scheme != BITCOIN:
+        return (link.upper() if scheme == LIGHTNING else link,)
     address, mark, tail = rest.partition("?")
     is_bech32 = check_address(address, network=network).witness_version is not None
     head = f"{scheme}:{address}"

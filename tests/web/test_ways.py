@@ -164,6 +164,10 @@ def test_a_base58_address_keeps_its_case_beside_the_invoice() -> None:
     assert qr_text(link, network="test") == link.replace("lntb1abc", "LNTB1ABC")
 
 
+def test_what_a_way_of_another_name_asks_for_is_in_the_code_as_it_is() -> None:
+    assert qr_text("voucher:Ab-7", network="test") == "voucher:Ab-7"
+
+
 def test_the_page_stays_light_with_both_ways(shop: Site) -> None:
     invoice = shop.open()
     with_lightning(shop, invoice)
