@@ -17,14 +17,15 @@ EVENTS = ("created", "processing", "settled", "expired", "cancelled", "invalid",
 
 
 def written_actions() -> set[str]:
-    """Every audit action of an invoice that a flow writes: by `record`, or by `audit.write` with an invoice."""
+    """Every audit action of an invoice that a flow writes: by `record`, or by `audit.write` or an act with an invoice."""
     found = {f"ruled_{decision}" for decision in DECISIONS}
     found |= {f"billing_{change}" for change in ("cancelled", "deleted", "amount", "restored")}
     for path in BRIDGE.rglob("*.py"):
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
             named = {keyword.arg: keyword.value for keyword in call.keywords}
             if (isinstance(call.func, ast.Name) and call.func.id == "record") or "invoice_id" in named:
-                action = named.get("action")
+                of_act = isinstance(call.func, ast.Attribute) and call.func.attr == "audit"
+                action = call.args[0] if of_act else named.get("action")
                 if isinstance(action, ast.Constant):
                     found.add(str(action.value))
     return found
