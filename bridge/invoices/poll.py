@@ -147,9 +147,11 @@ def arm_watches(bridge: Bridge, *, limit: int) -> int:
             armed.append((row.id, now + timedelta(seconds=lasts_seconds)))
         if bridge.clock() - now > WATCH_PATIENCE:
             break
-    if armed:
+    if armed or tried < len(taken):
         with bridge.store.write(durable=False) as tx:
-            invoices.set_watched(tx, armed)
+            if armed:
+                invoices.set_watched(tx, armed)
+            _leave_watches(tx, calls=len(taken) - tried)
     return tried
 
 
@@ -171,9 +173,15 @@ def _take_watches(bridge: Bridge, due: Sequence[Any], bells: Mapping[str, Bell],
                 tx, row.id, now=now, watch_seconds=lasts, until=now + WATCH_RETRY
             ):
                 taken.append(row)
-        leases.refund(tx, "watches", calls=of_share - len(taken))
-        give_back(tx, calls=granted - len(taken))
+        leases.refund(tx, "watches", calls=of_share - granted)
+        _leave_watches(tx, calls=granted - len(taken))
     return taken
+
+
+def _leave_watches(tx: Tx, *, calls: int) -> None:
+    """Others may make these calls."""
+    leases.refund(tx, "watches", calls=calls)
+    give_back(tx, calls=calls)
 
 
 def _arm(bridge: Bridge, row: Any, bell: Doorbell, reader: WalletReader) -> bool:

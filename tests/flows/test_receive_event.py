@@ -239,7 +239,10 @@ def test_a_gateway_that_hangs_keeps_the_other_errands_waiting_for_one_watch_alon
             raise Unavailable("provider_unavailable", "timeout")
 
     hanging = with_rail(world.bridge, reader=Hanging())
+    asked = "SELECT name, SUM(spent) FROM budget_calls GROUP BY name ORDER BY name"
+    before = dict(map(tuple, world.rows(asked)))
     assert arm_watches(hanging, limit=10) == 1
+    assert dict(map(tuple, world.rows(asked))) == before | {"provider": before.get("provider", 0) + 1, "watches": 1}
     world.advance(61)
     assert arm_watches(world.bridge, limit=10) == 3
 
