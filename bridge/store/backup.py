@@ -230,8 +230,8 @@ def count_rows(store: Store) -> int:
 def _batches(tx: Connection, table: Table) -> Iterator[list[Row[Any]]]:
     # JSON as its text: what is read and written anew might be spelled otherwise.
     columns = [type_coerce(c, Text).label(c.name) if isinstance(c.type, Json) else c for c in table.columns]
-    result = tx.execution_options(yield_per=BATCH).execute(select(*columns).order_by(*table.primary_key.columns))
-    for partition in result.partitions():
+    query = select(*columns).order_by(*table.primary_key.columns).execution_options(yield_per=BATCH)
+    for partition in tx.execute(query).partitions():
         yield list(partition)
 
 

@@ -36,7 +36,7 @@ CHANNEL = "bridge_work"
 SNAPSHOT = 3
 PING_AFTER_SECONDS = 5
 # How long a thread waits for another one to leave the database.
-QUEUE_SECONDS = 1
+QUEUE_SECONDS = 2
 # Commits of ours that wait for a standby which is not there: each goes on to wait when who sent it has left.
 _HANGING = """
     SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = current_user
@@ -376,8 +376,9 @@ class Store:
             listener.close()
 
     def close(self) -> None:
-        while self._kept:
-            self._kept.pop()[0].close()
+        with suppress(IndexError):  # a thread that still works takes some too
+            while True:
+                self._kept.pop()[0].close()
         self.engine.dispose()
         self.fence.close()
         if self._lock_file is not None:
