@@ -82,7 +82,10 @@ def _may_go(before: datetime, now: datetime) -> list[Any]:
         select(payouts.c.id).where(
             payouts.c.invoice_id == its, payouts.c.state.not_in(("confirmed", "rejected", "failed"))
         ),
-        select(deliveries.c.id).where(deliveries.c.invoice_id == its, deliveries.c.state != "delivered"),
+        # Nor was it told again lately: the tries of the last days are counted.
+        select(deliveries.c.id).where(
+            deliveries.c.invoice_id == its, (deliveries.c.state != "delivered") | (deliveries.c.finished_at >= before)
+        ),
         select(inbox.c.id).where(inbox.c.invoice_id == its, inbox.c.state == "new"),
         select(receipt_mails.c.invoice_id).where(receipt_mails.c.invoice_id == its, receipt_mails.c.state == "waiting"),
         select(unnumbered_events.c.event_id).where(

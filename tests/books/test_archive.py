@@ -283,6 +283,7 @@ def test_an_event_that_is_sent_again_is_sent_as_it_was(world: World) -> None:
     assert world.deliver() == 1
     assert world.billing.told[-1][1] == told
     assert len(show_delivery(world.bridge, delivery)["attempts_log"]) == 2
+    assert packed(world) == [] and series(world.bridge)[-1].tries == 1
     assert world.invoice(invoice)["status"] == "settled"
 
 
