@@ -97,6 +97,7 @@ def look_and_release(
             # A doorbell that leads to a defect must not ring for ever; the schedule goes on.
             now, note = bridge.clock(), "the look failed; the schedule goes on"
             inbox.mark_answered(tx, invoice_id, up_to=now, now=now, note=note)
+            invoices.look_on(tx, invoice_id)
     with bridge.store.write(durable=False) as tx:
         invoices.release(tx, invoice_id, owner=owner, next_look_at=next_look_at)
 

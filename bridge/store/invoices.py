@@ -326,6 +326,13 @@ def hurry(tx: Connection, ids: Sequence[str], *, now: datetime) -> None:
     tx.execute(update(invoices).where(invoices.c.id.in_(ids)).values(look_class=URGENT, next_look_at=now))
 
 
+def look_on(tx: Connection, invoice_id: str) -> None:
+    """Puts an invoice that nobody looks at any more back on the schedule."""
+    tx.execute(
+        update(invoices).where(_IS_ITSELF, invoices.c.look_class == DONE).values(look_class=OLD), {"its_id": invoice_id}
+    )
+
+
 def release(tx: Connection, invoice_id: str, *, owner: str, next_look_at: datetime | None = None) -> None:
     """Gives a lease back, if it still is ours."""
     values: dict[str, Any] = {"lease_until": None, "lease_owner": None}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.core.schedule import DONE, OLD
+from bridge.invoices.poll import RETRY_SECONDS
 from tests.books.runs import codes, reconcile
 from tests.flows.test_own_wallet import WITHOUT_GATEWAY
 from tests.flows.world import World, open_world
@@ -135,3 +136,18 @@ def test_another_block_on_top_is_no_reading_that_is_kept(world: World) -> None:
     # Seen, in a block, and as deep as the policy wants it; one confirmation settles this sum.
     assert len(kept) == 3
     assert world.rows("SELECT confirmations FROM payments") == [(12,)]
+
+
+def test_a_doorbell_whose_look_failed_is_not_the_last_word(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoice = settled(world)
+    world.advance(WATCHED)
+    world.poll()
+    assert looked_at(world, invoice) == DONE
+    world.pay(invoice, 7_000, confirmations=6)
+    world.ring(invoice)
+    with monkeypatch.context() as broken:
+        broken.setattr("bridge.invoices.poll.look", lambda *_, **__: 1 // 0)
+        assert world.answer_doorbells() == 1
+    world.advance(RETRY_SECONDS + 1)
+    assert world.poll() == 1
+    assert world.invoice(invoice)["received_sat"] == 15_539 + 7_000
