@@ -30,8 +30,6 @@ from bridge.store.invoice_pages import InvoiceFacts, Narrowed
 
 Row = dict[str, Cell]
 NO_TXID = "txid unknown (provider)"
-# Over which rails money came, and what they know it by where that is no transaction.
-WAY_COLUMNS = ("rails", "keys")
 
 
 def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
@@ -54,6 +52,7 @@ def about(facts: InvoiceFacts, *, at: datetime | None = None) -> Row:
 
 
 def _came_over(facts: InvoiceFacts) -> Row:
+    """Over which rails money came, and what they know it by where that is no transaction."""
     paid = {p.target_id for p in facts.payments if not p.replaced}
     # What names no target came to the first.
     first = facts.targets[:1] if None in paid else []
@@ -217,13 +216,13 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         "invoice_id", "billing_payment_id", "merchant", "created_at", "customer_id", "service_ref", "description",
         "status", "exception", "hold", "reason", "expected", "currency", "expected_sat", "received_sat",
         "confirmed_sat", "settled_sat", "excess_sat", "settled_at", "first_seen_at", "quote_version", "rate",
-        "price_sources", "txids", "address", "network", "policy_version", "trace_id",
+        "price_sources", "txids", "address", "network", "policy_version", "trace_id", "rails", "keys",
     ),
     "settlements": (
         "journal_id", "at", "kind", "invoice_id", "billing_payment_id", "merchant", "customer_id", "service_ref",
         "description", "expected", "currency", "settled_sat", "buffer_sat", "absorbed_sat", "excess_sat",
         "refund_due_sat", "fiat_at_receipt", "rate", "quote_version", "quote_kind", "price_sources", "txids",
-        "settled_at", "billing_agreed_at", "billing_status", "trace_id",
+        "settled_at", "billing_agreed_at", "billing_status", "trace_id", "rails", "keys", "billing_status_at",
     ),
     "payouts": (
         "journal_id", "at", "kind", "payout_id", "invoice_id", "billing_payment_id", "merchant", "customer_id",
@@ -247,10 +246,9 @@ _OF_LEG = ("entry_id", "account", "asset", "units", "debit", "credit", "service_
 _OF_JOURNAL = tuple(name for name in _FIELDS["journal"] if name not in _OF_LEG)
 # Columns of the invoice's view that came later stand at the end: a reader who counts columns goes on undisturbed.
 FIELDS = _FIELDS | {
-    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind]) + WAY_COLUMNS
+    kind: _FIELDS[kind] + tuple(name for name in COLUMNS if name not in _FIELDS[kind])
     for kind in ("invoices", "settlements")
 }
-FIELDS["settlements"] += ("billing_status_at",)
 KINDS = tuple(FIELDS)
 
 

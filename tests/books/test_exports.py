@@ -72,6 +72,13 @@ def a_busy_shop(world):
     world.poll()
 
 
+def test_who_counts_columns_finds_each_where_it_was():
+    places = {
+        kind: FIELDS[kind].index(last) for kind, last in (("invoices", "keys"), ("settlements", "billing_status_at"))
+    }
+    assert places == {"invoices": 29, "settlements": 28}
+
+
 def test_totals_of_the_settlements_are_the_balances_of_the_ledger(world):
     a_busy_shop(world)
     found = rows(world, "settlements")
