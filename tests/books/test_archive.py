@@ -364,6 +364,8 @@ def test_a_copy_on_another_engine_reads_the_same_and_thaws(world: World, tmp_pat
         assert verify_audit(copy).is_intact
         assert thaw_step(copy) == 1
         assert invoice_dossier(copy, invoice["id"]) == told
+    # Where it was copied from all goes on.
+    paid(world, "8")
 
 
 def test_a_damaged_archive_is_noticed_and_named(world: World) -> None:
