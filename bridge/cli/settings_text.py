@@ -7,7 +7,6 @@ import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -65,10 +64,6 @@ def _text(path: str, value: Any) -> str:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    login, at, host = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    # A password may also stand in the query of a database URL.
-    query = re.sub(r"(?<=password=)[^&]*", HIDDEN, parts.query)
-    hidden = f"{user}:{HIDDEN}{at}{host}" if colon else parts.netloc
-    return urlunsplit(parts._replace(netloc=hidden, query=query))
+    # Up to the last @: a password may hold anything, a slash too. It may also stand in the query of a database URL.
+    hidden = re.sub(r"(://[^/?#:@]*:).*(?=@)", rf"\1{HIDDEN}", url)
+    return re.sub(r"(?<=password=)[^&]*", HIDDEN, hidden)

@@ -177,9 +177,10 @@ def test_config_show_hides_every_secret(place):
 
 def test_config_show_hides_the_databases_password(place):
     text = place.config.read_text()
+    assert f"database_url: sqlite:////{str(place.directory)[1:]}/bridge.db" in place.run("config", "show").output
     start = text.index("database_url: ")
     line = text[start : text.index("\n", start)]
-    url = 'database_url: "postgresql+psycopg://bridge:hidden-word@db/bridge?password=other-word"'
+    url = 'database_url: "postgresql+psycopg://bridge:hidden-word/@db/bridge?password=other-word"'
     place.config.write_text(text.replace(line, url))
     shown = place.run("config", "show").output
     assert "postgresql+psycopg://bridge:(secret)@db/bridge" in shown
