@@ -21,7 +21,7 @@ AXE := test tests/browser/node_modules/.package-lock.json -nt tests/browser/pack
 .PHONY: help setup lock demo run test later lightning gallery lighthouse lint fmt types bench soak drill fuzz supply clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 19
 
 setup: $(TOOLS) ## create .venv as locked, for all that follows; PYTHON=python3.12 chooses another Python
 
