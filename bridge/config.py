@@ -748,6 +748,7 @@ def _unsafe(settings: Settings) -> Iterator[Fault]:
     yield from _unsafe_mail(settings)
     yield from _wrong_prices(settings)
     yield from _wrong_former(settings)
+    yield from _wrong_ids(settings)
 
 
 def _fault(at: str, said: str) -> Fault:
@@ -877,10 +878,20 @@ def _wrong_former(settings: Settings) -> Iterator[Fault]:
         in_use.add(former.wallet_id)
         if subtc is None and (former.key is None or former.base_url is None):
             yield _fault(f"former_wallets.{n}", "without subtc it needs its own key and base_url")
+
+
+def _wrong_ids(settings: Settings) -> Iterator[Fault]:
+    """A wallet at a gateway is called as gateways call theirs, and may be of this network."""
+    named = {f"former_wallets.{n}.wallet_id": each.wallet_id for n, each in enumerate(settings.former_wallets)}
+    if settings.subtc is not None:
+        named["subtc.wallet_id"] = settings.subtc.wallet_id
+    if settings.treasury.billing_wallet_id is not None:
+        named["treasury.billing_wallet_id"] = settings.treasury.billing_wallet_id
+    for place, wallet_id in named.items():
         try:
-            check_wallet_net(former.wallet_id, settings.network)
+            check_wallet_net(wallet_id, settings.network)
         except Refused as wrong:
-            yield _fault(f"former_wallets.{n}.wallet_id", wrong.detail)
+            yield _fault(place, wrong.detail)
 
 
 def _wrong_evidence(settings: Settings) -> Iterator[Fault]:

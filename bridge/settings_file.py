@@ -45,6 +45,10 @@ class ConfigError(Exception):
     """The file cannot be used; the text has one line per fault, each with its line and its path in the file."""
 
 
+class NotThere(ConfigError):
+    """There is no such file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """What is wrong with the setting at `at`, in a sentence that repeats no value: it may be a secret."""
@@ -93,7 +97,8 @@ def read_document(path: str | Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        kind = NotThere if isinstance(error, FileNotFoundError) else ConfigError
+        raise kind(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not text in UTF-8") from None

@@ -4,11 +4,13 @@ Owns the files it writes, their modes and the new secrets; must not overwrite an
 """
 
 import os
+import re
 import secrets
 import shlex
 import sys
 from base64 import b64encode
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ import click
 from bridge.cli.operate import examined
 from bridge.cli.operations import NAME as OPERATIONS
 from bridge.cli.operations import example as operations_example
-from bridge.config import load_settings
+from bridge.config import ConfigError, load_settings
 from bridge.core.descriptors import parse_descriptor
 from bridge.core.errors import Refused
 from bridge.rails.subtc.client import SubtcWallet
@@ -43,7 +45,13 @@ EXPLORERS = {"main": "https://blockstream.info/api", "test": "https://blockstrea
 @click.option("--wallet-id", default="", help="Default: make a new wallet of the network.")
 @click.option("--descriptor", default="", help="No gateway: your own wallet's public descriptor takes the money.")
 @click.option("--esplora", default="", help="The chain reader's URL; default: a public one for main and test.")
-@click.option("--price", "prices", multiple=True, help="name,url,pointer; default: three public sources.")
+@click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    callback=lambda _, __, given: [_three_parts(price) for price in given or PRICES],
+    help="name,url,pointer; default: three public sources.",
+)
 @click.option("--database-url", default="", help="Default: SQLite in the directory.")
 @click.option("--backup-directory", default="", help="Default: backups beside SQLite's file, else in the directory.")
 @click.option("--allow-host", "allow_hosts", multiple=True, help="A host of --notify-url that is on a private network.")
@@ -56,11 +64,12 @@ def init(ctx: click.Context, /, directory: Path, subtc_key_file: Path | None, **
     config = directory / "config.yaml"
     if config.exists():
         raise click.ClickException(f"{config} is there already; nothing was changed.")
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secrets_made = _new_secrets()
     if asked["descriptor"]:
         _check_descriptor(asked)
-    else:
+    _check_settings(asked)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secrets_made = _new_secrets()
+    if not asked["descriptor"]:
         secrets_made["subtc_key"] = _subtc_key(asked, subtc_key_file)
         asked["wallet_id"] = asked["wallet_id"] or _wallet(asked, secrets_made["subtc_key"]).create_wallet()
     for name, secret in secrets_made.items():
@@ -81,6 +90,27 @@ def _check_descriptor(asked: dict[str, Any]) -> None:
         parse_descriptor(asked["descriptor"], network=asked["network"])
     except Refused as wrong:
         raise click.ClickException(f"--descriptor: {wrong.detail}") from None
+
+
+def _check_settings(asked: dict[str, Any]) -> None:
+    """Before the gateway makes anything and anything is written, or the next `init` finds half of it."""
+    with TemporaryDirectory() as trial:
+        for name, secret in {**_new_secrets(), "subtc_key": secrets.token_hex(32)}.items():
+            _write(Path(trial, "secrets", name), secret)
+        config = Path(trial, "config.yaml")
+        _write(config, _config_text(Path(trial), {**asked, "wallet_id": asked["wallet_id"] or "w_0"}))
+        try:
+            load_settings(config)
+        except ConfigError as wrong:
+            said = re.sub(r"(?m)^.*?:\d+: ", "", str(wrong))
+            raise click.ClickException(f"what was asked for cannot be used, and nothing was written:\n{said}") from None
+
+
+def _three_parts(price: str) -> list[str]:
+    parts = price.split(",", 2)
+    if len(parts) < 3:
+        raise click.BadParameter(f"{price!r} is not name,url,pointer, such as {PRICES[0]}")
+    return parts
 
 
 def _subtc_key(asked: dict[str, Any], path: Path | None) -> str:
@@ -125,7 +155,6 @@ def _config_text(directory: Path, asked: dict[str, Any]) -> str:
     """Only what must be said; every other setting has its default, see config.example.yaml."""
     quoted = {name: _quoted(value) for name, value in asked.items() if isinstance(value, str)}
     explorer = asked["esplora"] or EXPLORERS.get(asked["network"], "")
-    sources = [source.split(",", 2) for source in asked["prices"] or PRICES]
     lines = [
         "# Written by `subtc-bridge init`. Every setting with its default and meaning: config.example.yaml.",
         f"network: {asked['network']}",
@@ -140,7 +169,7 @@ def _config_text(directory: Path, asked: dict[str, Any]) -> str:
         f"  esplora: [{_quoted(explorer) if explorer else ''}]",
         "prices:",
         "  sources:",
-        *(f"    - {{name: {_quoted(n)}, url: {_quoted(u)}, pointer: {_quoted(p)}}}" for n, u, p in sources),
+        *(f"    - {{name: {_quoted(n)}, url: {_quoted(u)}, pointer: {_quoted(p)}}}" for n, u, p in asked["prices"]),
         "merchants:",
         f"  - id: {quoted['merchant']}",
         f'    api_keys: ["${{file:{directory}/secrets/api_key}}"]',

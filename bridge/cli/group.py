@@ -51,11 +51,14 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         from bridge.config import ConfigError
         from bridge.core.errors import BridgeError
+        from bridge.settings_file import NotThere
 
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
+            first = "\n`subtc-bridge init` writes a first one; --config FILE, before the command, names another."
+            hint = first if isinstance(error, NotThere) else ""
+            raise click.ClickException(f"the configuration cannot be used:\n{error}{hint}") from None
         except BridgeError as error:
             raise click.ClickException(f"{error.code}: {error.detail}") from None
 

@@ -98,6 +98,22 @@ def test_init_says_what_a_text_is_and_writes_nothing(empty_place, descriptor, sa
     assert not empty_place.config.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--public-url", "pay.example.com", "\npublic_url: must be https"),
+        ("--currencies", "RUB,usd", "\nmerchants.0.currencies.1: The currency 'usd' is not known. Is USD meant?"),
+        ("--price", "a,b", "'a,b' is not name,url,pointer, such as coinbase,https://"),
+        ("--wallet-id", "nope", "\nsubtc.wallet_id: This is not a gateway wallet id."),
+    ],
+)
+def test_init_that_cannot_end_well_begins_nothing(empty_place, option, value, said):
+    done = empty_place.init(option, value)
+    assert done.exit_code and isinstance(done.exception, SystemExit)
+    assert said in done.output
+    assert not empty_place.directory.exists() and not empty_place.sandbox.world.calls
+
+
 def test_init_writes_no_private_key_to_the_disk(empty_place):
     done = empty_place.init("--descriptor", DESCRIPTOR.replace("tpub", "tprv"))
     assert done.exit_code == 1
@@ -156,6 +172,14 @@ def test_the_doctor_fails_when_the_gateway_is_gone(place):
     assert done.exit_code == 1
     for name in ("provider", "chain", "price_USD", "clock"):
         assert f"FAIL {name}" in done.output
+
+
+def test_without_a_file_it_is_said_what_writes_one(place):
+    hint = "`subtc-bridge init` writes a first one; --config FILE"
+    place.config.rename(place.directory / "kept")
+    assert hint in place.run("doctor").output
+    place.config.write_text("network: moon\n")
+    assert hint not in place.run("doctor").output
 
 
 def test_a_bad_file_is_refused_with_the_path_of_every_fault(place):
