@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from bridge.cli import check
+from bridge.cli import operations
 from bridge.metrics import Metrics
 from bridge.upkeep.check import OWNERS, Alert
 
@@ -38,7 +38,7 @@ def records() -> list[dict]:
 
 
 def textfile(tmp_path: Path, tripped: list[Alert]) -> str:
-    check._write_textfile(tmp_path / "check.prom", tripped, OWNERS)
+    operations._write_textfile(tmp_path / "check.prom", tripped, OWNERS)
     return (tmp_path / "check.prom").read_text()
 
 
@@ -165,4 +165,4 @@ def test_the_metrics_of_the_bridge_are_well_formed():
 
 
 def test_the_command_offers_the_file():
-    assert "--textfile" in CliRunner().invoke(check.check, ["--help"]).output
+    assert "--textfile" in CliRunner().invoke(operations.check, ["--help"]).output
