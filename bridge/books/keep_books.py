@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 
 from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.context import Bridge
-from bridge.core.errors import Conflict
+from bridge.core.errors import Conflict, Unavailable
 from bridge.invoices.stage import stage_uses
 from bridge.invoices.ways import is_known
 from bridge.logs import log
@@ -196,7 +196,7 @@ def _may_age(bridge: Bridge, name: str, *, every_seconds: int) -> bool:
     return take_turn(bridge, name, owner=NOBODY, now=now, every_seconds=every_seconds)
 
 
-ARCHIVE, ARCHIVE_SECONDS, ARCHIVE_PAGE, MOST_PACKED = "archive", 60, 10, 500
+ARCHIVE, ARCHIVE_SECONDS, ARCHIVE_PAGE, MOST_PACKED = "archive", 60, 10, 100
 
 
 def archive_due(bridge: Bridge) -> int:
@@ -234,13 +234,19 @@ def check_may_thaw(bridge: Bridge, *, actor: str, reason: str) -> None:
         act.audit("thaw_asked")
 
 
-def thaw_step(bridge: Bridge) -> int:
-    """Thaws up to a page of archives and returns how many; 0 when none is left."""
+def thaw_step(bridge: Bridge, *, after: str = "") -> tuple[list[str], list[str]]:
+    """Thaws a page of archives behind that invoice. Returns whose they were, none at the end, and which of them are damaged and stay."""
+    damaged = []
     with bridge.store.write() as tx:
-        ids = archive.packed(tx, limit=ARCHIVE_PAGE)
+        ids = archive.packed(tx, after=after, limit=ARCHIVE_PAGE)
         for invoice_id in ids:
-            archive.thaw(tx, invoice_id)
-    return len(ids)
+            try:
+                archive.thaw(tx, invoice_id)
+            except Unavailable as trouble:
+                if trouble.code != "archive_damaged":
+                    raise
+                damaged.append(invoice_id)
+    return ids, damaged
 
 
 def _days(bridge: Bridge, each: RecordClass) -> int:

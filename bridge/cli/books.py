@@ -238,13 +238,16 @@ def purge(ctx: click.Context, dry_run: bool, actor: str, reason: str) -> None:
 @click.pass_context
 def thaw(ctx: click.Context, actor: str, reason: str) -> None:
     """Put back what archives hold: an earlier release cannot read them, and archive_after_days must be null."""
-    total = 0
+    total, last, damaged = 0, "", list[str]()
     with opened(ctx) as bridge:
         check_may_thaw(bridge, actor=actor, reason=reason)
-        while done := thaw_step(bridge):
-            total += done
+        while (page := thaw_step(bridge, after=last))[0]:
+            last, total = page[0][-1], total + len(page[0]) - len(page[1])
+            damaged += page[1]
             counted(f"{total} invoices")
-    click.echo(f"{total} invoices were put back. Nothing is packed any more.")
+    click.echo(f"{total} invoices were put back.{'' if damaged else ' Nothing is packed any more.'}")
+    if damaged:
+        raise click.ClickException(f"Archives are damaged; bring their rows back from a backup: {', '.join(damaged)}")
 
 
 COMMANDS = (reconcile, export, report, evidence, verify_receipt, new_receipt_key, purge, thaw)

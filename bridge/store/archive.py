@@ -133,10 +133,11 @@ def thaw(tx: Connection, invoice_id: str) -> bool:
         select(invoices.c.id).where(invoices.c.id == invoice_id).with_for_update()
     )  # who packs it now is done then
     its = archives.c.invoice_id == invoice_id
-    row = tx.execute(update(archives).where(its).values(is_open=True).returning(archives)).one_or_none()
+    row = tx.execute(select(archives).where(its)).one_or_none()
     if row is None:
         return False
     taken = _opened(row)
+    tx.execute(update(archives).where(its).values(is_open=True))
     for table, left in EMPTIED.items():
         told = ", ".join(f"{name} = :{name}" for name in left)
         rows = [dict(zip(_names(table), each, strict=True)) for each in taken[table.name]]
@@ -156,9 +157,10 @@ def thaw_row(tx: Connection, row: Any) -> None:
         thaw(tx, row.id)
 
 
-def packed(tx: Connection, *, limit: int) -> list[str]:
-    """Ids of up to `limit` invoices that are packed."""
-    return list(tx.execute(select(archives.c.invoice_id).order_by(archives.c.invoice_id).limit(limit)).scalars())
+def packed(tx: Connection, *, after: str, limit: int) -> list[str]:
+    """Ids of up to `limit` invoices that are packed, in their order from behind that one."""
+    its = archives.c.invoice_id
+    return list(tx.execute(select(its).where(its > after).order_by(its).limit(limit)).scalars())
 
 
 def filled(tx: Connection, table: Table, rows: Sequence[Any]) -> Sequence[Any]:

@@ -174,8 +174,10 @@ def test_everybody_reads_the_same_before_and_after_packing_and_thawing(desk: Des
     assert parts(readings(world, invoices, now=now)) == parts(before)
     for told in (world.ask("1", amount_text="100.00"), world.ask("7")):
         assert told.is_replay
-    while thaw_step(world.bridge):
-        pass
+    last = ""
+    while (page := thaw_step(world.bridge, after=last))[0]:
+        assert not page[1]
+        last = page[0][-1]
     assert not world.rows("SELECT 1 FROM archives")
     assert parts(tables(world)) == parts(rows)
     assert parts(readings(world, invoices, now=now)) == parts(before)
@@ -362,7 +364,7 @@ def test_a_copy_on_another_engine_reads_the_same_and_thaws(world: World, tmp_pat
         copy = replace(world.bridge, store=target)
         assert invoice_dossier(copy, invoice["id"]) == told
         assert verify_audit(copy).is_intact
-        assert thaw_step(copy) == 1
+        assert thaw_step(copy) == ([invoice["id"]], [])
         assert invoice_dossier(copy, invoice["id"]) == told
     # Where it was copied from all goes on.
     paid(world, "8")
@@ -370,17 +372,38 @@ def test_a_copy_on_another_engine_reads_the_same_and_thaws(world: World, tmp_pat
 
 def test_a_damaged_archive_is_noticed_and_named(world: World) -> None:
     invoice = one_packed(world)
-    with world.bridge.store.write() as tx:
-        row = tx.execute(text("SELECT * FROM archives")).one()
-        tx.execute(text("UPDATE archives SET is_open = TRUE"))
-        tx.execute(text("DELETE FROM archives"))
-        told = dict(row._mapping) | {"body": bytes(row.body)[:-9]}
-        tx.execute(archive.archives.insert().values(told | {"is_open": False}))
+    damage(world, invoice)
     with pytest.raises(Unavailable, match="damaged") as refused:
         explain(world.bridge, invoice["id"], lang="en")
     assert refused.value.code == "archive_damaged"
     found = verify_audit(world.bridge)
     assert not found.is_intact and invoice["id"] in found.detail
+
+
+def test_a_damaged_archive_keeps_no_other_from_being_thawed(world: World) -> None:
+    invoices = [one_packed(world)]
+    invoices.append(paid(world, "8"))
+    world.work()
+    world.advance(42 * DAY)
+    work(world)
+    first, second = packed(world)
+    assert {first, second} == {each["id"] for each in invoices}
+    damage(world, {"id": first})
+    assert thaw_step(world.bridge) == ([first, second], [first])
+    assert thaw_step(world.bridge, after=second) == ([], [])
+    left = world.rows("SELECT invoice_id, is_open FROM archives")
+    assert [(row.invoice_id, bool(row.is_open)) for row in left] == [(first, False)]
+
+
+def damage(world: World, invoice: dict[str, Any]) -> None:
+    """As the runbook brings a row back from a copy, but not the same one."""
+    its = {"its": invoice["id"]}
+    with world.bridge.store.write() as tx:
+        row = tx.execute(text("SELECT * FROM archives WHERE invoice_id = :its"), its).one()
+        tx.execute(text("UPDATE archives SET is_open = TRUE WHERE invoice_id = :its"), its)
+        tx.execute(text("DELETE FROM archives WHERE invoice_id = :its"), its)
+        told = dict(row._mapping) | {"body": bytes(row.body)[:-9]}
+        tx.execute(archive.archives.insert().values(told | {"is_open": False}))
 
 
 @pytest.mark.parametrize("name", [table.name for table in archive.EMPTIED])
