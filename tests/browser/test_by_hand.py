@@ -88,6 +88,14 @@ def test_asked_received_and_the_difference_stand_side_by_side(open_page, stage, 
     assert len({round(each.bounding_box()["y"]) for each in sides.all()}) == 1
 
 
+def test_no_sum_is_broken_in_two_beside_the_others(open_page, stage, base):
+    page = open_page()
+    go(page, stage, base, "partial", "en")
+    for width in (320, 390, 640, 960, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert set(page.locator("#sides b").evaluate_all("all => all.map(b => b.getClientRects().length)")) == {1}, width
+
+
 def test_german_fits_the_phone_as_well(open_page, stage, base):
     page = open_page(lang="de")
     for name in (
