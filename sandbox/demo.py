@@ -104,9 +104,9 @@ def leftovers() -> list[str]:
     return lines
 
 
-def note_of(pid: int) -> str:
-    """A line of PROGRAMS."""
-    return f"{pid} {_command(pid)}"
+def note_of(pid: int, words: Any = ()) -> str:
+    """A line of PROGRAMS. `words`: how it was started just now, which the system may not tell yet."""
+    return f"{pid} {' '.join(' '.join(words).split()) or _command(pid)}"
 
 
 def _noted(line: str) -> tuple[int, str]:
@@ -118,7 +118,7 @@ def _runs(pid: int, command: str) -> bool:
     """Whether the number is still that program of this user's: numbers are given out again."""
     with contextlib.suppress(OSError):
         os.kill(pid, 0)
-        return _command(pid) == command
+        return _command(pid) in (command, "")
     return False
 
 
@@ -268,8 +268,8 @@ def _start(demo: Demo, name: str, arguments: list[str], *, ready: str | None) ->
             [sys.executable, *arguments], stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL
         )
     demo.programs.append(program)
-    numbers = [os.getpid(), *(each.pid for each in demo.programs)]
-    (demo.directory / PROGRAMS).write_text("\n".join(map(note_of, numbers)))
+    notes = [note_of(os.getpid()), *(note_of(each.pid, each.args) for each in demo.programs)]
+    (demo.directory / PROGRAMS).write_text("\n".join(notes))
     if ready is None:
         return program
     deadline = time.monotonic() + START_SECONDS

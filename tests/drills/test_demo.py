@@ -57,6 +57,10 @@ def test_what_a_killed_demo_left_is_named_and_a_running_one_is_let_alone(
     (running / demo.PROGRAMS).write_text(f"{alive}\n{dead}")
     (said,) = demo.leftovers()
     assert f"has left {killed}: its programs still run, end them: kill {os.getpid()}; then rm -r {killed}" in said
+    with monkeypatch.context() as blind:
+        # What was only just started has no command line yet.
+        blind.setattr(demo, "_command", lambda _: "")
+        assert demo.note_of(1, ["python", "-m", "x"]) == "1 python -m x"
     (killed / demo.PROGRAMS).write_text(dead)
     assert demo.leftovers() == [f"A demo that was not ended has left {killed}: rm -r {killed}"]
 
