@@ -56,12 +56,13 @@ class Cluster:
     def create_database(self, name: str, *, template: str = "template0") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
         # Half the work of writing every page to the log, and all that PostgreSQL before 15 can do.
-        how = sql.SQL("STRATEGY FILE_COPY" if self._kept.info.server_version >= 150_000 else "")
-        self._kept.execute(statement.format(sql.Identifier(name), sql.Identifier(template), how))
+        manage = self._manage()
+        how = sql.SQL("STRATEGY FILE_COPY" if manage.info.server_version >= 150_000 else "")
+        manage.execute(statement.format(sql.Identifier(name), sql.Identifier(template), how))
 
     def drop_database(self, name: str) -> None:
         # FORCE: a test that forgot a connection must not fail the next test.
-        self._kept.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._manage().execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def start_standby(self) -> "Cluster":
         """A second server that follows this one."""
@@ -100,14 +101,19 @@ class Cluster:
     def stop(self) -> None:
         """Ends the server and removes its directory. A second call does nothing."""
         if self.guard.returncode is None:
-            if "_kept" in vars(self):
-                self._kept.close()
+            for connection in self._kept:
+                connection.close()
             self.guard.communicate()
 
     @cached_property
-    def _kept(self) -> psycopg.Connection:
-        """For making and dropping databases, of which a third would be to connect."""
-        return self._connect()
+    def _kept(self) -> list[psycopg.Connection]:
+        return []
+
+    def _manage(self) -> psycopg.Connection:
+        """For making and dropping databases, of which a third would be to connect; another one when the server hung up."""
+        if not self._kept or self._kept[-1].closed:
+            self._kept.append(self._connect())
+        return self._kept[-1]
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(host=str(self.directory), user="postgres", autocommit=True)

@@ -93,7 +93,9 @@ def test_no_sum_is_broken_in_two_beside_the_others(open_page, stage, base):
     go(page, stage, base, "partial", "en")
     for width in (320, 390, 640, 960, 1280):
         page.set_viewport_size({"width": width, "height": 900})
-        assert set(page.locator("#sides b").evaluate_all("all => all.map(b => b.getClientRects().length)")) == {1}, width
+        assert set(page.locator("#sides b").evaluate_all("all => all.map(b => b.getClientRects().length)")) == {1}, (
+            width
+        )
 
 
 def test_german_fits_the_phone_as_well(open_page, stage, base):
