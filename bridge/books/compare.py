@@ -224,11 +224,9 @@ def wallet_variances(bridge: Bridge) -> tuple[dict[str, int], int]:
         at_once = tuple(told) if role == LIGHTNING_ROLE else ()
         with bridge.store.read() as tx:
             leaving_sat = sum(_leaving_sat(tx, bridge, wallet_id) for wallet_id in told)
-            # What is paid before any look saw it.
-            rest_sat = sum(target_rows.awaited_units(tx, wallet_id, since=since) for wallet_id in at_once)
             booked = ledger.sums(tx, (f"wallet:{role}", "inflight:unconfirmed"))
             baseline_sat = sum(wallets.baseline_sat(tx, wallet_id) for wallet_id in told)
-            rest_sat += sum(_rest_sat(tx, wallet_id) for wallet_id in at_once)
+            rest_sat = sum(_rest_sat(tx, wallet_id, since=since) for wallet_id in at_once)
         balance = _together(bridge, role, told)
         if balance is None:
             continue
@@ -252,12 +250,13 @@ def _leaving_sat(tx: Tx, bridge: Bridge, wallet_id: str) -> int:
     return sat + most_route_sat(sat, most_bps=rail.most_route_bps) if is_routed and rail is not None else sat
 
 
-def _rest_sat(tx: Tx, wallet_id: str) -> int:
-    """The most that a wallet can hold beyond what was booked of it: the rests of a satoshi of what came, and less than one satoshi for
-    each fee, because those are booked as whole ones too.
+def _rest_sat(tx: Tx, wallet_id: str, *, since: datetime) -> int:
+    """The most that a wallet can hold beyond what was booked of it: the rests of a satoshi of what came, less than one satoshi for each
+    fee, because those are booked as whole ones too, and what is paid before any look saw it.
     """
     fees = payouts.count_with_fee(tx, wallet_id=wallet_id)
-    return (invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * fees) // MSAT
+    rest_msat = invoices.rest_msat(tx, wallet_id=wallet_id) + (MSAT - 1) * fees
+    return rest_msat // MSAT + target_rows.awaited_units(tx, wallet_id, since=since)
 
 
 def _together(bridge: Bridge, role: str, told: Mapping[str, Callable[[], WalletBalance]]) -> WalletBalance | None:

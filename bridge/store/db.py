@@ -238,19 +238,19 @@ class Store:
 
     def _admitted(self, is_snapshot: bool) -> Connection:
         tx = self._taken()
-        if self.is_postgresql:
+        if not self.is_postgresql:
+            return tx
+        try:
             with driver_of(tx) as driver:
                 level = SNAPSHOT if is_snapshot else None
                 if driver.isolation_level != level:
                     driver.isolation_level = level
-        # Each transaction may be on another server; and which one it is must be asked in it.
-        if is_pooled(tx) and tx.info.get("generation") is not None:
-            try:
-                with driver_of(tx) as driver:
+                # Each transaction may be on another server; and which one it is must be asked in it.
+                if is_pooled(tx) and tx.info.get("generation") is not None:
                     self.fence.admit(driver, is_inside=True)
-            except BaseException:
-                tx.close()
-                raise
+        except BaseException:
+            tx.close()
+            raise
         return tx
 
     def _taken(self) -> Connection:
