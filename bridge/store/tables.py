@@ -872,16 +872,3 @@ APPEND_ONLY = (
     "policy_approvals",
     "archives",
 )
-# Rows that stay for ever, with the columns that never change; the others say what became of them.
-FROZEN = {
-    "policy_versions": (
-        "number",
-        "sha256",
-        "document",
-        "base_number",
-        "proposed_by",
-        "proposed_at",
-        "reason",
-        "approvals_needed",
-    ),
-}
