@@ -21,6 +21,8 @@ from bench.table import Report
 
 ROUNDS = 3
 TARGET = 0.95
+# A payment's whole life has more to reach: how many of them a second, and how few of the processor's milliseconds each takes.
+LIVES_TARGET, COST_TARGET = 3.0, 2.0
 CLAIMED_AMONG = 100_000
 SIDES = ("this", "base")
 Found = TypeVar("Found")
@@ -35,7 +37,9 @@ def measure(
     clients: Clients = CLIENTS,
     among: int = CLAIMED_AMONG,
 ) -> None:
-    """Judges every row: this checkout may not fall behind the base by more than a twentieth."""
+    """Judges every row: this checkout may not fall behind the base by more than a twentieth, and with a whole life of a payment it
+    has to be far ahead.
+    """
     _routes(bench, report, engine, rounds, clients)
     _settling(bench, report, engine, rounds)
     _lives(bench, report, engine, rounds)
@@ -99,8 +103,8 @@ def _lives(bench: Bench, report: Report, engine: str, rounds: int) -> None:
     with _places(bench, engine) as places, ExitStack() as stack:
         live = [stack.enter_context(living(place)) for place in places]
         runs = _in_turn(rounds, lambda side, _: live[side](count_of(bench)))
-    _judge_rates(report, f"{engine}: paid, settled and told", runs)
-    _judge_cost(report, f"{engine}: a payment, open to told", runs)
+    _judge_rates(report, f"{engine}: paid, settled and told", runs, target=LIVES_TARGET)
+    _judge_cost(report, f"{engine}: a payment, open to told", runs, target=COST_TARGET)
 
 
 def _claims(bench: Bench, report: Report, engine: str, rounds: int, among: int) -> None:
@@ -134,25 +138,27 @@ def _in_turn(rounds: int, measured: Callable[[int, int], Found]) -> list[tuple[F
     return found
 
 
-def _judge_rates(report: Report, name: str, runs: Sequence[tuple[Run, Run]]) -> None:
+def _judge_rates(report: Report, name: str, runs: Sequence[tuple[Run, Run]], *, target: float = TARGET) -> None:
     rates = [(ours.rate, theirs.rate) for ours, theirs in runs]
-    _judge(report, name, [ours / theirs for ours, theirs in rates], rates, "/s")
+    _judge(report, name, [ours / theirs for ours, theirs in rates], rates, "/s", target)
 
 
-def _judge_cost(report: Report, name: str, runs: Sequence[tuple[Run, Run]]) -> None:
+def _judge_cost(report: Report, name: str, runs: Sequence[tuple[Run, Run]], *, target: float = TARGET) -> None:
     """The processor's time of all rounds together: it counts in steps, which short rounds may not fill."""
     each = [(sum(run.cpu_ms for run in side) or 1) / sum(run.count for run in side) for side in zip(*runs, strict=True)]
-    _judge_times(report, f"{name}, processor", [(each[0], each[1])])
+    _judge_times(report, f"{name}, processor", [(each[0], each[1])], target=target)
 
 
-def _judge_times(report: Report, name: str, runs: Sequence[tuple[float, float]]) -> None:
-    _judge(report, name, [theirs / ours for ours, theirs in runs], runs, " ms")
+def _judge_times(report: Report, name: str, runs: Sequence[tuple[float, float]], *, target: float = TARGET) -> None:
+    _judge(report, name, [theirs / ours for ours, theirs in runs], runs, " ms", target)
 
 
-def _judge(report: Report, name: str, ratios: Sequence[float], runs: Sequence[tuple[float, float]], unit: str) -> None:
+def _judge(
+    report: Report, name: str, ratios: Sequence[float], runs: Sequence[tuple[float, float]], unit: str, target: float
+) -> None:
     ratio = statistics.median(ratios)
     figures = [statistics.median(side) for side in zip(*runs, strict=True)]
     told = ", ".join(
         f"{word} {figure:.{0 if figure >= 100 else 2}f}{unit}" for word, figure in zip(SIDES, figures, strict=True)
     )
-    report.at_least(f"{name}, new/base", ratio, TARGET, shown=f"{ratio:.2f} ({told})")
+    report.at_least(f"{name}, new/base", ratio, target, shown=f"{ratio:.2f} ({told})")

@@ -4,7 +4,6 @@ one node and of two.
 Owns these measurements; stub world, real programs, a receiver in this process.
 """
 
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ from tests.durability.receiver import Receiver
 
 PER_SECOND = 20
 POLLS_PER_SECOND = 200
+# At most so many milliseconds, of the middle one and of 99 in a hundred.
+SETTLED_MS = {"sqlite": {50: 12, 99: 40}, "postgresql": {50: 15, 99: 50}}
 
 
 @contextmanager
@@ -44,8 +45,8 @@ def callback_to_settled(bench: Bench, report: Report, engine: str) -> None:
         settling(place, rounds=1, count=max(20, round(PER_SECOND * bench.seconds))) as settle,
     ):
         delays = settle(0)
-    report.at_most(f"{engine}: callback to settled, p50 ms at 20/s", statistics.median(delays), 20)
-    report.at_most(f"{engine}: callback to settled, p99 ms at 20/s", percentile(delays, 99), 100)
+    for percent, at_most in SETTLED_MS[engine].items():
+        report.at_most(f"{engine}: callback to settled, p{percent} ms at 20/s", percentile(delays, percent), at_most)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def dead_endpoint(bench: Bench, report: Report, engine: str) -> None:
     """Twenty merchants get events; then again while one of them never answers."""
     p95 = {is_dead: _delays_with(bench, engine, is_dead=is_dead) for is_dead in (False, True)}
     report.note(f"{engine}: twenty endpoints well, p95 ms", p95[False], f"{p95[False]:.1f}")
-    report.at_most(f"{engine}: the others' p95 with one of twenty dead / well", p95[True] / p95[False], 1.10)
+    report.at_most(f"{engine}: the others' p95 with one of twenty dead / well", p95[True] / p95[False], 1.05)
 
 
 def _delays_with(bench: Bench, engine: str, *, is_dead: bool) -> float:

@@ -31,7 +31,7 @@ from tests.durability.programs import free_port
 
 LOCK = Path(__file__).with_name("peer.lock")
 VERSION = re.findall(r"^lnbits==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)[0]
-TIMES = 4
+TIMES = 6
 PAIRS = 3
 SETTINGS = {
     "LNBITS_BACKEND_WALLET_CLASS": "FakeWallet",

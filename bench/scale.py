@@ -23,7 +23,7 @@ def measure(bench: Bench, report: Report, engine: str, *, few: int = FEW, many: 
             claims[size], memory[size] = claim_ms(place.store), worker_memory_mb(place)
             report.note(f"{engine}: claim of 8 among {size:,} open", claims[size], f"{claims[size]:.2f} ms")
             report.note(f"{engine}: worker memory with {size:,} open", memory[size], f"{memory[size]:.0f} MB")
-    report.at_most(f"{engine}: claim among a million / among a thousand", claims[many] / claims[few], 1.5)
+    report.at_most(f"{engine}: claim among a million / among a thousand", claims[many] / claims[few], 1.2)
     report.at_most(f"{engine}: worker memory with a million / a thousand", memory[many] / memory[few], 1.2)
 
 
