@@ -31,7 +31,8 @@ class _Imported(UserDict[str, click.Command]):
         assert found is not None, f"no module of {name} has it"
         found.help = found.help or sentence
         self.data[name] = found
-        # Until here it was off, see `bridge.cli.main`.
+        # Until here it was off, see `bridge.cli.main`. What is there by now stays: nobody looks it through, not at the end either.
+        gc.freeze()
         gc.enable()
         return found
 
