@@ -17,7 +17,18 @@ from bridge.books import export as exporting
 from bridge.books.export import KINDS
 from bridge.books.keep_books import check_may_purge, check_may_thaw, purge_step, thaw_step
 from bridge.books.reconcile import show_reconciliation, start_reconciliation, start_scheduled, step
-from bridge.cli.opened import DAY_OR_MOMENT, MOMENT, bar, counted, for_programs, opened, reading, settings_of, tell
+from bridge.cli.opened import (
+    DAY_OR_MOMENT,
+    MOMENT,
+    bar,
+    counted,
+    for_programs,
+    opened,
+    reading,
+    require_options,
+    settings_of,
+    tell,
+)
 from bridge.config import load_column_map
 from bridge.context import Bridge
 from bridge.core.columns import PROFILES, ColumnMap
@@ -32,21 +43,18 @@ from bridge.receipts import DocumentSigner, new_key, verify
 @click.group(invoke_without_command=True)
 @click.option("--from", "from_at", type=MOMENT, help="Compare what moved since, UTC (default: the configured days).")
 @click.option("--to", "to_at", type=MOMENT, help="Compare what was opened before, UTC (default: now).")
-@click.option("--actor", default="", help="Who: the name of an active operator.")
-@click.option("--reason", default="", help="Why, in a sentence.")
+@click.option("--actor", help="Who: the name of an active operator.")
+@click.option("--reason", help="Why, in a sentence.")
 @click.option("--scheduled", is_flag=True, help="As a timer does: nobody asks, so nobody is named.")
 @click.pass_context
-def reconcile(
-    ctx: click.Context, from_at: datetime | None, to_at: datetime | None, actor: str, reason: str, scheduled: bool
-) -> None:
+def reconcile(ctx: click.Context, /, scheduled: bool, **asked: Any) -> None:
     """Compare ledger, gateway and chain, and billing system now; 2 when they differ, 1 when a world did not answer."""
     if ctx.invoked_subcommand is not None:
         return
+    if not scheduled:
+        require_options(ctx, "actor", "reason")
     with opened(ctx) as bridge:
-        if scheduled:
-            run_id = start_scheduled(bridge)
-        else:
-            run_id = start_reconciliation(bridge, actor=actor, reason=reason, from_at=from_at, to_at=to_at)
+        run_id = start_scheduled(bridge) if scheduled else start_reconciliation(bridge, **asked)
         finish(bridge, run_id)
         found = show_reconciliation(bridge, run_id)
     print_run(found)

@@ -163,6 +163,13 @@ def who_and_why(command: Callable[..., None]) -> Callable[..., None]:
     return asked
 
 
+def require_options(ctx: click.Context, *names: str) -> None:
+    """What a command needs in one of its forms alone is missed in click's own words. Raises click.MissingParameter."""
+    for param in ctx.command.params:
+        if param.name in names and ctx.params[param.name] is None:
+            raise click.MissingParameter(ctx=ctx, param=param)
+
+
 def reading(command: Callable[..., None]) -> Callable[..., None]:
     """A command that reads: called with the bridge of --config."""
 

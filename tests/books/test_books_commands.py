@@ -41,7 +41,6 @@ def run(world, database_url, tmp_path):
 @ONE_ENGINE
 def test_reconcile_says_clean_then_names_what_differs(world, run):
     invoice = paid(world)
-    assert "actor_and_reason_required" in run("reconcile").output
     clean = run("reconcile", *WHO)
     assert (clean.exit_code, "1 invoices, 0 findings" in clean.output) == (0, True), clean.output
     change(world, "UPDATE payments SET amount_sat = amount_sat - 1")
@@ -54,6 +53,12 @@ def test_reconcile_says_clean_then_names_what_differs(world, run):
     change(world, "UPDATE payments SET amount_sat = amount_sat - 1")  # the look after the run put it right
     assert run("reconcile", "--scheduled").exit_code == 2
     assert run("reconcile", "baseline", "5", "--actor", "a", "--reason", "b").exit_code == 0
+
+
+@pytest.mark.parametrize(("words", "missing"), [((), "--actor"), (("--actor", "anna"), "--reason")])
+def test_a_reconciliation_that_nobody_asks_for_is_missing_an_option(words: tuple[str, ...], missing: str):
+    result = CliRunner().invoke(main, ["--config", "/nowhere.yaml", "reconcile", *words])
+    assert (result.exit_code, f"Error: Missing option '{missing}'." in result.output) == (2, True), result.output
 
 
 @ONE_ENGINE
