@@ -4,6 +4,8 @@ Owns redaction and comparison; must not print a secret or anything that it could
 """
 
 import re
+import stat
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from bridge.config import Settings, flat
+from bridge.store.postgresql import url_of
 from bridge.upkeep.doctor import Place
 
 HIDDEN = "(secret)"
@@ -44,15 +47,29 @@ def place_of(config: Path, settings: Settings, *, newest_backup_at: datetime | N
     """What the doctor wants to know of the files: their modes, and whether secrets stand in the config itself."""
     text = config.read_text(encoding="utf-8")
     files = [config, *(Path(name) for name in dict.fromkeys(_FILE_REFERENCE.findall(text)))]
-    loose = tuple(f"{path} is {path.stat().st_mode & 0o777:03o}" for path in files if path.stat().st_mode & _LOOSE_BITS)
     lines = (number for number, line in enumerate(text.splitlines(), 1) if _INLINE.search(line.partition("#")[0]))
     return Place(
-        loose_files=loose,
+        loose_files=_loose(files, _LOOSE_BITS),
+        loose_database=_loose(_reached(settings), stat.S_IRWXO),
         inline_secrets=tuple(f"{config.name} line {number}" for number in lines),
         fixed_prices=bool(settings.prices.fixed),
         gap_limit=settings.own_wallet.gap_limit if settings.own_wallet is not None else 0,
         newest_backup_at=newest_backup_at,
     )
+
+
+def _reached(settings: Settings) -> list[Path]:
+    """SQLite's files where others get into their folder."""
+    url = url_of(settings.database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return []
+    beside = [Path(f"{url.database}{ending}") for ending in ("", "-wal", "-shm")]
+    return [path for path in beside if path.is_file() and path.parent.stat().st_mode & stat.S_IXOTH]
+
+
+def _loose(files: Iterable[Path], bits: int) -> tuple[str, ...]:
+    modes = {path: path.stat().st_mode & 0o777 for path in files}
+    return tuple(f"{path} is {mode:03o}" for path, mode in modes.items() if mode & bits)
 
 
 def _text(path: str, value: Any) -> str:

@@ -40,6 +40,7 @@ from bridge.core.errors import Conflict, Refused, Unavailable
 from bridge.store import events, wallets
 from bridge.store.db import Store, driver_of
 from bridge.store.postgresql import url_of
+from bridge.store.private import open_private
 from bridge.store.tables import Json, metadata, spare_addresses, unsummed_journals
 
 _NAME = re.compile(r"bridge-(\d{8}T\d{6}Z)\.(db|dump)")
@@ -107,8 +108,9 @@ def restore(path: Path, database_url: str) -> None:
     _check_sqlite(path)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = target.with_name(target.name + ".unfinished")
+    unfinished.unlink(missing_ok=True)
+    os.close(open_private(unfinished, os.O_CREAT | os.O_WRONLY | os.O_EXCL))
     shutil.copyfile(path, unfinished)
-    unfinished.chmod(0o600)
     _to_disk(unfinished)
     # Logs of the lost database would be played into the restored one.
     for left in ("-wal", "-shm"):

@@ -5,6 +5,7 @@ Owns pragmas, the fair write lock and migrations; must not know what a transacti
 
 import errno
 import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -23,6 +24,7 @@ from bridge.core.errors import Unavailable
 from bridge.store.fence import FailedOver, Fence, Known
 from bridge.store.log_file import LogFile
 from bridge.store.postgresql import SILENT, engine_of, url_of
+from bridge.store.private import PrivateFile, open_private
 
 Tx = Connection
 Duplicate = IntegrityError  # what must be unique was there already
@@ -37,6 +39,7 @@ SNAPSHOT = 3
 PING_AFTER_SECONDS = 5
 # How long a thread waits for another one to leave the database.
 QUEUE_SECONDS = 2
+_LOCK = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 # Commits of ours that wait for a standby which is not there: each goes on to wait when who sent it has left.
 _HANGING = """
     SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = current_user
@@ -348,7 +351,7 @@ class Store:
         try:
             # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
             try:
-                self._lock_file = self._lock_file or self._lock_path.open("wb")
+                self._lock_file = self._lock_file or os.fdopen(open_private(self._lock_path, _LOCK), "wb")
             except OSError as refused:
                 if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                     raise
@@ -552,7 +555,7 @@ def open_store(
             max_overflow=pool_size,
             # The last one that was used knows its statements and has its pages.
             pool_use_lifo=True,
-            connect_args={"check_same_thread": False, "cached_statements": 512},
+            connect_args={"check_same_thread": False, "cached_statements": 512, "factory": PrivateFile},
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)
@@ -596,7 +599,7 @@ def migrate(database_url: str, *, state_directory: Path | None = None, is_open: 
     """
     url = url_of(database_url)
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = open_store(database_url, pool_size=1, state_directory=state_directory, is_open=is_open)
     try:
         for is_last in (*[False] * DEADLOCKS, True):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.core.errors import Unavailable
+from bridge.store.private import open_private
 
 RECORD_BYTES = 256
 # So long a process that is at work goes by what it compared: as often as a worker writes down what has changed.
@@ -210,7 +211,7 @@ class Fence:
     def _opened(self) -> int:
         if self._file < 0 and self._path is not None:
             try:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             except OSError:  # no such folder yet, or another user's: memory has to do
                 return -1
         return self._file

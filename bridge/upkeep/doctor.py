@@ -40,10 +40,12 @@ class Finding:
 class Place:
     """What only the outside of the bridge knows: its files and its settings.
 
-    `loose_files`: config and secret files that others may read. `inline_secrets`: settings whose secret stands in the file.
+    `loose_files`: config and secret files that others may read, `loose_database`: SQLite's. `inline_secrets`: settings whose
+    secret stands in the file.
     """
 
     loose_files: tuple[str, ...] = ()
+    loose_database: tuple[str, ...] = ()
     inline_secrets: tuple[str, ...] = ()
     fixed_prices: bool = False
     public_url: str = ""
@@ -194,6 +196,8 @@ def _generation(bridge: Bridge, row: Any) -> Finding:
 
 def _files(place: Place) -> Iterator[Finding]:
     yield _finding("file_modes", not place.loose_files, ", ".join(place.loose_files))
+    if place.loose_database:
+        yield _finding("file_modes:database", False, ", ".join(place.loose_database), worst=WARN)
     yield _finding("inline_secrets", not place.inline_secrets, ", ".join(place.inline_secrets), worst=WARN)
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from click.testing import CliRunner
 from bridge.cli.group import main
 from bridge.config import load_settings
 from bridge.core.descriptors import checksum_of
+from bridge.store.db import open_store
 from tests.drills.place import Place
 from tests.flows.test_own_wallet import BODY, DESCRIPTOR, OWN, TPUB
 from tests.flows.world import KEY
 
 
 def modes(directory: Path) -> dict[str, str]:
-    return {p.name: stat.filemode(p.stat().st_mode) for p in directory.rglob("*") if p.suffix != ".lock"}
+    return {p.name: stat.filemode(p.stat().st_mode) for p in directory.rglob("*")}
 
 
 def test_init_writes_what_the_doctor_finds_well(empty_place):
@@ -50,6 +52,16 @@ def test_init_shows_no_secret_and_lets_nobody_else_read_one(empty_place):
     for path in (empty_place.directory / "secrets").iterdir():
         assert path.read_text().strip() not in done.output
         assert path.read_text().strip() not in empty_place.config.read_text()
+
+
+def test_the_database_of_init_is_nobody_elses_to_read_in_a_folder_for_all(empty_place):
+    empty_place.directory.mkdir(mode=0o755)
+    assert empty_place.init().exit_code == 0
+    with closing(open_store(load_settings(empty_place.config).database_url)) as store, store.write() as tx:
+        tx.exec_driver_sql("UPDATE generation SET number = number")
+        found = {name: mode for name, mode in modes(empty_place.directory).items() if name.startswith("bridge.db")}
+    assert {name.removeprefix("bridge.db") for name in found} == {"", "-wal", "-shm", ".lock", ".generation"}
+    assert set(found.values()) == {"-rw-------"}
 
 
 def test_init_expects_a_proxy_on_this_machine_and_keeps_copies_beside_the_database(empty_place, tmp_path):
@@ -149,6 +161,14 @@ def test_the_doctor_names_a_file_that_others_may_read(place):
     assert done.exit_code == 1
     assert f"FAIL file_modes: {place.directory}/secrets/api_key is 644" in done.output
     assert "→ chmod 600" in done.output
+
+
+def test_the_doctor_warns_of_a_database_that_others_may_read(place):
+    database = place.directory / "bridge.db"
+    database.chmod(0o644)
+    assert "file_modes:database" not in place.run("doctor").output, "nobody gets there"
+    place.directory.chmod(0o755)
+    assert f"warn file_modes:database: {database} is 644" in place.run("doctor").output
 
 
 def test_the_doctor_names_a_secret_that_stands_in_the_config(place):

@@ -1,5 +1,7 @@
 """Transactions, times and locks on both engines, with several threads and several programs at once."""
 
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -46,6 +48,32 @@ def test_migrations_make_exactly_the_conditions_of_indexes_that_the_code_knows(s
         assert made.keys() == known.keys(), table.name
         # PostgreSQL hands a condition back in words of its own.
         assert store.is_postgresql or made == known, table.name
+
+
+@pytest.mark.parametrize(("folder", "mode"), [(0o755, "-rw-------"), (0o2775, "-rw-rw----")])
+def test_a_database_is_made_for_its_owner_and_for_the_group_of_a_folder_that_hands_it_on(
+    tmp_path: Path, folder: int, mode: str
+) -> None:
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(folder)
+    before = os.umask(0o002)
+    try:
+        migrate(f"sqlite:///{place}/bridge.db")
+        with closing(open_store(f"sqlite:///{place}/bridge.db")) as store, store.write():
+            assert {path.name: stat.filemode(path.stat().st_mode) for path in place.iterdir()} == dict.fromkeys(
+                ("bridge.db", "bridge.db-wal", "bridge.db-shm", "bridge.db.lock", "bridge.db.generation"), mode
+            )
+    finally:
+        os.umask(before)
+
+
+def test_a_database_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/bridge.db", tmp_path / "bridge.db"
+    migrate(url)
+    file.chmod(0o640)
+    migrate(url)
+    assert stat.filemode(file.stat().st_mode) == "-rw-r-----"
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
