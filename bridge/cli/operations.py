@@ -141,7 +141,7 @@ def _unknown(at: At, table: Mapping[str, Any], known: set[str]) -> Iterator[Faul
 def example(*, backup_directory: str) -> str:
     """The whole file with every default, for `init`."""
     lines = [
-        "# Thresholds of the alert rules (`subtc-bridge check`), whole seconds, satoshi or counts; a rule trips above them.",
+        "# Thresholds of the alert rules (`subtc-bridge check`), whole seconds, satoshi, MB or counts; a rule trips above them.",
         "# Read at each command: nothing needs a restart. What each rule means: docs/runbooks.md.",
         f'backup_directory = "{backup_directory}"',
         "",

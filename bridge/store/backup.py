@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,16 @@ _PLACES = "/usr/bin:/bin:/usr/local/bin:/usr/lib/postgresql/16/bin:/usr/lib/post
 BATCH = 1_000
 
 
+@contextmanager
+def _named_trouble() -> Iterator[None]:
+    """A full disk, a folder that takes no files: in a word that callers know."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as trouble:
+        raise Unavailable("backup_failed", str(trouble)) from trouble
+
+
+@_named_trouble()
 def back_up(database_url: str, directory: Path, *, now: datetime) -> Path:
     """Writes a consistent copy while everything runs and returns its path; a copy is whole or not there.
 
@@ -91,6 +101,7 @@ def prune(directory: Path, *, keep: int) -> list[Path]:
     return gone
 
 
+@_named_trouble()
 def restore(path: Path, database_url: str) -> None:
     """Fills an empty database from a copy. Raises Conflict("not_empty"), Refused("bad_backup") or Unavailable("backup_failed")."""
     url = url_of(database_url)

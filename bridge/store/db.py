@@ -6,6 +6,7 @@ Owns pragmas, the fair write lock and migrations; must not know what a transacti
 import errno
 import fcntl
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -325,9 +326,20 @@ class Store:
             self._door.places = threading.BoundedSemaphore(threads)
 
     def check_writable(self) -> None:
-        """Raises Unavailable (database_unavailable, database_read_only) where a write would."""
+        """Raises Unavailable (database_unavailable, database_read_only) where a write would.
+
+        A file is really written to, or a full disk was found by the first payer: a number that nobody uses stays as it is, which
+        SQLite writes all the same. A server whose disk is full says so itself.
+        """
         with self.write(durable=False) as tx:
             tx.exec_driver_sql("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0")
+            if not self.is_postgresql:
+                kept = tx.exec_driver_sql("PRAGMA user_version").scalar_one()
+                tx.exec_driver_sql(f"PRAGMA user_version = {kept}")
+
+    def free_bytes(self) -> int | None:
+        """What is left where the file lies; None of a server, whose disk is its own."""
+        return None if self.is_postgresql else shutil.disk_usage(self._lock_path.parent).free
 
     def _ping(self) -> None:
         """Whether the server answers on a new connection, for what was open before it may be broken."""

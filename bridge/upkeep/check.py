@@ -32,8 +32,8 @@ from bridge.turns import draw_call
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """When a rule trips: above a count, an age or an amount, `rail_inbound_sat` below. Whole seconds and whole satoshi; 0 counts
-    everything.
+    """When a rule trips: above a count, an age or an amount, `rail_inbound_sat` and `disk_free_mb` below. Whole seconds, satoshi and
+    megabytes; 0 counts everything.
     """
 
     reviews_overdue: int = 0
@@ -58,6 +58,7 @@ class Thresholds:
     rail_silent_seconds: int = 600
     rail_inbound_sat: int = 100_000
     offers_failed: int = 5
+    disk_free_mb: int = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,14 @@ def _whole(span: timedelta) -> timedelta:
 
 def _clock_stored(seen: _Now, tx: Tx) -> str:
     return "; ".join(clock_faults(tx, seen.bridge, now=seen.now, limits=seen.limits))
+
+
+def _disk_low(seen: _Now, _tx: Tx) -> str:
+    """Before it is too late: SQLite's log alone grows by 64 MB under load."""
+    free, limit = seen.bridge.store.free_bytes(), seen.limits.disk_free_mb
+    if free is None or free >= limit * 1_000_000:
+        return ""
+    return f"{free // 1_000_000} MB are left where the database lies, limit {limit} MB"
 
 
 def _open_reviews(tx: Tx, kind: str) -> int:
@@ -361,6 +370,7 @@ RULES = (
     Rule(name="stage_reached", owner="operations", stored=_stage_reached),
     Rule(name="policy_waiting", owner="finance", stored=_policy_waiting),
     Rule(name="clock_skew", owner="operations", stored=_clock_stored),
+    Rule(name="disk_low", owner="operations", stored=_disk_low),
     # These two `alerts` looks at itself.
     Rule(name="backup_old", owner="operations"),
     Rule(name="database_down", owner="operations"),

@@ -222,6 +222,10 @@ def soon_ending_claim(bridge: Bridge, world: World) -> None:
     world.clock.advance(bridge.claims.inquiry_seconds - 14_400)
 
 
+def full_disk(bridge: Bridge, _world: World) -> None:
+    bridge.store.free_bytes = lambda: 499_999_999  # type: ignore[method-assign]
+
+
 def nothing(_bridge: Bridge, _world: World) -> None:
     """The rule trips by what the command hands in."""
 
@@ -248,6 +252,7 @@ TRIPS: dict[str, Callable[[Bridge, World], object]] = {
     "rail_silent": unreadable_way,
     "rail_inbound": narrow_way,
     "offers_failed": failed_offers,
+    "disk_low": full_disk,
     "backup_old": nothing,
     "database_down": no_database,
     "provider_down": no_gateway,

@@ -6,6 +6,7 @@ Owns the drill; must not know how a copy is made.
 import json
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -53,6 +54,17 @@ def test_a_copy_holds_every_row_and_is_nobody_elses_to_read(database_url, empty_
     restored(copy, empty_url)
     with closing(open_store(empty_url)) as store, store.read() as tx:
         assert sorted(row.id for row in tx.exec_driver_sql("SELECT id FROM invoices")) == sorted(invoices)
+
+
+def test_a_copy_that_finds_no_room_or_no_folder_says_so_and_leaves_nothing(place, tmp_path):
+    command = f"{sys.executable} -m bridge.cli --config {place.config} backup --directory"
+    copies = tmp_path / "copies"
+    for limit, directory, said in ((200, copies, "disk I/O error"), (100_000, "/dev/null/copies", "Not a directory")):
+        words = ["sh", "-c", f"ulimit -f {limit}; exec {command} {directory}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.startswith("Error: backup_failed: ")) == (1, True), done.stderr
+        assert said in done.stderr
+    assert list(copies.iterdir()) == []
 
 
 def test_a_copy_is_taken_while_others_write(database_url, empty_url, tmp_path):

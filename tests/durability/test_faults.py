@@ -103,6 +103,11 @@ def test_a_full_disk_is_a_clear_503_and_leaves_nothing_half_written(shops):
     assert (last.status_code, last.headers["Content-Type"]) == (503, "application/problem+json")
     assert last.json()["code"] == "database_unavailable"
     assert int(last.headers["Retry-After"]) > 0
+    # What is ready takes writes, as those who call would send; a page may fit where an order did not.
+    asked = (shop.api("GET", "/readyz") for _ in range(200))
+    ready = next(reply for reply in asked if reply.status_code != 200)
+    failing = [each["name"] for each in ready.json()["checks"] if not each["ok"]]
+    assert (ready.status_code, failing) == (503, ["database"])
 
     shop.kill_all()
     shop.start()
