@@ -15,9 +15,9 @@ from bridge.core.addresses import check_payable
 from bridge.core.errors import Refused
 from bridge.core.kinds import SCENES, Scene
 from bridge.core.money import btc_text, minor_text
-from bridge.core.offering import BITCOIN, LIGHTNING
+from bridge.core.offering import BITCOIN
 from bridge.invoices.pay import PayView
-from bridge.invoices.ways import OFFERED, POSSIBLE, REFUSED, ShownWay
+from bridge.invoices.ways import OFFERED, REFUSED, ShownWay
 from bridge.language import Texts
 from bridge.web.context import Shop
 
@@ -48,7 +48,7 @@ def tell(view: PayView, texts: Texts, *, shop_name: str, opened: ShownWay, key: 
     scene = SCENES[key]
     values = _values(view, texts, shop_name=shop_name)
     sentences = {name: texts(f"kinds.{key}.page.{name}", **values) for name in ("title", "happened", "next", "you")}
-    sentences |= {name: texts(f"ways.page.{told}.{name}", **values) for name, told in _by_way(view, key, opened)}
+    sentences |= {name: texts(f"ways.{told}.{name}", **values) for name, told in _by_way(view, key, opened)}
     is_open = view.hold is None and view.status in ("new", "expired") and view.closed_at is None
     return Story(
         key=key,
@@ -80,18 +80,20 @@ def scene_key(view: PayView) -> str:
 def _by_way(view: PayView, key: str, opened: ShownWay) -> Iterator[tuple[str, str]]:
     """The sentences that are others because of a way: name and under which name the catalogue has them."""
     paid = {payment["way"] for payment in view.payments if not payment["replaced"]}
+    beside = sorted(paid - {BITCOIN})
+    its = f"by.{opened.way}.page"
     if key == "overpaid" and len(paid) > 1:
-        yield "happened", "paid_twice"
-    elif key in ("settled", "overpaid") and paid == {LIGHTNING}:
-        yield "happened", "paid" if key == "settled" else "paid_more"
-    elif SCENES[key].may_pay and view.shown_sat > 0 and (opened.way == LIGHTNING or opened.state != OFFERED):
-        if opened.way == LIGHTNING and opened.state != REFUSED:
-            yield "next", OFFERED
+        yield "happened", f"by.{beside[0]}.page.paid_twice" if len(beside) == 1 else "page.paid_twice"
+    elif key in ("settled", "overpaid") and len(paid) == len(beside) == 1:
+        yield "happened", f"by.{beside[0]}.page.{'paid' if key == 'settled' else 'paid_more'}"
+    elif SCENES[key].may_pay and view.shown_sat > 0 and (opened.way != BITCOIN or opened.state != OFFERED):
+        if opened.way != BITCOIN and opened.state != REFUSED:
+            yield "next", f"{its}.offered"
         # What to do about a payment that was replaced comes before any way to pay again.
         if key != "replaced":
-            yield "you", opened.state
+            yield "you", "page.refused" if opened.state == REFUSED else f"{its}.{opened.state}"
         if key == "awaiting_payment":
-            yield "happened", OFFERED if opened.state == OFFERED else POSSIBLE
+            yield "happened", f"{its}.offered" if opened.state == OFFERED else "page.possible"
 
 
 def _is_good_address(view: PayView) -> bool:
@@ -105,12 +107,10 @@ def _is_good_address(view: PayView) -> bool:
 def _values(view: PayView, texts: Texts, *, shop_name: str) -> dict[str, str]:
     needed = max(view.confirmations_needed, 1)
     missing = max(needed - view.confirmations_seen, 1)
-    by_way = {
-        way: sum(p["amount_sat"] for p in view.payments if p["way"] == way and not p["replaced"])
-        for way in (BITCOIN, LIGHTNING)
-    }
+    came = [(p["way"] == BITCOIN, p["amount_sat"]) for p in view.payments if not p["replaced"]]
     return {
-        **{way: btc_text(sat) for way, sat in by_way.items()},
+        "bitcoin": btc_text(sum(sat for is_first, sat in came if is_first)),
+        "beside": btc_text(sum(sat for is_first, sat in came if not is_first)),
         "received": btc_text(view.invoice["received_sat"]),
         "remaining": btc_text(view.invoice["remaining_sat"]),
         "seen": str(view.confirmations_seen),
@@ -166,8 +166,8 @@ def to_pay(view: PayView) -> ToPay:
 
 
 def shown_payments(view: PayView, shop: Shop, sums: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every payment seen, the vanished ones too: the payer should find what his wallet shows. One over Lightning has a payment hash
-    instead of a txid, and counts no confirmations. `line` is its line of `sums`, the statement's; what vanished has none.
+    """Every payment seen, the vanished ones too: the payer should find what his wallet shows. One that the chain does not know has a
+    key instead of a txid, and counts no confirmations. `line` is its line of `sums`, the statement's; what vanished has none.
     """
     lines = {line["key"]: line for line in sums["payments"]}
     return [

@@ -72,17 +72,18 @@ def unified(view: PayView, shown: ShownWay) -> str:
 
 def _note(view: PayView, shown: ShownWay, texts: Texts, *, refused: str) -> str:
     if shown.state == REFUSED:
-        return texts(f"ways.refused.{shown.code}")
+        return texts(f"ways.refused.{shown.code}", way=texts(f"story.ways.{shown.way}"))
+    beside = next((way for way in (shown.way, *(each.way for each in view.ways)) if way != BITCOIN), "")
     # The code comes from an address that anybody may write: what was made meanwhile says more.
-    if not refused or all(each.state == OFFERED for each in view.ways):
+    if not refused or not beside or all(each.state == OFFERED for each in view.ways):
         return ""
-    return texts("ways.busy" if refused == "offering_in_progress" else "ways.failed")
+    return texts(f"ways.by.{beside}.{'busy' if refused == 'offering_in_progress' else 'failed'}")
 
 
 def _wallet(view: PayView, shown: ShownWay, texts: Texts) -> dict[str, Any]:
     """What a wallet needs. Link, code and text always ask for the same."""
     link, network = unified(view, shown), view.invoice["network"]
-    label = "labels.qr" if shown.way == BITCOIN else "ways.qr"
+    label = "labels.qr" if shown.way == BITCOIN else f"ways.by.{shown.way}.qr"
     return {
         "text": shown.text,
         "groups": groups_of_four(shown.text) if shown.way == BITCOIN else [],

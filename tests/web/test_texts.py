@@ -10,6 +10,7 @@ import pytest
 from bridge.core.books import Calendar
 from bridge.core.errors import Refused
 from bridge.core.kinds import KINDS, REASONS, REVIEWS, RULINGS, SCENES, WITHDRAWN
+from bridge.core.offering import BITCOIN, WAYS
 from bridge.language import CATALOGUES, Languages, plain_texts
 
 LANGUAGES = Languages().all
@@ -88,6 +89,14 @@ def test_payers_read_everything_in_their_own_language(code):
     require_same(english, other)
     beyond = set(sentences_of(LANGUAGES[code])) - set(other)
     assert code in WHOLE or {path for path in beyond if not path.startswith("story.ways.")} == set()
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_way_beside_the_address_has_words_of_its_own(code):
+    english, told = (LANGUAGES[each].section("ways.by") for each in ("en", code))
+    assert told.keys() == {*WAYS} - {BITCOIN}
+    for words in told.values():
+        assert dict(paths_of(words)).keys() == dict(paths_of(english["lightning"])).keys()
 
 
 def payers_of(texts):

@@ -1,16 +1,20 @@
 """A second way to pay over HTTP: asked for by a form or by the page's script, what both are told, and what the page shows."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bridge.core.errors import Unavailable
 from bridge.core.offering import CODES, WayRule
-from bridge.language import Languages
+from bridge.invoices.pay import pay_view
+from bridge.language import CATALOGUES, Languages, Texts
 from bridge.payouts.refunds import NewRefund, request_refund
-from bridge.web.ways import qr_text
+from bridge.web.story import tell
+from bridge.web.ways import open_way, qr_text, way_of
 from tests.builders import World, build_merchant, gateway_rail
 from tests.fakes import START
 from tests.rails.toy import BoltNode, ToyNode, toy_rail
@@ -382,6 +386,28 @@ def test_asking_for_another_way_takes_nothing_back_from_who_has_paid_already(sho
     assert page.found("a", href="https://shop.example/billmgr") and page.found("form") == []
     shop.look(invoice)
     assert page_of(shop, invoice).live["data-state"] == "settled"
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_a_way_of_another_name_is_told_in_words_of_its_own(shop: Site, is_made: bool) -> None:
+    invoice = shop.open()
+    if is_made:
+        with_lightning(shop, invoice)
+    catalogue = json.loads((CATALOGUES / "en.json").read_text(encoding="utf-8"))
+    words = catalogue["ways"].pop("by")["lightning"]
+    catalogue["story"]["ways"]["voucher"] = "voucher"
+    catalogue["ways"]["by"] = {"voucher": json.loads(json.dumps(words).replace("Lightning", "voucher"))}
+    texts, view = Texts(catalogue), pay_view(shop.bridge, invoice["payment_url"].rpartition("/")[2])
+    view = replace(view, ways=(view.ways[0], replace(view.ways[1], way="voucher")))
+    story = tell(view, texts, shop_name="Example", opened=way_of(view, "voucher"))
+    assert "voucher" in story.you and "voucher" in story.next
+    for refused in ("offering_in_progress", "way_not_offered"):
+        note = open_way(view, texts, asked="", refused=refused).note
+        assert is_made or "voucher" in note, "the way that was asked for is named on the first one's page too"
+    wallet = open_way(view, texts, asked="voucher", refused="").wallet
+    assert not is_made or (wallet is not None and "voucher" in wallet["qr_svg"])
+    no_room = replace(view.ways[1], state="refused", code="capacity_too_small")
+    assert "voucher" in open_way(replace(view, ways=(view.ways[0], no_room)), texts, asked="voucher", refused="").note
 
 
 # Paid, silent, elsewhere
