@@ -170,3 +170,10 @@ def test_a_cursor_without_a_zone_or_with_a_nul_is_refused(site, text):
     cursor = base64.urlsafe_b64encode(text.encode()).decode()
     response = site.api("GET", f"/v1/invoices?cursor={cursor}")
     assert (response.status_code, response.json["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("path", ["/pay/abc", "/pay/abc/status", "/v1/events", "/healthz"])
+def test_a_host_that_is_no_name_is_told_so(lite_site, path):
+    lite_site.app.testing = False
+    response = lite_site.call("GET", path, headers={"Host": "a" * 64})
+    assert response.status_code == 400 and "bad_request" in response.text
