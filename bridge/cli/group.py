@@ -62,6 +62,11 @@ class _Commands(click.Group):
             raise click.ClickException(f"the configuration cannot be used:\n{error}{hint}") from None
         except BridgeError as error:
             raise click.ClickException(f"{error.code}: {error.detail}") from None
+        except UnicodeEncodeError as error:
+            # A byte of the command line that is no UTF-8 is a letter that no database takes, in whichever transaction it was met.
+            if not any("\ud800" <= each <= "\udfff" for each in error.object[error.start : error.end]):
+                raise
+            raise click.ClickException("not_utf8: What is typed must be UTF-8; nothing was written.") from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Of the table, or the list of what there is would import all of it."""

@@ -561,3 +561,15 @@ def test_the_configuration_knows_no_staking_secret(engine_name: str, tmp_path: P
     path.write_text(yaml.safe_dump({"treasury": {"staking_key": "x"}}))
     with pytest.raises(ConfigError, match=r"treasury\.staking_key"), closing(path.open()):
         load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    "words", [("payouts", "show", "\udcff"), ("payouts", "approve", "{payout}", "--reason", "\udcff")]
+)
+def test_a_byte_that_is_no_letter_is_refused(desk: Desk, command: Callable[..., Any], words: tuple[str, ...]) -> None:
+    payout = desk.ask(desk.settled())
+    who = ("--actor", "ann") if "--reason" in words else ()
+    told = command(*(each.format(payout=payout["id"]) for each in words), *who)
+    assert (told.exit_code, type(told.exception)) == (1, SystemExit)
+    assert told.output == "Error: not_utf8: What is typed must be UTF-8; nothing was written.\n"
+    assert desk.now(payout)["approvals"] == []
