@@ -441,7 +441,7 @@ def _module() -> dict[str, Target]:
     """The module inside BILLmanager: its CGI wire, its signatures, the bridge's events, the panel's XML."""
     sys.path.insert(0, str(PLUGIN))
     try:
-        from subtc import invoice, mgrctl, payment, signature, webio
+        from subtc import bridge, invoice, mgrctl, payment, signature, webio
     finally:
         sys.path.remove(str(PLUGIN))
 
@@ -484,6 +484,11 @@ def _module() -> dict[str, Target]:
         ),
         "module_signature": Target(
             run=webhook, seeds=(b"evt_1\n1773489600\nv1,AAAA\n{}",), expected=(signature.BadSignature,)
+        ),
+        "module_answer": Target(
+            run=lambda raw: bridge._judge(503, {"retry-after": _line(raw)}, raw),
+            seeds=(b"60", b"\xb2", b"9" * 5_000, b"1e99999999999999999999"),
+            expected=(bridge.BridgeDown,),
         ),
         "module_event": Target(run=event, seeds=(wrapped,), expected=(invoice.Malformed,)),
         "module_xml": Target(

@@ -59,6 +59,7 @@ NAMES = [
     "money",
     "module_cgi",
     "module_signature",
+    "module_answer",
     "module_event",
     "module_xml",
 ]

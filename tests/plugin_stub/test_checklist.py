@@ -55,6 +55,11 @@ def test_the_signature_covers_every_byte_of_the_body(paying: Panel, bridge: Fake
     assert paying.cgi("subtcresult", body=same_meaning, **signed).status == 401
 
 
+def test_a_body_that_nothing_can_hold_is_401(paying: Panel, bridge: FakeBridge) -> None:
+    body = b'{"sequence": 1e99999999999999999999}'
+    assert paying.cgi("subtcresult", body=body, **bridge.signed(body, event_id="evt_1")).status == 401
+
+
 def test_an_old_notification_is_401(paying: Panel, bridge: FakeBridge) -> None:
     """BILLmanager contract 14.1"""
     body = json.dumps(bridge.settled("7")).encode()

@@ -92,6 +92,27 @@ def test_payments_that_can_never_be_read_do_not_stop_the_others(panel: Panel, br
     assert {panel.payment(elid)["status"] for elid in broken} == {4}
 
 
+@pytest.mark.parametrize("status", ["\u00b2", "9" * 5_000])
+def test_a_status_that_is_no_number_does_not_stop_the_others(panel: Panel, bridge: FakeBridge, status: str) -> None:
+    open_payments(panel, "7", "8")
+    for elid in ("7", "8"):
+        bridge.settled(elid)
+    panel.edit_payment("7", status=status)
+    panel.checkpay()
+    assert panel.payment("8")["status"] == 4
+
+
+def test_a_fraction_that_a_later_bridge_may_send_waits_with_its_event(panel: Panel, bridge: FakeBridge) -> None:
+    open_payments(panel, "7")
+    bridge.settled("7")
+    bridge.feed[-1]["later"] = 1.5
+    panel.fail("payment.setpaid", "error")
+    panel.checkpay()
+    assert len(feed_state(panel)["retry"]) == 1
+    panel.checkpay()
+    assert panel.payment("7")["status"] == 4
+
+
 def test_a_cancel_that_waited_is_forgotten_when_the_invoice_was_opened_again(panel: Panel, bridge: FakeBridge) -> None:
     open_payments(panel, "7")
     bridge.event("cancelled", "7", status="expired")

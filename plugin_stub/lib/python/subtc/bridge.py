@@ -195,10 +195,11 @@ def _received(outcome: _Received | Exception) -> _Received:
 def _judge(status: int, headers: Mapping[str, str], raw: bytes) -> Answer:
     try:
         body = json.loads(raw.decode("utf-8"), parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):  # the last: an exponent that no Decimal can hold
         body = None
     retry_text = headers.get("retry-after", "")
-    retry = int(retry_text) if retry_text.isdigit() else 0
+    # A superscript is a digit too, and no number.
+    retry = int(retry_text) if retry_text.isdecimal() and len(retry_text) < 10 else 0
     if status >= 500 or status in (408, 429) or (status == 409 and retry):
         raise BridgeDown(f"the bridge answers {status}", retry_after_seconds=min(retry or 60, 3600))
     if not isinstance(body, dict) or 300 <= status < 400 or status < 200:

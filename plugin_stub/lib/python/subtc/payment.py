@@ -16,6 +16,7 @@ from subtc import MODULE, mgrctl, place, settings
 ELID = re.compile(r"[0-9]{1,12}")
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,8})?")
+STATUS = re.compile(r"[0-9]{1,9}")
 
 PAYABLE = (1, 2, 8)
 IN_PAY = 2
@@ -82,7 +83,7 @@ def read(found: ET.Element) -> BillingPayment:
         raise Foreign(found.findtext("id") or "")
     charge = decimal(found.findtext("paymethodamount") or "")
     status = found.findtext("status") or ""
-    if charge is None or not status.isdigit():
+    if charge is None or not STATUS.fullmatch(status):
         raise Unreadable("payment.info: amount or status is not a number")
 
     def text(path: str) -> str:

@@ -86,7 +86,7 @@ def _said(row: ET.Element) -> dict[str, Any] | None:
     shown = (row.findtext("paymethodamount_iso") or "").split()
     status = row.find("status")
     code = (status.get("orig") if status is not None else None) or row.findtext("real_status") or ""
-    if not payment.ELID.fullmatch(elid) or len(shown) != 2 or not code.isdigit():
+    if not payment.ELID.fullmatch(elid) or len(shown) != 2 or not payment.STATUS.fullmatch(code):
         return None
     return {"billing_payment_id": elid, "status": int(code), "amount": shown[0], "currency": shown[1]}
 

@@ -68,7 +68,7 @@ def answer() -> tuple[int, str]:
 def _event(body: bytes) -> Event:
     try:
         return read_event(json.loads(body.decode("utf-8"), parse_float=Decimal))
-    except (ValueError, RecursionError) as err:
+    except (ValueError, RecursionError, ArithmeticError) as err:  # the last: an exponent that no Decimal can hold
         raise Malformed("the body is not JSON") from err
 
 

@@ -97,7 +97,8 @@ def write_json(where: Path, content: Any) -> None:
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, sort_keys=True)
+            # A kept event of a later bridge may hold a fraction, which was read as Decimal.
+            json.dump(content, file, ensure_ascii=False, sort_keys=True, default=str)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, where)  # noqa: PTH105 - os.replace says what it does
