@@ -12,8 +12,7 @@ from typing import Any
 from bridge import tracing
 
 _SECRET = re.compile(
-    r"(SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+"
-    r"|(?:(?<=/callbacks/subtc/)|(?<=/callbacks/lnbits/))[A-Za-z0-9_\-]+",
+    r"(?:SUBTC-KEY-|whsec_|Bearer\s+|v1,)[A-Za-z0-9+/=_\-]+|(?P<doorbell>/callbacks/\w+/)[A-Za-z0-9_\-]+",
     re.IGNORECASE,
 )
 # PostgreSQL tells the row's values here, and one may be a customer's; they may hold line breaks.
@@ -27,7 +26,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 def redact(text: str) -> str:
     """Replaces anything that looks like a key, a token or a signature."""
-    return _SECRET.sub("[redacted]", text)
+    return _SECRET.sub(lambda found: f"{found['doorbell'] or ''}[redacted]", text)
 
 
 class JsonLines(logging.Formatter):

@@ -21,7 +21,9 @@ from bridge.permit import acting, check_actor, require_words
 from bridge.store import audit, deliveries, events, inbox, invoices
 from bridge.store.db import announce_work
 
-SOURCE, LIGHTNING_SOURCE = "subtc", "lnbits"
+SOURCE = "subtc"
+# Who may ring, each at /callbacks/<name>/<token>, and what the interface's description calls it.
+DOORBELLS = {SOURCE: "The gateway's doorbell", "lnbits": "LNbits' doorbell"}
 HIDDEN = b"[token]"
 SIGNATURES = ("unchecked", "valid", "invalid")
 _KEPT_HEADERS = ("content-type", "user-agent", "content-length", "x-request-id")

@@ -8,6 +8,7 @@ decided by the flow too, by the name that a token stands for), believe a callbac
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from flask import Blueprint, Response, jsonify, request
@@ -23,7 +24,7 @@ from bridge.core.errors import Refused
 from bridge.core.money import minor_text
 from bridge.desk.evidence import public_key, receipt
 from bridge.invoices.billing_change import note_billing_change
-from bridge.invoices.inbox import LIGHTNING_SOURCE, SOURCE, receive_callback
+from bridge.invoices.inbox import DOORBELLS, SOURCE, receive_callback
 from bridge.invoices.open_invoice import NewInvoice, open_invoice
 from bridge.invoices.present import InvoiceShape, View, time_text
 from bridge.invoices.read_invoices import invoice_by_id, list_invoices, read_feed
@@ -316,24 +317,20 @@ def _surcharges(merchant: Merchant) -> list[dict[str, Any]]:
     ]
 
 
-@routes.post("/callbacks/subtc/<token>")
-def ring(token: str) -> Response:
-    """Keep the bytes, answer 200 once they are durable (SUBTC contract 6); the worker then reads for itself."""
-    return _rung(token, SOURCE)
+def ring(token: str, *, source: str) -> Response:
+    """Keep the bytes, answer 200 once they are durable (SUBTC contract 6); the worker then reads for itself.
 
-
-@routes.post("/callbacks/lnbits/<token>")
-def ring_for_lightning(token: str) -> Response:
-    """The same for LNbits, which signs nothing."""
-    return _rung(token, LIGHTNING_SOURCE)
-
-
-def _rung(token: str, source: str) -> Response:
+    Only the gateway may sign.
+    """
     body = read_body()
     headers = {name.lower(): value for name, value in request.headers.items()}
     signature = _signature(headers, body) if source == SOURCE else "unchecked"
     receive_callback(here().bridge, token=token, headers=headers, body=body, signature=signature, source=source)
     return jsonify(ok=True)
+
+
+for _name in DOORBELLS:
+    routes.add_url_rule(f"/callbacks/{_name}/<token>", f"ring_{_name}", partial(ring, source=_name), methods=["POST"])
 
 
 def _signature(headers: Mapping[str, str], body: bytes) -> str:

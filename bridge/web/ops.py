@@ -17,6 +17,7 @@ from bridge.actions import ROWS
 from bridge.actions.row import Action, Api, Row, answer
 from bridge.books.keep_books import refresh_gauges
 from bridge.core.errors import Refused
+from bridge.invoices.inbox import DOORBELLS
 from bridge.invoices.present import InvoiceShape, View
 from bridge.metrics import METRICS_TYPE
 from bridge.upkeep.check import readiness
@@ -182,8 +183,7 @@ def _public_paths() -> dict[str, Any]:
         return operation_of(summary, answers, parameters=public, problem=page)
 
     return {
-        "/callbacks/subtc/{token}": rung("The gateway's doorbell"),
-        "/callbacks/lnbits/{token}": rung("LNbits' doorbell"),
+        **{f"/callbacks/{name}/{{token}}": rung(summary) for name, summary in DOORBELLS.items()},
         "/pay/{public_id}": {"get": shown("The pay page", {"200": page})},
         "/pay/{public_id}/status": {"get": operation_of("Live status", status, parameters=public)},
         "/pay/{public_id}/quote": {"post": shown("A new price", back), "get": shown("Back to the page", back)},

@@ -33,7 +33,7 @@ def test_an_error_of_the_database_does_not_repeat_the_row(store: Store) -> None:
     assert "INSERT INTO modes" in line and "test_logs.py" in line
 
 
-@pytest.mark.parametrize("callbacks", [subtc.CALLBACKS, lnbits.CALLBACKS])
+@pytest.mark.parametrize("callbacks", [subtc.CALLBACKS, lnbits.CALLBACKS, "callbacks/voucher"])
 def test_a_line_that_repeats_a_callback_address_does_not_hold_its_token(callbacks: str) -> None:
     token = "Very-secret_7"
     try:
