@@ -356,13 +356,6 @@ def set_baseline(bridge: Bridge, *, baseline_sat: int, actor: str, reason: str) 
         act.audit("wallet_baseline_set", detail=detail)
 
 
-def age_seconds(tx: Tx, *, now: datetime) -> int | None:
-    """Since the last finished run; before the first one, since the first invoice. None without any invoice."""
-    row = reconciliations.newest_finished(tx, now=now)
-    since = row.finished_at if row is not None else reconciliations.last_scheduled_at(tx, now=now)
-    return int((now - since).total_seconds()) if since is not None else None
-
-
 def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> None:
     """Variance, duration and age of the last finished run; the database has them, so every process shows the same."""
     row = reconciliations.newest_finished(tx, now=now)
@@ -372,7 +365,7 @@ def refresh_reconciliation_gauges(bridge: Bridge, tx: Tx, *, now: datetime) -> N
             bridge.metrics.recon_variance_sat.labels(side=side).set(abs(counts.get(f"{side}_variance_sat", 0)))
         bridge.metrics.recon_findings.set(counts.get("findings", 0))
         bridge.metrics.recon_duration_seconds.set((row.finished_at - row.started_at).total_seconds())
-    age = age_seconds(tx, now=now)
+    age = reconciliations.age_seconds(tx, now=now)
     if age is not None:
         bridge.metrics.recon_age_seconds.set(age)
     for merchant, at in reconciliations.newest_report_at(tx, now=now).items():

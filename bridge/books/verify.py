@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
-from bridge.books.compare import booked_books, rebuilt_books
 from bridge.context import Bridge
 from bridge.core.ledger import Books
 from bridge.logs import log
@@ -173,6 +172,9 @@ def _lasting(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
 
 
 def _differences(bridge: Bridge, facts: InvoiceFacts) -> list[BookDifference]:
+    # The alert rules are about the audit's chain alone, and begin every few minutes.
+    from bridge.books.compare import booked_books, rebuilt_books
+
     booked, rebuilt = (_figures(of(bridge, facts)) for of in (booked_books, rebuilt_books))
     return [
         BookDifference(

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bridge import tracing
 from bridge.context import Bridge
@@ -29,9 +29,11 @@ from bridge.logs import log
 from bridge.permit import Act
 from bridge.store import invoices, ledger, payouts
 from bridge.store.db import Tx, announce_work
-from bridge.store.dossier import Dossier
 from bridge.store.ledger import PAYOUT
 from bridge.turns import draw_call
+
+if TYPE_CHECKING:
+    from bridge.store.dossier import Dossier
 
 # Of a wallet that has nothing to say about itself.
 UNTOLD = Health(ok=True, fee_bps=None, min_send_sat=None, server_time=None)
@@ -238,7 +240,7 @@ def refundable_of(tx: Tx, invoice: Any, *, besides: str = "") -> Refundable:
     return _refundable(invoice, refunded_minor=payouts.billing_refunded_minor(tx, invoice.id), live_sat=live_sat)
 
 
-def refundable_in(dossier: Dossier) -> Refundable:
+def refundable_in(dossier: "Dossier") -> Refundable:
     """The same as the dossier has it: to be shown, not to pay by."""
     live = [row for row in dossier.payouts if row.state in LIVE]
     live_sat = sum(row.net_sat if row.sent_sat is None else min(row.sent_sat, row.net_sat) for row in live)

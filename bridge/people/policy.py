@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.context import Bridge, PolicyFile
 from bridge.core.errors import Conflict, Refused, Unavailable, there
@@ -18,7 +18,9 @@ from bridge.logs import log
 from bridge.permit import Act, acting, refuse_same_person, require_words
 from bridge.store import operators, policies
 from bridge.store.db import Tx
-from bridge.store.dossier import Dossier
+
+if TYPE_CHECKING:
+    from bridge.store.dossier import Dossier
 
 # Who proposes what stands in the settings file without anybody's name on it.
 FILE = "config"
@@ -61,7 +63,7 @@ def comparison(before: Any, after: Any) -> list[dict[str, str | None]]:
     return differences(before.document, after.document) if before is not None else []
 
 
-def versions_of(dossier: Dossier) -> dict[str, dict[str, Any]]:
+def versions_of(dossier: "Dossier") -> dict[str, dict[str, Any]]:
     """The versions that an invoice and the decisions about it name, by the text that names them."""
     latest = dossier.invoice.created_at + SKEW
     known = [row for row in dossier.policies if row.decided_at is not None and row.decided_at <= latest]

@@ -11,10 +11,12 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from functools import partial
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers.expat import ExpatError, ParserCreate
+from typing import TYPE_CHECKING
 
 from bridge.outbound import Reply
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 # The bounds keep what a stranger may write small: an exact fraction of 1e999999999 would take all memory.
 _NUMBER = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,80})?(?:[eE][+-]?[0-9]{1,2})?")
@@ -146,6 +148,10 @@ def _opened_xml(reply: Reply) -> At:
     """Elements and attributes without their prefixes. A document with a DOCTYPE is refused, and with it every entity of its
     own: nothing expands, nothing is fetched. The size is the outbound layer's limit.
     """
+    # Most shops have no such source.
+    from xml.etree.ElementTree import Element, TreeBuilder
+    from xml.parsers.expat import ExpatError, ParserCreate
+
     builder, parser = TreeBuilder(), ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _no_doctype
@@ -161,7 +167,7 @@ def _opened_xml(reply: Reply) -> At:
     return partial(_in_xml, document)
 
 
-def _in_xml(document: Element, pointer: str) -> str:
+def _in_xml(document: "Element", pointer: str) -> str:
     place, _, attribute = pointer.partition("/@")
     found = document.findall(place.removeprefix("/"))
     if len(found) != 1 or (len(found[0]) and not attribute):

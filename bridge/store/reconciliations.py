@@ -57,6 +57,13 @@ def last_scheduled_at(tx: Connection, *, now: datetime) -> datetime | None:
     return at
 
 
+def age_seconds(tx: Connection, *, now: datetime) -> int | None:
+    """Since the last finished run; before the first one, since the first invoice. None without any invoice."""
+    row = newest_finished(tx, now=now)
+    since = row.finished_at if row is not None else last_scheduled_at(tx, now=now)
+    return int((now - since).total_seconds()) if since is not None else None
+
+
 def add_finding(
     tx: Connection, reconciliation_id: str, finding: Finding, *, invoice_id: str | None, merchant: str
 ) -> None:

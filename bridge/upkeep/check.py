@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.books.reconcile import age_seconds
 from bridge.books.verify import first_recent_break
 from bridge.context import Bridge
 from bridge.core.clock import behind_chain, is_ahead
@@ -25,7 +24,7 @@ from bridge.invoices.stage import stage_uses
 from bridge.invoices.unread import missing_wallets
 from bridge.invoices.ways import ask_standing, is_unwell
 from bridge.payouts.treasury import old_balances
-from bridge.store import ahead, audit, claims, deliveries, invoices, leases, policies, reviews
+from bridge.store import ahead, audit, claims, deliveries, invoices, leases, policies, reconciliations, reviews
 from bridge.store.db import Tx
 from bridge.turns import draw_call
 
@@ -135,7 +134,7 @@ def _rail_silent(seen: _Now, tx: Tx) -> str:
 
 
 def _reconciliation_old(seen: _Now, tx: Tx) -> str:
-    age = age_seconds(tx, now=seen.now)
+    age = reconciliations.age_seconds(tx, now=seen.now)
     is_old = age is not None and seen.bridge.reconciliation.is_old(age)
     return f"the last finished reconciliation is {age} s old: is a worker running?" if is_old else ""
 
