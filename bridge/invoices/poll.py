@@ -32,11 +32,11 @@ Bell = tuple[Doorbell, WalletReader]
 
 
 def due_now(bridge: Bridge) -> frozenset[str]:
-    """What there is of "doorbells", "looks" and "deliveries": one question for a loop that asks all the time, so that no job opens a
-    transaction for nothing.
+    """What there is of "doorbells", "looks" and "deliveries" for free hands: one question for a loop that asks all the time, so that
+    no job opens a transaction for nothing.
     """
     with bridge.store.glance() as tx:
-        return counts.due(tx, now=bridge.clock())
+        return counts.due(tx, now=bridge.clock(), lease_seconds=LEASE_SECONDS)
 
 
 def answer_doorbells(bridge: Bridge, *, owner: str, limit: int, submit: Submit, courier: Courier | None = None) -> int:

@@ -10,9 +10,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, literal, or_, select, type_coerce
 
+from bridge.core.clock import latest_end
 from bridge.core.kinds import HOLDING
 from bridge.core.money import BTC
 from bridge.store import archive, ledger, sums
+from bridge.store.ahead import is_free
 from bridge.store.invoices import IS_CLASSED
 from bridge.store.rows import Rows
 from bridge.store.tables import (
@@ -129,9 +131,9 @@ def _open_at(at: datetime) -> Any:
     return (reviews.c.opened_at < at) & or_(reviews.c.resolved_at.is_(None), reviews.c.resolved_at >= at)
 
 
-def due(tx: Connection, *, now: datetime) -> frozenset[str]:
-    """Which there are: "doorbells" that nobody answered, "looks" and "deliveries" that are due."""
-    found = ask(tx, _DUE, {"now": now}).one()
+def due(tx: Connection, *, now: datetime, lease_seconds: int) -> frozenset[str]:
+    """Which there are: "doorbells" that nobody answered, "looks" and "deliveries" that are due; none that somebody has in hand."""
+    found = ask(tx, _DUE, {"now": now, "latest": latest_end(now, lasts_seconds=lease_seconds)}).one()
     return frozenset(name for name, is_there in found._mapping.items() if is_there)
 
 
@@ -151,7 +153,15 @@ _WAITING: dict[str, tuple[Any, ...]] = {
     "looks": (invoices.c.next_look_at, IS_CLASSED, invoices.c.next_look_at <= _NOW),
     "deliveries": (deliveries.c.next_try_at, deliveries.c.state == "pending", deliveries.c.next_try_at <= _NOW),
 }
-_DUE = select(*(select(at).where(*where).exists().label(name) for name, (at, *where) in _WAITING.items()))
+# What is under way says so by its lease: else the loop would try to claim it all the time, and wait for writers for that.
+_FREE: dict[str, tuple[Any, ...]] = {
+    "doorbells": (inbox.c.invoice_id == invoices.c.id, is_free(invoices.c.lease_until)),
+    "looks": (is_free(invoices.c.lease_until),),
+    "deliveries": (is_free(deliveries.c.lease_until),),
+}
+_DUE = select(
+    *(select(at).where(*where, *_FREE[name]).exists().label(name) for name, (at, *where) in _WAITING.items())
+)
 _QUERIES = {
     **{name: _count(at, *where) for name, (at, *where) in _WAITING.items()},
     "numbering": _count(events.c.created_at).select_from(

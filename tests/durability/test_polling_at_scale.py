@@ -51,7 +51,7 @@ def test_a_clock_that_was_set_back_does_not_close_the_budget_for_long(store):
 
 CLAIMS = {
     "due looks": lambda tx: invoices.claim_due(tx, now=NOW, owner="w", lease_seconds=60, limit=8),
-    "what is due": lambda tx: counts.due(tx, now=NOW),
+    "what is due": lambda tx: counts.due(tx, now=NOW, lease_seconds=60),
     "any look due": lambda tx: invoices.any_due(tx, now=NOW),
     "watches due": lambda tx: invoices.watch_due(tx, wallet_ids=["wt_1"], now=NOW, watch_seconds=600, limit=2),
     "what lies ahead, each minute": lambda tx: ahead.furthest(tx, LASTS, also_seldom=False),
