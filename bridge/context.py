@@ -210,8 +210,8 @@ def no_crash(_name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """Everything a flow works with. Immutable but for four memories of this process: `last_rates` only guards
-    against price jumps, `calls_ahead`, `standing` and `days_over` only save statements and calls.
+    """Everything a flow works with. Immutable but for five memories of this process: `last_rates` only guards
+    against price jumps, `calls_ahead`, `standing`, `days_over` and `counted` only save statements and calls.
 
     It works by the policy version `policy_number`; 0 is what the file says, before anybody asked the store what is in
     force. `people.policy.in_force` gives the bridge of another version: the same parts under other rules.
@@ -254,6 +254,8 @@ class Bridge:
     standing: dict[str, tuple[datetime, Health | None]] = field(default_factory=dict)
     # By beginning and end, what was told as settled on days that are over: count, satoshi, and microseconds since first money.
     days_over: dict[tuple[datetime, datetime], tuple[int, int, int]] = field(default_factory=dict)
+    # By states in which rows stay, how many were in each when that was last counted.
+    counted: dict[tuple[str, ...], tuple[datetime, Mapping[str, int]]] = field(default_factory=dict)
     # How old the newest block of a chain source may be; None where nobody mines unasked.
     oldest_tip: timedelta | None = None
     # Runs on whatever is done to the clock that people set.

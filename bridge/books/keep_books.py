@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import Gauge
 
+from bridge.books.counted import deliveries_by_state, invoices_by_status
 from bridge.books.reconcile import refresh_reconciliation_gauges
 from bridge.context import Bridge
 from bridge.core.errors import Conflict, Unavailable
@@ -22,9 +23,7 @@ from bridge.store import (
     audit,
     claims,
     counts,
-    deliveries,
     events,
-    invoices,
     leases,
     ledger,
     reviews,
@@ -73,8 +72,8 @@ def refresh_gauges(bridge: Bridge) -> None:
     """Sets the gauges that are counts of rows and the age of prices; asked for by whoever scrapes the metrics."""
     now, metrics = bridge.clock(), bridge.metrics
     with bridge.store.read() as tx:
-        _set(metrics.open_invoices, invoices.count_by_status(tx))
-        _set(metrics.deliveries_waiting, deliveries.depth(tx))
+        _set(metrics.open_invoices, invoices_by_status(bridge, tx))
+        _set(metrics.deliveries_waiting, deliveries_by_state(bridge, tx))
         _set(metrics.reviews_open, reviews.count_open_by_kind(tx))
         metrics.reviews_overdue.set(reviews.count_overdue(tx, now=now))
         claim = claims.next_due(tx)
@@ -86,7 +85,7 @@ def refresh_gauges(bridge: Bridge) -> None:
             metrics.wallet_sat.labels(role=row.role).set(row.confirmed_sat)
         _refresh_queues(bridge, tx, now=now)
         _refresh_stages(bridge, tx, now=now)
-        waiting = targets.count_waiting(tx, now=now)
+        waiting = targets.count_waiting(tx, [rail.wallet_id for rail in bridge.beside], now=now)
     _refresh_rails(bridge, waiting, now=now)
     bridge.metrics.hot_cap_sat.set(bridge.treasury.max_hot_sat)
     for currency, rate in list(bridge.last_rates.items()):

@@ -4,11 +4,12 @@ Owns these reads and what of a row they show; must not change anything.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from bridge.books.counted import deliveries_by_state
 from bridge.context import Bridge
 from bridge.core.errors import Refused, there
 from bridge.core.evidence import FINAL
@@ -89,10 +90,10 @@ def audit_page(bridge: Bridge, *, match: dict[str, str], cursor: str = "", limit
     return _page(rows, limit, lambda row: columns(row, *_AUDITED), lambda row: str(row.id))
 
 
-def delivery_counts(bridge: Bridge) -> dict[str, int]:
+def delivery_counts(bridge: Bridge) -> Mapping[str, int]:
     """How many deliveries are in each state."""
     with bridge.store.read() as tx:
-        return deliveries.depth(tx)
+        return deliveries_by_state(bridge, tx)
 
 
 def open_review_counts(bridge: Bridge) -> dict[str, int]:

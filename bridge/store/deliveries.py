@@ -148,9 +148,8 @@ def send_again(tx: Connection, delivery_id: str, *, now: datetime) -> bool:
     return _DELIVERIES.change(tx, values, deliveries.c.state != "pending", id=delivery_id) is not None
 
 
-def depth(tx: Connection) -> dict[str, int]:
-    """How many deliveries are in each state."""
-    query = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
+def count_by_state(tx: Connection, states: Sequence[str]) -> dict[str, int]:
+    query = select(deliveries.c.state, func.count()).where(deliveries.c.state.in_(states)).group_by(deliveries.c.state)
     return {state: int(count) for state, count in tx.execute(query)}
 
 

@@ -532,8 +532,8 @@ def watched_until(tx: Connection, wallet_id: str) -> datetime | None:
     return moment(tx, select(func.max(invoices.c.monitor_until)).where(its))
 
 
-def count_by_status(tx: Connection) -> dict[str, int]:
-    query = select(invoices.c.status, func.count()).group_by(invoices.c.status)
+def count_by_status(tx: Connection, statuses: Sequence[str]) -> dict[str, int]:
+    query = select(invoices.c.status, func.count()).where(invoices.c.status.in_(statuses)).group_by(invoices.c.status)
     return {status: int(count) for status, count in tx.execute(query)}
 
 

@@ -89,12 +89,12 @@ def awaited_units(tx: Connection, wallet_id: str, *, since: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def count_waiting(tx: Connection, *, now: datetime) -> Mapping[str, int]:
+def count_waiting(tx: Connection, wallet_ids: Sequence[str], *, now: datetime) -> Mapping[str, int]:
     """How many of those there are, by wallet."""
     query = (
         select(targets.c.wallet_id, func.count())
         .join(invoices, invoices.c.id == targets.c.invoice_id)
-        .where(targets.c.expires_at > now, invoices.c.status == "new")
+        .where(targets.c.wallet_id.in_(wallet_ids), targets.c.expires_at > now, invoices.c.status == "new")
     )
     return {wallet_id: int(count) for wallet_id, count in tx.execute(query.group_by(targets.c.wallet_id))}
 
