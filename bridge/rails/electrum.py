@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.config import Electrum, Settings
-from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
+from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import (
     FINAL,
     NOT_IN_BLOCKS,
@@ -29,6 +29,7 @@ from bridge.core.money import MAX_MONEY_SAT, SAT_PER_BTC
 from bridge.core.rail import RAIL, Offer, Rail, Wanted, most_route_sat
 from bridge.lightning.bolt11 import MSAT, Bolt11, decoded, judged
 from bridge.lightning.payee import Payees
+from bridge.lightning.sending import NotSent, afterwards, asked_in, paid, unknown, unreachable
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
 
 SOURCE = "electrum"
@@ -271,7 +272,7 @@ class ElectrumWallet:
 
         Raises Unavailable or Refused when surely nothing was sent, OutcomeUnknown when a person has to look.
         """
-        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        asked = asked_in(destination, sat=gross_sat, network=self._network)
         before = self._sent(asked)
         if before in (_PAID, _INFLIGHT):
             return self._outcome(before, asked, gross_sat=gross_sat)
@@ -281,7 +282,7 @@ class ElectrumWallet:
             most_msat = min(most_msat, max(gross_sat * MSAT // 2, 1_000 * MSAT) - 1)
             self._call("lnpay", invoice=asked.text, max_fee_msat=most_msat, **self._password())
         except BridgeError as error:
-            if isinstance(error, _NotSent) or (isinstance(error, _NotTaken) and before is None):
+            if isinstance(error, NotSent) or (isinstance(error, _NotTaken) and before is None):
                 raise
             return self._after(asked, gross_sat=gross_sat, why=error.detail)
         return self._after(asked, gross_sat=gross_sat)
@@ -290,7 +291,7 @@ class ElectrumWallet:
         """What Electrum itself says came of a payment: None when it is not paid and not on its way. Raises OutcomeUnknown while it is,
         and what a read raises.
         """
-        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        asked = asked_in(destination, sat=gross_sat, network=self._network)
         state = self._sent(asked)
         return self._outcome(state, asked, gross_sat=gross_sat) if state in (_PAID, _INFLIGHT) else None
 
@@ -298,12 +299,9 @@ class ElectrumWallet:
         """What Electrum itself says of the payment after the call, however that ended. After one that was cut off, or refused because
         of an earlier one, what was not paid yet may be paid still.
         """
-        try:
-            state = self._sent(asked)
-        except BridgeError as silent:
-            raise _unknown(f"it could not be asked afterwards: {silent.detail}") from None
+        state = afterwards(lambda: self._sent(asked))
         if why and state not in (_PAID, _INFLIGHT):
-            raise _unknown(why)
+            raise unknown(why)
         return self._outcome(state, asked, gross_sat=gross_sat)
 
     def _sent(self, asked: Bolt11) -> int | None:
@@ -316,24 +314,23 @@ class ElectrumWallet:
 
     def _outcome(self, state: int | None, asked: Bolt11, *, gross_sat: int) -> Sent:
         if state == _INFLIGHT:
-            raise _unknown("Electrum says that the payment is still on its way")
+            raise unknown("Electrum says that the payment is still on its way")
         if state != _PAID:
             raise Refused("provider_refused", "Electrum found no way for this payment: nothing has left.")
-        fee_msat = self._fee_msat(asked)
-        return Sent(txid=asked.payment_hash, requested_sat=gross_sat, sent_sat=gross_sat, fee_sat=-(-fee_msat // MSAT))
+        return paid(asked, sat=gross_sat, fee_msat=self._fee_msat(asked))
 
     def _fee_msat(self, asked: Bolt11) -> int:
         """What its route cost. The history has it as soon as the payment is settled at our own channel."""
         try:
             history = _listed(self._call("lightning_history")[0], "lightning_history")
         except BridgeError as silent:
-            raise _unknown(f"it was paid, and its fee could not be read: {silent.detail}") from None
+            raise unknown(f"it was paid, and its fee could not be read: {silent.detail}") from None
         for each in history:
             if each.get("payment_hash") == asked.payment_hash and _is_preimage(each.get("preimage"), asked):
                 fee = each.get("fee_msat")
                 if type(fee) is int and fee >= 0:
                     return fee
-        raise _unknown("Electrum says that it was paid, and its history does not have it yet")
+        raise unknown("Electrum says that it was paid, and its history does not have it yet")
 
     def close(self) -> None:
         """Drop the pooled connections."""
@@ -366,13 +363,8 @@ class ElectrumWallet:
         try:
             reply = self._outbound.call("POST", self._url, headers=headers, body=body, max_bytes=_LONG_BYTES)
         except CallFailed as failure:
-            kind = Unavailable if failure.maybe_sent else _NotSent
-            raise kind("provider_unreachable", f"Electrum could not be asked ({failure.reason}).") from None
+            raise unreachable("Electrum", failure) from None
         return _result(reply, method)
-
-
-class _NotSent(Unavailable):
-    """Unavailable, and certainly before anything was done."""
 
 
 class _Failed(Unavailable):
@@ -422,11 +414,6 @@ def _refused(error: object, method: str) -> BridgeError:
     kind = {_UNKNOWN: _Unknown, _NOT_LOADED: _NotLoaded}.get(words, _NotTaken)
     said = words[:200] if words.isprintable() else "it says no more"
     return kind("provider_refused", f"Electrum refuses {method}: {said}")
-
-
-def _unknown(why: str) -> OutcomeUnknown:
-    """The error that forbids another payment of the same money."""
-    return OutcomeUnknown("send_outcome_unknown", f"It is unknown whether this payment happened: {why}")
 
 
 def _btc(sat: int) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from bridge.config import Lnbits, Settings
 from bridge.core.clock import CLOCK_TOLERANCE
-from bridge.core.errors import BridgeError, OutcomeUnknown, ProtocolError, Refused, Unavailable
+from bridge.core.errors import BridgeError, ProtocolError, Refused, Unavailable
 from bridge.core.evidence import (
     FINAL,
     NOT_IN_BLOCKS,
@@ -30,6 +30,7 @@ from bridge.core.money import MAX_MONEY_SAT
 from bridge.core.rail import RAIL, Doorbell, Offer, Rail, Wanted
 from bridge.lightning.bolt11 import MSAT, Bolt11, decoded, judged
 from bridge.lightning.payee import Payees
+from bridge.lightning.sending import NotSent, afterwards, asked_in, paid, unknown, unreachable
 from bridge.outbound import CallFailed, Guard, Limits, Outbound, Reply, is_loopback
 
 log = logging.getLogger(__name__)
@@ -231,10 +232,10 @@ class LnbitsWallet:
 
         Raises Unavailable or Refused when surely nothing was sent, OutcomeUnknown when a person has to look.
         """
-        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        asked = asked_in(destination, sat=gross_sat, network=self._network)
         before = self._sent(asked)
         if before is not None and before.get("status") != _FAILED:
-            return _outcome(before, gross_sat=gross_sat)
+            return _outcome(before, asked, gross_sat=gross_sat)
         body = {"out": True, "bolt11": asked.text, "external_id": idempotency_key}
         try:
             self._call("POST", "", body=body, is_admin=True)
@@ -246,25 +247,22 @@ class LnbitsWallet:
         """What LNbits itself says came of a payment: None when it failed or never was. Raises OutcomeUnknown while it is on its way,
         and what a read raises.
         """
-        asked = judged(destination, network=self._network, due_msat=gross_sat * MSAT, now=None, field="destination")
+        asked = asked_in(destination, sat=gross_sat, network=self._network)
         payment = self._sent(asked)
         if payment is None or payment.get("status") == _FAILED:
             return None
-        return _outcome(payment, gross_sat=gross_sat)
+        return _outcome(payment, asked, gross_sat=gross_sat)
 
     def _after(self, error: BridgeError | None, asked: Bolt11, *, gross_sat: int) -> Sent:
         """What LNbits itself says of the payment after the call, however that ended."""
-        if isinstance(error, _NotSent):
+        if isinstance(error, NotSent):
             raise Unavailable(error.code, error.detail, retry_after_seconds=error.retry_after_seconds)
-        try:
-            payment = self._sent(asked)
-        except BridgeError as silent:
-            raise _unknown(f"it could not be asked afterwards: {silent.detail}") from None
+        payment = afterwards(lambda: self._sent(asked))
         if payment is not None:
-            return _outcome(payment, gross_sat=gross_sat)
+            return _outcome(payment, asked, gross_sat=gross_sat)
         if isinstance(error, Refused):
             raise error
-        raise _unknown(error.detail if error is not None else "LNbits does not know the payment that it took on")
+        raise unknown(error.detail if error is not None else "LNbits does not know the payment that it took on")
 
     def _sent(self, asked: Bolt11) -> Mapping[str, Any] | None:
         """The payment that left this wallet by that hash, or None. Raises what a read raises."""
@@ -312,15 +310,10 @@ def _told(refused: Refused) -> dict[str, str]:
     return {"action": "lnbits_webhook_refused", "detail": refused.detail}
 
 
-class _NotSent(Unavailable):
-    """Unavailable, and certainly before anything was done."""
-
-
 def _failed(failure: CallFailed) -> Unavailable | ProtocolError:
     if failure.reason == "too_large":
         return ProtocolError("provider_answer_too_large", "LNbits answered with more bytes than any answer needs.")
-    kind = Unavailable if failure.maybe_sent else _NotSent
-    return kind("provider_unreachable", f"LNbits could not be asked ({failure.reason}).")
+    return unreachable("LNbits", failure)
 
 
 def _refused(reply: Reply) -> BridgeError | None:
@@ -330,7 +323,7 @@ def _refused(reply: Reply) -> BridgeError | None:
         return None
     if reply.status == 429:
         wait = reply.retry_after_seconds()
-        return _NotSent("provider_rate_limited", "LNbits asks to slow down.", retry_after_seconds=wait)
+        return NotSent("provider_rate_limited", "LNbits asks to slow down.", retry_after_seconds=wait)
     if reply.status < 400:
         return ProtocolError("provider_redirected", f"{said}, a redirect, which would carry the key elsewhere.")
     if reply.status == 520 and _said(reply).get("status") == _FAILED:
@@ -450,18 +443,10 @@ def _time(text: object) -> datetime | None:
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 
-def _outcome(payment: Mapping[str, Any], *, gross_sat: int) -> Sent:
+def _outcome(payment: Mapping[str, Any], asked: Bolt11, *, gross_sat: int) -> Sent:
     status = payment.get("status")
     if status == _FAILED:
         raise Refused("provider_refused", "LNbits says that the payment failed: nothing has left.")
     if status != _SUCCESS:
-        raise _unknown("LNbits says that the payment is still on its way")
-    fee_msat = abs(_msat(payment, "fee", least=-MAX_MONEY_SAT))
-    return Sent(
-        txid=_text(payment, "payment_hash"), requested_sat=gross_sat, sent_sat=gross_sat, fee_sat=-(-fee_msat // MSAT)
-    )
-
-
-def _unknown(why: str) -> OutcomeUnknown:
-    """The error that forbids another invoice for the same money."""
-    return OutcomeUnknown("send_outcome_unknown", f"It is unknown whether this payment happened: {why}")
+        raise unknown("LNbits says that the payment is still on its way")
+    return paid(asked, sat=gross_sat, fee_msat=abs(_msat(payment, "fee", least=-MAX_MONEY_SAT)))
