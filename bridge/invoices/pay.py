@@ -23,7 +23,7 @@ from bridge.invoices.read_invoices import shown_with
 from bridge.invoices.statement import refunds_of, statement_of
 from bridge.invoices.targets import targets_of
 from bridge.invoices.ways import ShownWay, is_blind, looked_at, paused_beside, shown_ways
-from bridge.payouts.refunds import excess_asked_sat, excess_state
+from bridge.payouts.refunds import excess_parts, excess_state
 from bridge.permit import require_mode
 from bridge.store import invoices, payouts
 
@@ -34,7 +34,7 @@ MOST_REFUNDS = 20
 class PayView:
     """One invoice for its payer. `shown_sat` is what to pay now, 0 when nothing should be paid at this moment; `ways` are what it
     can be paid over, in the order to show them; `excess` is what becomes of money that was too much, see `payouts.refunds`,
-    and `excess_asked_sat` how much of it the payer asked for.
+    and `excess_parts` how much of it is which.
 
     `looked_at` is when gateway or chain last answered about the address; `is_blind` that this is longer ago than it
     should be, so that a payment may have come and not be shown.
@@ -64,7 +64,7 @@ class PayView:
     statement: Statement
     refunds: list[dict[str, Any]]
     excess: str
-    excess_asked_sat: int
+    excess_parts: tuple[tuple[str, int], ...]
     sources: list[str]
     etag: str
 
@@ -150,7 +150,7 @@ def view_of(
         statement=told,
         refunds=refunds_of(payouts),
         excess=excess_state(bridge, row, payouts) if told.excess_sat else "",
-        excess_asked_sat=excess_asked_sat(row, payouts),
+        excess_parts=excess_parts(bridge, row, payouts, excess_sat=told.excess_sat),
         sources=invoice["quote"]["sources"],
         etag=_etag(row, newest, ways, is_active=is_active),
     )

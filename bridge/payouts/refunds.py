@@ -255,9 +255,12 @@ def excess_key(invoice_id: str) -> str:
     return f"payer-excess-{invoice_id}"
 
 
-def excess_asked_sat(invoice: Any, its: Iterable[Any]) -> int:
-    """What goes back of the money that was too much because the payer asked for it; more may have come since."""
-    return sum(each.net_sat for each in its if each.request_key == excess_key(invoice.id))
+def _asked_for_excess(invoice: Any, its: Iterable[Any]) -> Any:
+    return next((each for each in its if each.request_key == excess_key(invoice.id)), None)
+
+
+def _live_sat(its: Iterable[Any]) -> int:
+    return sum(each.net_sat for each in its if each.kind == "refund" and each.state in LIVE)
 
 
 def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
@@ -265,13 +268,13 @@ def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
     declined, under_way, unconfirmed, too_small; "" where there is none.
     """
     payouts_of_it = list(its)
-    asked = next((each for each in payouts_of_it if each.request_key == excess_key(invoice.id)), None)
-    if asked is not None:
+    asked, live_sat = _asked_for_excess(invoice, payouts_of_it), _live_sat(payouts_of_it)
+    # What was declined may go back otherwise.
+    if asked is not None and (asked.state in LIVE or live_sat < invoice.excess_sat):
         is_nameable = asked.state == "requested" and asked.destination is None
         return "ask" if is_nameable else _EXCESS_STATES.get(asked.state, "named")
     if invoice.status != "settled" or invoice.hold is not None:
         return ""
-    live_sat = sum(each.net_sat for each in payouts_of_it if each.kind == "refund" and each.state in LIVE)
     if not invoice.excess_sat:
         return "unconfirmed"
     if live_sat >= invoice.excess_sat:
@@ -280,6 +283,27 @@ def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
     is_small = invoice.excess_sat - live_sat < bridge.payouts.min_send_sat
     is_sent_by_gateway = refund_role(bridge) in GATEWAY_ROLES
     return "too_small" if is_small and is_sent_by_gateway and LIGHTNING_ROLE not in bridge.senders else "ask"
+
+
+def excess_parts(bridge: Bridge, invoice: Any, its: Iterable[Any], *, excess_sat: int) -> tuple[tuple[str, int], ...]:
+    """All that was too much, in parts by what becomes of them: what the payer asked for, or could ask for now; what goes back by other
+    refunds; and what came since he asked, or has no block yet.
+    """
+    payouts_of_it = list(its)
+    state, asked = excess_state(bridge, invoice, payouts_of_it), _asked_for_excess(invoice, payouts_of_it)
+    others_sat = _live_sat(each for each in payouts_of_it if each is not asked)
+    first_sat = asked.net_sat if asked is not None else max(invoice.excess_sat - others_sat, 0)
+    if state == "under_way":
+        first_sat = 0
+    parts, left_sat = [], excess_sat
+    for name, sat in (
+        (state, first_sat),
+        ("under_way", others_sat),
+        ("unconfirmed" if asked is None else "support", left_sat),
+    ):
+        parts.append((name, min(sat, left_sat)))
+        left_sat -= min(sat, left_sat)
+    return tuple((name, sat) for name, sat in parts if sat and state)
 
 
 def ask_excess_back(bridge: Bridge, public_id: str) -> str:

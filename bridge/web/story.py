@@ -138,13 +138,14 @@ class ToPay:
     rounding_sat: int
 
 
-def excess_parts(view: PayView) -> list[tuple[int, str]]:
-    """What was too much, in satoshi and money: what the payer asked for, all of it before he did, and what came beside that."""
-    told = view.statement
-    first_sat = min(view.excess_asked_sat, told.excess_sat) or told.excess_sat
-    first_minor = told.excess_minor * first_sat // (told.excess_sat or 1)
-    parts = [(first_sat, first_minor), (told.excess_sat - first_sat, told.excess_minor - first_minor)]
-    return [(sat, minor_text(minor, view.invoice["currency"])) for sat, minor in parts if sat]
+def excess_parts(view: PayView) -> list[tuple[str, int, str]]:
+    """What was too much: what becomes of each part, its satoshi and their money, which add up."""
+    told, before_sat, before_minor, parts = view.statement, 0, 0, []
+    for state, sat in view.excess_parts:
+        minor = told.excess_minor * (before_sat + sat) // told.excess_sat - before_minor
+        before_sat, before_minor = before_sat + sat, before_minor + minor
+        parts.append((state, sat, minor_text(minor, view.invoice["currency"])))
+    return parts
 
 
 def to_pay(view: PayView) -> ToPay:

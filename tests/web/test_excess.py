@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.payouts.decide_payout import reject_payout
+from bridge.payouts.refunds import NewRefund, request_refund
 from bridge.store import payouts
 from tests.web.conftest import SHOP, Site, build_site
 from tests.web.test_pay_page import Page, page_of
@@ -138,3 +139,39 @@ def test_what_came_after_he_asked_is_not_said_to_go_back_with_it(shop: Site) -> 
     assert "0.00060000 BTC (39.00 USD) were too much. The address for them is known" in text
     assert "0.00070000 BTC (45.50 USD) were too much. Contact support" in text
     assert "0.00130000 BTC" not in text.partition("The address for them")[2]
+
+
+def test_only_what_could_be_asked_for_now_is_said_to_go_back(shop: Site) -> None:
+    invoice = overpaid(shop)
+    shop.pay(invoice, 70_000)
+    text = page_of(shop, invoice, "?lang=en").text
+    assert "0.00060000 BTC (39.00 USD) were too much. Name an address of yours" in text
+    assert "0.00070000 BTC (45.50 USD) are too much. They can be returned once they are confirmed." in text
+    shop.page(invoice, "/refund", **ASKED)
+    assert [each.net_sat for each in stored(shop)] == [EXCESS_SAT]
+
+
+def refund(shop: Site, invoice: dict[str, Any], sat: int) -> Any:
+    """The shop gives back so much by itself."""
+    asked = NewRefund(invoice_id=invoice["id"], variant="custom", net_sat=sat, destination=OWN)
+    who: dict[str, Any] = {"actor": "module:shop", "reason": "by hand"}
+    return request_refund(shop.bridge, merchant_id="shop", request=asked, key=f"own-{sat}", **who).payout
+
+
+def test_what_the_shop_gives_back_by_itself_is_not_said_to_go_back_twice(shop: Site) -> None:
+    invoice = overpaid(shop, 130_000)
+    refund(shop, invoice, 70_000)
+    text = page_of(shop, invoice, "?lang=en").text
+    assert "0.00060000 BTC (39.00 USD) were too much. Name an address of yours" in text
+    assert "0.00070000 BTC (45.50 USD) were too much; Example Hosting is already returning them." in text
+    shop.page(invoice, "/refund", **ASKED)
+    assert sorted(each.net_sat for each in stored(shop)) == [60_000, 70_000]
+
+
+def test_what_was_declined_and_goes_back_otherwise_needs_no_support(shop: Site) -> None:
+    invoice = overpaid(shop)
+    shop.page(invoice, "/refund", **ASKED)
+    reject_payout(shop.bridge, stored(shop)[0].id, actor="operator", reason="the client wrote us another address")
+    refund(shop, invoice, EXCESS_SAT)
+    assert state(shop, invoice) == "under_way"
+    assert "0.00060000 BTC (39.00 USD) were too much; Example Hosting" in page_of(shop, invoice, "?lang=en").text
