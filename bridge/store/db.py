@@ -266,10 +266,8 @@ class Store:
                 tx, pool = self._kept.pop()
                 if pool is self.engine.pool and self._is_as_it_was(tx.info):
                     return tx
-                if pool is not self.engine.pool:
-                    tx.invalidate()
                 # What is to be done about it is done when its pool gives it out again.
-                tx.close()
+                self._give_back(tx, pool)
         tx = self.engine.connect()
         tx.begin()
         return tx
@@ -294,14 +292,20 @@ class Store:
         except BaseException:
             if tx.invalidated and pool is self.engine.pool:
                 self.engine.dispose()  # as in driver_of
-            tx.close()
+            self._give_back(tx, pool)
             raise
         tx.info["used_at"] = time.monotonic()
         # What a crowd took beyond that goes back: else who asks the pool itself would find no place in it, for ever.
-        if len(self._kept) < pool.size():
+        if pool is self.engine.pool and len(self._kept) < pool.size():
             self._kept.append((tx, pool))
         else:
-            tx.close()
+            self._give_back(tx, pool)
+
+    def _give_back(self, tx: Connection, pool: Any) -> None:
+        """To its pool; what is of a pool that was dropped meanwhile nobody would take there, nor close."""
+        if pool is not self.engine.pool:
+            tx.invalidate()
+        tx.close()
 
     def _meet_standby(self) -> None:
         with self.fence.passing(), self._through(self._taken()) as tx:

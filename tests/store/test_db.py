@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -139,6 +139,16 @@ def test_a_crowd_leaves_places_in_the_pool(database_url: str) -> None:
         with store.read(), store.read():
             pass
         assert store.engine.pool.checkedout() == 1
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_what_is_of_a_pool_that_was_dropped_is_closed(store: Store, raises: bool) -> None:
+    with suppress(ZeroDivisionError), store.read() as tx:
+        driver = tx.connection.driver_connection
+        store.engine.dispose()  # another thread's connection was lost
+        assert not raises or 1 // 0
+    with pytest.raises(store.engine.dialect.loaded_dbapi.Error, match="closed"):
+        driver.execute("SELECT 1")
 
 
 def test_a_reader_waits_for_no_writer_and_sees_only_what_is_committed(store: Store) -> None:
