@@ -159,9 +159,7 @@ _FREE: dict[str, tuple[Any, ...]] = {
     "looks": (is_free(invoices.c.lease_until),),
     "deliveries": (is_free(deliveries.c.lease_until),),
 }
-_DUE = select(
-    *(select(at).where(*where, *_FREE[name]).exists().label(name) for name, (at, *where) in _WAITING.items())
-)
+_DUE = select(*(select(at).where(*where, *_FREE[name]).exists().label(name) for name, (at, *where) in _WAITING.items()))
 _QUERIES = {
     **{name: _count(at, *where) for name, (at, *where) in _WAITING.items()},
     "numbering": _count(events.c.created_at).select_from(

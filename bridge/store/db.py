@@ -26,6 +26,7 @@ from bridge.store.fence import FailedOver, Fence, Known
 from bridge.store.log_file import LogFile
 from bridge.store.postgresql import SILENT, engine_of, url_of
 from bridge.store.private import PrivateFile, open_private
+from bridge.store.wake_ups import WakeUps, just_wait
 
 Tx = Connection
 Duplicate = IntegrityError  # what must be unique was there already
@@ -145,6 +146,7 @@ class Store:
         self._threads, self._turn = FairLock(), threading.local()
         self._lock_path = Path(f"{engine.url.database}.lock")
         self._lock_file: IO[bytes] | None = None
+        self._wake_ups = WakeUps(str(engine.url.database))
         if log is not None:
             log.turn = self._turn_to_write
         self._go_over: Callable[[Connection], Known | None] | None = None
@@ -172,8 +174,8 @@ class Store:
 
     @contextmanager
     def _written_in_file(self, durable: bool) -> Iterator[Connection]:
+        seen, is_announced = None, False
         with self._turn_to_write():
-            seen = None
             with _named_trouble(), self._through(self._taken()) as tx:
                 with driver_of(tx) as driver:
                     if tx.info.get("durable", True) != durable:
@@ -181,12 +183,15 @@ class Store:
                         tx.info["durable"] = durable
                     driver.execute("BEGIN IMMEDIATE").close()
                 yield tx
+                is_announced = tx.info.pop("is_announced", False)
                 if durable and tx.info.get("generation") is not None:
                     with driver_of(tx) as driver:
                         (seen,) = driver.execute("SELECT max(id) FROM audit").fetchone()
             # Only what is committed, and before the next one commits.
             if seen is not None:
                 self.fence.saw(seen)
+        if is_announced:
+            self._wake_ups.ring()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -383,9 +388,10 @@ class Store:
 
     @contextmanager
     def wake_ups(self) -> Iterator[Callable[[float], bool]]:
-        """A function that waits so many seconds, or less when work was announced (then True). PostgreSQL announces; SQLite polls."""
+        """A function that waits so many seconds, or less when work was announced (then True)."""
         if not self.is_postgresql:
-            yield _just_wait
+            with self._wake_ups.listening() as wait:
+                yield wait
             return
         listener = _Listener(self.engine)
         listener.wait(0)  # so that nothing announced from here on is missed
@@ -418,7 +424,7 @@ class _Listener:
         except (SQLAlchemyError, Unavailable, self._engine.dialect.loaded_dbapi.Error):
             # The worker goes on polling; the next wait listens anew.
             self.close()
-            return _just_wait(seconds)
+            return just_wait(seconds)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -505,21 +511,18 @@ _announced_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 def announce_work(tx: Connection) -> None:
     """Wakes waiting workers when this transaction commits; without such news they find the work by polling.
 
-    A commit that announces waits for every other one that does, so in a crowd only one in a while does: the workers that it
-    woke are looking all the time for now.
+    On PostgreSQL a commit that announces waits for every other one that does, so in a crowd only one in a while does: the workers
+    that it woke are looking all the time for now.
     """
-    if tx.dialect.name != "postgresql":
-        return
     now = time.monotonic()
-    if now - _announced_at.get(tx.engine, 0) >= ANNOUNCE_PAUSE_SECONDS:
-        _announced_at[tx.engine] = now
-        with driver_of(tx) as driver:
-            driver.execute(f"NOTIFY {CHANNEL}").close()
-
-
-def _just_wait(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False
+    if now - _announced_at.get(tx.engine, 0) < ANNOUNCE_PAUSE_SECONDS:
+        return
+    _announced_at[tx.engine] = now
+    if tx.dialect.name != "postgresql":
+        tx.info["is_announced"] = True  # told once it is committed
+        return
+    with driver_of(tx) as driver:
+        driver.execute(f"NOTIFY {CHANNEL}").close()
 
 
 def insert_into(tx: Connection | str, table: Table) -> Any:

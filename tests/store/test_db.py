@@ -307,16 +307,49 @@ def test_waiting_for_work_ends_after_its_time(store: Store) -> None:
         assert time.monotonic() - started >= 0.045
 
 
-@pytest.mark.parametrize("engine_name", ["postgresql"])
-def test_work_that_is_announced_ends_the_waiting_when_it_is_committed(store: Store) -> None:
+def test_work_that_is_announced_ends_the_waiting_when_it_is_committed(store: Store, database_url: str) -> None:
     def announce() -> None:
-        with store.write() as tx:
+        with closing(open_store(database_url)) as other, other.write() as tx:
             announce_work(tx)
 
     with store.wake_ups() as wait, ThreadPoolExecutor(1) as pool:
         announcing = pool.submit(announce)
         assert wait(10) is True
         announcing.result()
+        assert wait(0.01) is False
+
+
+def test_work_that_is_announced_and_not_committed_wakes_nobody(store: Store) -> None:
+    with store.wake_ups() as wait:
+        with pytest.raises(ZeroDivisionError), store.write() as tx:
+            announce_work(tx)
+            raise ZeroDivisionError
+        assert wait(0.05) is False
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_the_worker_that_started_last_is_woken_whatever_one_that_was_killed_has_left(
+    store: Store, database_url: str
+) -> None:
+    socket_of = Path(f"{database_url.removeprefix('sqlite:///')}.wake")
+    socket_of.write_text("left")
+    with ExitStack() as earlier:
+        earlier.enter_context(store.wake_ups())
+        with store.wake_ups() as wait:
+            earlier.close()
+            with store.write() as tx:
+                announce_work(tx)
+            assert wait(10) is True
+    assert not socket_of.exists()
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_where_no_socket_can_be_work_is_found_by_time(store: Store, database_url: str) -> None:
+    Path(f"{database_url.removeprefix('sqlite:///')}.wake").mkdir()
+    with store.wake_ups() as wait:
+        with store.write() as tx:
+            announce_work(tx)
+        assert wait(0.01) is False
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
