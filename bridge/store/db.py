@@ -301,7 +301,7 @@ class Store:
             raise
         tx.info["used_at"] = time.monotonic()
         # What a crowd took beyond that goes back: else who asks the pool itself would find no place in it, for ever.
-        if pool is self.engine.pool and len(self._kept) < pool.size():
+        if len(self._kept) < pool.size() and pool is self.engine.pool:
             self._kept.append((tx, pool))
         else:
             self._give_back(tx, pool)
