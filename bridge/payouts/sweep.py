@@ -19,12 +19,13 @@ from bridge.core.payout import LIGHTNING_ROLE, Amounts, HotWallet, SweepPlan, Tr
 from bridge.invoices.targets import next_address
 from bridge.logs import log
 from bridge.payouts.decide_payout import carry_out_approval
+from bridge.payouts.outcome import TXID
 from bridge.payouts.refunds import new_payout
 from bridge.payouts.steps import note, payout_json, terms_of
 from bridge.payouts.treasury import hot_wallet, plan_json, read_balance
 from bridge.permit import Act, acting, check_actor, require_words
 from bridge.store import leases, ledger, payouts
-from bridge.store.db import Tx
+from bridge.store.db import Tx, queue_up
 from bridge.turns import take_turn
 
 POLICY = "policy"
@@ -106,18 +107,22 @@ def propose_write_off(
 
 
 def record_funding(bridge: Bridge, *, role: str, sat: int, txid: str, actor: str, reason: str) -> None:
-    """Books money that the operator put into a wallet from outside, such as the refund float of the billing wallet."""
+    """Books money that the operator put into a wallet from outside, such as the refund float of the billing wallet.
+
+    Raises Refused (bad_funding, txid_used, forbidden).
+    """
     require_words(actor, reason)
     if role not in bridge.senders or check_sat(sat, field="sat") == 0:
         raise Refused("bad_funding", "Name a wallet and more than nothing.", field="role")
     entries = (Entry(account=f"wallet:{role}", units=sat), Entry(account="opening", units=-sat))
     told = {"role": role, "sat": sat, "txid": txid}
-    _book(bridge, Journal(kind="funding", entries=entries), "wallet_funded", told, actor=actor, reason=reason)
+    journal = Journal(kind="funding", entries=entries)
+    _book(bridge, journal, "wallet_funded", told, wallet=f"wallet:{role}", actor=actor, reason=reason)
 
 
 def record_moved(bridge: Bridge, *, sat: int, fee_sat: int, txid: str, actor: str, reason: str) -> None:
     """Books money that a person took out of the Lightning wallet, by a swap or a closed channel: `sat` lie in the cold wallet, and
-    `fee_sat` it cost. Raises Refused (bad_move, forbidden).
+    `fee_sat` it cost. Raises Refused (bad_move, txid_used, forbidden).
     """
     require_words(actor, reason)
     check_actor(bridge, actor, "books.export")
@@ -130,13 +135,21 @@ def record_moved(bridge: Bridge, *, sat: int, fee_sat: int, txid: str, actor: st
     }
     entries = tuple(Entry(account=account, units=units) for account, units in legs.items() if units)
     told = {"sat": sat, "fee_sat": fee_sat, "txid": txid}
-    _book(bridge, Journal(kind="moved", entries=entries), "wallet_moved", told, actor=actor, reason=reason)
+    journal = Journal(kind="moved", entries=entries)
+    _book(bridge, journal, "wallet_moved", told, wallet=f"wallet:{LIGHTNING_ROLE}", actor=actor, reason=reason)
 
 
-def _book(bridge: Bridge, journal: Journal, action: str, told: dict[str, Any], *, actor: str, reason: str) -> None:
-    """What people did with a wallet outside of the bridge."""
+def _book(
+    bridge: Bridge, journal: Journal, action: str, told: dict[str, Any], *, wallet: str, actor: str, reason: str
+) -> None:
+    """What people did with a wallet outside of the bridge, once for a transaction: whoever heard no answer says it again."""
     memo = {"txid": told["txid"], "actor": actor}
     with acting(bridge, "books.export", actor=actor, reason=reason) as act:
+        queue_up(act.tx, action)
+        txid = told["txid"].strip().lower()
+        if TXID.fullmatch(txid) and ledger.names(act.tx, txid, kind=journal.kind, account=wallet):
+            detail = "This transaction is booked for this wallet already; what it brought in several parts is one sum."
+            raise Refused("txid_used", detail, field="txid")
         ledger.post(
             act.tx,
             (journal,),

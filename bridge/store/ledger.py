@@ -114,6 +114,13 @@ def sums(tx: Connection, accounts: Sequence[str]) -> dict[str, int]:
     return dict.fromkeys(accounts, 0) | sums_of.held(tx, "account", account=tuple(accounts), asset=BTC)
 
 
+def names(tx: Connection, txid: str, *, kind: str, account: str) -> bool:
+    """Whether a journal of this kind that belongs to no invoice names a transaction for an account."""
+    its = (journals.c.invoice_id.is_(None), journals.c.kind == kind, entries.c.account == account)
+    told = tx.execute(select(journals.c.memo).select_from(_BOOKED).where(*its)).scalars()
+    return any(memo["txid"].strip().lower() == txid for memo in told)
+
+
 def units_by(tx: Connection, *by: Any, where: Iterable[Any], of: Any = _BOOKED) -> dict[Any, int]:
     """Signed units by a column, or by several as a tuple, of the entries where it is so."""
     query = select(*by, func.sum(entries.c.units)).select_from(of).where(*where).group_by(*by)

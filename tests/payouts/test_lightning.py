@@ -442,6 +442,9 @@ def test_what_is_above_the_cap_a_person_takes_out_and_books(shops: Callable[...,
     record_moved(bridge, sat=99_000, fee_sat=1_000, txid="ab" * 32, actor="fay", reason="a swap to cold")
     books = shop.desk.books()
     assert (books["wallet:lightning"], books["wallet:cold"], books["network_fee"]) == (400_000, 99_000, 1_000)
+    with pytest.raises(Refused, match="booked for this wallet already"):
+        record_moved(bridge, sat=99_000, fee_sat=1_000, txid="ab" * 32, actor="fay", reason="a swap to cold")
+    assert shop.desk.books() == books
 
 
 def test_the_payers_form_takes_a_request_and_says_what_is_wrong_with_another(shop: Shop) -> None:

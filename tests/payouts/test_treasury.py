@@ -232,6 +232,18 @@ def test_only_people_who_may_export_book_funding(desk: Desk) -> None:
     assert error.value.code == "forbidden"
 
 
+def test_a_funding_that_is_said_again_is_booked_once(desk: Desk) -> None:
+    told, before_sat = {"sat": 5_000, "actor": "fay", "reason": "float"}, desk.books().get("wallet:hot", 0)
+    record_funding(desk.world.bridge, role="hot", txid="ab" * 32, **told)
+    with pytest.raises(Refused) as error:
+        record_funding(desk.world.bridge, role="hot", txid=f" {'AB' * 32}", **told)
+    assert (error.value.code, desk.books()["wallet:hot"] - before_sat) == ("txid_used", 5_000)
+    # Where no transaction is known a word may stand.
+    for _ in range(2):
+        record_funding(desk.world.bridge, role="hot", txid="by hand", **told)
+    assert desk.books()["wallet:hot"] - before_sat == 15_000
+
+
 def test_the_check_for_the_pager_says_so(desk: Desk) -> None:
     from bridge.upkeep.check import alerts
 
