@@ -59,7 +59,7 @@ def _try(bridge: Bridge, mailer: Mailer, row: Any) -> int:
         error, defect = "internal", {"defect": f"{type(failed).__name__} in {place.name}, line {place.lineno}"}
     state = "sent" if not error else "failed" if is_over else "waiting"
     with bridge.store.write() as tx:
-        receipt_mails.end(tx, row.invoice_id, state=state, error=error, now=bridge.clock())
+        receipt_mails.end(tx, row, state=state, error=error, now=bridge.clock())
     level = logging.ERROR if defect else logging.WARNING if error else logging.INFO
     facts = {"invoice_id": row.invoice_id, "attempts": row.attempts + 1, "error": error} | defect
     log(f"receipt_mail.{state}", level=level, **facts)

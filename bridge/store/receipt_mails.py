@@ -42,8 +42,11 @@ def claim(tx: Connection, row: Any, *, now: datetime, next_try_at: datetime) -> 
     return tx.execute(claimed.values(**values)).rowcount == 1
 
 
-def end(tx: Connection, invoice_id: str, *, state: str, error: str, now: datetime) -> None:
-    """It was sent, or is given up; a try that merely failed stays waiting and says why."""
+def end(tx: Connection, row: Any, *, state: str, error: str, now: datetime) -> None:
+    """It was sent, or is given up; a try that merely failed stays waiting and says why. A try that took so long that the next one was
+    claimed only says when it has sent it.
+    """
     done = {"ended_at": now} if state != "waiting" else {}
-    its = update(receipt_mails).where(receipt_mails.c.invoice_id == invoice_id)
+    its = update(receipt_mails).where(receipt_mails.c.invoice_id == row.invoice_id, receipt_mails.c.state == "waiting")
+    its = its if state == "sent" else its.where(receipt_mails.c.attempts == row.attempts + 1)
     tx.execute(its.values(state=state, error=error, **done))

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from bridge.core.errors import Unavailable
 from bridge.core.policy import Policy, Rule
 from bridge.core.schedule import DELAYS_SECONDS
-from bridge.invoices.mail_receipts import AT_ONCE, mail_receipts
+from bridge.invoices.mail_receipts import AT_LEAST, AT_ONCE, mail_receipts
 from bridge.mail import Smtp
 from bridge.permit import set_mode
 from bridge.store.tables import receipt_mails
@@ -352,6 +352,34 @@ def test_who_is_killed_behind_the_sending_sends_it_again_under_the_same_id(shop:
     assert mail_receipts(shop.bridge) == 1
     assert [each["Message-ID"] for each in post.letters] == [f"<receipt.{invoice['id']}@shop.example>"] * 2
     assert [row.state for row in stored(shop)] == ["sent"]
+
+
+class Slow:
+    """A mail server that says in the end that it did not take the letter, when another worker's try is over already."""
+
+    def __init__(self, site: Site, other: Smtp):
+        self._site, self._other, self._is_first = site, other, True
+
+    def send(self, **letter: Any) -> None:
+        if not self._is_first:
+            self._other.send(**letter)
+            return
+        self._is_first = False
+        self._site.world.clock.advance(AT_LEAST.total_seconds() + DELAYS_SECONDS[0])
+        assert mail_receipts(self._site.bridge) == 1
+        raise Unavailable("mail_unavailable", "The mail server hung up.")
+
+
+def test_a_try_that_fails_after_the_next_one_has_sent_it_changes_nothing(sqlite_url: str, post: MailServer) -> None:
+    site = build_site(sqlite_url, bridge={"mailer": smtp(post), "shop_name": "Example Hosting"})
+    with closing(site.bridge.store):
+        paid(site)
+        slow = replace(site, bridge=replace(site.bridge, mailer=None))
+        slow.bridge = replace(site.bridge, mailer=Slow(slow, smtp(post)))
+        assert mail_receipts(slow.bridge) == 1
+        assert [(row.state, row.attempts, row.error) for row in stored(site)] == [("sent", 2, "")]
+        site.world.clock.advance(86_400)
+        assert (mail_receipts(site.bridge), len(post.letters)) == (0, 1)
 
 
 def test_a_settlement_that_was_taken_back_is_not_receipted(shop: Site, post: MailServer) -> None:
