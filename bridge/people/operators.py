@@ -19,6 +19,7 @@ from bridge.invoices.present import View, time_text
 from bridge.logs import log
 from bridge.permit import Act, acting, check_actor_in, require_words
 from bridge.store import operators
+from bridge.store.db import queue_up
 
 MANAGE = "operator.manage"
 
@@ -118,6 +119,8 @@ def change_operator(
     values |= {"is_active": is_active == "enabled"} if is_active else {}
     values |= {"expires_at": None if is_endless else expires_at} if expires_at or is_endless else {}
     with acting(bridge, MANAGE, actor=actor, reason=reason) as act:
+        # One after the other: two admins who end each other's access at once would each find the other one left.
+        queue_up(act.tx, "operators")
         row = _found(operators.find(act.tx, name, lock=True))
         if row.role == "admin" and not operators.count_active(act.tx, role="admin", besides=name, now=act.now):
             raise Refused("last_admin", "The last admin cannot be changed; add another one first.", field="name")

@@ -3,17 +3,20 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError
 
 from bridge.context import PAYOUT_CRASH_POINTS
 from bridge.core.errors import BridgeError, Conflict, Refused
 from bridge.payouts.send_payouts import send_payouts
+from bridge.people.operators import change_operator
 from bridge.permit import set_mode
+from bridge.store import operators
 from bridge.store.tables import payouts
 from bridge.upkeep.check import alerts
 from bridge.worker import Worker
@@ -237,6 +240,31 @@ def test_two_approvals_by_one_person_at_once_are_one(desks: Callable[..., Desk])
         answers = sorted(pool.map(attempt, range(4)))
     assert answers == ["requested", "same_person", "same_person", "same_person"]
     assert desk.approve(payout, "bob")["state"] == "approved"
+
+
+def test_of_two_admins_who_end_each_others_access_at_once_one_stays(desk: Desk) -> None:
+    bridge, meet = desk.world.bridge, threading.Barrier(2)
+    with bridge.store.write() as tx:
+        values = {"name": "rex", "role": "admin", "is_active": True, "password_hash": "", "totp_nonce": ""}
+        operators.add(tx, values | {"created_at": bridge.clock(), "created_by": "root"})
+
+    @event.listens_for(bridge.store.engine, "before_cursor_execute")
+    def wait_for_the_other(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "count(" in statement and "FROM operators" in statement:
+            with suppress(threading.BrokenBarrierError):
+                meet.wait(timeout=1)
+
+    def disable(pair: tuple[str, str]) -> str:
+        actor, name = pair
+        try:
+            change_operator(bridge, name, is_active="disabled", actor=actor, reason="a quarrel")
+        except BridgeError as error:
+            return error.code
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        told = sorted(pool.map(disable, [("root", "rex"), ("rex", "root")]))
+    assert told in (["", "last_admin"], ["", "unknown_operator"])
 
 
 def test_the_database_itself_refuses_a_second_send_under_way(desk: Desk) -> None:
