@@ -52,6 +52,7 @@ def sweep_due(bridge: Bridge, *, owner: str) -> int:
     with bridge.store.write() as tx:
         if not leases.take_free(tx, "sweep", owner=owner, now=now, lease_seconds=rules.sweep_every_seconds):
             return 0
+        queue_up(tx, "sweep")
         _scheduled(tx, bridge, now=now)
     return 1
 
@@ -68,6 +69,7 @@ def propose_sweep(bridge: Bridge, *, actor: str, reason: str, key: str) -> dict[
         raise Unavailable("provider_unavailable", "The gateway does not say its balance now.", retry_after_seconds=60)
     with acting(bridge, "payout.propose", actor=actor, reason=reason, unless="read_only") as act:
         tx = act.tx
+        queue_up(tx, "sweep")  # of two at once, a person's and the schedule's, the second finds the first
         known = payouts.find(tx, merchant="", request_key=key)
         if known is not None:
             return payout_json(tx, known)

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import event, text, update
 from sqlalchemy.exc import IntegrityError
 
-from bridge.context import PAYOUT_CRASH_POINTS
+from bridge.context import PAYOUT_CRASH_POINTS, Bridge
 from bridge.core.errors import BridgeError, Conflict, Refused
 from bridge.payouts.send_payouts import send_payouts
+from bridge.payouts.sweep import propose_sweep
 from bridge.people.operators import change_operator
 from bridge.permit import set_mode
 from bridge.store import operators
@@ -242,17 +243,24 @@ def test_two_approvals_by_one_person_at_once_are_one(desks: Callable[..., Desk])
     assert desk.approve(payout, "bob")["state"] == "approved"
 
 
+def meeting(bridge: Bridge, *words: str) -> None:
+    """Two threads that ask a question with these words ask it together, if nothing keeps one of them from it."""
+    meet = threading.Barrier(2)
+
+    @event.listens_for(bridge.store.engine, "before_cursor_execute")
+    def wait_for_the_other(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if all(word in statement for word in words):
+            with suppress(threading.BrokenBarrierError):
+                meet.wait(timeout=1)
+
+
 def test_of_two_admins_who_end_each_others_access_at_once_one_stays(desk: Desk) -> None:
-    bridge, meet = desk.world.bridge, threading.Barrier(2)
+    bridge = desk.world.bridge
     with bridge.store.write() as tx:
         values = {"name": "rex", "role": "admin", "is_active": True, "password_hash": "", "totp_nonce": ""}
         operators.add(tx, values | {"created_at": bridge.clock(), "created_by": "root"})
 
-    @event.listens_for(bridge.store.engine, "before_cursor_execute")
-    def wait_for_the_other(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "count(" in statement and "FROM operators" in statement:
-            with suppress(threading.BrokenBarrierError):
-                meet.wait(timeout=1)
+    meeting(bridge, "count(", "FROM operators")
 
     def disable(pair: tuple[str, str]) -> str:
         actor, name = pair
@@ -265,6 +273,21 @@ def test_of_two_admins_who_end_each_others_access_at_once_one_stays(desk: Desk) 
     with ThreadPoolExecutor(2) as pool:
         told = sorted(pool.map(disable, [("root", "rex"), ("rex", "root")]))
     assert told in (["", "last_admin"], ["", "unknown_operator"])
+
+
+def test_of_two_sweeps_that_are_asked_for_at_once_there_is_one(desk: Desk) -> None:
+    desk.settled("1")
+    bridge = desk.world.bridge
+    meeting(bridge, "SELECT 1", "payouts.kind")
+
+    def ask(key: str) -> str:
+        try:
+            return str(propose_sweep(bridge, actor="fay", reason="too much there", key=key)["state"])
+        except BridgeError as error:
+            return error.code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(ask, ["one", "other"])) == ["nothing_to_sweep", "requested"]
 
 
 def test_the_database_itself_refuses_a_second_send_under_way(desk: Desk) -> None:
