@@ -57,7 +57,7 @@ class Thresholds:
     rail_silent_seconds: int = 600
     rail_inbound_sat: int = 100_000
     offers_failed: int = 5
-    disk_free_mb: int = 500
+    disk_free_mb: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)

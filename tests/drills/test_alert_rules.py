@@ -223,7 +223,7 @@ def soon_ending_claim(bridge: Bridge, world: World) -> None:
 
 
 def full_disk(bridge: Bridge, _world: World) -> None:
-    bridge.store.free_bytes = lambda: 499_999_999  # type: ignore[method-assign]
+    bridge.store.free_bytes = lambda: 199_999_999  # type: ignore[method-assign]
 
 
 def nothing(_bridge: Bridge, _world: World) -> None:
