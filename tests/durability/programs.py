@@ -31,6 +31,8 @@ class Program:
     log: Path
     zygote: "Zygote"
     port: int | None = None
+    # Whether nothing of it is left: its number may be anybody's then.
+    is_over: bool = False
 
     @property
     def exit_code(self) -> int | None:
@@ -44,14 +46,19 @@ class Program:
 
     def kill(self) -> None:
         """SIGKILL to it and all its children: the power is gone."""
+        if self.is_over:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
+        self.zygote.ask({"exit_of": self.pid, "is_over": True})
+        self.is_over = True
 
     def stop(self, seconds: float = 120) -> int:
         """SIGTERM, as a service supervisor does; returns the exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
+        if not self.is_over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
         return self.wait(seconds)
 
     def wait(self, seconds: float = 120) -> int:

@@ -32,11 +32,12 @@ def main() -> None:
             answer: Any = _start(order["start"], order["log"], order.get("file_size_limit"))
             started[answer] = None
         else:
-            answer = _exit_code(started, order["exit_of"])
+            answer = _exit_code(started, order["exit_of"], is_over=order.get("is_over", False))
         print(json.dumps(answer), flush=True)
-    for pid in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+    for pid, code in started.items():
+        if code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _start(arguments: list[str], log: str, file_size_limit: int | None) -> int:
@@ -87,13 +88,21 @@ def _redirect(log: str) -> None:
     Path(log).touch()
 
 
-def _exit_code(started: dict[int, int | None], pid: int) -> int | None:
-    """The exit code, negative for a signal; None while it runs."""
-    if started[pid] is None:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            started[pid] = os.waitstatus_to_exitcode(status)
-    return started[pid]
+def _exit_code(started: dict[int, int | None], pid: int, *, is_over: bool) -> int | None:
+    """The exit code, negative for a signal; None while it runs.
+
+    Until its whole group `is_over` it is not waited for: its number would be given to somebody else's process, which is killed then
+    in its place. Each session of PostgreSQL is a group of its own.
+    """
+    if started[pid] is not None:
+        return started[pid]
+    done = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | (0 if is_over else os.WNOWAIT))
+    if done is None:
+        return None
+    code = done.si_status if done.si_code == os.CLD_EXITED else -done.si_status
+    if is_over:
+        started[pid] = code
+    return code
 
 
 if __name__ == "__main__":
