@@ -121,18 +121,24 @@ def export(
 
 
 def _write(chunks: Iterable[str] | Iterable[bytes], output: Path | None) -> None:
-    """A file appears whole or not at all; text is UTF-8."""
+    """A file appears whole or not at all; text is UTF-8. What is no file, a pipe or a device, stays what it is."""
     if output is None:
         for chunk in chunks:
             click.echo(chunk, nl=False)
         return
-    unfinished = output.with_name(output.name + ".part")
+    is_file = output.is_file() or not output.exists()
+    unfinished = output.with_name(output.name + ".part") if is_file else output
     written = 0
-    with unfinished.open("wb") as file:
-        for chunk in chunks:
-            written += file.write(chunk.encode() if isinstance(chunk, str) else chunk)
-            counted(f"{written / 1_000_000:.1f} MB")
-    unfinished.replace(output)
+    try:
+        with unfinished.open("wb") as file:
+            for chunk in chunks:
+                written += file.write(chunk.encode() if isinstance(chunk, str) else chunk)
+                counted(f"{written / 1_000_000:.1f} MB")
+        if is_file:
+            unfinished.replace(output)
+    finally:
+        if is_file:
+            unfinished.unlink(missing_ok=True)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 Owns the options in front of a command and how errors end; must not know a command but by its row in the table.
 """
 
+import errno
 import gc
 from collections import UserDict
 from collections.abc import Iterator
@@ -67,6 +68,11 @@ class _Commands(click.Group):
             if not any("\ud800" <= each <= "\udfff" for each in error.object[error.start : error.end]):
                 raise
             raise click.ClickException("not_utf8: What is typed must be UTF-8; nothing was written.") from None
+        except OSError as error:
+            # A file that somebody named, or a disk without room for it; what else fails so is a fault of the program.
+            if error.filename is None and error.errno != errno.ENOSPC:
+                raise
+            raise click.ClickException(": ".join(map(str, filter(None, (error.filename, error.strerror))))) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Of the table, or the list of what there is would import all of it."""

@@ -1,7 +1,9 @@
 """The commands of finance, run as a person runs them, and the billing system's reports over HTTP."""
 
 import json
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -74,6 +76,33 @@ def test_files_are_written_whole(world, run, tmp_path):
     assert run("evidence", invoice["id"], "--output", str(bundle)).exit_code == 0
     assert "good" in run("verify-receipt", str(bundle)).output
     assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+@ONE_ENGINE
+def test_what_cannot_be_written_is_said_in_one_line_and_leaves_no_half(world, run, tmp_path):
+    period = ("export", "--from", "2020-01-01", "--to", "2100-01-01", "--kind", "journal", "--output")
+    paid(world)
+    (full := tmp_path / "full").symlink_to("/dev/full")
+    for place, said in (
+        (tmp_path / "no" / "books.csv", f"{tmp_path}/no/books.csv.part: No such file or directory"),
+        (tmp_path, f"{tmp_path}: Is a directory"),
+        (full, "No space left on device"),
+    ):
+        done = run(*period, str(place))
+        assert (done.exit_code, done.output) == (1, f"Error: {said}\n")
+    assert full.is_char_device() and list(tmp_path.rglob("*.part")) == []
+    key = run("new-receipt-key", str(tmp_path / "config.yaml"))
+    assert (key.exit_code, key.output) == (1, f"Error: {tmp_path}/config.yaml: File exists\n")
+
+
+@ONE_ENGINE
+def test_an_export_goes_through_a_pipe(world, run, tmp_path):
+    paid(world)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        assert run("export", "--from", "2020-01-01", "--to", "2100-01-01", "--output", str(pipe)).exit_code == 0
+        assert read.result().startswith("journal_id") and pipe.is_fifo()
 
 
 def test_thaw_puts_back_what_was_packed(world, run):
