@@ -6,18 +6,22 @@ Owns the server's options and its log; must not know the application but by its 
 import gc
 import logging
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from bridge import tracing
 from bridge.config import Settings
 from bridge.logs import JsonLines, log
 from bridge.web.around import ROUTE_KEY
 from bridge.wsgi import application
+
+ACCEPT_PAUSE_SECONDS = 0.0005
 
 
 class JsonLog(Logger):  # type: ignore[misc]
@@ -38,13 +42,24 @@ class JsonLog(Logger):  # type: ignore[misc]
         tracing.follow("")
 
 
+class FairWorker(ThreadWorker):  # type: ignore[misc]
+    """A process that has just taken a connection lets the others take the next one.
+
+    Else the one that wakes first takes all that come at once; kept alive, they stay there, and the other cores have nothing to do.
+    """
+
+    def accept(self, listener: Any) -> None:
+        super().accept(listener)
+        time.sleep(ACCEPT_PAUSE_SECONDS)
+
+
 def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) -> BaseApplication:
     """A server with the settings' numbers. Each worker process builds its own application after the fork."""
     options = {
         "bind": settings.listen,
         "workers": settings.web_processes,
         "threads": settings.web_threads,
-        "worker_class": "gthread",
+        "worker_class": FairWorker,
         "keepalive": 30,
         "graceful_timeout": 30,
         # Its control socket would be opened in somebody's home, which a hardened unit does not have.
