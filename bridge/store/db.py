@@ -505,6 +505,26 @@ def queue_up(tx: Connection, name: str) -> None:
         tx.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
+# How a planner that knows nothing of its tables, as after a restore, comes to read one whole for each page.
+_BY_KEYS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)"
+    for name, value in (
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+        ("jit", "off"),
+    )
+)
+
+
+def go_by_keys(tx: Connection) -> None:
+    """Until this transaction ends a server looks rows up by their keys, one by one, whatever it believes of how many there are."""
+    if tx.dialect.name == "postgresql":
+        with driver_of(tx) as driver:
+            driver.execute(_BY_KEYS).close()
+
+
 _announced_at: WeakKeyDictionary[Engine, float] = WeakKeyDictionary()
 
 

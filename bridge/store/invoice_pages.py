@@ -20,6 +20,7 @@ from bridge.core.rail import Target
 from bridge.store import archive, ledger, rows
 from bridge.store import invoices as invoice_rows
 from bridge.store import targets as target_rows
+from bridge.store.db import go_by_keys
 from bridge.store.tables import (
     UNSETTLED,
     UNUSUAL,
@@ -71,8 +72,10 @@ class InvoiceFacts:
 
 
 def page(tx: Connection, *, after: str, limit: int) -> list[InvoiceFacts]:
-    """All invoices in the order of their ids, `limit` at a time."""
-    return of_rows(tx, invoice_rows.page(tx, after=after, limit=limit))
+    """All invoices in the order of their ids, `limit` at a time; `tx` is a snapshot."""
+    go_by_keys(tx)
+    known = invoice_rows.page(tx, after=after, limit=limit)
+    return _facts(tx, known, rows.Run(row.id for row in known))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +171,17 @@ def of_ids(tx: Connection, ids: Iterable[str]) -> dict[str, InvoiceFacts]:
 
 def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
     """The facts of invoices that were read already, in their order."""
-    ids = [row.id for row in known]
+    return _facts(tx, known, [row.id for row in known])
+
+
+def _facts(tx: Connection, known: Sequence[Row[Any]], ids: Sequence[str]) -> list[InvoiceFacts]:
     if not ids:
         return []
     quotes_by, payments_by = invoice_rows.quotes_of_each(tx, ids), invoice_rows.payments_of_each(tx, ids)
     offered = target_rows.of_invoices(tx, ids)
     ruled = select(reviews.c.invoice_id, reviews.c.kind, reviews.c.state, reviews.c.decision)
-    reviews_by = _grouped(tx, ruled.where(reviews.c.invoice_id.in_(ids)))
-    balances, unbalanced = _balances(tx, ids), _unbalanced(tx, ids)
+    reviews_by = _grouped(tx, ruled.where(rows.among(reviews.c.invoice_id, ids)))
+    balances, unbalanced = _booked(tx, ids)
     settled, shared, billing = _settled_events(tx, ids), _shared_outputs(tx, ids), _billing(tx, ids)
     return [
         InvoiceFacts(
@@ -197,34 +203,42 @@ def of_rows(tx: Connection, known: Sequence[Row[Any]]) -> list[InvoiceFacts]:
 def _grouped(tx: Connection, query: Any, column: str = "") -> dict[str, list[Any]]:
     """The rows of each invoice, or of each row this column alone."""
     found: dict[str, list[Any]] = defaultdict(list)
-    for row in tx.execute(query):
+    for row in tx.execute(query).all():
         found[row.invoice_id].append(getattr(row, column) if column else row)
     return found
 
 
-def _balances(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    of_these = (journals.c.invoice_id.in_(ids), journals.c.family == ledger.RECEIPTS)
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    sums = ledger.units_by(tx, journals.c.invoice_id, entries.c.account, where=of_these)
-    for (invoice_id, account), units in sums.items():
-        found[invoice_id][account] = units
-    return found
+def _booked(tx: Connection, ids: Sequence[str]) -> tuple[Mapping[str, dict[str, int]], Mapping[str, list[int]]]:
+    """What the receipt journals of each invoice left on which account, and those of its journals that do not balance.
 
-
-def _unbalanced(tx: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
+    Each leg is read once and summed here, not twice by the database. An outer join: from journals to their legs, never the other way.
+    """
     query = (
-        select(journals.c.invoice_id, journals.c.id)
-        .join(entries, journals.c.id == entries.c.journal_id)
-        .where(journals.c.invoice_id.in_(ids))
-        .group_by(journals.c.invoice_id, journals.c.id, entries.c.asset)
-        .having(func.sum(entries.c.units) != 0)
+        select(
+            journals.c.invoice_id, journals.c.id, journals.c.family, entries.c.account, entries.c.asset, entries.c.units
+        )
+        .outerjoin(entries, journals.c.id == entries.c.journal_id)
+        .where(rows.among(journals.c.invoice_id, ids))
     )
-    return _grouped(tx, query, "id")
+    balances: dict[str, dict[str, int]] = defaultdict(dict)
+    left: dict[tuple[str, int, str], int] = defaultdict(int)
+    for invoice_id, journal_id, family, account, asset, units in tx.execute(query).all():
+        if account is None:
+            continue
+        left[invoice_id, journal_id, asset] += units
+        if family == ledger.RECEIPTS:
+            on = balances[invoice_id]
+            on[account] = on.get(account, 0) + units
+    unbalanced: dict[str, list[int]] = defaultdict(list)
+    for (invoice_id, journal_id, _), units in left.items():
+        if units:
+            unbalanced[invoice_id].append(journal_id)
+    return balances, unbalanced
 
 
 def _settled_events(tx: Connection, ids: Sequence[str]) -> dict[str, int]:
     query = select(events.c.invoice_id, func.count()).where(
-        events.c.invoice_id.in_(ids), events.c.type == "invoice.settled"
+        rows.among(events.c.invoice_id, ids), events.c.type == "invoice.settled"
     )
     return {invoice_id: int(count) for invoice_id, count in tx.execute(query.group_by(events.c.invoice_id))}
 
@@ -235,7 +249,7 @@ def _shared_outputs(tx: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
     query = (
         select(payments.c.invoice_id, payments.c.key)
         .join(other, (other.c.key == payments.c.key) & (other.c.invoice_id != payments.c.invoice_id))
-        .where(payments.c.invoice_id.in_(ids), payments.c.key.contains(":"))
+        .where(rows.among(payments.c.invoice_id, ids), payments.c.key.contains(":"))
         .distinct()
     )
     return _grouped(tx, query, "key")
@@ -247,4 +261,4 @@ def _billing(tx: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
         (billing_statuses.c.merchant == invoices.c.merchant)
         & (billing_statuses.c.billing_payment_id == invoices.c.billing_payment_id),
     )
-    return {row.invoice_id: row for row in tx.execute(query.where(invoices.c.id.in_(ids)))}
+    return {row.invoice_id: row for row in tx.execute(query.where(rows.among(invoices.c.id, ids)))}

@@ -73,7 +73,7 @@ class Rows:
     def of_each(self, tx: Connection, parents: Sequence[Any], /) -> dict[Any, list[Row[Any]]]:
         """The same of several, by their keys: one question for all."""
         found: dict[Any, list[Row[Any]]] = {parent: [] for parent in parents}
-        query = select(self.table).where(self.table.c[self.under].in_(parents)).order_by(*self.told)
+        query = select(self.table).where(among(self.table.c[self.under], parents)).order_by(*self.told)
         for row in self._whole(tx, tx.execute(query).all()):
             found[getattr(row, self.under)].append(row)
         return found
@@ -122,6 +122,16 @@ class Rows:
 
     def _is(self, match: Mapping[str, Any]) -> list[Any]:
         return [self.table.c[name] == value for name, value in match.items()]
+
+
+class Run(tuple[Any, ...]):
+    """Keys in the order of their table, all that there are from the first to the last."""
+
+
+def among(column: Any, keys: Sequence[Any]) -> ColumnElement[bool]:
+    """That a column has one of these keys. Of a run that is a range of an index, and a statement that never changes."""
+    between: ColumnElement[bool] = column.between(keys[0], keys[-1]) if isinstance(keys, Run) else column.in_(keys)
+    return between
 
 
 def page(

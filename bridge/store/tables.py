@@ -61,7 +61,7 @@ def _stored(at: datetime | None) -> int | None:
 
 
 def _read(stored: Any | None) -> datetime | None:
-    return None if stored is None else _EPOCH + timedelta(microseconds=int(stored))
+    return None if stored is None else _EPOCH + timedelta(0, 0, stored)
 
 
 class FeeBps(TypeDecorator[int]):

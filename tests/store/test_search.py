@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from bench.claims import fill
 from bridge.core.reference import Ask
 from bridge.store import invoice_pages
 from bridge.store.db import Store
@@ -19,15 +20,15 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 @contextmanager
-def explained(store: Store, tx: Any, *without: str) -> Iterator[list[str]]:
-    """The plans of what is asked inside. PostgreSQL takes an index for so few rows only where it is told to."""
+def explained(store: Store, tx: Any, *without: str, is_told: bool = True) -> Iterator[list[str]]:
+    """The plans of what is asked inside. PostgreSQL takes an index for so few rows only where it `is_told` to."""
     plans: list[str] = []
     asked: list[tuple[str, Any]] = []
 
     def keep(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         asked.append((statement, parameters))
 
-    for way in ("seqscan", *without) if store.is_postgresql else ():
+    for way in ("seqscan", *without) if store.is_postgresql and is_told else ():
         tx.execute(text(f"SET LOCAL enable_{way} = off"))
     event.listen(store.engine, "before_cursor_execute", keep)
     yield plans
@@ -101,3 +102,12 @@ def test_no_page_of_the_list_reads_or_sorts_a_whole_table(store, match, is_first
     for name, value in match.items():
         index = "ix_invoices_created" if value == "settled" else f"ix_invoices_{name}"
         assert index in plans[0], plans[0]
+
+
+def test_a_page_of_the_books_is_read_by_keys_while_nothing_is_known_of_the_tables(store: Store) -> None:
+    fill(store, first=0, size=300)
+    with store.read() as tx, explained(store, tx, is_told=False) as plans:
+        assert len(invoice_pages.page(tx, after="", limit=200)) == 200
+    plans = [plan for plan in plans if "set_config" not in plan]
+    check_no_scan(plans)
+    assert not [plan for plan in plans if re.search("Hash Join|Merge Join|Gather|JIT", plan)]
