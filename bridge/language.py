@@ -4,6 +4,7 @@ Owns the choice of a language, plural forms and the shapes of numbers, dates and
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from functools import cache, cached_property
@@ -18,6 +19,8 @@ CATALOGUES = Path(__file__).parent / "texts"
 DEFAULT = "en"
 _UTC = Calendar()
 _NO_BREAK_SPACE = "\u00a0"
+# What no line may begin with: the unit of the number before it, and a dash.
+_NEVER_FIRST = re.compile(r" (?=(?:BTC|sat|сат|%|—)(?!\w))")
 
 
 class Texts:
@@ -47,7 +50,9 @@ class Texts:
 
     def __call__(self, path: str, **values: object) -> str:
         """The sentence at `path`. Raises KeyError for a path that the catalogue lacks: a test finds that first."""
-        return str(self.section(path)).format_map(values) if values else str(self.section(path))
+        said = str(self.section(path))
+        said = said if self._is_plain else _NEVER_FIRST.sub(_NO_BREAK_SPACE, said)
+        return said.format_map(values) if values else said
 
     def section(self, path: str) -> Any:
         """A sentence or a group of them; event types hold a point, so the last name may too."""
@@ -97,7 +102,9 @@ class Texts:
         month, form = self.section("date.months")[at.month - 1], "date.plain" if self._is_plain else "date.form"
         # Zones that have no letters of their own are called "+04".
         zone = f"UTC{at.tzname()}" if (at.tzname() or "")[:1] in "+-" else at.tzname()
-        return self(form, day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"), zone=zone)
+        told = self(form, day=at.day, month=month, year=at.year, time=at.strftime("%H:%M"), zone=zone)
+        # A line may end between day and time, not within them.
+        return self._spaced(told).replace(f",{_NO_BREAK_SPACE}", ", ")
 
     def _spaced(self, text: str) -> str:
         return text.replace(_NO_BREAK_SPACE, " ") if self._is_plain else text.replace(" ", _NO_BREAK_SPACE)

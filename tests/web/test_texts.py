@@ -150,7 +150,19 @@ def test_numbers_money_and_dates_look_as_people_write_them():
     assert ru.money("1234567.50", "RUB").replace("\u00a0", " ") == "1 234 567,50 ₽"
     assert en.money("1000", "JPY").replace("\u00a0", " ") == "1,000 JPY"
     assert (en.number("-0.01"), en.number("-1234.50"), ru.number("-0.01")) == ("-0.01", "-1,234.50", "-0,01")
-    assert (en.when(at), ru.when(at)) == ("4 March 2026, 05:06 UTC", "4 марта 2026 г., 05:06 UTC")
+    assert en.plain.when(at) == "4 March 2026, 05:06 UTC" and ru.plain.when(at) == "4 марта 2026, 05:06 UTC"
+
+
+def test_a_line_of_a_page_breaks_neither_within_a_day_or_a_time_nor_before_a_unit_or_a_dash():
+    at = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+    assert LANGUAGES["en"].when(at) == "4\u00a0March\u00a02026, 05:06\u00a0UTC"
+    assert LANGUAGES["ru"].when(at) == "4\u00a0марта\u00a02026\u00a0г., 05:06\u00a0UTC"
+    texts = LANGUAGES["ru"]
+    assert "0.5\u00a0BTC" in texts("kinds.seen.page.happened", received="0.5")
+    assert "(1\u00a0%)" in texts("labels.risk", percent="1")
+    assert "цене\u00a0— 5" in texts("sums.worth", worth="5") and "цене — 5" in texts.plain("sums.worth", worth="5")
+    # What is filled in stays as it is.
+    assert "А — Б" in texts("kinds.settled.page.next", shop="А — Б")
 
 
 @pytest.mark.parametrize(

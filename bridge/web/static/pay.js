@@ -34,7 +34,7 @@
     document.querySelectorAll("time[datetime]").forEach(function (time) {
       var at = new Date(time.dateTime);
       if (window.Intl && !isNaN(at)) {
-        time.textContent = at.toLocaleString(document.documentElement.lang, {dateStyle: "long", timeStyle: "short"});
+        time.textContent = at.toLocaleString(document.documentElement.lang, {dateStyle: "long", timeStyle: "short"}).replace(/ /g, "\u00a0");
       }
     });
   }
