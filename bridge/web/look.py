@@ -23,7 +23,11 @@ class Look:
     """
 
     def __init__(self, shop: Shop):
-        dark = f"@media (prefers-color-scheme:dark){{{_accent(shop.accent_dark)}}}\n" if shop.accent_dark else ""
+        dark = (
+            f"@media screen and (prefers-color-scheme:dark){{{_accent(shop.accent_dark)}}}\n"
+            if shop.accent_dark
+            else ""
+        )
         colours = f"{_accent(shop.accent)}\n{dark}"
         self.style = colours + _smaller((_ROOM / "templates" / "pay.css").read_text(encoding="utf-8"))
         self.style_sha256 = base64.b64encode(hashlib.sha256(self.style.encode()).digest()).decode()
