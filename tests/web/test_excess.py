@@ -136,9 +136,9 @@ def test_what_came_after_he_asked_is_not_said_to_go_back_with_it(shop: Site) -> 
     path, _, proof = place.partition("?proof=")
     shop.call("POST", path, data={"proof": proof, "address": OWN})
     text = page_of(shop, invoice, "?lang=en").text
-    assert "0.00060000 BTC (39.00 USD) were too much. The address for them is known" in text
+    assert "0.00060000 BTC (39.00 USD) were too much. You have named the address for them" in text
     assert "0.00070000 BTC (45.50 USD) were too much. Contact support" in text
-    assert "0.00130000 BTC" not in text.partition("The address for them")[2]
+    assert "0.00130000 BTC" not in text.partition("You have named")[2]
 
 
 def test_only_what_could_be_asked_for_now_is_said_to_go_back(shop: Site) -> None:

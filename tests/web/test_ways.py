@@ -457,7 +457,7 @@ def test_another_way_leads_to_the_list_of_payments_with_the_reason(
         return next((a["href"] for a in page.found("a", id="elsewhere")), ""), page.text
 
     link, words = shown()
-    assert link == leads_to and ("rather not in bitcoin?" in words) == bool(leads_to)
+    assert link == leads_to and ("rather not pay in bitcoin?" in words) == bool(leads_to)
     lite_site.world.clock.advance(86_401)
     lite_site.look(invoice)
     link, words = shown()
