@@ -93,6 +93,7 @@ def _readable_on(colour: str) -> str:
 
 
 def _smaller(css: str) -> str:
-    """Without comments and indentation."""
+    """Without comments, indentation and the spaces that only people read; a selector's own spaces stay."""
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+    css = re.sub(r" ?([{},;]) ?|(?<=:) ", r"\1", css)
     return "\n".join(line.strip() for line in css.splitlines() if line.strip())

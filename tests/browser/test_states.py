@@ -1,11 +1,13 @@
 """Every state in a real browser: nothing sticks out, nothing is cut, nothing is said in code, nothing comes from elsewhere."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from bridge.core.kinds import REASONS
 from bridge.core.money import btc_text
+from bridge.web import look
 from tests.browser.pages import ANSWERS, BESIDES, NOT_FOUND, PAGES, View, go
 from tests.browser.seen import overflow, watch, words
 from tests.browser.states import STATES
@@ -68,3 +70,19 @@ def test_every_scene_of_the_story_is_on_the_stage():
 
     assert set(STATES) == set(SCENES) and set(BESIDES) | {NOT_FOUND} < set(PAGES)
     assert str(View(lang="ru", width=390, scheme="dark")) == "ru-390-dark"
+
+
+def test_the_style_that_is_sent_says_what_is_written(open_page, stage, base):
+    page = open_page()
+    go(page, stage, base, "settled", "en")
+    written = (Path(look.__file__).parent / "templates" / "pay.css").read_text(encoding="utf-8")
+    sent, meant = page.evaluate(
+        """css => {
+          const rules = sheet => [...sheet.cssRules].map(each => each.cssText.replaceAll(', ', ','));
+          const sent = rules(document.styleSheets[0]), apart = new CSSStyleSheet();
+          apart.replaceSync(css);
+          return [sent.slice(-apart.cssRules.length), rules(apart)];
+        }""",
+        written,
+    )
+    assert len(meant) > 100 and sent == meant
