@@ -123,7 +123,7 @@ def _deliver(bridge: Bridge, row: Any, *, owner: str) -> None:
         retry_after_seconds=answer.retry_after_seconds,
     )
     outcome = "parked" if answer.outcome == "retry" and retry_at is None else answer.outcome
-    with bridge.store.write() as tx:
+    with bridge.store.write(joins=True) as tx:
         is_ours = deliveries.record_attempt(
             tx,
             row,

@@ -45,7 +45,7 @@ def receive_callback(
     event_key = hashlib.sha256(token_sha256.encode() + body).hexdigest()
     kept = json.dumps({name: headers[name][:200] for name in _KEPT_HEADERS if name in headers})
     is_bad = signature == "invalid"
-    with bridge.store.write() as tx:
+    with bridge.store.write(joins=True) as tx:
         row = inbox.put(
             tx,
             token_sha256=token_sha256,

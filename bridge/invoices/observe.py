@@ -127,7 +127,7 @@ def _take_home(
     invoice_id = row.id
     screening = ask(bridge, row, provider=readings.seen[0].provider, chains=[each.chain for each in readings.seen])
     bridge.crash_point("look.read")
-    with bridge.store.write() as tx:
+    with bridge.store.write(joins=True) as tx:
         if all(each.is_silent for each in readings.seen):
             _note_silence(tx, bridge, invoice_id, readings, actor=actor)
             return None

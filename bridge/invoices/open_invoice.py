@@ -148,7 +148,7 @@ def _claimed(bridge: Bridge, asked: _Asked) -> "Answered | _NeedsAddress | Bridg
         return answered
     if bridge.receiving.asks is not None:
         try:
-            with bridge.store.write(durable=False) as tx:
+            with bridge.store.write(durable=False, joins=True) as tx:
                 outcome = _first_step(tx, bridge, asked, only_claims=True)
                 bridge.crash_point("open.first_committing")
                 return outcome
@@ -165,7 +165,7 @@ def _at_once(bridge: Bridge, asked: _Asked) -> Answered | None:
     one wrote. None when there is none, or when payment or key are known: then who waits for whom is said by the claims.
     """
     try:
-        with bridge.store.write() as tx:
+        with bridge.store.write(joins=True) as tx:
             look = _look(tx, bridge, asked)
             if look.invoice_id is not None:
                 return None
@@ -273,7 +273,7 @@ def _with_fresh_address(bridge: Bridge, asked: _Asked, needs: _NeedsAddress) -> 
     bridge.crash_point("open.address_taken")
     prepared = _prepared(bridge, asked, needs, invoice_id=bridge.new_id("inv"), offer=offer)
     try:
-        with bridge.store.write() as tx:
+        with bridge.store.write(joins=True) as tx:
             _require_stage_room(tx, bridge, asked)
             answered = prepared.write(tx)
             bridge.crash_point("open.committing")

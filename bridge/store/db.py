@@ -27,6 +27,7 @@ from bridge.store.log_file import LogFile
 from bridge.store.postgresql import SILENT, engine_of, url_of
 from bridge.store.private import PrivateFile, open_private
 from bridge.store.wake_ups import WakeUps, just_wait
+from bridge.store.writers import MOST_TOGETHER, FairLock, Group
 
 Tx = Connection
 Duplicate = IntegrityError  # what must be unique was there already
@@ -50,32 +51,6 @@ _HANGING = """
 ANNOUNCE_PAUSE_SECONDS = 0.02
 # SQLSTATE of a transaction that was given up so that another one goes on, and how often a migration begins again after one.
 DEADLOCK, DEADLOCKS = "40P01", 5
-
-
-class FairLock:
-    """A first-come-first-served lock: SQLite's own waiting is unfair and lets a writer starve for half a second."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._is_held = False
-
-    def acquire(self) -> None:
-        with self._guard:
-            if not self._is_held:
-                self._is_held = True
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        turn.acquire()
-
-    def release(self) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._is_held = False
 
 
 class Door:
@@ -152,14 +127,19 @@ class Store:
         self._go_over: Callable[[Connection], Known | None] | None = None
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True, joins: bool = False) -> Iterator[Connection]:
         """A write transaction. On SQLite writers queue here, across threads by FairLock and across processes by flock.
 
         Without `durable` a machine that dies may forget it, though not before what was committed after it: for claims and leases,
-        which nobody needs then. A process that dies forgets nothing.
+        which nobody needs then. A process that dies forgets nothing. What `joins` is short, and a payment waits for it: on SQLite
+        those of several threads that wait for their turn are committed together.
         """
         try:
-            with (self._written_on_server if self.is_postgresql else self._written_in_file)(durable) as tx:
+            if self.is_postgresql:
+                written = self._written_on_server(durable)
+            else:
+                written = self._written_together(durable) if joins else self._written_in_file(durable)
+            with written as tx:
                 yield tx
         finally:
             self.writes += 1
@@ -174,24 +154,77 @@ class Store:
 
     @contextmanager
     def _written_in_file(self, durable: bool) -> Iterator[Connection]:
+        with self._turn_to_write(), self._begun_in_file(durable) as tx:
+            yield tx
+
+    @contextmanager
+    def _begun_in_file(self, durable: bool) -> Iterator[Connection]:
         seen, is_announced = None, False
-        with self._turn_to_write():
-            with _named_trouble(), self._through(self._taken()) as tx:
+        with _named_trouble(), self._through(self._taken()) as tx:
+            with driver_of(tx) as driver:
+                if tx.info.get("durable", True) != durable:
+                    driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
+                    tx.info["durable"] = durable
+                driver.execute("BEGIN IMMEDIATE").close()
+            yield tx
+            is_announced = tx.info.pop("is_announced", False)
+            if durable and tx.info.get("generation") is not None:
                 with driver_of(tx) as driver:
-                    if tx.info.get("durable", True) != durable:
-                        driver.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}").close()
-                        tx.info["durable"] = durable
-                    driver.execute("BEGIN IMMEDIATE").close()
-                yield tx
-                is_announced = tx.info.pop("is_announced", False)
-                if durable and tx.info.get("generation") is not None:
-                    with driver_of(tx) as driver:
-                        (seen,) = driver.execute("SELECT max(id) FROM audit").fetchone()
-            # Only what is committed, and before the next one commits.
-            if seen is not None:
-                self.fence.saw(seen)
+                    (seen,) = driver.execute("SELECT max(id) FROM audit").fetchone()
+        # Only what is committed, and before the next one commits.
+        if seen is not None:
+            self.fence.saw(seen)
         if is_announced:
             self._wake_ups.ring()
+
+    @contextmanager
+    def _written_together(self, durable: bool) -> Iterator[Connection]:
+        """Goes on in the transaction of the one before, and leaves it to the next, as long as those who wait join: one flush for all,
+        and what they all write, as the end of a table, is written once. Whose block raises takes back its own part alone.
+        """
+        group, failed = self._threads.acquire(joins=True, durable=durable), None
+        self._turn.is_mine = True
+        try:
+            try:
+                group = group or self._new_group(durable)
+                with _named_trouble(), _member_of(group):
+                    yield group.tx
+            except BaseException as error:
+                failed = error
+            if group is None:
+                self._threads.release()
+            elif group.trouble is not None or group.members >= MOST_TOGETHER or not self._threads.hand_over(group):
+                self._end_group(group)
+            elif failed is None:
+                group.is_over.wait()
+        finally:
+            self._turn.is_mine = False
+        if failed is not None:
+            raise failed
+        if group is not None and group.trouble is not None:
+            if group.members == 1:
+                raise group.trouble
+            raise _not_committed(group.trouble) from group.trouble.__cause__
+
+    def _new_group(self, durable: bool) -> Group:
+        opened = self._opened_file(durable)
+        return Group(opened=opened, tx=opened.__enter__(), durable=durable)
+
+    @contextmanager
+    def _opened_file(self, durable: bool) -> Iterator[Connection]:
+        with self._file_locked(), self._begun_in_file(durable) as tx:
+            yield tx
+
+    def _end_group(self, group: Group) -> None:
+        """Commits what its members have written, or nothing."""
+        trouble = group.trouble
+        try:
+            group.opened.__exit__(type(trouble) if trouble else None, trouble, None)
+        except BaseException as error:
+            group.trouble = error
+        finally:
+            self._threads.release()
+            group.is_over.set()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -370,21 +403,27 @@ class Store:
         self._threads.acquire()
         self._turn.is_mine = True
         try:
-            # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
-            try:
-                self._lock_file = self._lock_file or os.fdopen(open_private(self._lock_path, _LOCK), "wb")
-            except OSError as refused:
-                if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                    raise
-                raise _takes_no_writes() from refused
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-            try:
+            with self._file_locked():
                 yield
-            finally:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
         finally:
             self._turn.is_mine = False
             self._threads.release()
+
+    @contextmanager
+    def _file_locked(self) -> Iterator[None]:
+        """Against other programs, by the one thread whose turn it is."""
+        # Opened by the process that writes, once: a lock shared with a parent would lock nobody out.
+        try:
+            self._lock_file = self._lock_file or os.fdopen(open_private(self._lock_path, _LOCK), "wb")
+        except OSError as refused:
+            if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            raise _takes_no_writes() from refused
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
 
     @contextmanager
     def wake_ups(self) -> Iterator[Callable[[float], bool]]:
@@ -456,11 +495,50 @@ def _named_trouble() -> Iterator[None]:
         is_defect = getattr(trouble.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
         if is_defect or not isinstance(trouble, OperationalError):
             raise
-        detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
         if type(trouble.orig).__name__ == SILENT:
             # A commit that was sent may have been done.
             detail = "The database did not answer. The same request may be sent again: what was written is found then."
-        raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+            raise Unavailable("database_unavailable", detail, retry_after_seconds=5) from trouble
+        raise _unusable() from trouble
+
+
+def _unusable() -> Unavailable:
+    detail = "The database cannot be used now. Nothing was written; the same request may be sent again."
+    return Unavailable("database_unavailable", detail, retry_after_seconds=5)
+
+
+@contextmanager
+def _member_of(group: Group) -> Iterator[None]:
+    """A part of a group's transaction that can be taken back by itself. The first one's is all that there is."""
+    group.members += 1
+    is_first = group.members == 1
+    try:
+        if not is_first:
+            _run(group.tx, "SAVEPOINT member")
+        yield
+        if not is_first:
+            _run(group.tx, "RELEASE member")
+    except BaseException as error:
+        try:
+            if is_first:
+                raise
+            _run(group.tx, "ROLLBACK TO member")
+            _run(group.tx, "RELEASE member")
+        except BaseException:
+            # What breaks a transaction, as a full disk does, has taken back the others' parts too.
+            group.trouble = error
+        raise
+
+
+def _run(tx: Connection, sql: str) -> None:
+    with driver_of(tx) as driver:
+        driver.execute(sql).close()
+
+
+def _not_committed(trouble: BaseException) -> Unavailable:
+    """For each member of a group: nothing was written."""
+    told = trouble if isinstance(trouble, Unavailable) else _unusable()
+    return Unavailable(told.code, told.detail, retry_after_seconds=told.retry_after_seconds)
 
 
 def _takes_no_writes() -> Unavailable:
