@@ -57,7 +57,7 @@ def outlook(bridge: Bridge, review_id: str) -> Outlook | None:
             return None
         quotes = invoices.quotes_of(tx, row.id, currency=row.currency) or invoices.quotes_of(tx, row.id)
         payments = invoices.payments_of(tx, row.id)
-        payout = payouts.find(tx, review_id=review_id)
+        payout = payouts.of_review(tx, review_id)
     asked, rule, newest = review_of(item.kind), rule_of(row), quotes[-1]
     last = bridge.last_rates.get(row.currency)
     rate = last or Rate(

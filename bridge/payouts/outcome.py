@@ -54,6 +54,7 @@ def book_sent(act: Act, bridge: Bridge, row: Any, sent: Sent) -> None:
         # The gateway's late answer, or a person's, settles what was asked.
         answer = {"decision": "payout_sent", "note": "it was sent"}
         reviews.resolve(act.tx, row.review_id, actor=act.actor, now=act.now, **answer)
+        _ask_about_others(act, bridge, row)
     most_sat = most_route_of(bridge, row)
     if found := differences(amounts, sent, is_fee_known=row.fee_bps is not None, most_route_sat=most_sat):
         open_payout_review(act, bridge, after, kind="recon_diff", why="; ".join(found))
@@ -97,6 +98,13 @@ def open_payout_review(act: Act, bridge: Bridge, row: Any, *, kind: str, why: st
     else:
         bridge.metrics.reviews_opened.labels(kind=kind).inc()
     payouts.change(tx, row, {"review_id": review_id}, now=now)
+
+
+def _ask_about_others(act: Act, bridge: Bridge, row: Any) -> None:
+    """What is still unknown of another payout that hung on the same item is a question of its own now."""
+    for other in payouts.listing(act.tx, match={"review_id": row.review_id, "state": "unknown"}):
+        if other.id != row.id:
+            open_payout_review(act, bridge, other, kind="outcome_unknown", why="nobody knows whether it was sent")
 
 
 LOOK_SECONDS = 60
@@ -267,7 +275,7 @@ TXID = re.compile(r"[0-9a-f]{64}")
 def payout_of_review(bridge: Bridge, review_id: str) -> Any:
     """The payout whose unknown outcome an item asks about, None when it asks something else."""
     with bridge.store.read() as tx:
-        row = payouts.find(tx, review_id=review_id)
+        row = payouts.of_review(tx, review_id)
     return row if row is not None and row.state == "unknown" else None
 
 
@@ -298,6 +306,7 @@ def settle_unknown(
             raise Conflict("review_resolved", "Somebody settled this already.")
         reviews.resolve(tx, review_id, decision=decision, actor=actor, note=reason, now=now)
         act = Act(tx=tx, actor=actor, reason=reason, now=now)
+        _ask_about_others(act, bridge, fresh)
         ruled = {"review": review_id, "decision": decision, "payout": row.id, "txid": txid}
         act.audit("payout_ruled", invoice_id=row.invoice_id, from_status="unknown", detail=ruled)
         if sent is not None:

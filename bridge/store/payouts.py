@@ -30,6 +30,14 @@ _TO_SEND = payouts.c.state.in_(("approved", "submitting"))
 _UNSENT = and_(payouts.c.state.in_(("requested", "approved")), payouts.c.attempts == 0)
 
 
+def of_review(tx: Connection, review_id: str) -> PayoutRow | None:
+    """The payout that an item asks about. Several of one invoice may hang on one item: first those of which nobody knows whether they
+    were sent, then in the order in which they were asked for.
+    """
+    its = listing(tx, match={"review_id": review_id})
+    return min(its, key=lambda row: (row.state != "unknown", row.requested_at, row.id), default=None)
+
+
 def add(tx: Connection, values: Mapping[str, Any]) -> tuple[PayoutRow, bool]:
     """The payout with this request key of the merchant, and whether it is new: else nothing was written."""
     fresh = insert_into(tx, payouts).values(**values).on_conflict_do_nothing(index_elements=["merchant", "request_key"])

@@ -389,6 +389,25 @@ def test_another_hash_is_not_what_was_paid(shop: Shop) -> None:
     assert shop.desk.now(payout)["state"] == "unknown"
 
 
+def test_two_refunds_of_an_invoice_that_are_unknown_are_ruled_on_one_after_the_other(shop: Shop) -> None:
+    invoice = shop.desk.settled(text="100.00")
+    first = shop.desk.approved(invoice, "custom", net_sat=60_000)
+    shop.world.fault("wallet_send", "lost_response", times=1)
+    shop.desk.send()
+    shop.knobs(ln_sends="pending")
+    second = shop.desk.approved(invoice, "custom", net_sat=50_000, destination=shop.wanted(50_000))
+    shop.desk.send()
+    assert [shop.desk.now(each)["state"] for each in (first, second)] == ["unknown", "unknown"]
+    assert shop.world.reviews() == ["outcome_unknown"]
+    shop.desk.rule("payout_retry")
+    assert shop.desk.now(first)["state"] == "submitting"
+    # The other one waits for a ruling of its own.
+    assert shop.world.reviews() == ["outcome_unknown"]
+    shop.end("success")
+    shop.desk.rule("payout_sent")
+    assert (shop.desk.now(second)["state"], shop.world.reviews()) == ("sent", [])
+
+
 def test_a_payment_that_the_wallet_forgets_is_asked_about(shop: Shop) -> None:
     payout = shop.sent()
     shop.world.sandbox.world.lightning.payments.clear()

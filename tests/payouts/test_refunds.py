@@ -6,6 +6,7 @@ import pytest
 
 from bridge.core.errors import Conflict, Refused
 from bridge.desk.claims import close_claim, open_claim
+from bridge.desk.outlook import outlook
 from bridge.desk.resolve_review import list_reviews, resolve
 from bridge.invoices.billing_change import note_billing_change
 from bridge.payouts.refunds import NewRefund, change_address, refund_form, request_refund, set_refund_address
@@ -283,6 +284,19 @@ def test_a_gateway_that_takes_its_fee_on_top_is_booked_as_it_says_and_shown_to_a
     assert desk.now(payout)["state"] == "sent"
     assert desk.books()["wallet:hot"] == desk.gateway_sat()
     assert "recon_diff" in desk.world.reviews()
+
+
+def test_two_refunds_of_an_invoice_that_differ_are_one_question_that_can_be_answered(desk: Desk) -> None:
+    due_sat = desk.world.open("8", amount_text="100.00")["remaining_sat"]
+    invoice = desk.settled(sat=due_sat + 60_000)
+    desk.world.control("knobs", fee_model="on_top")
+    for sat in (60_000, 70_000):
+        desk.approved(invoice, "custom", net_sat=sat)
+        desk.send()
+    (item,) = list_reviews(desk.world.bridge, match={"state": "open", "kind": "recon_diff"}, limit=10)
+    assert outlook(desk.world.bridge, item["id"]) is not None
+    desk.rule("acknowledge", kind="recon_diff")
+    assert "recon_diff" not in desk.world.reviews()
 
 
 def test_an_approved_refund_can_be_stopped_and_its_money_is_free_again(desk: Desk) -> None:
