@@ -117,7 +117,8 @@ def _next(told: Dossier, view: PayView) -> str:
 
 def _billing(bridge: Bridge, told: Dossier, words: Texts) -> str:
     """Whether the billing system knows it all, from the newest delivery that says something about that."""
-    if not bridge.merchants[told.invoice.merchant].wants_push:
+    merchant = bridge.merchants.get(told.invoice.merchant)
+    if merchant is not None and not merchant.wants_push:
         return words("story.billing.pulls", event=words(f"story.events.{told.events[-1].type}"))
     by_state: dict[str, list[Any]] = {"pending": [], "parked": [], "delivered": []}
     for row in told.deliveries:

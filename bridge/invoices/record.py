@@ -488,7 +488,9 @@ def _tell(
     """Appends the event; every event carries the same absolute invoice, the sequence is its own."""
     event_id, invoice = bridge.new_id("evt"), recorded.invoice
     body = event_body(event_id, kind, sequence, now, recorded_text(bridge, recorded, sequence=sequence))
-    wants_push = bridge.merchants[invoice.merchant].wants_push and kind != "invoice.created"
+    merchant = bridge.merchants.get(invoice.merchant)
+    # Of one that no setting names any more it waits for a person: that must not keep anybody from seeing the money.
+    wants_push = (merchant is None or merchant.wants_push) and kind != "invoice.created"
     delivery_id = bridge.new_id("dlv") if wants_push else None
     if delivery_id is not None and lease:
         owed = {"id": delivery_id, "event_id": event_id, "type": kind, "body": body, "attempts": 0}

@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from bridge.billmanager import Notifier
 from bridge.core.errors import Refused
 from bridge.core.schedule import DELAYS_SECONDS
+from bridge.desk.explain import explain
 from bridge.invoices.deliver import Courier, choose, deliver_due, list_deliveries, redeliver, show_delivery
 from bridge.invoices.observe import look
+from bridge.runtime import MerchantNotifier
 from tests.flows.test_look_meanwhile import during_the_look
 from tests.flows.world import World, answer
 
@@ -38,6 +41,24 @@ def test_the_events_of_an_invoice_arrive_in_order_and_once(world: World) -> None
     assert world.billing.types() == ["invoice.processing", "invoice.settled"]
     assert world.deliver() == 0
     assert states(world) == ["delivered", "delivered"]
+
+
+def test_money_for_a_merchant_that_no_setting_names_any_more_is_seen_and_asks_a_person(world: World) -> None:
+    invoice, known = world.open(), world.bridge
+    nobody = {name: merchant for name, merchant in known.merchants.items() if name != "shop"}
+    world.bridge = replace(known, merchants=nobody, billing=MerchantNotifier((), Notifier()))
+    world.pay(invoice)
+    world.mine()
+    recorded = world.look(invoice)
+    assert recorded is not None and recorded.invoice.status == "settled"
+    assert world.deliver() == 1
+    assert (states(world), world.reviews()) == (["parked"], ["delivery_dead"])
+    assert any("settled" in line for line in explain(world.bridge, invoice["id"], lang="en"))
+    # A mistake is put right by naming it again.
+    world.bridge = known
+    (parked,) = choose(known, state=None, merchant="shop")
+    redeliver(known, parked, actor="anna", reason="the merchant is back")
+    assert (world.deliver(), world.billing.types()) == (1, ["invoice.settled"])
 
 
 @dataclass
