@@ -73,6 +73,8 @@ _CHANGE_AND_RELEASE = _CHANGE.values(_END_LEASE)
 _COUNT_OPEN = select(func.count()).where(
     invoices.c.merchant == bindparam("merchant"),
     invoices.c.customer_id == bindparam("customer_id"),
+    # Whom nobody names is not counted: those may be all there are.
+    bindparam("customer_id") != "",
     invoices.c.status == "new",
 )
 _BEFORE_OPENING = select(
@@ -158,7 +160,7 @@ def add(tx: Connection | Together, values: Mapping[str, Any]) -> None:
 
 
 class BeforeOpening(NamedTuple):
-    """The invoice that is there already, the modes that are set, and how many invoices the customer has open."""
+    """The invoice that is there already, the modes that are set, and how many invoices the customer has open, 0 without a name."""
 
     invoice_id: str | None
     mode: str | None

@@ -3,6 +3,7 @@
 import pytest
 
 from bridge.core.errors import Refused, Unavailable
+from bridge.store import invoices
 from tests.flows.world import World
 
 
@@ -111,6 +112,13 @@ def test_a_price_that_jumps_makes_no_quote_until_it_proves_to_be_real(world: Wor
         world.ask("2")
     world.advance(601)
     assert world.open("2")["quote"]["rate"] == "30000.00"
+
+
+def test_customers_whom_nobody_names_are_not_counted_each_time(world: World) -> None:
+    world.open("1", customer_id="")
+    asked = {"merchant": "shop", "billing_payment_id": "2", "wallet_id": "wt_1"}
+    with world.bridge.store.read() as tx:
+        assert invoices.before_opening(tx, customer_id="", **asked).open_now == 0
 
 
 def test_a_customer_cannot_open_more_than_the_limit(worlds) -> None:
