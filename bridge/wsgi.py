@@ -21,7 +21,6 @@ from bridge.web import Shop, create_app
 
 def application(settings: Settings, *, config: str | Path | None = None) -> Flask:
     """The web application over a newly built bridge. `config` is where the settings came from: operations.toml is beside it."""
-    export_spans(settings)
     bridge = build(settings)
     # One thread is always there to say how things stand.
     bridge.store.leave_free(threads=max(1, settings.web_threads - 1))
@@ -62,5 +61,6 @@ def __getattr__(name: str) -> Any:
         path = path_from_environment()
         settings = load_settings(path)
         take_policy(settings)
+        export_spans(settings)
         return application(settings, config=path)
     raise AttributeError(name)

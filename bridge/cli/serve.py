@@ -54,7 +54,12 @@ def serve(ctx: click.Context) -> None:
     current = Current(ctx.obj, settings_of(ctx))
     set_up(current.settings.log_level)
     take_policy(current.settings)
-    server: Any = web_server(current.settings, build=lambda: application(current.settings, config=ctx.obj))
+    server: Any = web_server(
+        current.settings,
+        build=lambda: application(current.settings, config=ctx.obj),
+        # It sends in a thread of its own, which no process takes along.
+        begin=lambda: export_spans(current.settings),
+    )
     first_load = server.load_config
 
     def load_config() -> None:

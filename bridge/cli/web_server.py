@@ -53,13 +53,20 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
         time.sleep(ACCEPT_PAUSE_SECONDS)
 
 
-def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) -> BaseApplication:
-    """A server with the settings' numbers. Each worker process builds its own application after the fork."""
+def web_server(
+    settings: Settings, *, build: Callable[[], Any] | None = None, begin: Callable[[], None] | None = None
+) -> BaseApplication:
+    """A server with the settings' numbers. `begin` is called in each of its processes, before it serves.
+
+    The application is built before they part, and anew for each SIGHUP: what they do not change they share. So building must neither
+    connect nor start anything.
+    """
     options = {
         "bind": settings.listen,
         "workers": settings.web_processes,
         "threads": settings.web_threads,
         "worker_class": FairWorker,
+        "preload_app": True,
         "keepalive": 30,
         "graceful_timeout": 30,
         # Its control socket would be opened in somebody's home, which a hardened unit does not have.
@@ -67,6 +74,8 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
         "loglevel": settings.log_level,
         "logger_class": JsonLog,
         "when_ready": _settle_down,
+        "on_reload": _settle_anew,
+        "post_fork": lambda _server, _worker: begin() if begin else None,
         "post_worker_init": _settle_down,
         "worker_exit": _close,
     }
@@ -75,6 +84,7 @@ def web_server(settings: Settings, *, build: Callable[[], Any] | None = None) ->
         def load_config(self) -> None:
             for name, value in options.items():
                 self.cfg.set(name, value)
+            self.callable = None
 
         def load(self) -> Any:
             return build() if build else application(settings)
@@ -86,6 +96,12 @@ def _settle_down(_worker: Any) -> None:
     """The program itself is no garbage: looking it through for some takes a tenth of a second, and every request waits."""
     gc.collect()
     gc.freeze()
+
+
+def _settle_anew(server: Any) -> None:
+    """The same before the next processes part; the application before was the program too until now."""
+    gc.unfreeze()
+    _settle_down(server)
 
 
 def _close(_server: Any, gone: Any) -> None:
