@@ -20,7 +20,7 @@ from tests.durability.programs import free_port
 TARGET = 0.6
 # What is still being set up when the first answer comes is done by then.
 SETTLED_AFTER_SECONDS = 2
-PROGRAMS = ("serve", "worker")
+PROGRAMS = {"serve": "web", "worker": "worker"}
 
 
 def measure(bench: Bench, report: Report, engine: str) -> None:
@@ -48,13 +48,13 @@ def _running(place: Place) -> Iterator[tuple[str, set[int]]]:
     zygote, started = place.zygote, list[subprocess.Popen[bytes]]()
     with (place.directory / "memory.log").open("wb") as log:
         try:
-            for name in PROGRAMS:
+            for name, unit in PROGRAMS.items():
                 command = [zygote.python, "-m", "bridge.cli", "--config", config, name]
                 started.append(
                     subprocess.Popen(
                         command,
                         cwd=zygote.root,
-                        env=zygote.environment,
+                        env=zygote.environment | _environment(zygote.root, unit),
                         stdout=log,
                         stderr=log,
                         start_new_session=True,
@@ -68,6 +68,13 @@ def _running(place: Place) -> Iterator[tuple[str, set[int]]]:
                 with suppress(ProcessLookupError):
                     os.killpg(program.pid, signal.SIGKILL)
                 program.wait()
+
+
+def _environment(root: Path, unit: str) -> dict[str, str]:
+    """What the unit of this name sets."""
+    lines = (root / "deploy" / "systemd" / f"subtc-bridge-{unit}.service").read_text().splitlines()
+    told = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
+    return dict(each.split("=", 1) for line in told for each in line.split())
 
 
 def _megabytes(groups: set[int]) -> float:
