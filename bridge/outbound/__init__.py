@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
@@ -120,7 +121,7 @@ class Outbound:
         """
         self.guard.check_url(url)
         exchange = Exchange(self.guard, replace(self.limits, max_bytes=max_bytes) if max_bytes else self.limits)
-        with tracing.span("http.call", method=method, host=urlsplit(url).hostname or ""):
+        with tracing.span("http.call", method=method, host=_called(url)[0].host):
             return self._call(method, url, headers, body, allow_cut, exchange)
 
     def _call(
@@ -169,19 +170,26 @@ def redacted(text: str, *secrets: str) -> str:
 
 def _written(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[Place, bytes]:
     """A request as it is sent, in one piece: the guard let only a plain URL through. Raises CallFailed for a broken header."""
+    place, named, target = _called(url)
+    said = {"Host": named, **headers}
+    if body is not None or method != "GET":
+        said["Content-Length"] = str(len(body or b""))
+    if not all(_HEADER_TEXT.fullmatch(name + value) for name, value in said.items()):
+        raise CallFailed("bad_header", maybe_sent=False)
+    lines = (f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", "")
+    return place, "\r\n".join(lines).encode("latin-1") + (body or b"")
+
+
+@lru_cache(maxsize=256)
+def _called(url: str) -> tuple[Place, str, str]:
+    """Where a URL leads, what it calls the host, and what is asked for there."""
     parts = urlsplit(url)
     is_tls, host = parts.scheme == "https", parts.hostname or ""
     usual = 443 if is_tls else 80
     place = Place(is_tls, host, parts.port or usual)
     named = f"[{host}]" if ":" in host else host
-    said = {"Host": named if place.port == usual else f"{named}:{place.port}", **headers}
-    if body is not None or method != "GET":
-        said["Content-Length"] = str(len(body or b""))
-    if not all(_HEADER_TEXT.fullmatch(name + value) for name, value in said.items()):
-        raise CallFailed("bad_header", maybe_sent=False)
     target = quote(parts.path or "/", safe=_PLAIN) + (f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else "")
-    lines = (f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", "")
-    return place, "\r\n".join(lines).encode("latin-1") + (body or b"")
+    return place, named if place.port == usual else f"{named}:{place.port}", target
 
 
 def _failure(error: Exception, exchange: Exchange) -> CallFailed:

@@ -6,6 +6,7 @@ Owns the defence against requests forged into private networks; must not send an
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from bridge.core.errors import Refused
@@ -24,13 +25,7 @@ class Guard:
 
     def check_url(self, url: str) -> None:
         """Raise Refused `blocked_url` for a URL that must not be called, before any name is resolved."""
-        parts = _split(url)
-        host = parts.hostname or ""
-        if parts.username is not None or parts.password is not None:
-            raise Refused("blocked_url", "A URL must not carry a login.", field="url")
-        loopback = self.allow_loopback and is_loopback(host)
-        if parts.scheme != "https" and not loopback and not (self.plain_http and host in self.allow_hosts):
-            raise Refused("blocked_url", "Only https is allowed here.", field="url")
+        _check_url(self, url)
 
     def addresses(self, host: str, port: int) -> list[str]:
         """Resolve `host` once and return what may be connected to; one private answer blocks the name (rebinding)."""
@@ -42,6 +37,18 @@ class Guard:
             if host not in self.allow_hosts and not loopback and not _is_public(address):
                 raise Refused("blocked_url", "The host does not resolve to a public address.", field="url")
         return list(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=256)
+def _check_url(guard: Guard, url: str) -> None:
+    """Once for a URL that is called again and again."""
+    parts = _split(url)
+    host = parts.hostname or ""
+    if parts.username is not None or parts.password is not None:
+        raise Refused("blocked_url", "A URL must not carry a login.", field="url")
+    loopback = guard.allow_loopback and is_loopback(host)
+    if parts.scheme != "https" and not loopback and not (guard.plain_http and host in guard.allow_hosts):
+        raise Refused("blocked_url", "Only https is allowed here.", field="url")
 
 
 def is_loopback(host: str) -> bool:
