@@ -326,7 +326,7 @@ def ring(token: str, *, source: str) -> Response:
     headers = {name.lower(): value for name, value in request.headers.items()}
     signature = _signature(headers, body) if source == SOURCE else "unchecked"
     receive_callback(here().bridge, token=token, headers=headers, body=body, signature=signature, source=source)
-    return jsonify(ok=True)
+    return Response('{"ok":true}\n', mimetype="application/json")
 
 
 for _name in DOORBELLS:
