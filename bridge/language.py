@@ -20,7 +20,7 @@ DEFAULT = "en"
 _UTC = Calendar()
 _NO_BREAK_SPACE = "\u00a0"
 # What no line may begin with: the unit of the number before it, and a dash.
-_NEVER_FIRST = re.compile(r" (?=(?:BTC|sat|сат|%|—)(?!\w))")
+_NEVER_FIRST = re.compile(r" (?=(?:BTC|sat|сат|₽|%|—)(?!\w))")
 
 
 class Texts:

@@ -37,14 +37,14 @@ def test_an_invoice_shows_its_ways_and_a_payment_by_its_hash(
     look(office.bridge, invoice["id"])
     page = office.see("vic", f"/invoices/{invoice['id']}?lang={lang}")
     assert f'data-label="{way}">Lightning</td>' in page
-    assert f'class="mono txid">{made.key}</td>' in page and f"{made.key}:0" not in page
+    assert f'class="mono txid"><span>{made.key}</span></td>' in page and f"{made.key}:0" not in page
     assert f'data-label="{depth}" class="right">1</td>' in page
 
 
 def test_the_day_says_how_the_other_way_stands_and_only_warns(office: Office, node: ToyNode) -> None:
     node.stands = replace(node.stands, inbound_sat=12_345)
     page = office.see("vic", "/health?part=1")
-    assert "Another way to pay: toy" in page and "12345 sat can come in" in page
+    assert "Another way to pay: toy" in page and "12345\u00a0sat can come in" in page
     office.world.clock.advance(31)
     node.is_silent = True
     page = office.see("vic", "/health?part=1")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Request, Response
 MEASURE = """() => {
   const wide = [], cut = [], width = document.documentElement.clientWidth;
   for (const e of document.body.querySelectorAll('*')) {
-    if (e.closest('.unseen, noscript, script, style, svg')) continue;
+    if (e.closest('.unseen, noscript, script, style, svg') || !e.checkVisibility()) continue;
     const box = e.getBoundingClientRect();
     if (!box.width || !box.height) continue;
     const name = e.tagName.toLowerCase() + '#' + e.id + '.' + e.className + ' ' + e.textContent.trim().slice(0, 40);
@@ -23,6 +23,22 @@ MEASURE = """() => {
   }
   return {wide, cut, sideways: document.documentElement.scrollWidth - width};
 }"""
+
+
+# Words of people, not of machines, that stand on two lines. A word of one letter cannot.
+BROKEN = """() => [...document.querySelectorAll('dt, th, h1, h2, h3, label, summary, button, .button, .tag, .label')].flatMap(each => {
+  const found = [], walker = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());) {
+    if (node.parentElement.closest('.mono, .unseen') || !node.parentElement.checkVisibility()) continue;
+    for (const word of node.data.matchAll(/\\p{L}{2,}/gu)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(rect => Math.round(rect.y))).size > 1) found.push('broken: ' + word[0]);
+    }
+  }
+  return found;
+})"""
 
 
 @dataclass
@@ -67,9 +83,10 @@ def watch(page: Page) -> Watch:
 
 
 def overflow(page: Page) -> list[str]:
-    """What sticks out or is cut; empty on a good page."""
+    """What sticks out, is cut or broken in two; empty on a good page."""
     found = page.evaluate(MEASURE)
-    return [*found["wide"], *found["cut"], *(["the page scrolls sideways"] if found["sideways"] > 0 else [])]
+    broken = page.evaluate(BROKEN)
+    return [*found["wide"], *found["cut"], *broken, *(["the page scrolls sideways"] if found["sideways"] > 0 else [])]
 
 
 def words(page: Page) -> str:

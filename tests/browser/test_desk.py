@@ -10,6 +10,10 @@ from tests.browser.pages import View
 from tests.browser.seen import overflow, watch, words
 from tests.browser.test_barriers import ALL_RULES, AXE, BY_LOOK, RUN
 
+# On a phone a cell is its name and one value; a value in two parts would stand at both ends and in the middle.
+APART = """() => [...document.querySelectorAll('.list td')].filter(td => getComputedStyle(td).display === 'flex'
+  && [...td.childNodes].filter(each => each.nodeType === 1 || each.textContent.trim()).length > 1
+).map(td => 'apart: ' + td.dataset.label + ' ' + td.textContent.trim().slice(0, 40))"""
 NOT_FOR_PEOPLE = re.compile(r"\{\w+\}|\bNone\b|\bundefined\b|\bNaN\b|Undefined")
 
 
@@ -53,6 +57,7 @@ def test_every_page_is_whole_and_speaks_to_people(browser, office: ServedOffice,
         page.evaluate("document.querySelectorAll('details:not(td details)').forEach(each => { each.open = true; })")
         page.wait_for_load_state("networkidle")
         found = [*overflow(page), *seen.complaints, *seen.foreign(office.base), *NOT_FOR_PEOPLE.findall(words(page))]
+        found += page.evaluate(APART)
         page.evaluate(axe)
         found += page.evaluate(RUN, rules)
         if found:
