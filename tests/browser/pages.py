@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.states import ALL, LIGHTNING, UNMADE, Stage
 
-LANGUAGES = ("en", "ru")
+LANGUAGES = ("de", "en", "ru")
 WIDTHS = (390, 1280)
 SCHEMES = ("light", "dark")
 # What hangs under a state's page: name, state, path under it.
