@@ -19,7 +19,6 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.types import TypeDecorator
 
 from bridge.core.errors import Unavailable
-from bridge.core.schedule import DONE
 from bridge.store.tables import (
     UNPACKED,
     archives,
@@ -97,7 +96,6 @@ def _may_go(before: datetime, now: datetime) -> list[Any]:
     )
     return [
         text(UNPACKED),
-        invoices.c.look_class == DONE,
         invoices.c.created_at < before,
         invoices.c.updated_at < before,
         invoices.c.status.in_(("settled", "expired")),

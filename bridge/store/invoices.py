@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 
@@ -36,6 +37,7 @@ from bridge.store.ahead import is_free
 from bridge.store.rows import Rows, made, moment
 from bridge.store.rows import page as rows_page
 from bridge.store.tables import (
+    UNSETTLED,
     UtcTime,
     chain_tips,
     inbox,
@@ -120,7 +122,7 @@ _IS_UNWATCHED = is_free(invoices.c.watched_until)
 _WATCHED = (invoices.c[name] for name in ("id", "wallet_id", "address", "remaining_sat", "received_sat", "trace_id"))
 _WATCH_DUE = (
     select(*_WATCHED)
-    .where(invoices.c.status == "new", _IS_UNWATCHED, invoices.c.expires_at > bindparam("now"))
+    .where(text(UNSETTLED), invoices.c.status == "new", _IS_UNWATCHED, invoices.c.expires_at > bindparam("now"))
     .where(invoices.c.created_at > bindparam("young_since"))
     .where(invoices.c.wallet_id.in_(bindparam("wallet_ids", expanding=True)))
     .order_by(invoices.c.watched_until)

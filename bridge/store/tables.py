@@ -27,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from bridge.core.schedule import DONE
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -159,7 +161,7 @@ BODIES, SESSIONS = "length(body) > 0", "headers <> '{}'"
 # Only what opened an invoice can be told again by its event: the others would be looked at again by each purge.
 ANSWERS = "answer <> '' AND answer_status = 201"
 CONTACTS = "customer_email <> '' OR return_url <> ''"
-UNPACKED = "packed_at IS NULL"
+UNPACKED = f"packed_at IS NULL AND look_class = {DONE}"
 
 invoices = _table(
     "invoices",
@@ -206,11 +208,10 @@ invoices = _table(
     Index("ix_invoices_remaining", "remaining_sat", "status"),
     Index("ix_invoices_listing", "merchant", "status", "created_at"),
     Index("ix_invoices_customer", "merchant", "customer_id", "status", "created_at"),
-    Index("ix_invoices_watch", "status", "watched_until"),
     Index("ix_invoices_created", "created_at"),
     _where("ix_invoices_gap", "gap_since", condition="gap_since IS NOT NULL"),
     _where("ix_invoices_contacts", "created_at", condition=CONTACTS),
-    _where("ix_invoices_unpacked", "look_class", "created_at", condition=UNPACKED),
+    _where("ix_invoices_unpacked", "created_at", condition=UNPACKED),
     Index("ix_invoices_open", "status", "closed_at", "wallet_id"),
     Index("ix_invoices_trace", "trace_id"),
     Index("ix_invoices_amount", "currency", "amount_minor", "created_at"),

@@ -1,5 +1,6 @@
 """Ten thousand open invoices, sixty calls a minute, no callback: the young are seen in time and the budget holds."""
 
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -100,6 +101,19 @@ def test_what_still_waits_by_wallet_is_counted_in_the_index_however_many_ended_u
         (plan,) = explained(tx, targets.open_by_wallet)
     assert "ix_invoices_open" in plan
     assert "closed_at" in plan
+
+
+def test_watches_of_the_young_are_found_however_many_old_invoices_are_open(store, database_url):
+    crowd = gather(database_url, open_invoices=3_000, calls_per_minute=60, seed=1)
+    crowd.bridge.store.close()
+    with store.write() as tx:
+        if store.is_postgresql:
+            tx.execute(text("ANALYZE"))
+            tx.execute(text("SET LOCAL enable_seqscan = off"))
+        wallet_id = tx.execute(text("SELECT max(wallet_id) FROM invoices")).scalar_one()
+        watch = {"wallet_ids": [wallet_id], "watch_seconds": 600, "limit": 2}
+        (plan,) = explained(tx, lambda tx: invoices.watch_due(tx, now=NOW + timedelta(hours=1), **watch))
+    assert re.search(r"INDEX ix_invoices_status \(status=. AND created_at>|Index Cond: \(.*created_at > ", plan), plan
 
 
 def explained(tx, claim) -> list[str]:
