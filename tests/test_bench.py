@@ -155,6 +155,7 @@ def test_years_of_settled_invoices_are_measured(bench, engine):
     for side in ("this", "base"):
         assert f"{engine}: {side}: bytes a settled invoice" in told
         assert f"{engine}: {side}: journal of a month, 100 / 40 settled" in told
+        assert f"{engine}: {side}: find by id, 100 / 40 settled" in told
 
 
 @in_ci
