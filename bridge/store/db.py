@@ -35,6 +35,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
 # 64 MB of log: who crosses the limit writes it all back while everybody waits, so that must be rarer than one in a hundred.
 CHECKPOINT_PAGES = 16_000
+# Of the pages that a connection has read, a quarter of what SQLite would keep: each commit of another program makes them all stale.
+CACHE_KIB = 500
 CHANNEL = "bridge_work"
 # psycopg's IsolationLevel.REPEATABLE_READ. In a transaction of the usual level each question sees what is committed by then, and a sum
 # of two answers may be one that never was.
@@ -778,6 +780,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "synchronous=FULL",
         f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

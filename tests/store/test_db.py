@@ -300,6 +300,12 @@ def test_sqlite_keeps_what_it_confirmed_through_a_power_cut(store: Store) -> Non
     assert pragmas == ["wal", 2, 1]
 
 
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_connection_to_sqlite_keeps_half_a_megabyte_of_pages(store: Store) -> None:
+    with store.read() as tx:
+        assert tx.exec_driver_sql("PRAGMA cache_size").scalar() == -500
+
+
 def test_waiting_for_work_ends_after_its_time(store: Store) -> None:
     with store.wake_ups() as wait:
         started = time.monotonic()
