@@ -10,9 +10,10 @@ names() { sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$@" | sort -u; }
 echo "Setting up .venv, locked libraries: $(names "$@" | wc -l | tr -d ' '). Their first download takes a minute or two, once."
 from=$(printf ' --requirement %s' "$@")
 # A lock is complete: older versions of pip, left to look for what is needed, come upon later releases all the same.
+# Python compiles what it uses when it first does: to compile all of it takes as long as the rest, and a demo uses a third.
 # Word splitting makes the list of locks.
 # shellcheck disable=SC2086
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps $from
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile $from
 
 [ -s "$mark" ] || exit 0
 locked=$(names deploy/*.lock locks/*.lock; echo pip)

@@ -129,6 +129,8 @@ def test_a_clone_is_set_up_as_locked_and_follows_its_locks(clone):
     assert done.returncode == 0, done.stderr
     as_locked = {"clone": "1.0", "direct": "1.0", "indirect": "1.0", "spans": "1.0", "tool": "1.0", "once": "1.0"}
     assert installed(clone) == as_locked
+    # Nothing is compiled before it is used.
+    assert list(clone.glob(".venv/lib/*/site-packages/__pycache__/direct.*")) == []
     report = clone / "report.json"
     without = [clone / ".venv/bin/pip", "install", "--dry-run", "--ignore-installed", "--report", report, "direct"]
     subprocess.run(without, env=offered(clone.parent / "index"), check=True, capture_output=True)
