@@ -136,6 +136,7 @@ def view_of(
     may_pay = is_active and row.status == "new" and row.hold is None and now < row.expires_at
     reason, shown_sat = _reason(row, is_active=is_active, now=now), row.remaining_sat if may_pay else 0
     ways = shown_ways(bridge, row, targets, sat=shown_sat, code=reason, now=now, paused=paused)
+    excess = excess_state(bridge, row, payouts) if told.excess_sat else ""
     return PayView(
         invoice=invoice,
         ways=ways,
@@ -149,8 +150,8 @@ def view_of(
         now=now,
         statement=told,
         refunds=refunds_of(payouts),
-        excess=excess_state(bridge, row, payouts) if told.excess_sat else "",
-        excess_parts=excess_parts(bridge, row, payouts, excess_sat=told.excess_sat),
+        excess=excess,
+        excess_parts=excess_parts(row, payouts, state=excess, excess_sat=told.excess_sat),
         sources=invoice["quote"]["sources"],
         etag=_etag(row, newest, ways, is_active=is_active),
     )

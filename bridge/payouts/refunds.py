@@ -285,12 +285,12 @@ def excess_state(bridge: Bridge, invoice: Any, its: Iterable[Any]) -> str:
     return "too_small" if is_small and is_sent_by_gateway and LIGHTNING_ROLE not in bridge.senders else "ask"
 
 
-def excess_parts(bridge: Bridge, invoice: Any, its: Iterable[Any], *, excess_sat: int) -> tuple[tuple[str, int], ...]:
-    """All that was too much, in parts by what becomes of them: what the payer asked for, or could ask for now; what goes back by other
-    refunds; and what came since he asked, or has no block yet.
+def excess_parts(invoice: Any, its: Iterable[Any], *, state: str, excess_sat: int) -> tuple[tuple[str, int], ...]:
+    """All that was too much, in parts by what becomes of them: what the payer asked for, or could ask for now, which is in `state`;
+    what goes back by other refunds; and what came since he asked, or has no block yet.
     """
     payouts_of_it = list(its)
-    state, asked = excess_state(bridge, invoice, payouts_of_it), _asked_for_excess(invoice, payouts_of_it)
+    asked = _asked_for_excess(invoice, payouts_of_it)
     others_sat = _live_sat(each for each in payouts_of_it if each is not asked)
     first_sat = asked.net_sat if asked is not None else max(invoice.excess_sat - others_sat, 0)
     if state == "under_way":
