@@ -50,7 +50,8 @@ class FairWorker(ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: Any) -> None:
         super().accept(listener)
-        time.sleep(ACCEPT_PAUSE_SECONDS)
+        if self.cfg.workers > 1:
+            time.sleep(ACCEPT_PAUSE_SECONDS)
 
 
 def web_server(
