@@ -72,8 +72,9 @@ CLAIMS = {
 }
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
-def test_due_work_is_found_by_an_index(store, database_url, claim):
+@contextmanager
+def among_many(store, database_url):
+    """A transaction among three thousand open invoices."""
     crowd = gather(database_url, open_invoices=3_000, calls_per_minute=60, seed=1)
     crowd.bridge.store.close()
     with store.write() as tx:
@@ -81,6 +82,12 @@ def test_due_work_is_found_by_an_index(store, database_url, claim):
             tx.execute(text("ANALYZE"))
             # A table of a few thousand rows may well be read whole; what is asked here is whether it must be.
             tx.execute(text("SET LOCAL enable_seqscan = off"))
+        yield tx
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_due_work_is_found_by_an_index(store, database_url, claim):
+    with among_many(store, database_url) as tx:
         plans = explained(tx, CLAIMS[claim])
     assert plans
     for plan in plans:
@@ -104,12 +111,7 @@ def test_what_still_waits_by_wallet_is_counted_in_the_index_however_many_ended_u
 
 
 def test_watches_of_the_young_are_found_however_many_old_invoices_are_open(store, database_url):
-    crowd = gather(database_url, open_invoices=3_000, calls_per_minute=60, seed=1)
-    crowd.bridge.store.close()
-    with store.write() as tx:
-        if store.is_postgresql:
-            tx.execute(text("ANALYZE"))
-            tx.execute(text("SET LOCAL enable_seqscan = off"))
+    with among_many(store, database_url) as tx:
         wallet_id = tx.execute(text("SELECT max(wallet_id) FROM invoices")).scalar_one()
         watch = {"wallet_ids": [wallet_id], "watch_seconds": 600, "limit": 2}
         (plan,) = explained(tx, lambda tx: invoices.watch_due(tx, now=NOW + timedelta(hours=1), **watch))
